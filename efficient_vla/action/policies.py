@@ -1,0 +1,55 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The two shapes of policy on top of one plan."""
+
+import torch
+from torch import nn
+
+from efficient_vla.action.heads.regression import RegressionHead
+from efficient_vla.action.image_encoder import ImageEncoder
+
+
+class SinglePolicy(nn.Module):
+    """Plan latents and proprioception -> chunk."""
+
+    def __init__(
+        self, queries: int, width: int, state: int, horizon: int, actions: int, hidden: int = 384
+    ) -> None:
+        """Flatten the plan into one regression head."""
+        super().__init__()
+        self.head = RegressionHead(queries * width + state, hidden, horizon, actions)
+
+    def forward(self, latents: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Map latents [B, Q, D] and normalised state [B, S] to a normalised chunk [B, H, A]."""
+        return self.head(torch.cat([latents.flatten(1), state], 1))
+
+
+class DualPolicy(nn.Module):
+    """A slow plan, a fresh image and proprioception -> chunk (HiRT, arXiv 2410.05273)."""
+
+    def __init__(
+        self,
+        queries: int,
+        width: int,
+        state: int,
+        horizon: int,
+        actions: int,
+        condition: int = 192,
+        points: int = 64,
+        hidden: int = 512,
+    ) -> None:
+        """Compress the plan to ``condition`` numbers that steer the image encoder and the head."""
+        super().__init__()
+        self.condition = nn.Sequential(
+            nn.LayerNorm(queries * width), nn.Linear(queries * width, condition), nn.GELU()
+        )
+        self.encoder = ImageEncoder(condition, points)
+        self.head = RegressionHead(condition + 2 * points + state, hidden, horizon, actions)
+
+    def forward(
+        self, latents: torch.Tensor, pixels: torch.Tensor, state: torch.Tensor
+    ) -> torch.Tensor:
+        """Map latents [B, Q, D], pixels [B, 3, H, W], state [B, S] to a chunk [B, H, A]."""
+        condition = self.condition(latents.flatten(1))
+        points = self.encoder(pixels, condition)
+        return self.head(torch.cat([condition, points, state], 1))

@@ -1,0 +1,56 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Build the stages of a learned policy from its folder."""
+
+from pathlib import Path
+
+import numpy as np
+
+from efficient_vla import checkpoint
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.action.stage import ActionSpace
+from efficient_vla.action.stage import Actor
+from efficient_vla.compression.quantization import quantize
+from efficient_vla.perception.preprocess import normalise
+from efficient_vla.perception.preprocess import shrink
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.perception.stage import Perception
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.reasoning.stage import Reasoner
+from efficient_vla.types import ControlMode
+
+
+def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
+    """Return the perception stage."""
+    card, tower = checkpoint.load_tower(folder)
+    return Perception(tower, card.cameras, card.image_size, settings)
+
+
+def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
+    """Return the reasoner, with its decoder in the number format of the settings."""
+    card, trunk, tokenizer = checkpoint.load_trunk(folder)
+    mode = settings.quantization.mode
+    trunk.decoder = quantize(trunk.decoder, mode)
+    tokens = card.tokens_per_camera * len(card.cameras)
+    return Reasoner(trunk, tokenizer, tokens, settings)
+
+
+def load_actor(folder: Path, settings: ActorSettings) -> Actor:
+    """Return the actor."""
+    card, policy = checkpoint.load_head(folder, settings.architecture)
+    space = ActionSpace(
+        card.state_names,
+        np.array(card.state_mean, np.float32),
+        np.array(card.state_std, np.float32),
+        card.action_names,
+        np.array(card.action_scale, np.float32),
+        ControlMode[card.control_mode],
+        card.dt,
+    )
+
+    def pixels(images: dict[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate(
+            [normalise(shrink(images[camera], card.image_size)) for camera in card.cameras]
+        )
+
+    return Actor(policy, space, pixels)

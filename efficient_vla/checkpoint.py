@@ -1,0 +1,214 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Read and write policy folders: safetensors in the layout of transformers, and no pickle.
+
+A folder holds ``policy.json`` (shapes, cameras, units), ``config.json`` and ``model.safetensors``
+(a vision-language model of transformers, plus the queries and heads under names of their own) and
+the tokenizer. Each stage reads only its own tensors.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from transformers import AutoConfig
+from transformers import AutoModel
+from transformers import PretrainedConfig
+from transformers import PreTrainedTokenizerFast
+
+from efficient_vla.action.policies import DualPolicy
+from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.errors import CheckpointError
+from efficient_vla.perception.conv_stem import ConvStem
+from efficient_vla.perception.tower import VisionTower
+from efficient_vla.reasoning.stage import Trunk
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a policy expects and gives; the contents of ``policy.json``."""
+
+    name: str
+    cameras: tuple[str, ...]
+    image_size: int
+    """Side of the square image the policy sees [pixels]."""
+    tokens_per_camera: int
+    stem: str
+    """'patch' (the vision model's own) or 'conv' (``ConvStem``)."""
+    queries: int
+    state_names: tuple[str, ...]
+    state_mean: tuple[float, ...]
+    state_std: tuple[float, ...]
+    action_names: tuple[str, ...]
+    action_scale: tuple[float, ...]
+    """Units of an action that 1 in the network's output stands for."""
+    control_mode: str
+    horizon: int
+    dt: float
+    """Seconds a row of the chunk lasts."""
+    policy_type: str = 'evla'
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Where a class of vision-language models keeps its parts."""
+
+    vision: str
+    connector: str
+    text: str
+
+
+FAMILIES = {
+    'smolvlm': Family('vision_model', 'connector', 'text_model'),
+    'idefics3': Family('vision_model', 'connector', 'text_model'),
+    'llava': Family('vision_tower', 'multi_modal_projector', 'language_model'),
+}
+"""``model_type`` of transformers -> names of the parts."""
+
+
+def read_card(folder: Path) -> Card:
+    """Return the checked contents of ``policy.json``."""
+    fields: dict[str, Any] = _read_json(folder / 'policy.json')
+    if fields.get('format') != FORMAT:
+        raise CheckpointError(
+            f'{folder} has format {fields.get("format")!r}; expected {FORMAT}. '
+            'Use a checkpoint of this version of the package.'
+        )
+    try:
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return Card(**values)
+    except TypeError as error:
+        raise CheckpointError(
+            f'{folder / "policy.json"} does not fit: {error}. Use a checkpoint of this version.'
+        ) from error
+
+
+def load_tower(folder: Path) -> tuple[Card, VisionTower]:
+    """Return the card and the vision tower, in evaluation mode."""
+    card, config, family = _open(folder)
+    with torch.device('meta'):
+        model = AutoModel.from_config(config)
+    encoder, connector = getattr(model, family.vision), getattr(model, family.connector)
+    if card.stem == 'conv':
+        with torch.device('meta'):
+            encoder.embeddings.patch_embedding = ConvStem(config.vision_config.hidden_size)
+    _fill(encoder, folder, f'{family.vision}.')
+    _fill(connector, folder, f'{family.connector}.')
+    return card, VisionTower(encoder, connector).eval()
+
+
+def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
+    """Return the card, the language half with its queries, and the tokenizer."""
+    card, config, family = _open(folder)
+    # Rotary frequencies are not stored, so the decoder is built for real.
+    trunk = Trunk(AutoModel.from_config(config.text_config), card.queries)
+    _fill(trunk.decoder, folder, f'{family.text}.')
+    trunk.queries = nn.Parameter(_read(folder, '')['queries'].float())
+    if not (folder / 'tokenizer.json').exists():
+        raise CheckpointError(f'{folder} has no tokenizer.json. Copy the whole checkpoint folder.')
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / 'tokenizer.json'))
+    return card, trunk.eval(), tokenizer
+
+
+def load_head(folder: Path, architecture: str) -> tuple[Card, SinglePolicy | DualPolicy]:
+    """Return the card and the fast policy of ``architecture``, 'single' or 'dual'."""
+    card, config, _ = _open(folder)
+    kind = {'single': SinglePolicy, 'dual': DualPolicy}[architecture]
+    width = config.text_config.hidden_size
+    head = kind(card.queries, width, len(card.state_names), card.horizon, len(card.action_names))
+    _fill(head, folder, f'{architecture}.')
+    return card, head.eval()
+
+
+def save(
+    folder: Path,
+    card: Card,
+    config: PretrainedConfig,
+    tensors: dict[str, torch.Tensor],
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    """Write a policy folder; ``tensors`` are named as ``load_*`` expect them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'policy.json').write_text(json.dumps(asdict(card), indent=2) + '\n')
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    save_file(
+        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
+        folder / 'model.safetensors',
+        metadata={'format': 'pt'},
+    )
+
+
+def sha256(folder: Path) -> str:
+    """Return the hash of the weights."""
+    return hashlib.sha256((folder / 'model.safetensors').read_bytes()).hexdigest()
+
+
+def _open(folder: Path) -> tuple[Card, Any, Family]:
+    card = read_card(folder)
+    _read_json(folder / 'config.json')
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if config.model_type not in FAMILIES:
+        raise CheckpointError(
+            f'{folder} holds a model of type {config.model_type!r}; expected one of '
+            f'{", ".join(sorted(FAMILIES))}.'
+        )
+    return card, config, FAMILIES[config.model_type]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f'{path} is missing; expected a policy folder. Check the path of the policy.'
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f'{path} is not JSON: {error}. Copy the checkpoint again.') from error
+
+
+def _read(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
+    path = folder / 'model.safetensors'
+    if not path.exists():
+        raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
+    try:
+        with safe_open(path, 'pt') as file:
+            return {
+                name.removeprefix(prefix): file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 (a safe_open file is not a dict)
+                if name.startswith(prefix)
+            }
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{path} cannot be read: {error}. The file is truncated or not safetensors; '
+            'copy it again.'
+        ) from error
+
+
+def _fill(module: nn.Module, folder: Path, prefix: str) -> None:
+    """Put the tensors under ``prefix`` into the module, in float32."""
+    tensors = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in _read(folder, prefix).items()
+    }
+    try:
+        module.load_state_dict(tensors, strict=True, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f'{folder} does not fit the architecture that its policy.json and config.json name: '
+            f'{str(error).splitlines()[-1].strip()} Use matching files.'
+        ) from error

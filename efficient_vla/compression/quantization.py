@@ -1,0 +1,43 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Number formats of a model's weights."""
+
+import warnings
+
+import torch
+from torch import nn
+
+
+def quantize(model: nn.Module, mode: str) -> nn.Module:
+    """Return the model in the number format ``mode``.
+
+    - 'none': float32.
+    - 'bf16': weights and activations in bfloat16.
+    - 'int8_dynamic': the linear layers' weights in int8, scaled by row; activations quantized
+      as they come; the rest in float32.
+    """
+    if mode == 'none':
+        return model.float()
+    if mode == 'bf16':
+        return model.bfloat16()
+    if mode == 'int8_dynamic':
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return torch.ao.quantization.quantize_dynamic(
+                model.float(),
+                {nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig},
+                dtype=torch.qint8,
+            )
+    raise ValueError(f'unknown quantization mode {mode!r}; expected none, bf16 or int8_dynamic.')
+
+
+def resident_mb(model: nn.Module) -> float:
+    """Return the megabytes that the model's weights occupy, packed int8 weights included."""
+    total = sum(p.numel() * p.element_size() for p in model.parameters())
+    for module in model.modules():
+        packed = getattr(module, '_packed_params', None)
+        if packed is not None and hasattr(packed, '_weight_bias'):
+            weight, bias = packed._weight_bias()
+            total += weight.numel() * weight.element_size()
+            total += 0 if bias is None else bias.numel() * bias.element_size()
+    return total / 1e6

@@ -1,0 +1,14 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""FastV: keep the visual tokens that the last token attends to most (arXiv 2403.06764).
+
+The released code ranks by the attention of the last query row at the layer before the drop,
+averaged over heads; so does this.
+"""
+
+import torch
+
+
+def select(scores: torch.Tensor, count: int, generator: torch.Generator | None) -> torch.Tensor:
+    """Return the sorted indices of the ``count`` highest scores."""
+    return scores.topk(count).indices.sort().values

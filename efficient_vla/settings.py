@@ -1,0 +1,138 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters as data: frozen dataclasses whose fields carry unit, range and description.
+
+A node's settings are one frozen dataclass; a group such as ``cache`` is a nested one, so that
+``cache.threshold`` is the ROS parameter name. ROS descriptors, validation, YAML defaults, the
+keywords of ``Policy`` and the table in ``docs/parameters.md`` all derive from these fields.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from typing import TypeVar
+
+Settings = TypeVar('Settings')
+
+
+class InvalidSettingError(ValueError):
+    """A setting is unknown, of the wrong type or outside its range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is allowed for one setting, besides its type and default."""
+
+    description: str
+    unit: str = ''
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+def setting(default: Any, description: str, **limits: Any) -> Any:
+    """Declare a field of a settings dataclass; ``limits`` are the fields of ``Spec``.
+
+    ``default`` is a bool, int, float, str, or a tuple of floats or strings.
+    """
+    return dataclasses.field(default=default, metadata={'spec': Spec(description, **limits)})
+
+
+def group(kind: type) -> Any:
+    """Declare a nested group of settings."""
+    return dataclasses.field(default_factory=kind)
+
+
+def specs(kind: type, prefix: str = '') -> Iterator[tuple[str, Any, Spec]]:
+    """Yield (dotted name, default, spec) for every setting of a settings dataclass."""
+    for item in dataclasses.fields(kind):
+        name = prefix + item.name
+        if 'spec' in item.metadata:
+            yield name, item.default, item.metadata['spec']
+        else:
+            assert item.default_factory is not dataclasses.MISSING
+            yield from specs(type(item.default_factory()), name + '.')
+
+
+def flatten(settings: Any) -> dict[str, Any]:
+    """Return dotted name -> value."""
+    values = {}
+    for name, _, _ in specs(type(settings)):
+        value = settings
+        for part in name.split('.'):
+            value = getattr(value, part)
+        values[name] = value
+    return values
+
+
+def build(
+    kind: type[Settings], values: Mapping[str, Any], base: Settings | None = None
+) -> Settings:
+    """Make settings of ``kind`` from dotted names; what is missing comes from ``base``.
+
+    The whole set is checked, fields first and then the rules of ``kind.check`` (a method that
+    returns a reason or ``None``), before anything is returned.
+
+    Raises ``InvalidSettingError`` naming value, expectation and remedy.
+    """
+    merged = flatten(base) if base is not None else {name: d for name, d, _ in specs(kind)}
+    known = {name: (default, spec) for name, default, spec in specs(kind)}
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidSettingError(
+                f'unknown parameter {name!r}; known are {", ".join(sorted(known))}.'
+            )
+        merged[name] = _checked(name, value, *known[name])
+    settings = _construct(kind, merged, '')
+    check = getattr(settings, 'check', None)
+    reason = check() if check else None
+    if reason:
+        raise InvalidSettingError(reason)
+    return settings
+
+
+def _construct(kind: type[Settings], merged: Mapping[str, Any], prefix: str) -> Settings:
+    arguments = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        name = prefix + item.name
+        if 'spec' in item.metadata:
+            arguments[item.name] = merged[name]
+        else:
+            nested = type(item.default_factory())  # type: ignore[misc, operator]
+            arguments[item.name] = _construct(nested, merged, name + '.')
+    return kind(**arguments)
+
+
+def _checked(name: str, value: Any, default: Any, spec: Spec) -> Any:
+    if isinstance(default, tuple):
+        if not isinstance(value, (list, tuple)) and not hasattr(value, 'tolist'):
+            raise InvalidSettingError(f'{name} is {value!r}; expected a list.')
+        kind = type(default[0]) if default else str
+        return tuple(_scalar(name, item, kind, spec) for item in value)
+    return _scalar(name, value, type(default), spec)
+
+
+def _scalar(name: str, given: Any, kind: type, spec: Spec) -> Any:
+    whole = isinstance(given, int) and not isinstance(given, bool)
+    value: Any = float(given) if kind is float and whole else given
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not fits:
+        raise InvalidSettingError(
+            f'{name} is {value!r} of type {type(value).__name__}; expected {kind.__name__}.'
+        )
+    if kind is float and not math.isfinite(value):
+        raise InvalidSettingError(f'{name} is {value}; expected a finite number.')
+    if spec.choices and value not in spec.choices:
+        raise InvalidSettingError(
+            f'{name} is {value!r}; expected one of {", ".join(spec.choices)}.'
+        )
+    unit = f' {spec.unit}' if spec.unit else ''
+    if spec.low is not None and value < spec.low:
+        raise InvalidSettingError(f'{name} is {value}{unit}; expected at least {spec.low}{unit}.')
+    if spec.high is not None and value > spec.high:
+        raise InvalidSettingError(f'{name} is {value}{unit}; expected at most {spec.high}{unit}.')
+    return value

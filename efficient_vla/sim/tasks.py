@@ -1,0 +1,18 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that the shipped policy knows, and the sentence that asks for each."""
+
+INSTRUCTIONS = {
+    'button-press-v3': 'press the button',
+    'drawer-open-v3': 'open the drawer',
+    'door-open-v3': 'open the door',
+    'window-close-v3': 'push and close the window',
+    'reach-v3': 'reach the goal position',
+    'push-v3': 'push the puck to the goal',
+    'pick-place-v3': 'pick up the puck and place it at the goal',
+}
+"""Task -> canonical instruction."""
+
+TASKS = tuple(INSTRUCTIONS)
+DEMO_TASKS = TASKS[:5]
+"""The tasks of the demonstration; the remaining ones are trained and reported as they are."""

@@ -1,0 +1,104 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""evla-nano while it is trained: all stages in one module, with auxiliary outputs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel
+from transformers import LlamaConfig
+from transformers import SmolVLMConfig
+
+from efficient_vla.action.image_encoder import SpatialSoftmax
+from efficient_vla.action.policies import DualPolicy
+from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.checkpoint import Card
+from efficient_vla.perception.conv_stem import ConvStem
+from efficient_vla.perception.tower import VisionTower
+from efficient_vla.reasoning.stage import Trunk
+
+LABELS = 9
+"""Hand, object and goal position [m]: auxiliary targets from the simulator."""
+
+
+def nano_config(vocabulary: int, width: int = 192) -> SmolVLMConfig:
+    """Return the shape of evla-nano's vision-language model."""
+    return SmolVLMConfig(
+        vision_config={
+            'hidden_size': width,
+            'intermediate_size': 2 * width,
+            'num_hidden_layers': 2,
+            'num_attention_heads': width // 64,
+            'image_size': 144,
+            'patch_size': 12,
+        },
+        text_config=LlamaConfig(
+            hidden_size=width,
+            intermediate_size=width * 8 // 3,
+            num_hidden_layers=8,
+            num_attention_heads=width // 64,
+            num_key_value_heads=width // 64,
+            vocab_size=vocabulary,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=None,
+            max_position_embeddings=512,
+        ),
+        scale_factor=1,
+        image_token_id=vocabulary - 1,
+    )
+
+
+class EvlaNano(nn.Module):
+    """Tower, trunk, both heads and the auxiliary read-outs."""
+
+    def __init__(self, card: Card, config: SmolVLMConfig) -> None:
+        """Make the model with random weights."""
+        super().__init__()
+        model = AutoModel.from_config(config)
+        width = config.text_config.hidden_size
+        model.vision_model.embeddings.patch_embedding = ConvStem(width)
+        self.tower = VisionTower(model.vision_model, model.connector)
+        self.trunk = Trunk(model.text_model, card.queries)
+        shape = (card.queries, width, len(card.state_names), card.horizon, len(card.action_names))
+        self.single, self.dual = SinglePolicy(*shape), DualPolicy(*shape)
+        self.plan_labels = nn.Linear(card.queries * width, LABELS)
+        self.stem_labels = nn.Sequential(SpatialSoftmax(width), nn.Linear(2 * width, LABELS))
+        self.point_labels = nn.Linear(2 * 64, LABELS)
+
+    @property
+    def stem(self) -> nn.Module:
+        """The convolutional stem of the vision tower."""
+        encoder: Any = self.tower.encoder
+        return encoder.embeddings.patch_embedding
+
+    def plan(
+        self,
+        pixels: torch.Tensor,
+        text: torch.Tensor,
+        text_mask: torch.Tensor,
+        keep: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return plan latents [B, Q, D]; ``keep`` [V'] drops visual tokens as augmentation."""
+        visual = self.tower(pixels)
+        total = visual.shape[1]
+        keep = torch.arange(total, device=visual.device) if keep is None else keep
+        positions = keep.expand(len(visual), -1)
+        latents, _ = self.trunk(visual[:, keep], positions, text, text_mask, total)
+        return latents
+
+    def deployed(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the tensors of a checkpoint under the names that ``checkpoint`` reads."""
+        parts = {
+            'vision_model': self.tower.encoder,
+            'connector': self.tower.connector,
+            'text_model': self.trunk.decoder,
+            'single': self.single,
+            'dual': self.dual,
+        }
+        for prefix, part in parts.items():
+            for name, tensor in part.state_dict().items():
+                yield f'{prefix}.{name}', tensor
+        yield 'queries', self.trunk.queries

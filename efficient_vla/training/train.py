@@ -1,0 +1,332 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Train evla-nano: `efficient-vla train`.
+
+Three stages. `eye` teaches both convolutional encoders where hand, object and goal are; `joint`
+trains everything; `actor` trains the fast policy alone on plans of the finished trunk, which costs
+a tenth of a joint step. Every stage resumes from its last checkpoint.
+"""
+
+import argparse
+import csv
+import json
+import os
+import time
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
+from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.progress import track
+from torch.nn import functional
+
+from efficient_vla import checkpoint
+from efficient_vla.training.dataset import Batch
+from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.instructions import corpus
+from efficient_vla.training.model import EvlaNano
+from efficient_vla.training.model import nano_config
+from efficient_vla.training.tokenizer import train_tokenizer
+
+STAGES = ('eye', 'joint', 'actor')
+BATCH = 64
+LEARNING_RATE = {'eye': 2e-3, 'joint': 1e-3, 'actor': 1e-3}
+WARMUP_STEPS = 100
+LABEL_SCALE = 0.1
+"""Metres that 1 in an auxiliary target stands for."""
+PATH_WEIGHT = 0.1
+"""Weight of the error of the cumulated displacement, beside that of each row."""
+LABEL_WEIGHT = 0.5
+PLAN_VARIANTS = 2
+SAVE_SECONDS = 120.0
+
+
+def action_loss(predicted: torch.Tensor, target: torch.Tensor, fit: torch.Tensor) -> torch.Tensor:
+    """Return the L1 error of rows and of the path they add up to, [B, H, 4] normalised.
+
+    Where the sentence does not fit the scene, the target is to hold still.
+    """
+    target = target * fit[:, None, None]
+    rows = functional.smooth_l1_loss(predicted, target, beta=0.05)
+    path = functional.smooth_l1_loss(
+        predicted[..., :3].cumsum(1), target[..., :3].cumsum(1), beta=0.5
+    )
+    return rows + PATH_WEIGHT * path
+
+
+@dataclass(slots=True)
+class Plans:
+    """Plans made before the actor's stage."""
+
+    latents: torch.Tensor
+    """[frames, variants, Q, D]."""
+    fit: torch.Tensor
+    """bool [frames, variants]."""
+
+
+class Trainer:
+    """The model, its data and what it takes to go on after an interruption."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Load the demonstrations and make or resume the model."""
+        torch.manual_seed(args.seed)
+        self.args = args
+        self.device = torch.device(args.device)
+        self.rng = np.random.default_rng(args.seed)
+        self.data = Demonstrations(args.data)
+        self.tokenizer = train_tokenizer(corpus())
+        self.config = nano_config(len(self.tokenizer))
+        scale = (0.01, 0.01, 0.01, 1.0)
+        self.card = checkpoint.Card(
+            name='evla-nano',
+            cameras=('corner2',),
+            image_size=144,
+            tokens_per_camera=144,
+            stem='conv',
+            queries=8,
+            state_names=('x', 'y', 'z', 'gripper'),
+            state_mean=tuple(self.data.state.mean(0).tolist()),
+            state_std=tuple(self.data.state.std(0).clamp(min=1e-3).tolist()),
+            action_names=('x', 'y', 'z', 'gripper'),
+            action_scale=scale,
+            control_mode='EE_DELTA',
+            horizon=self.data.chunk.shape[1],
+            dt=0.0125,
+        )
+        self.model = EvlaNano(self.card, self.config).to(self.device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mean = torch.tensor(self.card.state_mean)
+        self.std = torch.tensor(self.card.state_std)
+        self.scale = torch.tensor(scale)
+        self.centre = self.data.labels.mean(0)
+        self.done: dict[str, int] = {}
+        self.started = time.time()
+        self.resume_path = args.out / 'training.safetensors'
+        args.out.mkdir(parents=True, exist_ok=True)
+        if self.resume_path.exists() and not args.restart:
+            self._resume()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the mixed-precision context of the device."""
+        if self.args.precision == 'fp32':
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """Return uint8 [B, rows, columns, 3] as jittered floats [B, 3, rows, columns]."""
+        pixels = images.to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        gain = 1 + 0.15 * torch.randn(len(pixels), 3, 1, 1, device=self.device).clamp(-2, 2)
+        shift = 0.08 * torch.randn(len(pixels), 1, 1, 1, device=self.device)
+        return pixels * gain + shift
+
+    def state(self, state: torch.Tensor) -> torch.Tensor:
+        """Return the normalised state with a little noise, so that the image stays needed."""
+        state = (state - self.mean) / self.std
+        return (state + 0.02 * torch.randn_like(state)).to(self.device)
+
+    def targets(self, chunk: torch.Tensor) -> torch.Tensor:
+        """Return chunks in the network's units."""
+        return (chunk / self.scale).to(self.device)
+
+    def labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return auxiliary targets in the network's units."""
+        return ((labels - self.centre) / LABEL_SCALE).to(self.device)
+
+    def text(self, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return padded token ids and their mask, [B, L] each."""
+        encoded = self.tokenizer(sentences, padding=True, return_tensors='pt')
+        ids, mask = encoded['input_ids'], encoded['attention_mask'].bool()
+        return ids.to(self.device), mask.to(self.device)
+
+    def keep(self) -> torch.Tensor | None:
+        """Return which visual tokens a batch sees: fewer for most, so that pruning is familiar."""
+        total = self.card.tokens_per_camera
+        if self.rng.random() < 0.25:
+            return None
+        count = int(self.rng.integers(total // 4, total * 3 // 4))
+        return torch.from_numpy(np.sort(self.rng.permutation(total)[:count])).to(self.device)
+
+    def losses(self, stage: str, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the named losses of one batch."""
+        model, losses = self.model, {}
+        slow = self.pixels(batch.slow_image)
+        fast = self.pixels(batch.fast_image)
+        slow_labels, fast_labels = self.labels(batch.slow_labels), self.labels(batch.fast_labels)
+        if stage == 'eye':
+            stem = model.stem_labels(model.stem(slow).float())
+            condition = fast.new_zeros(len(fast), model.dual.encoder.film.in_features)
+            points = model.point_labels(model.dual.encoder(fast, condition).float())
+            losses['stem_labels'] = functional.smooth_l1_loss(stem, slow_labels, beta=0.1)
+            losses['point_labels'] = functional.smooth_l1_loss(points, fast_labels, beta=0.1)
+            return losses
+        fit = batch.fit.to(self.device)
+        latents = model.plan(slow, *self.text(batch.sentences), self.keep()).float()
+        single = model.single(latents, self.state(batch.slow_state))
+        losses['single'] = action_loss(single.float(), self.targets(batch.slow_chunk), fit)
+        plan_labels = model.plan_labels(latents.flatten(1)).float()
+        losses['plan_labels'] = LABEL_WEIGHT * functional.smooth_l1_loss(
+            plan_labels, slow_labels, beta=0.1
+        )
+        dual = model.dual(latents, fast, self.state(batch.fast_state))
+        losses['dual'] = action_loss(dual.float(), self.targets(batch.fast_chunk), fit)
+        return losses
+
+    def plans(self) -> 'Plans':
+        """Return the finished trunk's plans for every frame, under ``PLAN_VARIANTS`` sentences."""
+        latents, fits = [], []
+        frames = np.arange(len(self.data)).repeat(PLAN_VARIANTS)
+        self.model.eval()
+        for part in track(np.array_split(frames, len(frames) // BATCH + 1), 'plans'):
+            sentences, fit = self.data.sentences(part, self.rng)
+            with torch.inference_mode(), self.autocast():
+                plan = self.model.plan(
+                    self.pixels(self.data.image[part]), *self.text(sentences), self.keep()
+                )
+            latents.append(plan.float().cpu())
+            fits.append(torch.from_numpy(fit))
+        shape = (len(self.data), PLAN_VARIANTS)
+        return Plans(torch.cat(latents).unflatten(0, shape), torch.cat(fits).unflatten(0, shape))
+
+    def actor_losses(self, plans: 'Plans', fast: np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the loss of the fast policy alone, on plans made before."""
+        slow = self.data.slow_frames(fast, self.rng)
+        variant = self.rng.integers(PLAN_VARIANTS, size=len(fast))
+        predicted = self.model.dual(
+            plans.latents[slow, variant].to(self.device),
+            self.pixels(self.data.image[fast]),
+            self.state(self.data.state[fast]),
+        )
+        return {
+            'dual': action_loss(
+                predicted.float(),
+                self.targets(self.data.chunk[fast]),
+                plans.fit[slow, variant].to(self.device),
+            )
+        }
+
+    def run(self, stage: str, steps: int) -> None:
+        """Train one stage for ``steps`` batches in all, those of earlier runs counted in."""
+        start = self.done.get(stage, 0)
+        if start >= steps:
+            return
+        plans = None
+        if stage == 'actor':
+            parameters = list(self.model.dual.parameters())
+            plans = self.plans()
+            self.model.dual.train()
+        else:
+            parameters = list(self.model.parameters())
+            self.model.train()
+        optimizer = torch.optim.AdamW(
+            parameters, LEARNING_RATE[stage], (0.9, 0.95), weight_decay=1e-4
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda i: (
+                min(1, (i + 1) / WARMUP_STEPS)
+                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1, (start + i) / steps))))
+            ),
+        )
+        running: dict[str, float] = {}
+        saved = time.time()
+        with Progress() as progress:
+            bar = progress.add_task(stage, total=steps, completed=start)
+            for step in range(start, steps):
+                frames = self.rng.integers(len(self.data), size=BATCH)
+                with self.autocast():
+                    losses = (
+                        self.losses(stage, self.data.batch(frames, self.rng))
+                        if plans is None
+                        else self.actor_losses(plans, frames)
+                    )
+                optimizer.zero_grad(set_to_none=True)
+                torch.stack(list(losses.values())).sum().backward()
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                schedule.step()
+                for name, loss in losses.items():
+                    value = loss.item()
+                    running[name] = 0.98 * running.get(name, value) + 0.02 * value
+                self.done[stage] = step + 1
+                progress.update(
+                    bar,
+                    advance=1,
+                    description=f'{stage} ' + ' '.join(f'{k} {v:.4f}' for k, v in running.items()),
+                )
+                if (step + 1) % 20 == 0:
+                    self._log(stage, step + 1, running)
+                if time.time() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.time()
+        self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint and what training needs to resume."""
+        from safetensors.torch import save_file
+
+        state = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        temporary = self.resume_path.with_suffix('.tmp')
+        save_file(state, temporary, metadata={'done': json.dumps(self.done)})
+        os.replace(temporary, self.resume_path)
+        tensors = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in self.model.deployed()
+        }
+        checkpoint.save(self.args.out, self.card, self.config, tensors, self.tokenizer)
+
+    def _resume(self) -> None:
+        from safetensors import safe_open
+        from safetensors.torch import load_file
+
+        self.model.load_state_dict(load_file(self.resume_path))
+        with safe_open(self.resume_path, 'pt') as file:
+            self.done = json.loads(file.metadata()['done'])
+        card = checkpoint.read_card(self.args.out)
+        self.card = replace(self.card, state_mean=card.state_mean, state_std=card.state_std)
+        self.mean, self.std = torch.tensor(card.state_mean), torch.tensor(card.state_std)
+        self.rng = np.random.default_rng([self.args.seed, sum(self.done.values())])
+
+    def _log(self, stage: str, step: int, values: dict[str, float]) -> None:
+        with open(self.args.out / 'curves.csv', 'a', newline='') as file:
+            for name, value in values.items():
+                csv.writer(file).writerow(
+                    [stage, step, name, f'{value:.6f}', f'{time.time() - self.started:.0f}']
+                )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `efficient-vla train`."""
+    parser.add_argument('--data', type=Path, default=Path('data/metaworld'), help='demonstrations')
+    parser.add_argument('--out', type=Path, default=Path('runs/train'), help='folder of the policy')
+    for stage, steps in (('eye', 1500), ('joint', 4000), ('actor', 6000)):
+        parser.add_argument(
+            f'--{stage}-steps',
+            type=int,
+            default=steps,
+            help=f'batches of {BATCH} samples in stage {stage}',
+        )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--precision', choices=('bf16', 'fp32'), default='bf16')
+    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0 for all')
+    parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train what is left of each stage, then write the policy folder."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    console = Console()
+    trainer = Trainer(args)
+    frames = f'{len(trainer.data)} frames of {trainer.data.episodes} episodes'
+    console.print(f'training on {frames}, {args.device}, {args.precision}')
+    for stage in STAGES:
+        trainer.run(stage, getattr(args, f'{stage}_steps'))
+    console.print(f'policy written to {args.out}')
+    return 0

@@ -1,0 +1,221 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The five records that flow through the graph, each with the capture time of its camera frame.
+
+Times are seconds of the clock that stamped the camera frame; lengths are metres. Every record
+checks itself when it is made, so a stage that receives one may rely on its shapes.
+"""
+
+from dataclasses import dataclass
+from dataclasses import field
+from enum import IntEnum
+
+import numpy as np
+
+
+class ControlMode(IntEnum):
+    """What a row of an action chunk means; the values are those of ``ActionChunk.msg``."""
+
+    UNKNOWN = 0
+    EE_DELTA = 1
+    """End-effector displacement of one step of ``dt`` [m], then gripper effort in [-1, 1]."""
+    EE_POSITION = 2
+    """Absolute end-effector position [m], then gripper effort in [-1, 1]."""
+    JOINT_POSITION = 3
+    """Absolute joint positions [rad or m]."""
+
+
+class InvalidRecordError(ValueError):
+    """A record breaks its contract; the message names value, expectation and remedy."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InvalidRecordError(message)
+
+
+def _require_finite(name: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        bad = int(values.size - np.isfinite(values).sum())
+        raise InvalidRecordError(
+            f'{name} holds {bad} values that are not finite; expected finite numbers only. '
+            'Check the sender.'
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """All cameras and the robot state at one capture time."""
+
+    images: dict[str, np.ndarray]
+    """Camera name -> image, uint8, rgb, [rows, columns, 3]. The order is the policy's."""
+    state: np.ndarray
+    """Proprioception, float32, [S]; meaning and units are those of the policy's card."""
+    stamp: float
+    """Capture time [s]."""
+
+    def __post_init__(self) -> None:
+        for camera, image in self.images.items():
+            _require(
+                image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3,
+                f'image of camera {camera!r} is {image.dtype} {image.shape}; expected uint8 '
+                '[rows, columns, 3] in rgb order. Convert it before it enters the graph.',
+            )
+            _require(
+                min(image.shape[:2]) >= MIN_IMAGE_SIDE,
+                f'image of camera {camera!r} is {image.shape[1]}x{image.shape[0]} pixels; '
+                f'expected at least {MIN_IMAGE_SIDE} a side. Check the camera driver.',
+            )
+        _require(
+            self.state.ndim == 1, f'robot state has shape {self.state.shape}; expected a vector.'
+        )
+        _require_finite('robot state', self.state)
+
+
+MIN_IMAGE_SIDE = 16
+"""An image smaller than one patch of the coarsest supported vision tower carries nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisualTokens:
+    """Token features and the sorted map from each token to its place in the images.
+
+    The map (``camera``, ``row``, ``column``, ``position``) travels with the tokens through every
+    stage, and ``position`` strictly increases: no stage reorders tokens.
+    """
+
+    features: np.ndarray
+    """float32, [N, D], in the width of the language model."""
+    camera: np.ndarray
+    """int32, [N], index into the policy's camera list."""
+    row: np.ndarray
+    """int32, [N], row of the token in its camera's grid."""
+    column: np.ndarray
+    """int32, [N]."""
+    position: np.ndarray
+    """int32, [N], position id in the language model, strictly increasing."""
+    age: np.ndarray
+    """float32, [N], seconds since the token was computed; 0 for fresh tokens."""
+    grid: tuple[int, int]
+    """Rows and columns of the full token grid of one camera."""
+    stamp: float
+    """Capture time of the frame [s]."""
+    epoch: int = 0
+    """Rises whenever caches were invalidated; tokens of two epochs are not comparable."""
+    latency_ms: float = 0.0
+    """Time the stage took for this frame [ms]."""
+    refresh_reason: str = ''
+    """Why tokens were recomputed, or empty when they were reused."""
+
+    def __post_init__(self) -> None:
+        count = len(self.features)
+        _require(
+            self.features.ndim == 2 and count > 0,
+            f'token features have shape {self.features.shape}; expected [N, D] with N > 0.',
+        )
+        for name in ('camera', 'row', 'column', 'position', 'age'):
+            values = getattr(self, name)
+            _require(
+                values.shape == (count,),
+                f'{name} has shape {values.shape}; expected one value for each of {count} tokens.',
+            )
+        _require(
+            bool((np.diff(self.position) > 0).all()),
+            'token positions are not strictly increasing; a stage reordered tokens.',
+        )
+        _require_finite('token features', self.features)
+
+    @property
+    def reused(self) -> np.ndarray:
+        """Which tokens come from an earlier frame, bool, [N]."""
+        return self.age > 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What the slow reasoner decided: last hidden states of its action queries."""
+
+    latents: np.ndarray
+    """float32, [Q, D]."""
+    instruction: str
+    stamp: float
+    """Capture time of the frame that the plan is about [s]."""
+    valid_for: float
+    """The plan must not drive the robot later than ``stamp + valid_for`` [s]."""
+    sequence: int = 0
+    text: str = ''
+    """Reasoning in words, or empty where the policy has none."""
+    kept: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Position ids of the visual tokens that reached the last layer, sorted."""
+    tokens_total: int = 0
+    """Visual tokens that entered the reasoner."""
+    latency_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(
+            self.latents.ndim == 2 and len(self.latents) > 0,
+            f'plan latents have shape {self.latents.shape}; expected [Q, D] with Q > 0.',
+        )
+        _require(
+            self.valid_for > 0, f'plan is valid for {self.valid_for} s; expected a time above 0.'
+        )
+        _require_finite('plan latents', self.latents)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActionChunk:
+    """Future actions on a regular time grid that starts at the observation.
+
+    Row ``k`` acts from ``stamp + k * dt`` to ``stamp + (k + 1) * dt``.
+    """
+
+    actions: np.ndarray
+    """float32, [H, A], meaning and units by ``control_mode``."""
+    dt: float
+    """Seconds one row lasts."""
+    names: tuple[str, ...]
+    """One name a column."""
+    control_mode: ControlMode
+    stamp: float
+    """Capture time of the observation that the chunk was computed from [s]."""
+    sequence: int = 0
+    plan_sequence: int = 0
+    plan_stamp: float = 0.0
+    """Capture time of the frame behind the plan [s]."""
+    latency_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(
+            self.actions.ndim == 2 and len(self.actions) > 0,
+            f'action chunk has shape {self.actions.shape}; expected [H, A] with H > 0.',
+        )
+        _require(
+            self.actions.shape[1] == len(self.names),
+            f'action chunk has {self.actions.shape[1]} columns for the names {self.names}; '
+            'expected one name a column.',
+        )
+        _require(self.dt > 0, f'action chunk has dt {self.dt} s; expected a time above 0.')
+        _require(
+            self.control_mode != ControlMode.UNKNOWN,
+            'action chunk has no control mode; expected one of '
+            f'{[mode.name for mode in ControlMode if mode]}.',
+        )
+        _require_finite('action chunk', self.actions)
+
+    @property
+    def end(self) -> float:
+        """Time at which the last row ends [s]."""
+        return self.stamp + len(self.actions) * self.dt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Command:
+    """One smooth set-point inside all limits."""
+
+    position: np.ndarray
+    """float64, [A], absolute set-point in the robot's command space."""
+    velocity: np.ndarray
+    """float64, [A], its rate of change."""
+    names: tuple[str, ...]
+    stamp: float
+    """Time at which the set-point applies [s]."""

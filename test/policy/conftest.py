@@ -1,0 +1,42 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A tiny learned policy with random weights, made once for all tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from efficient_vla import checkpoint
+from efficient_vla.training.model import EvlaNano
+from efficient_vla.training.model import nano_config
+from efficient_vla.training.tokenizer import train_tokenizer
+
+CARD = checkpoint.Card(
+    name='tiny',
+    cameras=('corner2',),
+    image_size=144,
+    tokens_per_camera=144,
+    stem='conv',
+    queries=2,
+    state_names=('x', 'y', 'z', 'gripper'),
+    state_mean=(0.0, 0.6, 0.2, 0.5),
+    state_std=(0.1, 0.1, 0.1, 0.5),
+    action_names=('x', 'y', 'z', 'gripper'),
+    action_scale=(0.01, 0.01, 0.01, 1.0),
+    control_mode='EE_DELTA',
+    horizon=5,
+    dt=0.0125,
+)
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the tiny policy as training writes the shipped one."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp('policy')
+    tokenizer = train_tokenizer(['press the button', 'open the drawer'] * 3, 300)
+    config = nano_config(len(tokenizer), width=64)
+    model = EvlaNano(CARD, config).eval()
+    checkpoint.save(path, CARD, config, dict(model.deployed()), tokenizer)
+    return path

@@ -1,0 +1,87 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy folder: what is loaded is what was saved, and damage is named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from efficient_vla import checkpoint
+from efficient_vla.errors import CheckpointError
+from efficient_vla.policy import Policy
+
+
+@pytest.fixture
+def damaged(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / 'policy'))
+
+
+def test_stages_together_hold_every_saved_tensor(folder):
+    _, tower = checkpoint.load_tower(folder)
+    _, trunk, _ = checkpoint.load_trunk(folder)
+    loaded = sum(p.numel() for part in (tower, trunk) for p in part.parameters())
+    for name in ('single', 'dual'):
+        loaded += sum(p.numel() for p in checkpoint.load_head(folder, name)[1].parameters())
+    with checkpoint.safe_open(folder / 'model.safetensors', 'pt') as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    statistics = ('running_mean', 'running_var', 'num_batches_tracked')
+    saved = sum(t.numel() for n, t in tensors.items() if not n.endswith(statistics))
+    assert loaded == saved
+
+
+def test_saved_and_loaded_tower_give_the_same_tokens(folder):
+    pixels = torch.rand(1, 3, 144, 144)
+    with torch.inference_mode():
+        first = checkpoint.load_tower(folder)[1](pixels)
+        second = checkpoint.load_tower(folder)[1](pixels)
+    assert first.shape == (1, 144, 64)
+    assert torch.equal(first, second)
+    assert np.isfinite(first.numpy()).all()
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match='nowhere'):
+        Policy.from_pretrained(tmp_path / 'nowhere')
+
+
+def test_missing_weights_are_named(damaged):
+    (damaged / 'model.safetensors').unlink()
+    with pytest.raises(CheckpointError, match=r'model\.safetensors is missing'):
+        Policy.from_pretrained(damaged)
+
+
+def test_truncated_weights_are_named(damaged):
+    path = damaged / 'model.safetensors'
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match='truncated'):
+        Policy.from_pretrained(damaged)
+
+
+def test_weights_of_another_architecture_are_refused(damaged):
+    config = json.loads((damaged / 'config.json').read_text())
+    config['text_config']['num_hidden_layers'] = 9
+    (damaged / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match='does not fit the architecture'):
+        Policy.from_pretrained(damaged)
+
+
+def test_unsupported_model_type_is_refused(damaged):
+    (damaged / 'config.json').write_text(json.dumps({'model_type': 'bert'}))
+    with pytest.raises(CheckpointError, match='bert'):
+        Policy.from_pretrained(damaged)
+
+
+def test_card_that_is_not_json_is_refused(damaged):
+    (damaged / 'policy.json').write_text('{')
+    with pytest.raises(CheckpointError, match='not JSON'):
+        Policy.from_pretrained(damaged)
+
+
+def test_missing_tokenizer_is_named(damaged):
+    (damaged / 'tokenizer.json').unlink()
+    with pytest.raises(CheckpointError, match='tokenizer'):
+        Policy.from_pretrained(damaged)

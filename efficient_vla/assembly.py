@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the stages of a learned policy from its folder."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,7 @@ from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace
 from efficient_vla.action.stage import Actor
 from efficient_vla.compression.quantization import quantize
-from efficient_vla.perception.preprocess import normalise
-from efficient_vla.perception.preprocess import shrink
+from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -23,7 +24,7 @@ from efficient_vla.types import ControlMode
 def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     """Return the perception stage."""
     card, tower = checkpoint.load_tower(folder)
-    return Perception(tower, card.cameras, card.image_size, settings)
+    return Perception(tower, card.cameras, _preprocess(card), settings)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
@@ -48,9 +49,13 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
         card.dt,
     )
 
-    def pixels(images: dict[str, np.ndarray]) -> np.ndarray:
-        return np.concatenate(
-            [normalise(shrink(images[camera], card.image_size)) for camera in card.cameras]
-        )
+    preprocess = _preprocess(card)
 
-    return Actor(policy, space, pixels)
+    def stacked(images: dict[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([preprocess(images[camera]) for camera in card.cameras])
+
+    return Actor(policy, space, stacked)
+
+
+def _preprocess(card: checkpoint.Card) -> Callable[[np.ndarray], np.ndarray]:
+    return partial(pixels, size=card.image_size, mean=card.image_mean, std=card.image_std)

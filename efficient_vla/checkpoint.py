@@ -56,6 +56,9 @@ class Card:
     horizon: int
     dt: float
     """Seconds a row of the chunk lasts."""
+    image_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    """Of intensities in [0, 1], as the vision tower was trained."""
+    image_std: tuple[float, ...] = (0.5, 0.5, 0.5)
     policy_type: str = 'evla'
     format: int = FORMAT
 
@@ -67,12 +70,14 @@ class Family:
     vision: str
     connector: str
     text: str
+    chooses_layer: bool = False
+    """Whether the configuration names the layer whose output is projected, and the class token."""
 
 
 FAMILIES = {
     'smolvlm': Family('vision_model', 'connector', 'text_model'),
     'idefics3': Family('vision_model', 'connector', 'text_model'),
-    'llava': Family('vision_tower', 'multi_modal_projector', 'language_model'),
+    'llava': Family('vision_tower', 'multi_modal_projector', 'language_model', True),
 }
 """``model_type`` of transformers -> names of the parts."""
 
@@ -102,13 +107,18 @@ def load_tower(folder: Path) -> tuple[Card, VisionTower]:
     card, config, family = _open(folder)
     with torch.device('meta'):
         model = AutoModel.from_config(config)
-    encoder, connector = getattr(model, family.vision), getattr(model, family.connector)
+    connector = getattr(model, family.connector)
+    # Buffers that are not stored, such as CLIP's position ids, exist only in a real model.
+    encoder: Any = type(getattr(model, family.vision))._from_config(config.vision_config)
     if card.stem == 'conv':
-        with torch.device('meta'):
-            encoder.embeddings.patch_embedding = ConvStem(config.vision_config.hidden_size)
+        encoder.embeddings.patch_embedding = ConvStem(config.vision_config.hidden_size)
     _fill(encoder, folder, f'{family.vision}.')
     _fill(connector, folder, f'{family.connector}.')
-    return card, VisionTower(encoder, connector).eval()
+    layer, skip = None, 0
+    if family.chooses_layer:
+        layer = config.vision_feature_layer
+        skip = int(config.vision_feature_select_strategy == 'default')
+    return card, VisionTower(encoder, connector, layer, skip).eval()
 
 
 def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:

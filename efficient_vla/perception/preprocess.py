@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera images to model inputs."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -16,6 +18,10 @@ def shrink(image: np.ndarray, size: int) -> np.ndarray:
     )
 
 
-def normalise(image: np.ndarray) -> np.ndarray:
-    """Return uint8 [..., rows, columns, 3] as float32 [..., 3, rows, columns] in [-1, 1]."""
-    return np.moveaxis(image, -1, -3).astype(np.float32) / 127.5 - 1.0
+def pixels(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Return uint8 [rows, columns, 3] as normalised float32 [3, size, size].
+
+    ``mean`` and ``std`` are those of intensities in [0, 1], one a colour.
+    """
+    scaled = shrink(image, size).astype(np.float32) / 255.0
+    return np.ascontiguousarray(np.moveaxis((scaled - np.float32(mean)) / np.float32(std), -1, 0))

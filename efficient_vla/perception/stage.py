@@ -10,8 +10,6 @@ import numpy as np
 import torch
 
 from efficient_vla.perception.cache import FrameGate
-from efficient_vla.perception.preprocess import normalise
-from efficient_vla.perception.preprocess import shrink
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
@@ -25,13 +23,16 @@ class Perception:
         self,
         tower: Callable[[torch.Tensor], torch.Tensor],
         cameras: tuple[str, ...],
-        image_size: int,
+        pixels: Callable[[np.ndarray], np.ndarray],
         settings: PerceptionSettings,
     ) -> None:
-        """Use ``tower``: float [cameras, 3, image_size, image_size] -> tokens [cameras, T, D]."""
+        """Use ``tower``: float [cameras, 3, H, W] -> tokens [cameras, T, D].
+
+        ``pixels`` maps one camera image to the tower's input [3, H, W].
+        """
         self.tower = tower
         self.cameras = cameras
-        self.image_size = image_size
+        self._pixels = pixels
         self._settings = settings
         self._gate = FrameGate()
         self._tokens: VisualTokens | None = None
@@ -88,7 +89,7 @@ class Perception:
         )
 
     def _compute(self, images: dict, stamp: float, reason: str, started: float) -> VisualTokens:
-        pixels = np.stack([normalise(shrink(i, self.image_size)) for i in images.values()])
+        pixels = np.stack([self._pixels(image) for image in images.values()])
         with torch.inference_mode():
             features = self.tower(torch.from_numpy(pixels)).float()  # [C, T, D]
         cameras, per_camera, width = features.shape

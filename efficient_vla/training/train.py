@@ -44,6 +44,8 @@ PATH_WEIGHT = 0.1
 """Weight of the error of the cumulated displacement, beside that of each row."""
 LABEL_WEIGHT = 0.5
 PLAN_VARIANTS = 2
+FULL_SHARE = 0.12
+"""Share of batches that show the decoder all visual tokens."""
 SAVE_SECONDS = 120.0
 
 
@@ -147,9 +149,9 @@ class Trainer:
     def keep(self) -> torch.Tensor | None:
         """Return which visual tokens a batch sees: fewer for most, so that pruning is familiar."""
         total = self.card.tokens_per_camera
-        if self.rng.random() < 0.25:
+        if self.rng.random() < FULL_SHARE:
             return None
-        count = int(self.rng.integers(total // 4, total * 3 // 4))
+        count = int(self.rng.integers(total // 6, total * 5 // 9))
         return torch.from_numpy(np.sort(self.rng.permutation(total)[:count])).to(self.device)
 
     def losses(self, stage: str, batch: Batch) -> dict[str, torch.Tensor]:

@@ -20,12 +20,14 @@ class CountingTower(torch.nn.Module):
 
     def forward(self, pixels):
         self.passes += 1
-        return pixels.mean((2, 3))[:, None].expand(-1, 4, -1)
+        return pixels.float().mean((2, 3))[:, None].expand(-1, 4, -1)
 
 
 def perception(method: str, threshold: float = 0.02, max_age: float = 1.0) -> Perception:
     settings = PerceptionSettings(CacheSettings(method, threshold, max_age))
-    return Perception(CountingTower(), ('front',), 48, settings)
+    return Perception(
+        CountingTower(), ('front',), lambda image: np.moveaxis(image, -1, 0) / 255.0, settings
+    )
 
 
 def frame(stamp: float, value: int = 100, corner: int | None = None) -> Frame:

@@ -4,6 +4,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from efficient_vla import checkpoint
 from efficient_vla.training.model import EvlaNano
 from efficient_vla.training.model import nano_config
 from efficient_vla.training.tokenizer import train_tokenizer
+from efficient_vla.types import Frame
 
 CARD = checkpoint.Card(
     name='tiny',
@@ -40,3 +42,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = EvlaNano(CARD, config).eval()
     checkpoint.save(path, CARD, config, dict(model.deployed()), tokenizer)
     return path
+
+
+@pytest.fixture
+def frame() -> Frame:
+    """Return one observation of the tiny policy."""
+    image = np.random.default_rng(0).integers(0, 255, (160, 160, 3), np.uint8)
+    return Frame({'corner2': image}, np.array([0.0, 0.6, 0.2, 1.0], np.float32), 0.0)
+
+
+@pytest.fixture
+def card() -> checkpoint.Card:
+    """Return the card of the tiny policy."""
+    return CARD

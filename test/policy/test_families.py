@@ -1,0 +1,96 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of other vision-language models load through the same code as evla-nano."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel
+from transformers import CLIPVisionConfig
+from transformers import LlamaConfig
+from transformers import LlavaConfig
+from transformers import Qwen2Config
+from transformers import SmolVLMConfig
+
+from efficient_vla import checkpoint
+from efficient_vla.policy import Policy
+from efficient_vla.training.tokenizer import train_tokenizer
+
+VISION = {
+    'hidden_size': 32,
+    'intermediate_size': 48,
+    'num_hidden_layers': 2,
+    'num_attention_heads': 2,
+    'image_size': 32,
+    'patch_size': 8,
+}
+TEXT = {
+    'hidden_size': 24,
+    'intermediate_size': 32,
+    'num_hidden_layers': 3,
+    'num_attention_heads': 2,
+    'num_key_value_heads': 1,
+    'vocab_size': 400,
+}
+
+
+def smolvlm():
+    return SmolVLMConfig(
+        vision_config=VISION, text_config=LlamaConfig(**TEXT), scale_factor=2, image_token_id=399
+    )
+
+
+def llava():
+    return LlavaConfig(
+        vision_config=CLIPVisionConfig(**VISION),
+        text_config=Qwen2Config(**TEXT),
+        image_token_index=399,
+    )
+
+
+@pytest.fixture(params=[smolvlm, llava])
+def other(request, card, tmp_path: Path):
+    """Write a model of transformers with queries and heads beside it; return both."""
+    torch.manual_seed(0)
+    config = request.param()
+    model = AutoModel.from_config(config).eval()
+    tokens = 4 if request.param is smolvlm else 16
+    card = dataclasses.replace(card, image_size=32, tokens_per_camera=tokens, stem='patch')
+    width = TEXT['hidden_size']
+    shape = (card.queries, width, 4, card.horizon, 4)
+    tensors = dict(model.state_dict())
+    tensors['queries'] = torch.randn(card.queries, width)
+    for name, kind in (('single', checkpoint.SinglePolicy), ('dual', checkpoint.DualPolicy)):
+        tensors |= {f'{name}.{k}': v for k, v in kind(*shape).state_dict().items()}
+    tokenizer = train_tokenizer(['open the drawer'] * 3, 300)
+    checkpoint.save(tmp_path, card, config, tensors, tokenizer)
+    return tmp_path, model
+
+
+@torch.inference_mode()
+def test_the_tower_gives_the_stock_image_features(other):
+    folder, model = other
+    pixels = torch.randn(1, 3, 32, 32)
+    _, tower = checkpoint.load_tower(folder)
+    smol = model.config.model_type == 'smolvlm'
+    stock = model.get_image_features(pixel_values=pixels[None] if smol else pixels).pooler_output
+    torch.testing.assert_close(tower(pixels)[0], stock[0], atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_the_trunk_gives_the_stock_hidden_states(other):
+    folder, model = other
+    _, trunk, _ = checkpoint.load_trunk(folder)
+    visual, text = torch.randn(1, 5, 24), torch.tensor([[3, 7]])
+    latents, _ = trunk(visual, torch.arange(5)[None], text, torch.ones(1, 2, dtype=torch.bool), 5)
+    decoder = getattr(model, checkpoint.FAMILIES[model.config.model_type].text)
+    embeddings = torch.cat([visual, decoder.embed_tokens(text), trunk.queries[None]], 1)
+    stock = decoder(inputs_embeds=embeddings).last_hidden_state[:, -2:]
+    torch.testing.assert_close(latents, stock, atol=1e-5, rtol=0)
+
+
+def test_the_whole_policy_acts(other, frame):
+    policy = Policy.from_pretrained(other[0], pruning_method='fastv', pruning_layer=1)
+    assert policy.act(frame, 'open the drawer').actions.shape == (5, 4)

@@ -24,4 +24,6 @@ def pixels(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[fl
     ``mean`` and ``std`` are those of intensities in [0, 1], one a colour.
     """
     scaled = shrink(image, size).astype(np.float32) / 255.0
-    return np.ascontiguousarray(np.moveaxis((scaled - np.float32(mean)) / np.float32(std), -1, 0))
+    return np.ascontiguousarray(
+        np.moveaxis((scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32), -1, 0)
+    )

@@ -5,3 +5,6 @@
 import os
 
 os.environ.setdefault('MUJOCO_GL', 'egl')
+# Mesa's cache has a thread of idle priority: on busy cores it never gets to end, and a killed or
+# interrupted process stays for many seconds. Without the cache a first image takes a second more.
+os.environ.setdefault('MESA_SHADER_CACHE_DISABLE', 'true')

@@ -47,7 +47,9 @@ class MetaWorldSim:
     """Metres the set-point moves at most in one step along each axis."""
     STATE_NAMES = ('x', 'y', 'z', 'gripper')
 
-    def __init__(self, task: str, render: str = 'default', size: int = 480) -> None:
+    def __init__(
+        self, task: str, render: str = 'default', size: int = 480, max_steps: int = MAX_STEPS
+    ) -> None:
         """Load the scene of ``task``; ``render`` is 'default' or 'fast' (no shadows, no MSAA)."""
         if task not in INSTRUCTIONS:
             raise UnknownTaskError(
@@ -59,9 +61,11 @@ class MetaWorldSim:
         self.instruction = INSTRUCTIONS[task]
         self.rendering = render
         self.size = size
+        self.max_steps = max_steps
         benchmark = metaworld.MT1(task, seed=42)
         self.env = benchmark.train_classes[task]()
         self.env.set_task(benchmark.train_tasks[0])
+        self.env.max_path_length = max_steps
         self.env._freeze_rand_vec = False
         self.env.seeded_rand_vec = True
         self.env.model.cam_pos[self.env.model.camera(CAMERA).id] = CAMERA_POSITION
@@ -80,7 +84,7 @@ class MetaWorldSim:
     @property
     def done(self) -> bool:
         """Whether the episode is over."""
-        return self.success or self.steps >= MAX_STEPS
+        return self.success or self.steps >= self.max_steps
 
     def reset(self, seed: int) -> None:
         """Start the episode that ``seed`` names."""
@@ -96,8 +100,10 @@ class MetaWorldSim:
 
     def step_action(self, action: np.ndarray) -> None:
         """Apply one action of Meta-World, [4] in [-1, 1]."""
-        if self.steps >= MAX_STEPS:
-            raise SimulationOverError(f'the episode ended after {MAX_STEPS} steps; reset first.')
+        if self.steps >= self.max_steps:
+            raise SimulationOverError(
+                f'the episode ended after {self.max_steps} steps; reset first.'
+            )
         self.observation, _, _, _, info = self.env.step(action)
         self.steps += 1
         self.success = self.success or bool(info['success'])

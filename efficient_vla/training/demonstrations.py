@@ -36,6 +36,8 @@ RENDER_SIZE = 480
 TRAIN_SEED = 100_000
 """First seed of the training episodes; evaluation uses 1000 and up, validation 50,000."""
 MAX_STEPS = 350
+POLICY_STEPS = 220
+"""Length of an episode that a policy drives and does not finish."""
 ATTEMPTS = 8
 """Seeds tried for one episode before it is given up."""
 CROSS_TASKS = (
@@ -121,10 +123,10 @@ def record(
     sim.reset(seed)
     visited, due, success = [], 0, False
     while not success:
-        if sim.steps >= MAX_STEPS:
-            if policy is None:
-                return None
+        if policy is not None and sim.steps >= POLICY_STEPS:
             break
+        if sim.steps >= MAX_STEPS:
+            return None
         if sim.steps >= due:
             visited.append(experts.save(sim))
             due = sim.steps + int(rng.integers(3, 6))

@@ -8,9 +8,6 @@ a tenth of a joint step. Every stage resumes from its last checkpoint.
 """
 
 import argparse
-import csv
-import json
-import os
 import time
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
@@ -27,6 +24,8 @@ from rich.progress import track
 from torch.nn import functional
 
 from efficient_vla import checkpoint
+from efficient_vla.training import curves
+from efficient_vla.training import resume
 from efficient_vla.training.dataset import Batch
 from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.instructions import corpus
@@ -43,9 +42,10 @@ LABEL_SCALE = 0.1
 PATH_WEIGHT = 0.1
 """Weight of the error of the cumulated displacement, beside that of each row."""
 LABEL_WEIGHT = 0.5
-PLAN_VARIANTS = 2
+PLAN_VARIANTS = 1
 FULL_SHARE = 0.12
 """Share of batches that show the decoder all visual tokens."""
+LOG_STEPS = 20
 SAVE_SECONDS = 120.0
 
 
@@ -109,7 +109,7 @@ class Trainer:
         self.centre = self.data.labels.mean(0)
         self.done: dict[str, int] = {}
         self.started = time.time()
-        self.resume_path = args.out / 'training.safetensors'
+        self.resume_path: Path = args.out / 'training.safetensors'
         args.out.mkdir(parents=True, exist_ok=True)
         if self.resume_path.exists() and not args.restart:
             self._resume()
@@ -179,7 +179,7 @@ class Trainer:
         losses['dual'] = action_loss(dual.float(), self.targets(batch.fast_chunk), fit)
         return losses
 
-    def plans(self) -> 'Plans':
+    def plans(self) -> Plans:
         """Return the finished trunk's plans for every frame, under ``PLAN_VARIANTS`` sentences."""
         latents, fits = [], []
         frames = np.arange(len(self.data)).repeat(PLAN_VARIANTS)
@@ -195,7 +195,7 @@ class Trainer:
         shape = (len(self.data), PLAN_VARIANTS)
         return Plans(torch.cat(latents).unflatten(0, shape), torch.cat(fits).unflatten(0, shape))
 
-    def actor_losses(self, plans: 'Plans', fast: np.ndarray) -> dict[str, torch.Tensor]:
+    def actor_losses(self, plans: Plans, fast: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the loss of the fast policy alone, on plans made before."""
         slow = self.data.slow_frames(fast, self.rng)
         variant = self.rng.integers(PLAN_VARIANTS, size=len(fast))
@@ -217,65 +217,59 @@ class Trainer:
         start = self.done.get(stage, 0)
         if start >= steps:
             return
-        plans = None
-        if stage == 'actor':
-            parameters = list(self.model.dual.parameters())
-            plans = self.plans()
-            self.model.dual.train()
-        else:
-            parameters = list(self.model.parameters())
-            self.model.train()
+        plans = self.plans() if stage == 'actor' else None
+        trained = self.model.dual if stage == 'actor' else self.model
+        trained.train()
         optimizer = torch.optim.AdamW(
-            parameters, LEARNING_RATE[stage], (0.9, 0.95), weight_decay=1e-4
+            trained.parameters(), LEARNING_RATE[stage], (0.9, 0.95), weight_decay=1e-4
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda i: (
-                min(1, (i + 1) / WARMUP_STEPS)
-                * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1, (start + i) / steps))))
-            ),
-        )
+        if start:
+            resume.read_optimizer(self.resume_path, optimizer)
         running: dict[str, float] = {}
         saved = time.time()
         with Progress() as progress:
             bar = progress.add_task(stage, total=steps, completed=start)
             for step in range(start, steps):
-                frames = self.rng.integers(len(self.data), size=BATCH)
-                with self.autocast():
-                    losses = (
-                        self.losses(stage, self.data.batch(frames, self.rng))
-                        if plans is None
-                        else self.actor_losses(plans, frames)
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                torch.stack(list(losses.values())).sum().backward()
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                optimizer.step()
-                schedule.step()
-                for name, loss in losses.items():
-                    value = loss.item()
-                    running[name] = 0.98 * running.get(name, value) + 0.02 * value
+                for options in optimizer.param_groups:
+                    options['lr'] = LEARNING_RATE[stage] * schedule(step, steps)
+                self._step(stage, plans, optimizer, running)
                 self.done[stage] = step + 1
-                progress.update(
-                    bar,
-                    advance=1,
-                    description=f'{stage} ' + ' '.join(f'{k} {v:.4f}' for k, v in running.items()),
-                )
-                if (step + 1) % 20 == 0:
-                    self._log(stage, step + 1, running)
+                losses = ' '.join(f'{name} {value:.4f}' for name, value in running.items())
+                progress.update(bar, advance=1, description=f'{stage} {losses}')
+                if (step + 1) % LOG_STEPS == 0:
+                    seconds = time.time() - self.started
+                    curves.append(self.args.out / 'curves.csv', stage, step + 1, running, seconds)
                 if time.time() - saved > SAVE_SECONDS:
-                    self.save()
+                    self.save(optimizer)
                     saved = time.time()
-        self.save()
+        self.save(optimizer)
 
-    def save(self) -> None:
-        """Write the checkpoint and what training needs to resume."""
-        from safetensors.torch import save_file
+    def _step(
+        self,
+        stage: str,
+        plans: Plans | None,
+        optimizer: torch.optim.Optimizer,
+        running: dict[str, float],
+    ) -> None:
+        """Take one step on one batch; ``running`` averages each loss over some fifty steps."""
+        frames = self.rng.integers(len(self.data), size=BATCH)
+        with self.autocast():
+            losses = (
+                self.losses(stage, self.data.batch(frames, self.rng))
+                if plans is None
+                else self.actor_losses(plans, frames)
+            )
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]['params'], 1.0)
+        optimizer.step()
+        for name, loss in losses.items():
+            value = loss.item()
+            running[name] = 0.98 * running.get(name, value) + 0.02 * value
 
-        state = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
-        temporary = self.resume_path.with_suffix('.tmp')
-        save_file(state, temporary, metadata={'done': json.dumps(self.done)})
-        os.replace(temporary, self.resume_path)
+    def save(self, optimizer: torch.optim.Optimizer) -> None:
+        """Write the policy folder and what training needs to resume."""
+        resume.write(self.resume_path, self.model, optimizer, self.done)
         tensors = {
             name: tensor.half() if tensor.is_floating_point() else tensor
             for name, tensor in self.model.deployed()
@@ -283,23 +277,17 @@ class Trainer:
         checkpoint.save(self.args.out, self.card, self.config, tensors, self.tokenizer)
 
     def _resume(self) -> None:
-        from safetensors import safe_open
-        from safetensors.torch import load_file
-
-        self.model.load_state_dict(load_file(self.resume_path))
-        with safe_open(self.resume_path, 'pt') as file:
-            self.done = json.loads(file.metadata()['done'])
+        self.done = resume.read_model(self.resume_path, self.model)
         card = checkpoint.read_card(self.args.out)
         self.card = replace(self.card, state_mean=card.state_mean, state_std=card.state_std)
         self.mean, self.std = torch.tensor(card.state_mean), torch.tensor(card.state_std)
         self.rng = np.random.default_rng([self.args.seed, sum(self.done.values())])
 
-    def _log(self, stage: str, step: int, values: dict[str, float]) -> None:
-        with open(self.args.out / 'curves.csv', 'a', newline='') as file:
-            for name, value in values.items():
-                csv.writer(file).writerow(
-                    [stage, step, name, f'{value:.6f}', f'{time.time() - self.started:.0f}']
-                )
+
+def schedule(step: int, steps: int) -> float:
+    """Return the fraction of the learning rate: a linear start, then a cosine to 2 %."""
+    cosine = 0.5 * (1 + np.cos(np.pi * step / steps))
+    return min(1.0, (step + 1) / WARMUP_STEPS) * (0.02 + 0.98 * cosine)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -330,5 +318,8 @@ def main(args: argparse.Namespace) -> int:
     console.print(f'training on {frames}, {args.device}, {args.precision}')
     for stage in STAGES:
         trainer.run(stage, getattr(args, f'{stage}_steps'))
+    curves_file = args.out / 'curves.csv'
+    if curves_file.exists():
+        curves.draw(curves_file, args.out / 'curves.png')
     console.print(f'policy written to {args.out}')
     return 0

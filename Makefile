@@ -1,0 +1,34 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+
+PYTHON_VENV := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint format clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## make .venv with all packages and build the interfaces; quick when nothing changed
+	@tools/setup
+
+build: setup  ## build again after a change of msg, srv, action or CMakeLists.txt (part of setup)
+
+demo: setup  ## the main job: drive the simulated arm through its tasks; ARGS='...' is passed on
+	@.venv/bin/efficient-vla demo $(ARGS)
+
+test: setup  ## every test; ARGS='-k NAME' is passed on to pytest
+	@$(PYTHON_VENV) -m pytest $(ARGS)
+
+lint: setup  ## ruff and mypy; they are part of make test too
+	@$(PYTHON_VENV) -m ruff check .
+	@$(PYTHON_VENV) -m ruff format --check .
+	@$(PYTHON_VENV) -m mypy
+
+format: setup  ## let ruff mend what it can
+	@$(PYTHON_VENV) -m ruff check --fix .
+	@$(PYTHON_VENV) -m ruff format .
+
+clean:  ## remove the environment and all build results; models, data and runs stay
+	rm -rf .venv build install log .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,192 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate a policy in process, over tasks and seeds, in parallel."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.bench import interrupts
+from efficient_vla.bench.episodes import jobs
+from efficient_vla.bench.episodes import sensing
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.bench.lockstep import Stages
+from efficient_vla.bench.lockstep import run_episode
+from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.overrides import build_settings
+from efficient_vla.bench.overrides import flat
+from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.bench.report import report
+from efficient_vla.sim.metaworld import MetaWorldSim
+from efficient_vla.sim.tasks import INSTRUCTIONS
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate; it travels to the worker processes."""
+
+    policy: Path
+    tasks: tuple[str, ...]
+    episodes: int
+    seed: int
+    """Episode ``i`` of every task is reset with ``seed + i``."""
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    instruction: str | None = None
+    """Asked for instead of the task's own sentence."""
+    render: str = 'default'
+    image_size: int = 480
+    video: Path | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        self.jobs()
+        if 'rate' in self.overrides.get('controller', {}):
+            raise UsageError(
+                'controller.rate cannot be set in process, where the controller ticks once a step '
+                f'of the simulator, {1 / MetaWorldSim.PERIOD:.0f} Hz; leave it out or add --graph.'
+            )
+        if self.workers < 1:
+            raise UsageError(f'{self.workers} workers; expected at least 1.')
+
+    def sentence(self, task: str) -> str:
+        """Return the instruction that the policy gets for ``task``."""
+        return INSTRUCTIONS[task] if self.instruction is None else self.instruction
+
+    def jobs(self) -> list[tuple[str, int]]:
+        """Return task and seed of every episode."""
+        return jobs(self.tasks, self.seed, self.episodes)
+
+
+def evaluate(
+    request: Request, on_result: Callable[[EpisodeResult], None] | None = None
+) -> dict[str, Any]:
+    """Run all episodes and return the JSON object of ``efficient-vla eval``.
+
+    Results do not depend on the number of workers. Raises ``UsageError``,
+    ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input.
+    """
+    settings = build_settings(request.overrides)
+    facts = sensing(request.policy, request.render, request.image_size)
+    results: list[EpisodeResult] = []
+    for result in _run_all(request):
+        results.append(result)
+        if on_result:
+            on_result(result)
+    order = {job: index for index, job in enumerate(request.jobs())}
+    results.sort(key=lambda result: order[result.task, result.seed])
+    parameters = {**flat(settings), 'controller.rate': 1 / MetaWorldSim.PERIOD}
+    period_ms = 1e3 * MetaWorldSim.PERIOD
+    found = report(results, control={'period_ms': period_ms, 'period_p99_ms': period_ms})
+    found['manifest'] = manifest(
+        request.policy, parameters,
+        mode='in process, lock-step, inference takes no simulated time',
+        seeds=[request.seed, request.seed + request.episodes - 1],
+        workers=request.workers, **facts,
+    )
+    return found
+
+
+class Worker:
+    """The loaded policy and the scene of the latest task, in one process."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.settings = build_settings(request.overrides)
+        self.stages = load_stages(request.policy, self.settings)
+        self._sim: MetaWorldSim | None = None
+
+    def run(self, task: str, seed: int) -> EpisodeResult:
+        """Run one episode."""
+        request = self.request
+        if self._sim is None or self._sim.task != task:
+            self.close()
+            self._sim = MetaWorldSim(task, request.render, request.image_size)
+        video = request.video / f'{task}-{seed}.mp4' if request.video else None
+        return run_episode(
+            self._sim, self.stages, self.settings, seed, request.sentence(task), video
+        )
+
+    def close(self) -> None:
+        """Free the scene."""
+        if self._sim is not None:
+            self._sim.close()
+            self._sim = None
+
+
+def load_stages(policy: Path, settings: Mapping[str, Any]) -> Stages:
+    """Load the three stages of a policy folder."""
+    from efficient_vla.policy import load_actor
+    from efficient_vla.policy import load_perception
+    from efficient_vla.policy import load_reasoner
+
+    return Stages(
+        load_perception(policy, settings['perception']),
+        load_reasoner(policy, settings['reasoner']),
+        load_actor(policy, settings['actor']),
+    )
+
+
+def _run_all(request: Request) -> Iterator[EpisodeResult]:
+    jobs = request.jobs()
+    workers = min(request.workers, len(jobs))
+    if workers == 1:
+        worker = Worker(request)
+        try:
+            for task, seed in jobs:
+                yield worker.run(task, seed)
+        finally:
+            worker.close()
+        return
+    context = multiprocessing.get_context('spawn')
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (request, threads))
+    try:
+        with interrupts.postponed(), interrupts.kept_from_children():
+            futures = [pool.submit(_run_job, task, seed) for task, seed in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+_worker: Worker | None = None
+_request: Request | None = None
+
+
+def _start_worker(request: Request, threads: int) -> None:
+    """Prepare a worker process, which ends with its parent."""
+    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
+        os.environ[name] = str(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    global _request
+    _request = request
+
+
+def _run_job(task: str, seed: int) -> EpisodeResult:
+    # The policy loads here and not in the initializer, whose errors would reach the parent only
+    # as a broken pool.
+    global _worker
+    if _worker is None:
+        assert _request is not None
+        _worker = Worker(_request)
+    return _worker.run(task, seed)

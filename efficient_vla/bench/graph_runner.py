@@ -1,0 +1,231 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes through the running graph, in wall-clock time."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Protocol
+
+import numpy as np
+
+from efficient_vla.bench import interrupts
+from efficient_vla.bench.episodes import sensing
+from efficient_vla.bench.errors import EpisodeError
+from efficient_vla.bench.loop_latency import camera_to_command
+from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.overrides import flat
+from efficient_vla.bench.overrides import graph_settings
+from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.bench.report import merged_stages
+from efficient_vla.bench.report import report
+from efficient_vla.bench.video import VideoWriter
+
+if TYPE_CHECKING:
+    from efficient_vla.nodes.episode_client import EpisodeClient
+    from efficient_vla.nodes.graph_listener import LiveView
+    from efficient_vla.nodes.graph_listener import Recording
+    from efficient_vla.nodes.supervisor import Supervisor
+
+START_S = 3.0
+"""Wall time for the first plan and chunk, in which the robot does not move yet."""
+READY_TIMEOUT_S = 120.0
+DEFAULT_FPS = 10.0
+
+
+@dataclass(frozen=True)
+class GraphRequest:
+    """What to run through the graph."""
+
+    policy: Path
+    jobs: Sequence[tuple[str, int]]
+    """Task and seed of every episode."""
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Node -> parameter -> value, stronger than the profiles."""
+    hardware: str = 'cpu_2core'
+    instruction: str | None = None
+    video: Path | None = None
+    keep_frames: bool = False
+    log_folder: Path | None = None
+    episode_s: float = 6.25
+    """Simulated time after which an episode has failed: 500 steps."""
+
+
+class Observer(Protocol):
+    """Shows what happens; every method is called in the main thread."""
+
+    def starting(self, states: Mapping[str, str]) -> None:
+        """Show how far the nodes are, several times a second while the graph starts."""
+
+    def event(self, text: str) -> None:
+        """Show that something happened to a process."""
+
+    def start(self, task: str, seed: int, instruction: str) -> None:
+        """Show which episode runs."""
+
+    def tick(self, view: 'LiveView') -> None:
+        """Show the newest reports, several times a second."""
+
+    def finish(self, result: EpisodeResult, frames: list[tuple[float, np.ndarray]]) -> None:
+        """Show how an episode ended; ``frames`` are seconds since its start and image."""
+
+
+def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
+    """Start the graph, run all episodes, end the graph; return the JSON object with manifest.
+
+    Raises ``InvalidSettingError`` before anything starts, and ``EpisodeError`` when the graph
+    fails; all processes have ended then as well.
+    """
+    from efficient_vla.nodes.graph import Selection
+    from efficient_vla.nodes.graph import describe
+    from efficient_vla.nodes.supervisor import Supervisor
+
+    graph = describe(Selection(
+        hardware=request.hardware, policy=str(request.policy), overrides=dotted(request.overrides),
+        log_level='warn',
+    ))
+    settings = graph_settings(graph.parameter_files, request.overrides)
+    robot = settings['metaworld_robot']
+    facts = sensing(request.policy, robot.camera.render, robot.camera.size)
+    limit = request.episode_s / robot.real_time_factor + START_S
+    results: list[EpisodeResult] = []
+    recordings: list[Recording] = []
+    with (
+        tempfile.TemporaryDirectory(prefix='efficient_vla_log_') as logs,
+        running(Supervisor(graph, request.log_folder or Path(logs))) as supervisor,
+        _client(supervisor, request, observer) as client,
+    ):
+        for task, seed in request.jobs:
+            result, recording = _run_job(client, request, observer, task, seed, limit)
+            results.append(result)
+            recordings.append(recording)
+        resident = {state.name: state.resident_mb for state in supervisor.states()}
+    found = _report(results, recordings, resident, settings['actor'].architecture)
+    parameters = flat({name: settings[name] for name in graph.nodes})
+    # The checkpoint has its own entry; a path would name this machine.
+    parameters = {k: v for k, v in parameters.items() if not k.endswith('.policy')}
+    found['manifest'] = manifest(
+        request.policy, parameters,
+        mode='graph, wall-clock time', hardware=request.hardware,
+        seeds=sorted({seed for _, seed in request.jobs}), **facts,
+    )
+    return found
+
+
+def dotted(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``node.param`` -> value."""
+    return {
+        f'{node}.{name}': value
+        for node, values in overrides.items() for name, value in values.items()
+    }
+
+
+@contextmanager
+def running(supervisor: 'Supervisor') -> Iterator['Supervisor']:
+    """Start all processes and end them at the end, however it comes."""
+    with interrupts.unwinding():
+        try:
+            with interrupts.postponed():
+                supervisor.start()
+            yield supervisor
+        finally:
+            supervisor.stop()
+
+
+@contextmanager
+def _client(
+    supervisor: 'Supervisor', request: GraphRequest, observer: Observer
+) -> 'Iterator[EpisodeClient]':
+    from efficient_vla.nodes.episode_client import EpisodeClient
+
+    starting = True
+
+    def check() -> None:
+        for event in supervisor.poll():
+            # What dies in an episode is started again and the episode goes on; what cannot even
+            # start would only fail again.
+            if supervisor.failed or (starting and event.serious):
+                raise EpisodeError(f'{event.process}: {last_error(event.log_tail) or event.text}')
+            observer.event(f'{event.process}: {event.text}')
+        observer.tick(client.listener.view())
+
+    record = request.video is not None or request.keep_frames
+    client = EpisodeClient(check, record, supervisor.graph.namespace)
+    try:
+        client.wait_ready(supervisor.graph.nodes, READY_TIMEOUT_S, observer.starting)
+        starting = False
+        yield client
+    finally:
+        client.close()
+
+
+def last_error(log: str) -> str:
+    """Return the last error in a log of ROS, without its time and level; '' where there is none."""
+    errors = [line for line in log.splitlines() if line.startswith(('[ERROR]', '[FATAL]'))]
+    return errors[-1].partition(']: ')[2] if errors else ''
+
+
+def _run_job(
+    client: 'EpisodeClient', request: GraphRequest, observer: Observer, task: str, seed: int,
+    limit: float,
+) -> 'tuple[EpisodeResult, Recording]':
+    own = client.reset(task, seed)
+    instruction = own if request.instruction is None else request.instruction
+    observer.start(task, seed, instruction)
+    outcome, recording = client.run(instruction, limit)
+    begin = recording.frames[0][0] if recording.frames else 0.0
+    frames = [(stamp - begin, image) for stamp, image in recording.frames]
+    recording.frames = []
+    video = request.video / f'{task}-{seed}.mp4' if request.video and frames else None
+    if video:
+        _write_video(video, task, instruction, frames, outcome.success)
+    result = EpisodeResult(
+        task, seed, instruction, outcome.success, outcome.duration_s, recording.underruns,
+        recording.max_jerk, recording.rejected_chunks, recording.stages,
+        str(video) if video else '', outcome.message,
+    )
+    observer.finish(result, frames)
+    return result, recording
+
+
+def _write_video(
+    path: Path, task: str, instruction: str, frames: list[tuple[float, np.ndarray]], success: bool
+) -> None:
+    spacing = float(np.median(np.diff([seconds for seconds, _ in frames]))) if frames[1:] else 0.0
+    fps = min(max(1 / spacing, 1.0), 60.0) if spacing > 0 else DEFAULT_FPS
+    with VideoWriter(path, fps, task, instruction) as writer:
+        for index, (seconds, image) in enumerate(frames):
+            writer.add(image, seconds, success and index == len(frames) - 1)
+
+
+def _report(
+    results: Sequence[EpisodeResult],
+    recordings: 'Sequence[Recording]',
+    resident: Mapping[str, float],
+    architecture: str,
+) -> dict[str, Any]:
+    periods = [period for recording in recordings for period in recording.periods_ms]
+    found = report(results, control={
+        'period_ms': float(np.mean(periods)) if periods else 0.0,
+        'period_p99_ms': max(recording.period_p99_ms for recording in recordings),
+        'max_plan_age_s': max(recording.max_plan_age_s for recording in recordings),
+    })
+    rates = [rate for recording in recordings for rate in recording.command_rates_hz]
+    # The controller's passes are chunks; its rate is that of the commands.
+    found['rates_hz']['controller'] = float(np.mean(rates)) if rates else 0.0
+    found['camera_to_command'] = camera_to_command(merged_stages(results), architecture)
+    found['resident_mb'] = {name: round(value, 1) for name, value in resident.items()}
+    return found
+
+
+def timestamp() -> str:
+    """Return a name for a run that sorts by time."""
+    return time.strftime('%Y%m%d-%H%M%S')

@@ -1,0 +1,193 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One episode in lock-step: three stages and the controller in simulated time.
+
+Inference takes no simulated time here: a chunk starts acting in the step whose frame it was
+computed from. What real latencies cost is measured by the graph in wall-clock time.
+"""
+
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.bench.records import StageRecord
+from efficient_vla.bench.video import VideoWriter
+from efficient_vla.control.controller import Controller
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.settings import build
+from efficient_vla.settings import flatten
+from efficient_vla.sim.metaworld import MetaWorldSim
+from efficient_vla.stages import ActorStage
+from efficient_vla.stages import PerceptionStage
+from efficient_vla.stages import ReasonerStage
+from efficient_vla.types import Frame
+from efficient_vla.types import Plan
+
+PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
+CHUNK_PERIOD_S = 0.1
+COMMANDS = ('x', 'y', 'z', 'gripper')
+VIDEO_STEPS = 4
+"""A video frame every fourth step: 20 frames a second of simulated time."""
+
+
+@dataclass
+class Stages:
+    """The three loaded stages of one policy."""
+
+    perception: PerceptionStage
+    reasoner: ReasonerStage
+    actor: ActorStage
+
+    def reset(self) -> None:
+        """Forget everything about earlier frames."""
+        for stage in (self.perception, self.reasoner, self.actor):
+            stage.reset()
+
+
+class Camera:
+    """Renders the present state at most once, and only when somebody asks."""
+
+    def __init__(self, sim: MetaWorldSim) -> None:
+        self.sim = sim
+        self._step = -1
+        self._image: np.ndarray | None = None
+
+    def image(self) -> np.ndarray:
+        """Return the image of the present step, uint8 [rows, columns, 3]."""
+        if self._image is None or self._step != self.sim.steps:
+            self._image = self.sim.render()
+            self._step = self.sim.steps
+        return self._image
+
+
+class Schedule:
+    """Says whether a step is due, every ``period`` seconds counted in whole steps."""
+
+    def __init__(self, period: float) -> None:
+        self.steps = max(1, round(period / MetaWorldSim.PERIOD))
+
+    def due(self, step: int) -> bool:
+        """Return whether the stage runs at this step."""
+        return step % self.steps == 0
+
+
+def run_episode(
+    sim: MetaWorldSim,
+    stages: Stages,
+    settings: Mapping[str, Any],
+    seed: int,
+    instruction: str,
+    video: Path | None = None,
+) -> EpisodeResult:
+    """Run the episode that ``seed`` names until success or the last step.
+
+    ``settings`` maps node names to their settings; those of ``controller`` and ``eval`` are used.
+    """
+    sim.reset(seed)
+    stages.reset()
+    architecture = stages.actor.architecture
+    plans = Schedule(settings['eval'].reasoner_period or PLAN_PERIOD_S[architecture])
+    chunks = Schedule(settings['eval'].actor_period or CHUNK_PERIOD_S)
+    records = _records(stages)
+    camera = Camera(sim)
+    writer = _video(sim, instruction, video)
+    controller = start_controller(sim, settings['controller'])
+    plan: Plan | None = None
+    try:
+        while not sim.done and sim.steps < settings['eval'].max_steps:
+            now = sim.steps * sim.PERIOD
+            if writer and sim.steps % VIDEO_STEPS == 0:
+                writer.add(camera.image(), now, sim.success)
+            fresh = False
+            if plans.due(sim.steps):
+                frame = _frame(sim, camera, stages.perception.cameras, now)
+                newest = _plan(stages, frame, instruction, records)
+                fresh = newest is not None
+                plan = newest or plan
+            due = fresh if architecture == 'single' else chunks.due(sim.steps)
+            if plan is not None and due:
+                cameras = stages.perception.cameras if stages.actor.needs_image else ()
+                frame = _frame(sim, camera, cameras, now)
+                chunk = _timed(records['actor'], stages.actor.chunk, plan, frame)
+                controller.accept(chunk, now, plan.valid_for)
+            command = controller.tick(now + sim.PERIOD)
+            sim.step(command.position[:3], command.position[3])
+        if writer:
+            writer.add(camera.image(), sim.steps * sim.PERIOD, sim.success)
+    finally:
+        if writer:
+            writer.close()
+    duration = sim.steps * sim.PERIOD
+    for record in records.values():
+        record.duration_s = duration
+    return EpisodeResult(
+        sim.task, seed, instruction, sim.success, duration,
+        controller.underruns, controller.max_jerk, controller.rejected, records,
+        str(video) if video else '',
+    )
+
+
+def start_controller(sim: MetaWorldSim, settings: ControllerSettings) -> Controller:
+    """Return an enabled controller at the robot's set-point, at the rate of the simulator.
+
+    Its box is the workspace of the task, cut down to the limits that were set.
+    """
+    low, high = sim.workspace
+    box = {
+        'limits.position_low': np.maximum(low, settings.limits.position_low).tolist(),
+        'limits.position_high': np.minimum(high, settings.limits.position_high).tolist(),
+    }
+    controller = Controller(
+        build(ControllerSettings, {**flatten(settings), **box, 'rate': 1 / sim.PERIOD}), COMMANDS
+    )
+    controller.reset(np.append(sim.setpoint(), 0.0), 0.0)
+    refused = controller.enable(0.0)
+    if refused:
+        raise RuntimeError(f'controller cannot be enabled: {refused}')
+    return controller
+
+
+def _video(sim: MetaWorldSim, instruction: str, path: Path | None) -> VideoWriter | None:
+    if path is None:
+        return None
+    return VideoWriter(path, 1 / (VIDEO_STEPS * sim.PERIOD), sim.task, instruction)
+
+
+def _frame(sim: MetaWorldSim, camera: Camera, cameras: tuple[str, ...], now: float) -> Frame:
+    return Frame({name: camera.image() for name in cameras}, sim.state(), now)
+
+
+def _plan(
+    stages: Stages, frame: Frame, instruction: str, records: dict[str, StageRecord]
+) -> Plan | None:
+    """Return a new plan, or ``None`` where perception found the frame unchanged."""
+    tokens = _timed(records['perception'], stages.perception.encode, frame)
+    if tokens is None:
+        records['perception'].skipped += 1
+        return None
+    count, reused = len(tokens.position), int(tokens.reused.sum())
+    records['perception'].add_tokens(count, count, reused)
+    plan: Plan = _timed(records['reasoner'], stages.reasoner.plan, tokens, instruction)
+    records['reasoner'].add_tokens(plan.tokens_total, len(plan.kept), reused)
+    return plan
+
+
+def _timed(record: StageRecord, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a stage and note its whole latency, as its caller sees it."""
+    start = time.perf_counter()
+    result = call(*arguments)
+    record.latency_ms.append((time.perf_counter() - start) * 1e3)
+    return result
+
+
+def _records(stages: Stages) -> dict[str, StageRecord]:
+    return {
+        name: StageRecord(parameters_mb=getattr(stages, name).parameters_mb)
+        for name in ('perception', 'reasoner', 'actor')
+    }

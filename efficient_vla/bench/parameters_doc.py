@@ -1,0 +1,156 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/parameters.md and the default parameter files from the settings dataclasses.
+
+``python -m efficient_vla.bench.parameters_doc`` writes both into the source tree; a test fails
+while a committed file differs from what this makes.
+"""
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from efficient_vla.nodes.robot_settings import RobotSettings
+from efficient_vla.nodes.settings import ActorNodeSettings
+from efficient_vla.nodes.settings import ControllerNodeSettings
+from efficient_vla.nodes.settings import MonitorNodeSettings
+from efficient_vla.nodes.settings import PerceptionNodeSettings
+from efficient_vla.nodes.settings import ReasonerNodeSettings
+from efficient_vla.settings import Spec
+from efficient_vla.settings import specs
+
+NODE_SETTINGS: dict[str, type] = {
+    'perception': PerceptionNodeSettings,
+    'reasoner': ReasonerNodeSettings,
+    'actor': ActorNodeSettings,
+    'controller': ControllerNodeSettings,
+    'metaworld_robot': RobotSettings,
+    'monitor': MonitorNodeSettings,
+}
+HEADER = '# Copyright 2026 efficient_vla contributors\n# SPDX-License-Identifier: Apache-2.0\n'
+ROS_BOOLEANS = ('y', 'Y', 'n', 'N')
+"""Bare words that the parser of ROS takes for booleans and that of Python does not."""
+SOURCE = 'efficient_vla.bench.parameters_doc'
+WIDTH = 100
+ABOUT = f"""\
+# Parameters
+
+Made by `python -m {SOURCE}` from the settings classes; do not edit.
+
+Every node declares its parameters with these types, ranges and descriptions, which
+`ros2 param describe` shows. A set of changes is checked as a whole and refused with the reason
+when a value or the set breaks a rule. *Fixed* parameters are read when a node is configured;
+all others take effect while the node runs. Names on the command line are `node.parameter=value`,
+for example `--set reasoner.pruning.keep=0.5`. Later files are stronger: `config/<node>.yaml`,
+hardware profile, robot profile, policy profile, files of your own, then single overrides.
+"""
+
+
+def main() -> int:
+    """Write all generated files into the source tree."""
+    for path, text in generated(Path(__file__).resolve().parents[2]).items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return 0
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return path -> text of every generated file."""
+    files = {root / 'config' / f'{node}.yaml': defaults_yaml(node) for node in NODE_SETTINGS}
+    return {root / 'docs' / 'parameters.md': page(), **files}
+
+
+def page() -> str:
+    """Return the page with one table a node."""
+    return '\n'.join([ABOUT, *(f'## {node}\n\n{_table(node)}' for node in NODE_SETTINGS)])
+
+
+def defaults_yaml(node: str) -> str:
+    """Return the parameter file of a node with every default, each with its comment."""
+    lines = [
+        f'# Parameters of the node {node}, all at their defaults. Made by',
+        f'# python -m {SOURCE} from the settings classes; put changes into a',
+        '# profile or a file of your own. Units and effects are in the comments.',
+        '/**:',
+        f'  {node}:',
+        '    ros__parameters:',
+    ]
+    shown: tuple[str, ...] = ()
+    for name, default, spec in specs(NODE_SETTINGS[node]):
+        *groups, leaf = name.split('.')
+        for depth, part in enumerate(groups):
+            if shown[: depth + 1] != tuple(groups[: depth + 1]):
+                lines.append(f'{_indent(depth)}{part}:')
+        shown = tuple(groups)
+        indent = _indent(len(groups))
+        comment = f'{spec.description} {limits(spec)}'.strip()
+        lines += textwrap.wrap(
+            comment, WIDTH, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# ',
+            break_on_hyphens=False,
+        )
+        value = _scalar_yaml(default)
+        # ROS gives an empty list no type and refuses the file.
+        lines.append(f'{indent}{"# " if value == "[]" else ""}{leaf}: {value}')
+    return HEADER + '\n'.join(lines) + '\n'
+
+
+def limits(spec: Spec) -> str:
+    """Return unit, range and whether it may change while running, as one or two sentences."""
+    parts = []
+    if spec.choices:
+        parts.append(f'One of {", ".join(spec.choices)}.')
+    elif spec.low is not None or spec.high is not None:
+        parts.append(f'{_range(spec)}.')
+    elif spec.unit:
+        parts.append(f'In {spec.unit}.')
+    if spec.read_only:
+        parts.append('Fixed while the node is configured.')
+    return ' '.join(parts)
+
+
+def _range(spec: Spec) -> str:
+    unit = f' {spec.unit}' if spec.unit else ''
+    if spec.low is None or spec.high is None:
+        bound = f'At least {_number(spec.low)}' if spec.low is not None else ''
+        return (bound or f'At most {_number(spec.high or 0.0)}') + unit
+    return f'{_number(spec.low)} to {_number(spec.high)}{unit}'
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f'{value:g}'
+
+
+def _table(node: str) -> str:
+    rows = ['| parameter | default | allowed | | meaning |', '|---|---|---|---|---|']
+    for name, default, spec in specs(NODE_SETTINGS[node]):
+        allowed = ', '.join(f'`{choice}`' for choice in spec.choices)
+        if not allowed and (spec.low is not None or spec.high is not None):
+            allowed = _range(spec)
+        elif not allowed and spec.unit:
+            allowed = spec.unit
+        fixed = 'fixed' if spec.read_only else ''
+        rows.append(
+            f'| `{name}` | `{_scalar_yaml(default)}` | {allowed} | {fixed} | {spec.description} |'
+        )
+    return '\n'.join(rows) + '\n'
+
+
+def _indent(depth: int) -> str:
+    return ' ' * (6 + 2 * depth)
+
+
+def _scalar_yaml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f'[{", ".join(map(_scalar_yaml, value))}]'
+    if isinstance(value, str):
+        plain = value and yaml.safe_load(value) == value and value not in ROS_BOOLEANS
+        return value if plain else f"'{value}'"
+    text: str = yaml.safe_dump(value).removesuffix('\n...\n').strip()
+    return text
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,122 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One command line over all of it: ``efficient-vla COMMAND``.
+
+Each command is a module with ``DESCRIPTION``, ``EXAMPLE``, ``add_arguments(parser)`` and
+``main(arguments) -> int``. Only the module of the command that was
+asked for is imported, so that help is quick and nothing loads torch in vain.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    'demo': 'drive the simulated arm through the demonstration tasks, with the whole graph',
+    'eval': 'measure success, latencies and rates of a policy, in process or in the graph',
+    'up': 'bring up the graph of nodes, supervise it and show its state',
+    'data': 'make demonstrations from scripted experts',
+    'train': 'train a policy on demonstrations',
+    'doctor': 'check an installation and say what is wrong',
+    'bench': 'measure single parts: stages with each technique, transport',
+}
+MODULES = {'eval': 'efficient_vla.cli.evaluate', 'up': 'efficient_vla.nodes.up'}
+"""Modules of the commands that are not ``efficient_vla.cli.COMMAND``."""
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0, 1 failed, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and words[0] in COMMANDS:
+            return run(words[0], words[1:])
+        overview().parse_args(words)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone, as in `efficient-vla ... | head`; Python would complain
+        # once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(command: str, words: Sequence[str]) -> int:
+    """Parse the words of one command and run it."""
+    try:
+        module = importlib.import_module(MODULES.get(command, f'efficient_vla.cli.{command}'))
+    except ModuleNotFoundError as error:
+        if (error.name or '').startswith('efficient_vla.'):
+            raise
+        return _explain(
+            command, f'the Python module {error.name!r} is missing; `efficient-vla doctor` says '
+            'how to install what this machine lacks.', EXIT_FAILED,
+        )
+    parser = argparse.ArgumentParser(
+        prog=f'efficient-vla {command}',
+        description=module.DESCRIPTION,
+        epilog=f'example:\n{module.EXAMPLE}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    arguments = parser.parse_args(words)
+    try:
+        return int(module.main(arguments) or 0)
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        return _explain(command, str(error), code)
+
+
+def _explain(command: str, text: str, code: int) -> int:
+    print(f'efficient-vla {command}: {text}', file=sys.stderr)
+    return code
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the exit code of an error that its message explains, ``None`` of any other."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    codes = [code for name, code in EXPLAINED_ERRORS.items() if name in names]
+    return codes[0] if codes else None
+
+
+EXPLAINED_ERRORS = {
+    'UsageError': EXIT_USAGE,
+    'InvalidSettingError': EXIT_USAGE,
+    'InvalidRecordError': EXIT_USAGE,
+    'CheckpointError': EXIT_USAGE,
+    'UnknownTaskError': EXIT_USAGE,
+    'ProfileError': EXIT_USAGE,
+    'EpisodeError': EXIT_FAILED,
+}
+"""By name, since importing the modules that define them would load torch and the simulator."""
+
+
+def overview() -> argparse.ArgumentParser:
+    """Return the parser of the bare program, which only explains the commands."""
+    width = max(map(len, COMMANDS))
+    lines = '\n'.join(f'  {name:<{width}}  {text}' for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog='efficient-vla',
+        description='Drive a robot arm by a vision-language-action policy through ROS 2.',
+        epilog=f'commands:\n{lines}\n\n'
+        'example:\n  efficient-vla demo\n  efficient-vla eval --help',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=f'efficient_vla {version()}')
+    parser.add_argument('command', choices=tuple(COMMANDS), metavar='command',
+                        help='one of the commands below; each has --help with an example')
+    return parser
+
+
+def version() -> str:
+    """Return the version of this package."""
+    from efficient_vla import __version__
+
+    return __version__

@@ -1,0 +1,104 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``efficient-vla bench``."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.options import writable_file
+
+DESCRIPTION = """\
+Measure single parts.
+
+  stages     latency of perception, reasoner and actor with each technique alone, against dense in
+             the same run: all variants see the same frames in turn
+  transport  images between two processes at camera rate, with the shipped middleware profile"""
+
+EXAMPLE = """\
+  efficient-vla bench stages --frames 60 --json stages.json
+  efficient-vla bench transport --help"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-benchmarks and their options."""
+    parts = parser.add_subparsers(dest='part', metavar='part', required=True)
+    stages = parts.add_parser(
+        'stages', help='each technique alone against dense',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example:\n  efficient-vla bench stages --frames 60 --json stages.json',
+    )
+    add_policy(stages)
+    stages.add_argument('--task', default='reach-v3', help='scene (default: %(default)s)')
+    stages.add_argument('--frames', metavar='N', type=int, default=60,
+                        help='frames a variant (default: %(default)s)')
+    stages.add_argument('--still', metavar='SHARE', type=float, default=0.5,
+                        help='share of frames in which nothing moves (default: %(default)s)')
+    stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
+    stages.set_defaults(part_main=_stages)
+    transport = parts.add_parser(
+        'transport', help='images between processes',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example:\n  efficient-vla bench transport',
+    )
+    _add_transport(transport)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run one sub-benchmark."""
+    return int(arguments.part_main(arguments))
+
+
+def _add_transport(parser: argparse.ArgumentParser) -> None:
+    from efficient_vla.bench import transport
+
+    transport.add_arguments(parser)
+    parser.set_defaults(part_main=transport.main)
+
+
+def _stages(arguments: argparse.Namespace) -> int:
+    from rich.progress import Progress
+
+    from efficient_vla.bench.evaluate import load_stages
+    from efficient_vla.bench.manifest import manifest
+    from efficient_vla.bench.stages import VARIANTS
+    from efficient_vla.bench.stages import WARM_UP_FRAMES
+    from efficient_vla.bench.stages import frames_of_motion
+    from efficient_vla.bench.stages import measure
+    from efficient_vla.cli.display import console
+    from efficient_vla.cli.display import variant_table
+    from efficient_vla.sim.tasks import INSTRUCTIONS
+
+    if arguments.frames <= WARM_UP_FRAMES:
+        raise UsageError(
+            f'--frames is {arguments.frames}; expected more than {WARM_UP_FRAMES}, since the '
+            'first frames only warm up.'
+        )
+    if not 0 <= arguments.still <= 1:
+        raise UsageError(f'--still is {arguments.still}; expected a share from 0 to 1.')
+    if arguments.task not in INSTRUCTIONS:
+        raise UsageError(
+            f'unknown task {arguments.task!r}; expected one of {", ".join(INSTRUCTIONS)}.'
+        )
+    target = writable_file(arguments.json) if arguments.json else None
+    policy = policy_folder(arguments.policy)
+    images = frames_of_motion(arguments.task, arguments.frames, arguments.still)
+    with Progress(console=console) as progress:
+        bar = progress.add_task('stages', total=len(images) * len(VARIANTS))
+        variants = measure(
+            load_stages, policy, images, INSTRUCTIONS[arguments.task],
+            on_pass=lambda: progress.advance(bar),
+        )
+    console.print(variant_table(variants))
+    if target:
+        found: dict[str, Any] = {
+            'variants': variants,
+            'manifest': manifest(policy, {}, render='fast', frames=arguments.frames,
+                                 still=arguments.still, task=arguments.task),
+        }
+        target.write_text(json.dumps(found, indent=2) + '\n')
+    return 0

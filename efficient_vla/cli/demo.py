@@ -1,0 +1,141 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``efficient-vla demo``."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from efficient_vla.bench.contact_sheet import SheetRow
+from efficient_vla.bench.contact_sheet import contact_sheet
+from efficient_vla.bench.contact_sheet import moments
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.bench.manifest import machine
+from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.cli.live import LiveObserver
+from efficient_vla.cli.options import add_overrides
+from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.options import task_list
+
+DESCRIPTION = """\
+Drive the simulated Sawyer arm through the demonstration tasks: camera images and a sentence go in,
+the arm does the task, in wall-clock time through the whole graph of ROS 2 nodes.
+
+A new folder below --out then holds summary.json, manifest.json, a video of every episode and a
+contact sheet."""
+
+EXAMPLE = """\
+  efficient-vla demo
+  efficient-vla demo --tasks reach-v3,door-open-v3 --episodes 1 \\
+      --set perception.cache.method=reuse"""
+
+
+class SheetObserver(LiveObserver):
+    """A live display that also gathers the pictures of the contact sheet."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        super().__init__(console, total)
+        self.rows: dict[str, SheetRow] = {}
+
+    def finish(self, result: EpisodeResult, frames: list[tuple[float, np.ndarray]]) -> None:
+        """Keep the moments of the first episode of a task, and how all of them ended."""
+        super().finish(result, frames)
+        row = self.rows.get(result.task)
+        if row is None:
+            self.rows[result.task] = SheetRow(
+                result.task, result.instruction, [result.success], result.duration_s,
+                moments(frames),
+            )
+        else:
+            row.outcomes.append(result.success)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--out', metavar='DIR', type=Path, default=Path('runs'),
+                        help='folder for the folders of runs (default: %(default)s)')
+    parser.add_argument('--tasks', metavar='A,B', type=task_list,
+                        help='Meta-World tasks (default: the five of the demonstration)')
+    parser.add_argument('--episodes', metavar='N', type=int, default=2,
+                        help='episodes a task (default: %(default)s)')
+    parser.add_argument('--seed', metavar='S', type=int, default=1000,
+                        help='seed of the first episode (default: %(default)s)')
+    add_policy(parser)
+    parser.add_argument('--architecture', choices=('single', 'dual'),
+                        help='shape of the policy, short for --set actor.architecture=...')
+    parser.add_argument('--hardware', metavar='NAME', default='cpu_2core',
+                        help='hardware profile (default: %(default)s)')
+    parser.add_argument('--render', choices=('default', 'fast'), default='fast',
+                        help='rendering of the camera (default: %(default)s; default takes 130 ms '
+                        'a frame on a CPU, which a real camera does not)')
+    add_overrides(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the demonstration; 0 when every episode was run, whatever its outcome."""
+    from efficient_vla.bench.episodes import jobs
+    from efficient_vla.bench.graph_runner import GraphRequest
+    from efficient_vla.bench.graph_runner import run_graph
+    from efficient_vla.bench.graph_runner import timestamp
+    from efficient_vla.bench.overrides import parse_overrides
+    from efficient_vla.bench.parameters_doc import NODE_SETTINGS
+    from efficient_vla.cli.display import console
+    from efficient_vla.cli.display import show_report
+    from efficient_vla.sim.tasks import DEMO_TASKS
+
+    episodes = jobs(arguments.tasks or DEMO_TASKS, arguments.seed, arguments.episodes)
+    words = list(arguments.overrides)
+    if arguments.architecture:
+        words.append(f'actor.architecture={arguments.architecture}')
+    words.append(f'metaworld_robot.camera.render={arguments.render}')
+    overrides = parse_overrides(words, NODE_SETTINGS)
+    policy = policy_folder(arguments.policy)
+    folder = make_folder(arguments.out / timestamp())
+    request = GraphRequest(
+        policy=policy, jobs=episodes, overrides=overrides,
+        hardware=arguments.hardware, video=folder / 'videos', keep_frames=True,
+        log_folder=folder / 'logs',
+    )
+    sheet = SheetObserver(console, len(request.jobs))
+    with sheet:
+        found = run_graph(request, sheet)
+    for episode in found['episodes']:
+        if 'video' in episode:
+            episode['video'] = str(Path(episode['video']).relative_to(folder))
+    for name, content in (('summary', found), ('manifest', found['manifest'])):
+        (folder / f'{name}.json').write_text(json.dumps(content, indent=2) + '\n')
+    contact_sheet(
+        folder / 'contact_sheet.png', 'efficient_vla: a sentence and a camera drive a Sawyer arm',
+        subtitle(found), list(sheet.rows.values()),
+    )
+    show_report(found)
+    console.print(f'results: {folder}', soft_wrap=True)
+    return 0
+
+
+def make_folder(folder: Path) -> Path:
+    """Make the folder of a run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f'cannot make {folder}: {error}. Choose another --out.') from error
+    return folder
+
+
+def subtitle(found: dict[str, Any]) -> str:
+    """Return what a reader of the contact sheet should know about the run."""
+    episodes = sum(task['episodes'] for task in found['tasks'].values())
+    successes = sum(task['successes'] for task in found['tasks'].values())
+    rates = ', '.join(
+        f'{stage} {found["rates_hz"][stage]:.0f} Hz'
+        for stage in ('reasoner', 'actor', 'controller') if stage in found['rates_hz']
+    )
+    return (
+        f'{successes} of {episodes} episodes succeed in wall-clock time on '
+        f'{machine()["cores"]} cores: {rates}'
+    )

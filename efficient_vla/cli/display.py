@@ -1,0 +1,126 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Progress and tables on the terminal."""
+
+from types import TracebackType
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn
+from rich.progress import MofNCompleteColumn
+from rich.progress import Progress
+from rich.progress import TextColumn
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+
+from efficient_vla.bench.records import EpisodeResult
+
+console = Console(highlight=False)
+
+
+class EpisodeProgress:
+    """A progress bar over episodes with the success rate so far; use as a context manager."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = Progress(
+            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), console=console,
+        )
+        self._task = self._bar.add_task('episodes', total=total)
+        self._outcomes: list[bool] = []
+
+    def add(self, result: EpisodeResult) -> None:
+        """Note one finished episode."""
+        self._outcomes.append(result.success)
+        rate = sum(self._outcomes) / len(self._outcomes)
+        self._bar.update(
+            self._task, advance=1, description=f'{result.task}  success so far {rate:.0%}'
+        )
+
+    def __enter__(self) -> 'EpisodeProgress':
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+
+def show_report(found: dict[str, Any]) -> None:
+    """Print the tables of a result."""
+    console.print(task_table(found))
+    console.print(stage_table(found))
+
+
+def task_table(found: dict[str, Any]) -> Table:
+    """Return success by task."""
+    table = _table('task', 'success', 'episodes', '95 % interval', 'time to success')
+    for task, row in found['tasks'].items():
+        low, high = row['ci95']
+        seconds = row['time_to_success_s']
+        table.add_row(
+            task, f'{row["success_rate"]:.0%}', str(row['episodes']), f'{low:.0%} to {high:.0%}',
+            f'{seconds:.2f} s' if seconds is not None else '-',
+        )
+    table.add_section()
+    table.add_row('mean of tasks', f'{found["success_rate"]:.1%}')
+    return table
+
+
+def stage_table(found: dict[str, Any]) -> Table:
+    """Return what each stage cost; kept are tokens of all tokens, means a pass."""
+    table = _table('stage', 'p50 ms', 'p95 ms', 'Hz', 'kept', 'reused', 'weights', 'resident')
+    for stage, row in found['stages'].items():
+        latency = row['latency_ms']
+        table.add_row(
+            stage, f'{latency["p50"]:.1f}', f'{latency["p95"]:.1f}',
+            f'{found["rates_hz"][stage]:.1f}', _tokens(row), _number(row, 'tokens_reused'),
+            _megabytes(row, 'parameters_mb'), _megabytes(row, 'resident_mb'),
+        )
+    return table
+
+
+def variant_table(variants: dict[str, Any]) -> Table:
+    """Return one row for each technique and stage."""
+    table = _table(
+        'technique', 'stage', 'p50 ms', 'p95 ms', 'to dense', 'kept', 'reused', 'weights'
+    )
+    for variant, stages in variants.items():
+        for stage, row in stages.items():
+            ratio = row.get('p50_to_dense')
+            table.add_row(
+                variant if stage == next(iter(stages)) else '', stage,
+                f'{row["latency_ms"]["p50"]:.1f}', f'{row["latency_ms"]["p95"]:.1f}',
+                f'{ratio:.2f}' if ratio is not None else '-', _tokens(row),
+                _number(row, 'tokens_reused'), _megabytes(row, 'parameters_mb'),
+            )
+        table.add_section()
+    return table
+
+
+def _table(name: str, *columns: str) -> Table:
+    """Return an empty table whose first column holds names and whose others hold numbers."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column(name, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify='left' if column == 'stage' else 'right')
+    return table
+
+
+def _number(row: dict[str, Any], name: str) -> str:
+    return f'{row[name]:.0f}' if name in row else '-'
+
+
+def _megabytes(row: dict[str, Any], name: str) -> str:
+    return f'{row[name]:.0f} MB' if row.get(name) else '-'
+
+
+def _tokens(row: dict[str, Any]) -> str:
+    if 'tokens_total' not in row:
+        return '-'
+    return f'{row["tokens_kept"]:.0f}/{row["tokens_total"]:.0f}'

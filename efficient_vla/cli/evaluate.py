@@ -1,0 +1,147 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``efficient-vla eval``."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.cli.options import add_overrides
+from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.options import task_list
+from efficient_vla.cli.options import writable_file
+
+DESCRIPTION = """\
+Measure a policy: success by task with its 95 % interval, latencies and rates of each stage,
+smoothness of the motion.
+
+In process, stages and controller run in lock-step with the simulator and inference takes no
+simulated time. With --graph the nodes run in wall-clock time. Episode i of a task is reset with
+seed S+i, so that two runs with the same seed meet the same scenes. Latencies in process are those
+beside the other workers; take --workers 1 to measure them alone."""
+
+EXAMPLE = """\
+  efficient-vla eval --tasks reach-v3,door-open-v3 --episodes 20 --seed 1000 --json out.json
+  efficient-vla eval --tasks reach-v3 --episodes 10 --seed 1000 --graph --render fast \\
+      --set reasoner.pruning.method=fastv --set reasoner.pruning.keep=0.5 --json out.json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--tasks', metavar='A,B', type=task_list, required=True,
+                        help='Meta-World tasks')
+    parser.add_argument('--episodes', metavar='N', type=int, default=20,
+                        help='episodes a task (default: %(default)s)')
+    parser.add_argument('--seed', metavar='S', type=int, default=1000,
+                        help='seed of the first episode (default: %(default)s)')
+    add_policy(parser)
+    parser.add_argument('--architecture', choices=('single', 'dual'),
+                        help='shape of the policy, short for --set actor.architecture=...')
+    parser.add_argument('--instruction', metavar='TEXT',
+                        help="sentence for every episode (default: each task's own)")
+    parser.add_argument('--graph', action='store_true',
+                        help='run the ROS graph in wall-clock time instead of in process')
+    parser.add_argument('--hardware', metavar='NAME', default='cpu_2core',
+                        help='hardware profile of the graph (default: %(default)s)')
+    parser.add_argument('--render', choices=('default', 'fast'),
+                        help='rendering of the camera (default: default in process; in the '
+                        'graph that of the robot profile, fast, since a real camera costs nothing)')
+    add_overrides(parser)
+    parser.add_argument('--plan-period', metavar='SECONDS', type=float,
+                        help='simulated time between plans, in process (default: 0.4 s for dual, '
+                        '0.2 s for single)')
+    parser.add_argument('--chunk-period', metavar='SECONDS', type=float,
+                        help='simulated time between chunks of dual, in process (default: 0.1 s)')
+    parser.add_argument('--workers', metavar='N', type=int,
+                        help='processes, in process only (default: one a core)')
+    parser.add_argument('--video', metavar='DIR', type=Path,
+                        help='write a video of every episode into this folder')
+    parser.add_argument('--json', metavar='OUT', type=Path, required=True,
+                        help='file for the result')
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Evaluate, show a table and write the JSON file."""
+    target = writable_file(arguments.json)
+    found = _graph(arguments) if arguments.graph else _in_process(arguments)
+    target.write_text(json.dumps(found, indent=2) + '\n')
+    return 0
+
+
+def override_words(arguments: argparse.Namespace) -> list[str]:
+    """Return all overrides as ``node.param=value``, those with an own option among them."""
+    words = list(arguments.overrides)
+    for name, value in (
+        ('actor.architecture', arguments.architecture),
+        ('eval.reasoner_period', arguments.plan_period),
+        ('eval.actor_period', arguments.chunk_period),
+    ):
+        if value is not None:
+            words.append(f'{name}={value}')
+    return words
+
+
+def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
+    from efficient_vla.bench.evaluate import Request
+    from efficient_vla.bench.evaluate import evaluate
+    from efficient_vla.bench.overrides import build_settings
+    from efficient_vla.bench.overrides import parse_overrides
+    from efficient_vla.cli.display import EpisodeProgress
+    from efficient_vla.cli.display import show_report
+
+    overrides = parse_overrides(override_words(arguments))
+    build_settings(overrides)
+    cores = len(os.sched_getaffinity(0))
+    request = Request(
+        policy=policy_folder(arguments.policy),
+        tasks=arguments.tasks,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        overrides=overrides,
+        instruction=arguments.instruction,
+        render=arguments.render or 'default',
+        video=arguments.video,
+        workers=cores if arguments.workers is None else arguments.workers,
+    )
+    with EpisodeProgress(len(request.jobs())) as progress:
+        found = evaluate(request, progress.add)
+    show_report(found)
+    return found
+
+
+def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
+    from efficient_vla.bench.episodes import jobs
+    from efficient_vla.bench.graph_runner import GraphRequest
+    from efficient_vla.bench.graph_runner import run_graph
+    from efficient_vla.bench.overrides import parse_overrides
+    from efficient_vla.bench.parameters_doc import NODE_SETTINGS
+    from efficient_vla.cli.display import console
+    from efficient_vla.cli.display import show_report
+    from efficient_vla.cli.live import LiveObserver
+
+    for name in ('plan_period', 'chunk_period', 'workers'):
+        if getattr(arguments, name) is not None:
+            raise UsageError(
+                f'--{name.replace("_", "-")} schedules an evaluation in process; leave it out of '
+                '--graph, where every stage runs as fast as it can.'
+            )
+    episodes = jobs(arguments.tasks, arguments.seed, arguments.episodes)
+    words = override_words(arguments)
+    if arguments.render:
+        words.append(f'metaworld_robot.camera.render={arguments.render}')
+    request = GraphRequest(
+        policy=policy_folder(arguments.policy),
+        jobs=episodes,
+        overrides=parse_overrides(words, NODE_SETTINGS),
+        hardware=arguments.hardware,
+        instruction=arguments.instruction,
+        video=arguments.video,
+    )
+    with LiveObserver(console, len(request.jobs)) as observer:
+        found = run_graph(request, observer)
+    show_report(found)
+    return found

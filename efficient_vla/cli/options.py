@@ -1,0 +1,55 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share."""
+
+import argparse
+from pathlib import Path
+
+from efficient_vla.bench.errors import UsageError
+
+
+def add_policy(parser: argparse.ArgumentParser) -> None:
+    """Add ``--policy``."""
+    parser.add_argument(
+        '--policy', metavar='DIR', type=Path,
+        help='folder of the policy (default: the shipped evla-nano)',
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set``, once for each parameter."""
+    parser.add_argument(
+        '--set', metavar='NODE.PARAM=VALUE', action='append', default=[], dest='overrides',
+        help='set a parameter, for example reasoner.pruning.method=fastv; may be repeated',
+    )
+
+
+def task_list(text: str) -> tuple[str, ...]:
+    """Split ``A,B`` into names."""
+    return tuple(name.strip() for name in text.split(',') if name.strip())
+
+
+def policy_folder(given: Path | None) -> Path:
+    """Return the policy's folder; where none is given, the one that is shipped."""
+    from efficient_vla.policy import default_policy
+
+    folder = given if given is not None else default_policy()
+    if not (folder / 'policy.json').is_file():
+        raise UsageError(
+            f'{folder} is no policy folder: it has no policy.json. '
+            'Give --policy the folder that `efficient-vla train` wrote.'
+        )
+    return folder
+
+
+def writable_file(path: Path) -> Path:
+    """Make the folder of an output file, so that a long run does not fail at its end."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(f'{path} is a folder')
+        with path.open('a'):
+            pass
+    except OSError as error:
+        raise UsageError(f'cannot write {path}: {error}. Choose another file.') from error
+    return path

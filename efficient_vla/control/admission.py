@@ -1,0 +1,80 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which chunks may drive the robot."""
+
+import math
+
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.types import ActionChunk
+from efficient_vla.types import ControlMode
+
+GRIPPER = 'gripper'
+TRANSLATION = frozenset({'x', 'y', 'z'})
+
+
+def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
+    """Return why the rows of ``chunk`` cannot drive a robot with command ``names``, or ``None``."""
+    if chunk.names != names:
+        return (
+            f'chunk has columns {", ".join(chunk.names)}; expected {", ".join(names)}. '
+            'Use the policy that was trained for this robot.'
+        )
+    translates = TRANSLATION.issuperset(names) or TRANSLATION.issuperset(set(names) - {GRIPPER})
+    if translates == (chunk.control_mode == ControlMode.JOINT_POSITION):
+        expected = 'EE_DELTA or EE_POSITION' if translates else 'JOINT_POSITION'
+        return (
+            f'chunk has control mode {chunk.control_mode.name}; expected {expected} for a robot '
+            f'that is commanded by {", ".join(names)}.'
+        )
+    return None
+
+
+def refuse_time(
+    chunk: ActionChunk, now: float, since: float, settings: ControllerSettings
+) -> str | None:
+    """Return why ``chunk`` is of the wrong time, or ``None``; ``since`` is the last reset."""
+    if not math.isfinite(chunk.end):
+        return f'chunk has stamp {chunk.stamp} and dt {chunk.dt}; expected finite seconds.'
+    age = now - chunk.stamp
+    limit = settings.watchdog.max_future
+    if -age > limit:
+        return (
+            f'chunk is stamped {-age:.3f} s in the future; expected at most watchdog.max_future '
+            f'{limit} s. Synchronise the clocks of camera and controller.'
+        )
+    if chunk.stamp < since:
+        return f'chunk was observed {since - chunk.stamp:.3f} s before the robot was last reset.'
+    if chunk.end - settings.robot_delay <= now:
+        return (
+            f'chunk has nothing left: its observation is {age:.3f} s old, its rows last '
+            f'{chunk.end - chunk.stamp:.3f} s. Inference must take less than a chunk lasts.'
+        )
+    timeout = settings.watchdog.chunk_timeout
+    if age >= timeout:
+        return (
+            f'chunk has an observation {age:.3f} s old; expected less than '
+            f'watchdog.chunk_timeout {timeout} s.'
+        )
+    return None
+
+
+def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:
+    """Return why ``chunk`` must not replace the ``active`` one, or ``None``."""
+    if active is None:
+        return None
+    if chunk.sequence < active.sequence:
+        return f'chunk {chunk.sequence} is older than chunk {active.sequence}, which is active.'
+    if chunk.stamp < active.stamp:
+        return (
+            f'chunk {chunk.sequence} was observed {active.stamp - chunk.stamp:.3f} s before '
+            f'chunk {active.sequence}, which is active.'
+        )
+    return None
+
+
+def refuse_plan(chunk: ActionChunk, now: float, plan_validity: float) -> str | None:
+    """Return why the plan behind ``chunk`` may no longer drive the robot, or ``None``."""
+    age = now - chunk.plan_stamp
+    if plan_validity < math.inf and not age < plan_validity:
+        return f'plan {chunk.plan_sequence} is {age:.3f} s old; it was valid for {plan_validity} s.'
+    return None

@@ -1,0 +1,258 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Action chunks in, one safe set-point a tick out.
+
+Set-points carry the time at which they apply. A caller in real time ticks with the time that it
+is; a caller that steps a simulator ticks with the time at which the step ends::
+
+    controller.reset(np.append(sim.setpoint(), 0.0), time)
+    controller.enable(time)
+    while not sim.done:
+        controller.accept(policy.act(frame, instruction), time)   # frame.stamp == time
+        command = controller.tick(time + sim.PERIOD)
+        sim.step(command.position[:3], command.position[3])
+        time += sim.PERIOD
+"""
+
+import math
+
+import numpy as np
+
+from efficient_vla.control import admission
+from efficient_vla.control.blending import METHODS
+from efficient_vla.control.history import History
+from efficient_vla.control.jerk import JerkMeter
+from efficient_vla.control.limits import Limiter
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.state import ControllerReport
+from efficient_vla.control.state import State
+from efficient_vla.control.trajectory import Trajectory
+from efficient_vla.control.watchdog import EXPIRY_TOLERANCE
+from efficient_vla.control.watchdog import deadline
+from efficient_vla.types import ActionChunk
+from efficient_vla.types import Command
+
+MAX_PERIODS = 3.0
+"""After a late tick the set-point moves at most this many periods: robots cannot leap after it."""
+
+
+class Controller:
+    """Time alignment, blending, limits and watchdog for one robot.
+
+    ``names`` are the columns of the robot's command; ``gripper`` is passed through from the newest
+    chunk, every other one is an axis. Times are seconds of the clock that stamps the chunks.
+    """
+
+    def __init__(self, settings: ControllerSettings, names: tuple[str, ...]) -> None:
+        self.names = tuple(names)
+        self.state = State.DISABLED
+        self.reason = 'not enabled yet'
+        self.underruns = 0
+        self.rejected = 0
+        self.max_seam = 0.0
+        self._motion = np.array([i for i, name in enumerate(names) if name != admission.GRIPPER])
+        self._gripper = names.index(admission.GRIPPER) if admission.GRIPPER in names else None
+        self._effort = 0.0
+        self._jerk = JerkMeter()
+        self._history: History | None = None
+        self._newest: Trajectory | None = None
+        self._expiry = -math.inf
+        self._expiry_reason = ''
+        self._plan_validity = math.inf
+        self._state_since = 0.0
+        self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
+        self.configure(settings)
+
+    @property
+    def max_jerk(self) -> float:
+        """Largest jerk of the set-points since enabled [m/s^3]."""
+        return self._jerk.largest
+
+    @property
+    def enabled(self) -> bool:
+        """Whether chunks may drive the robot."""
+        return self.state not in (State.DISABLED, State.STOPPED)
+
+    def configure(self, settings: ControllerSettings) -> None:
+        """Apply other settings from the next tick on, without a jump.
+
+        Raises ``InvalidSettingError`` when the limits do not fit the robot's axes; the settings
+        then stay as they were.
+        """
+        self._limiter.configure(settings.limits)
+        self.settings = settings
+        self._period = 1 / settings.rate
+        self._blending = METHODS[settings.blending.method](settings.blending)
+        if self._history is not None:
+            self._history.keep = self._keep()
+            if self._newest is not None:
+                self._blending.add(self._newest, self._history.time, self._limiter.position)
+                self._watch(self._newest)
+
+    def reset(self, position: np.ndarray, stamp: float) -> None:
+        """Take over the robot's real set-point ``position`` [A]; chunks from before are void."""
+        position = np.array(position, dtype=np.float64)
+        if position.shape != (len(self.names),) or not np.isfinite(position).all():
+            raise ValueError(
+                f'set-point of the robot is {position}; expected a finite number for each of '
+                f'{", ".join(self.names)}.'
+            )
+        self._limiter.hold(position[self._motion])
+        if self._gripper is not None:
+            self._effort = float(np.clip(position[self._gripper], -1, 1))
+        self._history = History(self._keep(), self._limiter.position, stamp)
+        self._jerk.restart()
+        self._forget_chunks()
+        if self.enabled:
+            self._enter(State.WAITING, 'robot was reset; waiting for a chunk', stamp)
+
+    def enable(self, now: float) -> str | None:
+        """Let chunks drive the robot; return why that is refused, or ``None``."""
+        if self._history is None:
+            return 'the set-point of the robot is not known yet; is the robot running?'
+        if self.state == State.STOPPED:
+            return 'the controller is stopped; disable it first, then enable it.'
+        if self.state == State.DISABLED:
+            self._jerk.largest = 0.0
+            self.max_seam = 0.0
+            self._enter(State.WAITING, 'waiting for a chunk', now)
+        return None
+
+    def disable(self, now: float) -> None:
+        """Stop the robot inside the limits and ignore chunks; clears a stop."""
+        self._forget_chunks()
+        self._enter(State.DISABLED, 'disabled', now)
+
+    def stop(self, now: float, reason: str = 'stop requested') -> None:
+        """Stop the robot inside the limits until it is disabled and enabled again."""
+        self._forget_chunks()
+        self._enter(State.STOPPED, reason, now)
+
+    def flush(self, now: float, reason: str) -> None:
+        """Drop all chunks, stop inside the limits and hold until the next chunk."""
+        self._forget_chunks()
+        if self.enabled:
+            self._enter(State.DECELERATING, reason, now)
+
+    def accept(self, chunk: ActionChunk, now: float, plan_validity: float = math.inf) -> str | None:
+        """Let ``chunk`` drive the robot; return why it is rejected, or ``None``.
+
+        The chunk's plan may drive the robot until ``plan_stamp + plan_validity`` [s].
+        """
+        if self._history is None or not self.enabled:
+            return f'controller is {self.state.name.lower()}; chunk ignored.'
+        active = self._newest.chunk if self._newest is not None else None
+        reason = (
+            admission.refuse_contents(chunk, self.names)
+            or admission.refuse_time(chunk, now, self._history.since, self.settings)
+            or admission.refuse_order(chunk, active if self.state == State.TRACKING else None)
+            or admission.refuse_plan(chunk, now, plan_validity)
+        )
+        if reason:
+            self.rejected += 1
+            return reason
+        self._plan_validity = plan_validity
+        self._follow(self._anchored(chunk, now, self._history), now, self._history)
+        return None
+
+    def tick(self, now: float) -> Command:
+        """Return the set-point that applies at ``now``, whatever happened before."""
+        if self._history is None:
+            raise RuntimeError(
+                'tick before reset: the set-point of the robot is not known. Call reset first.'
+            )
+        elapsed = now - self._history.time
+        if elapsed < -self._period:
+            self._clock_jumped_back(now)
+            elapsed = self._period
+        if elapsed > 0:
+            self._advance(now, min(elapsed, MAX_PERIODS * self._period), self._history)
+        return self._command(max(now, self._history.time))
+
+    def report(self, now: float) -> ControllerReport:
+        """Return state, ages and counters at ``now``."""
+        chunk = self._newest.chunk if self._newest is not None else None
+        return ControllerReport(
+            state=self.state,
+            reason=self.reason,
+            state_age=max(now - self._state_since, 0.0),
+            chunk_sequence=chunk.sequence if chunk else 0,
+            chunk_age=now - chunk.stamp if chunk else math.inf,
+            plan_age=now - chunk.plan_stamp if chunk else math.inf,
+            remaining=max(self._expiry - now, 0.0) if self.state == State.TRACKING else 0.0,
+            observation_stamp=chunk.stamp if chunk else 0.0,
+            underruns=self.underruns,
+            rejected=self.rejected,
+            max_jerk=self.max_jerk,
+            max_seam=self.max_seam,
+        )
+
+    def _anchored(self, chunk: ActionChunk, now: float, history: History) -> Trajectory:
+        """Lay ``chunk`` out from the set-point that its observation saw."""
+        idle_now = self.state != State.TRACKING
+        observed = min(chunk.stamp, now) - self.settings.robot_delay
+        observed = max(observed, history.since)
+        idle = history.idle(now, idle_now) - history.idle(observed, idle_now)
+        anchor = history.position(observed)
+        return Trajectory(chunk, self._motion, self._gripper, anchor, observed + idle)
+
+    def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
+        seam = self._limiter.position - trajectory.at(history.time)[0]
+        self.max_seam = max(self.max_seam, float(np.linalg.norm(seam)))
+        if self.state != State.TRACKING:
+            self._blending = METHODS[self.settings.blending.method](self.settings.blending)
+            self._enter(State.TRACKING, '', now)
+        self._blending.add(trajectory, history.time, self._limiter.position)
+        self._newest = trajectory
+        self._watch(trajectory)
+
+    def _watch(self, trajectory: Trajectory) -> None:
+        self._expiry, self._expiry_reason = deadline(
+            trajectory, self.settings.watchdog.chunk_timeout, self._plan_validity
+        )
+
+    def _advance(self, now: float, period: float, history: History) -> None:
+        newest = self._newest
+        if self.state == State.TRACKING and now > self._expiry + EXPIRY_TOLERANCE:
+            self.underruns += 1
+            self._enter(State.DECELERATING, self._expiry_reason, now)
+        if self.state == State.TRACKING and newest is not None:
+            self._limiter.follow(*self._blending.at(now), period)
+            effort = newest.gripper(now)
+            self._effort = self._effort if effort is None else effort
+        else:
+            self._limiter.brake(period)
+            if self.state == State.DECELERATING and self._limiter.at_rest:
+                self._enter(State.HOLDING, self.reason, now)
+        history.append(self._limiter.position, now, self.state != State.TRACKING)
+        self._jerk.add(self._limiter.position, now)
+
+    def _clock_jumped_back(self, now: float) -> None:
+        self._forget_chunks()
+        self._history = History(self._keep(), self._limiter.position, now - self._period)
+        self._jerk.restart()
+        if self.enabled:
+            self._enter(State.DECELERATING, 'clock jumped back', now)
+
+    def _forget_chunks(self) -> None:
+        self._newest = None
+        self._expiry = -math.inf
+        self._plan_validity = math.inf
+
+    def _keep(self) -> float:
+        # Older observations are rejected; two periods more for those between ticks.
+        return self.settings.watchdog.chunk_timeout + self.settings.robot_delay + 2 * self._period
+
+    def _enter(self, state: State, reason: str, now: float) -> None:
+        self.state = state
+        self.reason = reason
+        self._state_since = now
+
+    def _command(self, now: float) -> Command:
+        position = np.empty(len(self.names))
+        velocity = np.zeros(len(self.names))
+        position[self._motion] = self._limiter.position
+        velocity[self._motion] = self._limiter.velocity
+        if self._gripper is not None:
+            position[self._gripper] = self._effort
+        return Command(position, velocity, self.names, now)

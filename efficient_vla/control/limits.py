@@ -1,0 +1,185 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Set-points that follow a moving reference within velocity, acceleration, jerk and a box.
+
+Through all set-points runs one motion in continuous time that keeps every limit, whatever the
+jitter of the ticks. Each tick plans in the frame that moves with the reference, where the target
+stands still: the plan is then the fastest interception of a reference of constant velocity
+(Ruckig, arXiv 2105.04830), and a reference that can be met within the tick is met exactly.
+
+Axes are planned one by one in plain floats: for so few numbers that is several times faster than
+arrays.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from ruckig import InputParameter
+from ruckig import Ruckig
+from ruckig import RuckigError
+from ruckig import Trajectory as Profile
+
+from efficient_vla.control.braking import AxisState
+from efficient_vla.control.braking import brake
+from efficient_vla.control.braking import brake_range
+from efficient_vla.control.settings import LimitSettings
+from efficient_vla.control.settings import axes
+from efficient_vla.settings import InvalidSettingError
+
+HEADROOM = 1e-3
+"""Fraction of the velocity limit that is left to catch up with a reference at the limit."""
+ROUNDING = 1.0 + 1e-9
+"""A motion exactly at a limit is inside it."""
+
+
+class AxisLimits(NamedTuple):
+    """Limits of one axis, in the order of ``LimitSettings``."""
+
+    velocity: float
+    acceleration: float
+    jerk: float
+    stop: float
+    low: float
+    high: float
+
+
+class Limiter:
+    """The set-point's motion state, and the two ways to move it: follow and brake."""
+
+    def __init__(self, settings: LimitSettings, position: np.ndarray) -> None:
+        self._solver = Ruckig(1)
+        self._profile = Profile(1)
+        self._plan = InputParameter(1)
+        self.hold(position)
+        self.configure(settings)
+
+    def configure(self, settings: LimitSettings) -> None:
+        """Apply other limits from the next tick on; the motion state stays.
+
+        Raises ``InvalidSettingError`` when they do not fit the axes, and then changes nothing.
+        """
+        count = len(self._states)
+        columns = []
+        for name in LimitSettings.__dataclass_fields__:
+            value = getattr(settings, name)
+            if len(value) not in (1, count):
+                raise InvalidSettingError(
+                    f'limits.{name} has {len(value)} values; expected one, or one for each of '
+                    f'{count} axes.'
+                )
+            columns.append(axes(value, count))
+        self._limits = [AxisLimits(*row) for row in zip(*columns, strict=True)]
+
+    def hold(self, position: np.ndarray) -> None:
+        """Stand still at ``position`` [M]."""
+        self._take([AxisState(value, 0.0, 0.0) for value in position.tolist()])
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether velocity and acceleration are zero."""
+        return all(state.velocity == 0 == state.acceleration for state in self._states)
+
+    def follow(self, position: np.ndarray, velocity: np.ndarray, period: float) -> None:
+        """Move for ``period`` seconds towards a reference that is then at ``position`` [M]."""
+        reference = zip(position.tolist(), velocity.tolist(), strict=True)
+        self._take(
+            [
+                self._follow_axis(state, limits, *target, period)
+                for state, limits, target in zip(self._states, self._limits, reference, strict=True)
+            ]
+        )
+
+    def brake(self, period: float) -> None:
+        """Move for ``period`` seconds on the way to standing still."""
+        self._take(
+            [
+                brake(state, limits.stop, limits.jerk, period)
+                for state, limits in zip(self._states, self._limits, strict=True)
+            ]
+        )
+
+    def _take(self, states: list[AxisState]) -> None:
+        self._states = states
+        self.position = np.array([state.position for state in states])
+        self.velocity = np.array([state.velocity for state in states])
+
+    def _follow_axis(
+        self, state: AxisState, limits: AxisLimits, target: float, velocity: float, period: float
+    ) -> AxisState:
+        if not limits.low <= target <= limits.high:
+            target = min(max(target, limits.low), limits.high)
+            velocity = 0.0
+        if _can_meet(state, limits, target, velocity, period):
+            moved = AxisState(target, velocity, 0.0)
+        else:
+            moved = self._chase(state, limits, target, velocity, period)
+        if _can_stop_inside(moved, limits, state.position):
+            return moved
+        return brake(state, limits.stop, limits.jerk, period)
+
+    def _chase(
+        self, state: AxisState, limits: AxisLimits, target: float, velocity: float, period: float
+    ) -> AxisState:
+        """Return the state after a tick of the fastest way to the reference."""
+        fastest = (1 - HEADROOM) * limits.velocity
+        velocity = min(max(velocity, -fastest), fastest)
+        plan = self._plan
+        plan.current_position = [state.position - (target - velocity * period)]
+        plan.current_velocity = [state.velocity - velocity]
+        plan.current_acceleration = [state.acceleration]
+        plan.max_velocity = [limits.velocity - velocity]
+        plan.min_velocity = [-limits.velocity - velocity]
+        plan.max_acceleration = [limits.acceleration]
+        plan.max_jerk = [limits.jerk]
+        try:
+            self._solver.calculate(plan, self._profile)
+        except RuckigError:
+            # Its numerics fail on rare states at the edge of the limits: slow down for this tick.
+            return brake(state, limits.stop, limits.jerk, period)
+        (position,), (speed,), (acceleration,) = self._profile.at_time(period)
+        return AxisState(target + position, velocity + speed, acceleration)
+
+
+def _can_meet(
+    state: AxisState, limits: AxisLimits, target: float, velocity: float, period: float
+) -> bool:
+    """Return whether three equal segments of constant jerk lead onto the reference in a tick."""
+    _, speed, acceleration = state
+    step = period / 3
+    behind = target - velocity * period - state.position
+    slower = velocity - speed
+    # What the jerks must add to acceleration, velocity and position, in units of the segment.
+    rise = -acceleration / step
+    gain = (slower - 3 * step * acceleration) / step**2
+    way = (behind + 3 * step * slower - 4.5 * step**2 * acceleration) / step**3
+    first = way - gain + rise / 3
+    second = gain - rise / 2 - 2 * first
+    third = rise - first - second
+    if max(abs(first), abs(second), abs(third)) > limits.jerk * ROUNDING:
+        return False
+    early = acceleration + step * first
+    late = early + step * second
+    if max(abs(early), abs(late)) > limits.acceleration * ROUNDING:
+        return False
+    early_speed = speed + step * (acceleration + early) / 2
+    late_speed = early_speed + step * (early + late) / 2
+    # Between the switches the velocity bulges by at most this.
+    bulge = max(abs(acceleration), abs(early), abs(late)) * step / 4
+    fastest = max(abs(early_speed), abs(late_speed), abs(velocity))
+    return fastest + bulge <= limits.velocity * ROUNDING
+
+
+def _can_stop_inside(state: AxisState, limits: AxisLimits, before: float) -> bool:
+    """Return whether braking from ``state`` stays inside the box.
+
+    An axis outside the box, such as after the box shrank, may only come back from ``before``.
+    """
+    low, high = min(limits.low, before), max(limits.high, before)
+    # No brake takes longer or moves further than this; the exact answer costs more.
+    ramp = abs(state.acceleration) / limits.jerk
+    speed = abs(state.velocity) + abs(state.acceleration) * ramp / 2
+    reach = speed * (ramp + speed / limits.stop + limits.stop / limits.jerk)
+    if low <= state.position - reach and state.position + reach <= high:
+        return True
+    lowest, highest = brake_range(state, limits.stop, limits.jerk)
+    return low <= lowest and highest <= high

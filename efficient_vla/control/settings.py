@@ -1,0 +1,167 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the controller."""
+
+from dataclasses import dataclass
+
+from efficient_vla.settings import group
+from efficient_vla.settings import setting
+
+BLENDING_METHODS = ('latest_only', 'seam_fade', 'temporal_ensemble')
+MAX_STOP_TIME = 0.2
+"""A robot without fresh chunks must stand still after this long [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlendingSettings:
+    """How a new chunk takes over from the motion under way."""
+
+    method: str = setting(
+        'seam_fade',
+        'How chunks are joined: latest_only switches, seam_fade fades the offset at the seam out, '
+        'temporal_ensemble averages all live chunks.',
+        choices=BLENDING_METHODS,
+    )
+    fade_time: float = setting(
+        0.15,
+        'Time in which seam_fade takes the offset at a seam to zero.',
+        unit='s',
+        low=0.0,
+        high=2.0,
+    )
+    ensemble_decay: float = setting(
+        0.01,
+        'm of the weights exp(-m * i) of temporal_ensemble, i = 0 for the oldest chunk; above 0 '
+        'favours old chunks, below 0 new ones.',
+        low=-10.0,
+        high=10.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Limits of the set-point: one value for all axes, or one for each axis.
+
+    Axes are the robot's command names without the gripper; units are [m] or, for joints, [rad].
+    """
+
+    max_velocity: tuple[float, ...] = setting(
+        (0.8,), 'Largest speed of an axis.', unit='m/s', low=1e-3, high=1e4
+    )
+    max_acceleration: tuple[float, ...] = setting(
+        (20.0,), 'Largest acceleration of an axis.', unit='m/s^2', low=1e-2, high=1e7
+    )
+    max_jerk: tuple[float, ...] = setting(
+        (1500.0,), 'Largest jerk of an axis.', unit='m/s^3', low=1e-1, high=1e10
+    )
+    stop_deceleration: tuple[float, ...] = setting(
+        (20.0,),
+        'Deceleration of an axis that stops or holds; at most limits.max_acceleration.',
+        unit='m/s^2',
+        low=1e-2,
+        high=1e7,
+    )
+    position_low: tuple[float, ...] = setting(
+        (-10.0,),
+        'Lower corner of the box that the set-point never leaves.',
+        unit='m',
+        low=-1e4,
+        high=1e4,
+    )
+    position_high: tuple[float, ...] = setting(
+        (10.0,),
+        'Upper corner of the box that the set-point never leaves.',
+        unit='m',
+        low=-1e4,
+        high=1e4,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogSettings:
+    """When chunks may no longer drive the robot."""
+
+    chunk_timeout: float = setting(
+        0.5,
+        'A chunk drives the robot until its observation is this old.',
+        unit='s',
+        low=0.02,
+        high=60.0,
+    )
+    max_future: float = setting(
+        0.05,
+        'A chunk stamped further than this in the future is rejected; clocks differ by less.',
+        unit='s',
+        low=0.0,
+        high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """Parameters of the controller."""
+
+    rate: float = setting(
+        100.0, 'Set-points a second.', unit='Hz', low=10.0, high=1000.0, read_only=True
+    )
+    robot_delay: float = setting(
+        0.0,
+        'Time from a set-point leaving the controller to the robot being there, as the camera '
+        'sees it; a new chunk is anchored to the set-point of that much earlier.',
+        unit='s',
+        low=0.0,
+        high=1.0,
+    )
+    blending: BlendingSettings = group(BlendingSettings)
+    limits: LimitSettings = group(LimitSettings)
+    watchdog: WatchdogSettings = group(WatchdogSettings)
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        if self.watchdog.chunk_timeout < 2 / self.rate:
+            return (
+                f'watchdog.chunk_timeout is {self.watchdog.chunk_timeout} s; expected at least two '
+                f'periods of rate {self.rate} Hz, which is {2 / self.rate:.3g} s.'
+            )
+        return _check_limits(self.limits)
+
+
+def axes(values: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """Return one value for each of ``count`` axes from one for all or one for each."""
+    return values * count if len(values) == 1 else values
+
+
+def stop_time(velocity: float, deceleration: float, jerk: float) -> float:
+    """Return the time to stand still from ``velocity`` without acceleration [s]."""
+    if velocity * jerk < deceleration**2:
+        return 2 * (velocity / jerk) ** 0.5
+    return float(velocity / deceleration + deceleration / jerk)
+
+
+def _check_limits(limits: LimitSettings) -> str | None:
+    values = {name: getattr(limits, name) for name in LimitSettings.__dataclass_fields__}
+    counts = {len(value) for value in values.values()} - {1}
+    if 0 in counts or len(counts) > 1:
+        lengths = ', '.join(f'limits.{name} has {len(value)}' for name, value in values.items())
+        return f'{lengths} values; expected one for all axes or one for each axis everywhere.'
+    count = counts.pop() if counts else 1
+    rows = zip(*(axes(value, count) for value in values.values()), strict=True)
+    for axis, (velocity, acceleration, jerk, stop, low, high) in enumerate(rows):
+        if low >= high:
+            return (
+                f'limits.position_low is {low} and limits.position_high is {high} on axis {axis}; '
+                'expected low below high.'
+            )
+        if stop > acceleration:
+            return (
+                f'limits.stop_deceleration is {stop} on axis {axis}; expected at most '
+                f'limits.max_acceleration, which is {acceleration}.'
+            )
+        time = stop_time(velocity, stop, jerk)
+        if time > MAX_STOP_TIME:
+            return (
+                f'axis {axis} needs {time:.3f} s to stop from limits.max_velocity {velocity} with '
+                f'limits.stop_deceleration {stop} and limits.max_jerk {jerk}; expected at most '
+                f'{MAX_STOP_TIME} s. Raise the deceleration and the jerk, or lower the velocity.'
+            )
+    return None

@@ -1,0 +1,174 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Run one or several nodes in this process: ``python -m efficient_vla.nodes NAME [NAME ...]``.
+
+Ends with 0 after a signal, with 2 where a node cannot be configured (starting it again will not
+help), and with 1 after any other error.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+NODES = {
+    'perception': ('efficient_vla.nodes.perception', 'PerceptionNode'),
+    'reasoner': ('efficient_vla.nodes.reasoner', 'ReasonerNode'),
+    'actor': ('efficient_vla.nodes.actor', 'ActorNode'),
+    'controller': ('efficient_vla.nodes.controller', 'ControllerNode'),
+    'metaworld_robot': ('efficient_vla.nodes.metaworld_robot', 'MetaworldRobot'),
+    'monitor': ('efficient_vla.nodes.monitor', 'MonitorNode'),
+}
+POLICY_NODES = {'perception', 'reasoner', 'actor'}
+POLL_S = 0.1
+"""Signals are noticed this often while nothing happens."""
+LAST_WORDS_S = 0.1
+"""Events are handled for so long after the nodes ended, so that results and commands get out."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the nodes named in ``words`` until a signal; return the exit code."""
+    words = sys.argv[1:] if words is None else words
+    own, ros = _split(words)
+    arguments = _parser().parse_args(own)
+    if 'controller' in arguments.nodes and POLICY_NODES & set(arguments.nodes):
+        _parser().error(
+            'controller cannot share a process with '
+            f'{", ".join(sorted(POLICY_NODES & set(arguments.nodes)))}: inference would delay its '
+            'timer. Start it in a process of its own.'
+        )
+    # Nothing runs yet, so a signal while libraries load may end the process on the spot. Later
+    # it only sets a flag: rclpy's own handler would end the context before the robot is safe.
+    stop = _Stop()
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    rclpy.init(args=ros, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        return _run(arguments, stop)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    finally:
+        if rclpy.ok():
+            rclpy.shutdown()
+
+
+class _Stop:
+    """Turn signals into the end of the process, or, once armed, into a flag."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.armed = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if not self.armed or self.requested:
+            # Also at the second signal, where a node hangs at its end.
+            os._exit(130 if number == signal.SIGINT else 0)
+        self.requested = True
+
+
+def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
+    nodes: list[Any] = []
+    for name in arguments.nodes:
+        module, kind = NODES[name]
+        nodes.append(getattr(importlib.import_module(module), kind)())
+    executor = _executor(arguments.executor, nodes)
+    for node in nodes:
+        executor.add_node(node)
+    code = 0
+    started = [node for node in nodes if getattr(node.settings, 'autostart', False)]
+    # All are loaded before any starts, so that no robot waits for a node that loads.
+    configured = [_succeeded(node.trigger_configure()) for node in started]
+    if not all(configured):
+        code = 2
+    stop.armed = True
+    if not code:
+        activated = [_succeeded(node.trigger_activate()) for node in started]
+        code = 0 if all(activated) else 1
+    if not code:
+        for node in nodes:
+            tune = getattr(node, 'tune_process', None)
+            if tune is not None:
+                tune()
+    while not stop.requested and not code:
+        executor.spin_once(timeout_sec=POLL_S)
+    for node in nodes:
+        node.end()
+    last = time.monotonic() + LAST_WORDS_S
+    while (left := last - time.monotonic()) > 0:
+        executor.spin_once(timeout_sec=left)
+    for node in nodes:
+        executor.remove_node(node)
+        node.destroy_node()
+    executor.shutdown()
+    return code
+
+
+def _executor(kind: str, nodes: list[Any]) -> Any:
+    from rclpy.executors import SingleThreadedExecutor
+
+    can = all(node.executor_kind == 'events' for node in nodes)
+    if kind == 'events' and not can:
+        names = ', '.join(node.get_name() for node in nodes if node.executor_kind != 'events')
+        raise ValueError(f'{names} cannot run on the executor events; expected single.')
+    if kind != 'single' and can:
+        try:
+            from rclpy.experimental.events_executor import EventsExecutor
+
+            return EventsExecutor()
+        except ImportError:
+            nodes[0].get_logger().info('this rclpy has no EventsExecutor; using the usual one')
+    return SingleThreadedExecutor()
+
+
+def _succeeded(result: Any) -> bool:
+    return getattr(result, 'name', '') == 'SUCCESS'
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the own arguments, and those of ROS from --ros-args on."""
+    if '--ros-args' in words:
+        at = words.index('--ros-args')
+        return words[:at], words[at:]
+    return words, []
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m efficient_vla.nodes',
+        description='Run one or several nodes in this process.',
+        epilog='Example: python -m efficient_vla.nodes perception reasoner --ros-args '
+        '-p perception:policy:=models/evla-nano -p reasoner:policy:=models/evla-nano',
+    )
+    parser.add_argument(
+        'nodes',
+        nargs='+',
+        choices=sorted(NODES),
+        metavar='NAME',
+        help=('one of ' + ', '.join(NODES)),
+    )
+    parser.add_argument(
+        '--executor',
+        choices=('auto', 'single', 'events'),
+        default='auto',
+        help='auto takes the lighter EventsExecutor where all nodes of the process allow it',
+    )
+    return parser
+
+
+if __name__ == '__main__':
+    code = main()
+    if threading.active_count() > 1:
+        # A pass that hangs on its thread would crash while the interpreter takes itself apart.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

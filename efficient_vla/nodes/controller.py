@@ -1,0 +1,367 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Action chunks in, one smooth command a tick out; the only node that moves the robot.
+
+This process must not import torch: its timer would wait for torch's threads.
+"""
+
+import gc
+import math
+import os
+import time
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from rclpy.clock import Clock
+from rclpy.clock import ClockType
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
+
+from efficient_vla import msg
+from efficient_vla.control.controller import Controller
+from efficient_vla.control.state import ControllerReport
+from efficient_vla.control.state import State
+from efficient_vla.nodes.controller_messages import pass_message
+from efficient_vla.nodes.controller_messages import status_message
+from efficient_vla.nodes.conversions import command_to_message
+from efficient_vla.nodes.conversions import message_to_chunk
+from efficient_vla.nodes.conversions import stamp_to_seconds
+from efficient_vla.nodes.lifecycle import ManagedNode
+from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.nodes.qos import newest_qos
+from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.qos import state_qos
+from efficient_vla.nodes.setpoint_watch import SetpointWatch
+from efficient_vla.nodes.settings import ControllerNodeSettings
+from efficient_vla.nodes.statistics import LatencyWindow
+from efficient_vla.nodes.statistics import PeriodMeter
+from efficient_vla.nodes.task_server import TaskServer
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import InvalidRecordError
+
+STATUS_PERIOD_S = 0.1
+COLLECT_PERIOD_S = 10.0
+"""The garbage collector runs this often, and only while the robot stands still."""
+REMEMBERED_PLANS = 16
+REST_SPEED = 1e-6
+"""Below this speed on every axis the set-point stands still."""
+MAX_BRAKING_S = 0.5
+
+
+class ControllerNode(ManagedNode[ControllerNodeSettings]):
+    """The control loop, its services, and the action ExecuteTask."""
+
+    executor_kind = 'events'
+
+    def __init__(self, **options: Any) -> None:
+        self._controller: Controller | None = None
+        self._watch: SetpointWatch | None = None
+        self._command: np.ndarray | None = None
+        self._speed = 0.0
+        self._malformed = 0
+        self._plans: OrderedDict[int, float] = OrderedDict()
+        self._periods = PeriodMeter()
+        self._latency = LatencyWindow()
+        self._fresh_stamp: float | None = None
+        self._status_due = 0.0
+        self._collect_due = 0.0
+        self._reported: tuple[Any, ...] = ()
+        self._timer: Any = None
+        super().__init__('controller', ControllerNodeSettings, **options)
+        self._tune_garbage = False
+        publisher = self.create_lifecycle_publisher
+        self._commands = publisher(JointState, 'command', newest_qos())
+        self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
+        self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
+        subscribe = self.create_subscription
+        subscribe(JointState, 'robot_state', self._state_received, state_qos())
+        subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        subscribe(msg.Plan, 'plan', self._plan_received, latched_qos())
+        subscribe(Bool, 'task_success', self._success_received, latched_qos())
+        self.create_service(SetBool, '~/set_enabled', self._set_enabled)
+        self.create_service(Trigger, '~/stop', self._stop_requested)
+        self._tasks = TaskServer(self, self)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the set-point stands still."""
+        return self._speed < REST_SPEED
+
+    def setup(self) -> None:
+        """Make the control core; it refuses limits that do not fit the robot's axes."""
+        if not self.settings.names:
+            raise InvalidSettingError('names is empty; expected the columns of the command.')
+        self._controller = Controller(self.settings, self.settings.names)
+        self._watch = SetpointWatch(self.settings.names)
+        self._command = None
+        self._speed = 0.0
+
+    def start(self) -> None:
+        """Start the control loop, disabled."""
+        self._periods.restart()
+        self._latency = LatencyWindow()
+        self._command = None
+        # Simulated time may stand still and must not be overtaken; otherwise the steady clock
+        # keeps the period when somebody sets the system clock.
+        simulated = self.get_clock().ros_time_is_active
+        clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(1 / self.settings.rate, self._tick, clock=clock)
+
+    def stop(self) -> None:
+        """Brake inside the limits; the last command on the wire holds."""
+        now = self.seconds()
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        self._tasks.abort('the controller was deactivated', now)
+        if self._controller is None or self._command is None:
+            return
+        self._controller.disable(now)
+        period = 1 / self.settings.rate
+        deadline = now + MAX_BRAKING_S
+        while not self.at_rest and now < deadline:
+            # The clock may be simulated and wait for this very callback.
+            now += period
+            self._send(now)
+            time.sleep(period)
+        self._publish_status(now)
+
+    def teardown(self) -> None:
+        """Forget the robot."""
+        self._controller = None
+        self._watch = None
+        self._command = None
+
+    def changed(self, earlier: ControllerNodeSettings, settings: ControllerNodeSettings) -> None:
+        """Apply limits and thresholds from the next tick on."""
+        if self._controller is None:
+            return
+        try:
+            self._controller.configure(settings)
+            self.health.clear('settings')
+        except InvalidSettingError as error:
+            self.health.error('settings', f'not applied: {error}')
+
+    def flush(self, reason: str) -> None:
+        """Drop chunks of the time before; the robot brakes and holds."""
+        self._plans.clear()
+        if self._watch is not None:
+            self._watch.forget_notice()
+        if self._controller is not None and self._command is not None:
+            now = self.get_clock().now().nanoseconds * 1e-9
+            self._controller.tick(now)
+            self._controller.flush(now, reason)
+
+    def report(self) -> dict[str, Any]:
+        """Return what /diagnostics shows of the control loop."""
+        if self._controller is None:
+            return {}
+        report = self._controller.report(self.seconds())
+        return {
+            'state': report.state.name,
+            'reason': report.reason,
+            'chunk_age_s': report.chunk_age,
+            'plan_age_s': report.plan_age,
+            'underruns': report.underruns,
+            'rejected_chunks': report.rejected + self._malformed,
+            'period_ms': self._periods.mean_ms(),
+            'period_p99_ms': self._periods.p99_ms(),
+        }
+
+    def tune_process(self) -> None:
+        """Keep the collector and other processes away from the loop; for an own process only.
+
+        To be called on the thread that spins.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._tune_garbage = True
+        if self.settings.priority:
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self.settings.priority))
+            except OSError as error:
+                self.get_logger().info(
+                    f'no real-time priority ({error.strerror}); the loop runs with the normal one'
+                )
+
+    def enable(self, now: float) -> str | None:
+        """Let chunks drive the robot; return why that is refused, or ``None``."""
+        if self._controller is None or not self.active:
+            return 'the controller is not active. Activate it first.'
+        if self._command is None or self._watch is None:
+            return 'the set-point of the robot is not known yet; is the robot running?'
+        was_enabled = self._controller.enabled
+        if self._controller.state == State.DISABLED and self.at_rest:
+            # Whatever moved the robot a little meanwhile, it starts without a step.
+            self._anchor(self._watch.effort(self._command), now)
+        reason = self._controller.enable(now)
+        if reason is None and not was_enabled:
+            self._periods.restart()
+            self._latency = LatencyWindow()
+        self._publish_status(now)
+        return reason
+
+    def disable(self, now: float) -> None:
+        """Brake and hold; clears a stop."""
+        if self._controller is not None and self._controller.state != State.STOPPED:
+            self._controller.disable(now)
+            self._publish_status(now)
+
+    def flush_chunks(self, now: float, reason: str) -> None:
+        """Drop the chunks of an earlier task."""
+        if self._controller is not None:
+            self._controller.flush(now, reason)
+
+    def task_report(self, now: float) -> ControllerReport:
+        """Return the state of the controller."""
+        assert self._controller is not None
+        return self._controller.report(now)
+
+    def destroy_node(self) -> None:
+        """Take the action back with the node."""
+        self._tasks.close()
+        super().destroy_node()
+
+    def _tick(self) -> None:
+        begin = time.monotonic()
+        now = self.seconds()
+        self._tasks.tick(now)
+        controller = self._controller
+        if controller is not None and self._command is not None:
+            self._periods.tick(begin)
+            if controller.state != State.DISABLED or not self.at_rest:
+                self._send(now)
+            else:
+                controller.tick(now)
+            self._latency.add((time.monotonic() - begin) * 1e3)
+            self._publish_pass(now)
+        if begin >= self._status_due or self._state_changed():
+            self._publish_status(now)
+        if self._tune_garbage and begin >= self._collect_due and self.at_rest:
+            self._collect_due = begin + COLLECT_PERIOD_S
+            gc.collect()
+
+    def _send(self, now: float) -> None:
+        assert self._controller is not None
+        command = self._controller.tick(now)
+        self._commands.publish(command_to_message(command))
+        self._command = command.position
+        self._speed = float(np.abs(command.velocity).max())
+
+    def _chunk_received(self, message: msg.ActionChunk) -> None:
+        controller = self._controller
+        if not self.active or controller is None:
+            return
+        now = self.seconds()
+        if not controller.enabled:
+            return
+        try:
+            chunk = message_to_chunk(message)
+        except InvalidRecordError as error:
+            self._malformed += 1
+            refused: str | None = str(error)
+        else:
+            key = round(chunk.plan_stamp * 1e6)
+            refused = controller.accept(chunk, now, self._plans.get(key, math.inf))
+            if not refused:
+                self._fresh_stamp = chunk.stamp
+        if refused:
+            self.health.warn('chunk', refused)
+        else:
+            self.health.clear('chunk')
+        # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
+        self._publish_status(now)
+
+    def _plan_received(self, message: msg.Plan) -> None:
+        stamp = round(stamp_to_seconds(message.header.stamp) * 1e6)
+        self._plans[stamp] = stamp_to_seconds(message.valid_for)
+        while len(self._plans) > REMEMBERED_PLANS:
+            self._plans.popitem(last=False)
+
+    def _state_received(self, message: JointState) -> None:
+        controller, watch = self._controller, self._watch
+        if not self.active or controller is None or watch is None:
+            return
+        now = self.seconds()
+        try:
+            watch.read(message)
+        except InvalidRecordError as error:
+            self.health.error('robot_state', str(error))
+            return
+        self.health.clear('robot_state')
+        if self._command is None:
+            self._anchor(0.0, now)
+            return
+        idle = not controller.enabled and self.at_rest
+        if watch.moved(self._command, now, idle, self.settings.reset_distance):
+            watch.forget_notice()
+            self.get_logger().info('the robot was moved by others; starting from where it is')
+            self._anchor(0.0, now)
+        elif controller.state == State.WAITING and self.at_rest and watch.slipped(self._command):
+            # Enabled before the robot could say where a reset had put it.
+            self._anchor(watch.effort(self._command), now)
+
+    def _anchor(self, gripper: float, now: float) -> None:
+        """Start from the robot's own set-point."""
+        assert self._controller is not None
+        assert self._watch is not None
+        self._command = self._watch.position(gripper)
+        self._speed = 0.0
+        self._controller.reset(self._command, now)
+        self._publish_status(now)
+
+    def _success_received(self, message: Bool) -> None:
+        now = self.seconds()
+        if message.data:
+            self._tasks.success(now)
+        elif self._watch is not None:
+            self._watch.notice(now)
+
+    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        now = self.seconds()
+        reason = None
+        if request.data:
+            reason = self.enable(now)
+        elif self._controller is not None:
+            self._controller.disable(now)
+            self._publish_status(now)
+        response.success = reason is None
+        response.message = reason or ('enabled' if request.data else 'disabled')
+        return response
+
+    def _stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
+        response.success = self._controller is not None
+        if self._controller is not None:
+            now = self.seconds()
+            self._controller.stop(now)
+            self._publish_status(now)
+        response.message = 'stopped until disabled and enabled' if response.success else 'inactive'
+        return response
+
+    def _state_changed(self) -> bool:
+        controller = self._controller
+        return controller is not None and self._reported != (controller.state, controller.reason)
+
+    def _publish_status(self, now: float) -> None:
+        controller = self._controller
+        if controller is None:
+            return
+        report = controller.report(now)
+        self._reported = (report.state, report.reason)
+        self._status_due = time.monotonic() + STATUS_PERIOD_S
+        message = status_message(report, self._periods, self._malformed, now)
+        self._status.publish(message)
+
+    def _publish_pass(self, now: float) -> None:
+        """Publish the statistics of the tick that first used a chunk."""
+        stamp, self._fresh_stamp = self._fresh_stamp, None
+        if stamp is None:
+            return
+        method = f'blending={self.settings.blending.method}'
+        rate = self._periods.rate_hz()
+        message = pass_message(stamp, now, method, self._latency, rate)
+        self._efficiency.publish(message)

@@ -1,0 +1,164 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs episodes in a graph that is up: evaluation and demonstration use it from their process."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.action import ActionClient
+from std_srvs.srv import SetBool
+
+from efficient_vla.action import ExecuteTask
+from efficient_vla.bench.errors import EpisodeError
+from efficient_vla.nodes.graph_listener import GraphListener
+from efficient_vla.nodes.graph_listener import Recording
+from efficient_vla.nodes.state_watch import StateWatch
+from efficient_vla.srv import ResetCaches
+from efficient_vla.srv import ResetEpisode
+
+CALL_TIMEOUT_S = 60.0
+"""A service that is up answers at once; loading a scene takes the robot a few seconds."""
+ATTEMPTS = 3
+POLL_S = 0.1
+"""How often a wait looks whether the graph still lives."""
+LAST_FRAME_WAIT_S = 0.5
+"""The camera shows success some milliseconds after the task has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """How a task ended."""
+
+    success: bool
+    message: str
+    duration_s: float
+
+
+class EpisodeClient:
+    """Blocking calls into the graph.
+
+    ``check`` is called while a call waits; it raises when the graph has died, and draws progress.
+    """
+
+    def __init__(
+        self, check: Callable[[], None], record_images: bool, namespace: str = ''
+    ) -> None:
+        self._check = check
+        self._record_images = record_images
+        self._namespace = namespace
+        self._pause = threading.Event()
+        self.listener = GraphListener('episode_client', namespace, record_images)
+        node = self.listener.node
+        self._enable = node.create_client(SetBool, 'controller/set_enabled')
+        self._reset_episode = node.create_client(ResetEpisode, 'metaworld_robot/reset_episode')
+        self._reset_caches = [
+            node.create_client(ResetCaches, f'{stage}/reset_caches')
+            for stage in ('perception', 'reasoner')
+        ]
+        self._task = ActionClient(node, ExecuteTask, 'execute_task')
+        self.listener.start()
+
+    def wait_ready(
+        self, nodes: tuple[str, ...], timeout: float, on_states: Callable[[dict[str, str]], None]
+    ) -> None:
+        """Wait until all ``nodes`` are active and answer; ``on_states`` hears how far they are."""
+        watch = StateWatch(nodes, self._namespace)
+        try:
+            self._wait_active(watch, timeout, on_states)
+        finally:
+            watch.close()
+
+    def _wait_active(
+        self, watch: StateWatch, timeout: float, on_states: Callable[[dict[str, str]], None]
+    ) -> None:
+        clients = [self._enable, self._reset_episode, *self._reset_caches]
+        end = time.monotonic() + timeout
+        while True:
+            self._check()
+            states = watch.states()
+            on_states(states)
+            missing = [f'{name} is {label}' for name, label in states.items() if label != 'active']
+            missing += [
+                f'nobody offers {client.srv_name}'
+                for client in clients if not client.service_is_ready()
+            ]
+            missing += self.listener.missing()
+            if not missing and self._task.wait_for_server(POLL_S):
+                return
+            if time.monotonic() > end:
+                raise EpisodeError(
+                    f'the graph is not ready after {timeout:.0f} s: '
+                    f'{", ".join(missing) or "nobody offers execute_task"}. '
+                    'The log of that node says why.'
+                )
+            self._pause.wait(POLL_S)
+
+    def reset(self, task: str, seed: int) -> str:
+        """Put robot and stages at the start of an episode; return the task's own sentence."""
+        # A disabled controller forgets its chunks; the task enables it again.
+        self._call(self._enable, SetBool.Request(data=False))
+        answer = self._call(self._reset_episode, ResetEpisode.Request(task=task, seed=seed))
+        for client in self._reset_caches:
+            self._call(client, ResetCaches.Request(reason='new episode'))
+        return str(answer.instruction)
+
+    def run(self, instruction: str, max_duration_s: float) -> tuple[TaskOutcome, Recording]:
+        """Follow the instruction until it ends; return how, and what was heard meanwhile."""
+        goal = ExecuteTask.Goal(instruction=instruction, max_duration_s=max_duration_s)
+        self.listener.start_recording()
+        start = time.monotonic()
+        handle = self._wait(self._task.send_goal_async(goal), CALL_TIMEOUT_S, 'execute_task')
+        if not handle.accepted:
+            raise EpisodeError('the controller refused the task; its log says why.')
+        result = self._wait(
+            handle.get_result_async(), max_duration_s + CALL_TIMEOUT_S, 'execute_task'
+        ).result
+        duration = time.monotonic() - start
+        if self._record_images:
+            self._await_last_frame()
+        outcome = TaskOutcome(
+            result.reason == ExecuteTask.Result.REASON_SUCCEEDED, result.message,
+            result.duration_s,
+        )
+        return outcome, self.listener.stop_recording(duration)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self.listener.close()
+
+    def _call(self, client: Any, request: Any) -> Any:
+        # An answer is lost when it goes out before the node has discovered this client. All calls
+        # here may be made twice.
+        for _ in range(ATTEMPTS):
+            future = client.call_async(request)
+            if self._done(future, CALL_TIMEOUT_S / ATTEMPTS):
+                answer = future.result()
+                if not answer.success:
+                    raise EpisodeError(f'{client.srv_name} failed: {answer.message}')
+                return answer
+            client.remove_pending_request(future)
+        raise EpisodeError(f'{client.srv_name} gave no answer within {CALL_TIMEOUT_S:.0f} s.')
+
+    def _wait(self, future: Any, timeout: float, name: str) -> Any:
+        if not self._done(future, timeout):
+            raise EpisodeError(f'{name} gave no answer within {timeout:.0f} s.')
+        return future.result()
+
+    def _done(self, future: Any, timeout: float) -> bool:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        end = time.monotonic() + timeout
+        while not done.wait(POLL_S):
+            self._check()
+            if time.monotonic() > end:
+                return False
+        return True
+
+    def _await_last_frame(self) -> None:
+        newest = self.listener.newest_frame()
+        end = time.monotonic() + LAST_FRAME_WAIT_S
+        while self.listener.newest_frame() == newest and time.monotonic() < end:
+            self._pause.wait(POLL_S / 4)

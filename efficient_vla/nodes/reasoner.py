@@ -1,0 +1,157 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Visual tokens and an instruction in, a plan out."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efficient_vla import msg
+from efficient_vla import srv
+from efficient_vla.instructions import checked_instruction
+from efficient_vla.nodes.cameras import refuse_future
+from efficient_vla.nodes.cameras import transport_ms
+from efficient_vla.nodes.conversions import message_to_tokens
+from efficient_vla.nodes.conversions import plan_to_message
+from efficient_vla.nodes.history import Pace
+from efficient_vla.nodes.perception import reset_stage
+from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.nodes.qos import newest_qos
+from efficient_vla.nodes.settings import ReasonerNodeSettings
+from efficient_vla.nodes.stage import Pass
+from efficient_vla.nodes.stage import StageNode
+from efficient_vla.nodes.stage import timed
+from efficient_vla.policy import load_reasoner
+from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import VisualTokens
+
+
+@dataclass(frozen=True, slots=True)
+class PlanJob:
+    """Tokens and the instruction that holds now."""
+
+    tokens: VisualTokens
+    instruction: str
+    transport_ms: float
+
+
+class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
+    """Plan anew on the newest tokens, and at once when the instruction changes."""
+
+    stage_constant = msg.EfficiencyStats.STAGE_REASONER
+
+    def __init__(self, **options: Any) -> None:
+        self._instruction = ''
+        self._newest: tuple[VisualTokens, float] | None = None
+        self._pace = Pace()
+        self._sequence = 0
+        self._epoch = 0
+        super().__init__('reasoner', ReasonerNodeSettings, **options)
+        self._plan = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
+        self.create_service(srv.ResetCaches, '~/reset_caches', self._reset_caches)
+        self.create_subscription(
+            msg.Instruction, 'instruction', self._instruction_received, latched_qos()
+        )
+        self.create_subscription(
+            msg.VisualTokens, 'visual_tokens', self._tokens_received, newest_qos()
+        )
+
+    def load(self, folder: Path) -> Any:
+        """Return the reasoner."""
+        return load_reasoner(folder, self.settings)
+
+    def start(self) -> None:
+        """Plan from the next tokens on; an instruction from before still holds."""
+        super().start()
+        self._sequence = 0
+        self._newest = None
+        self._pace.reset()
+
+    def flush(self, reason: str) -> None:
+        """Forget earlier tokens."""
+        self._newest = None
+        self._pace.reset()
+        super().flush(reason)
+
+    def method(self) -> str:
+        """Return pruning and quantization."""
+        pruning, mode = self.settings.pruning, self.settings.quantization.mode
+        parts = []
+        if pruning.method != 'none':
+            parts.append(f'pruning={pruning.method} keep={pruning.keep} layer={pruning.layer}')
+        if mode != 'none':
+            parts.append(f'quantization={mode}')
+        return ' '.join(parts)
+
+    def work(self, job: PlanJob) -> None:
+        """Make one plan; it is not sent when the instruction changed meanwhile."""
+        begin = time.perf_counter()
+        plan = self.stage.plan(job.tokens, job.instruction)
+        latency = timed(begin)
+        if job.instruction != self._instruction:
+            self.health.counts['superseded_plans'] += 1
+            return
+        self._sequence += 1
+        message = plan_to_message(plan)
+        message.sequence = self._sequence
+        self._plan.publish(message)
+        self.publish_pass(
+            Pass(
+                stamp=plan.stamp,
+                latency_ms=latency,
+                transport_ms=job.transport_ms,
+                tokens_total=plan.tokens_total,
+                tokens_kept=len(plan.kept),
+                tokens_reused=int(job.tokens.reused.sum()),
+                refresh_reason=job.tokens.refresh_reason,
+            )
+        )
+
+    def _instruction_received(self, message: msg.Instruction) -> None:
+        text = ''
+        try:
+            text = checked_instruction(message.text, message.language) if message.text else ''
+            self.health.clear('instruction')
+        except InvalidRecordError as error:
+            # The old task must not go on in place of one that was not understood.
+            self.health.error('instruction', f'rejected: {error}')
+        if text == self._instruction:
+            return
+        self._instruction = text
+        self._pace.reset()
+        self.health.clear('pass')
+        if self._worker is not None:
+            self._worker.discard()
+        self._plan_newest()
+
+    def _tokens_received(self, message: msg.VisualTokens, info: Any) -> None:
+        if not self.active:
+            return
+        now = self.seconds()
+        try:
+            tokens = message_to_tokens(message)
+            refuse_future('visual tokens', tokens.stamp, now, self.settings.max_future)
+        except InvalidRecordError as error:
+            self.health.error('tokens', str(error))
+            return
+        self.health.clear('tokens')
+        self._newest = (tokens, transport_ms(info))
+        self._plan_newest()
+
+    def _plan_newest(self) -> None:
+        if not self._instruction or self._newest is None:
+            return
+        tokens, transport = self._newest
+        if self._pace.due(tokens.stamp, self.settings.max_rate):
+            self.submit(PlanJob(tokens, self._instruction, transport))
+
+    async def _reset_caches(
+        self, request: srv.ResetCaches.Request, response: srv.ResetCaches.Response
+    ) -> srv.ResetCaches.Response:
+        await reset_stage(self, request.reason or 'requested')
+        response.success = self.stage is not None
+        response.message = 'caches are empty' if response.success else 'node is not configured'
+        self._epoch += int(response.success)
+        response.epoch = self._epoch
+        return response

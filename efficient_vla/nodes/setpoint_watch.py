@@ -1,0 +1,79 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the robot's own set-point is, and whether somebody else moved it."""
+
+import math
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from efficient_vla.nodes.conversions import joint_values
+
+GRIPPER = 'gripper'
+RESET_NOTICE_S = 1.0
+"""After the robot reported a new episode, its set-point may jump for this long."""
+HELD_TOLERANCE_M = 0.001
+"""A robot that reports set-points stays this close to a set-point that has been held for it."""
+
+
+class SetpointWatch:
+    """Compare the set-point that the robot reports with the last command.
+
+    ``names`` are the columns of the command; all but the gripper are axes. A robot reports
+    ``setpoint_NAME`` beside its measured position; where it does not, the position stands in,
+    which lags and sags, so only the coarse threshold counts for it.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.reported: np.ndarray | None = None
+        """Newest set-point, [axes]."""
+        self._axes = [name for name in names if name != GRIPPER]
+        self._exact = False
+        self._noticed = -math.inf
+
+    def read(self, message: JointState) -> None:
+        """Take a state; raises ``InvalidRecordError`` for a bad one."""
+        named = [f'setpoint_{name}' for name in self._axes]
+        exact = named[0] in message.name
+        self.reported = joint_values(message, named if exact else self._axes)
+        self._exact = exact
+
+    def notice(self, now: float) -> None:
+        """Take note that the robot reported a new episode."""
+        self._noticed = now
+
+    def forget_notice(self) -> None:
+        """Expect no jump any more."""
+        self._noticed = -math.inf
+
+    def moved(self, command: np.ndarray, now: float, idle: bool, limit: float) -> bool:
+        """Return whether the robot was put elsewhere than ``command`` [A] by more than ``limit``.
+
+        That can be only while the controller is ``idle`` or after a new episode was reported.
+        """
+        noticed = 0 <= now - self._noticed <= RESET_NOTICE_S
+        return (idle or noticed) and self.distance(command) > limit
+
+    def slipped(self, command: np.ndarray) -> bool:
+        """Return whether the robot is not at the set-point that is held for it."""
+        return self._exact and self.distance(command) > HELD_TOLERANCE_M
+
+    def distance(self, command: np.ndarray) -> float:
+        """Return the largest distance on an axis between report and ``command`` [A]."""
+        if self.reported is None:
+            return 0.0
+        held = [v for name, v in zip(self.names, command, strict=True) if name != GRIPPER]
+        return float(np.abs(self.reported - held).max())
+
+    def position(self, gripper: float) -> np.ndarray:
+        """Return the reported set-point as a command with this gripper effort, [A]."""
+        assert self.reported is not None
+        values = dict(zip(self._axes, self.reported, strict=True))
+        return np.array([values.get(name, gripper) for name in self.names])
+
+    def effort(self, command: np.ndarray | None) -> float:
+        """Return the gripper effort of ``command``; 0 before the first."""
+        if command is None or GRIPPER not in self.names:
+            return 0.0
+        return float(command[self.names.index(GRIPPER)])

@@ -1,0 +1,220 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What perception, reasoner and actor share: policy folder, worker thread, statistics."""
+
+import gc
+import sys
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from typing import Generic
+from typing import TypeVar
+
+from efficient_vla import msg
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.bench.places import share_folder
+from efficient_vla.nodes.conversions import seconds_to_stamp
+from efficient_vla.nodes.lifecycle import ManagedNode
+from efficient_vla.nodes.lifecycle import apply_niceness
+from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.settings import PolicyNodeSettings
+from efficient_vla.nodes.statistics import LatencyWindow
+from efficient_vla.nodes.statistics import RateMeter
+from efficient_vla.nodes.statistics import resident_mb
+from efficient_vla.nodes.worker import LatestWorker
+
+Settings = TypeVar('Settings', bound=PolicyNodeSettings)
+Job = TypeVar('Job')
+
+STOP_TIMEOUT_S = 5.0
+"""A pass that takes longer is left behind on its thread when the node ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass of a stage did, for its statistics."""
+
+    stamp: float
+    """Capture time of the frame [s]."""
+    latency_ms: float
+    transport_ms: float
+    tokens_total: int = 0
+    tokens_kept: int = 0
+    tokens_reused: int = 0
+    refresh_reason: str = ''
+
+
+class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
+    """A node around one stage of a policy, which runs on a worker thread.
+
+    A node fills in ``load`` (return the stage), ``connect`` and ``disconnect`` (publishers and
+    subscriptions), ``work`` (one pass, on the worker thread) and ``method``.
+    """
+
+    stage_constant = msg.EfficiencyStats.STAGE_UNKNOWN
+
+    def __init__(self, name: str, kind: type[Settings], **options: Any) -> None:
+        self.stage: Any = None
+        self._worker: LatestWorker[Job] | None = None
+        self._latency = LatencyWindow()
+        self._rate = RateMeter()
+        super().__init__(name, kind, **options)
+        self._efficiency = self.create_lifecycle_publisher(
+            msg.EfficiencyStats, 'efficiency', report_qos()
+        )
+
+    @abstractmethod
+    def load(self, folder: Path) -> Any:
+        """Return the stage of the policy in ``folder``."""
+
+    def connect(self) -> None:
+        """Make publishers and subscriptions."""
+
+    def disconnect(self) -> None:
+        """Destroy publishers and subscriptions."""
+
+    @abstractmethod
+    def work(self, job: Job) -> None:
+        """Do one pass; on the worker thread."""
+
+    def method(self) -> str:
+        """Return the active techniques in words."""
+        return ''
+
+    def set_niceness(self) -> None:
+        """Leave the thread of the executor as it is: only inference shall yield to others."""
+
+    def setup(self) -> None:
+        """Load the policy and start the worker thread."""
+        settings = self.settings
+        self.stage = self.load(policy_folder(settings.policy))
+        self._worker = LatestWorker(self.get_name(), self._guarded_work, self._pass_failed)
+        use_threads(settings.threads)
+        # OpenMP keeps its number of threads, and Linux the niceness, for each thread by itself.
+        self._worker.call(lambda: use_threads(settings.threads))
+        self._worker.call(lambda: apply_niceness(settings.nice, self.health))
+        self.connect()
+
+    def start(self) -> None:
+        """Count anew."""
+        self._latency = LatencyWindow()
+        self._rate = RateMeter()
+        if self._worker is not None:
+            self._worker.dropped = 0
+
+    def stop(self) -> None:
+        """Forget the job that waits; what runs now ends without being published."""
+        if self._worker is not None:
+            self._worker.discard()
+
+    def teardown(self) -> None:
+        """Free the policy."""
+        self.disconnect()
+        if self._worker is not None and not self._worker.stop(STOP_TIMEOUT_S):
+            self.get_logger().warning(
+                f'a pass still runs after {STOP_TIMEOUT_S} s; its memory stays taken'
+            )
+        self._worker = None
+        self.stage = None
+        gc.collect()
+
+    def changed(self, earlier: Settings, settings: Settings) -> None:
+        """Hand new settings to the stage between two passes."""
+        if self._worker is not None and self.stage is not None:
+            stage = self.stage
+            if hasattr(stage, 'configure'):
+                self._worker.call(lambda: stage.configure(settings))
+
+    def flush(self, reason: str) -> None:
+        """Make the stage forget earlier frames."""
+        if self._worker is not None and self.stage is not None:
+            stage = self.stage
+            self._worker.discard()
+            self._worker.call(lambda: stage.reset(reason))
+
+    def report(self) -> dict[str, Any]:
+        """Return what /diagnostics shows of the stage."""
+        p50, p95, _ = self._latency.percentiles()
+        return {
+            'policy': self.settings.policy,
+            'method': self.method(),
+            'passes': self._latency.count,
+            'dropped': self._worker.dropped if self._worker is not None else 0,
+            'rate_hz': self._rate.rate(),
+            'latency_p50_ms': p50,
+            'latency_p95_ms': p95,
+            'parameters_mb': float(getattr(self.stage, 'parameters_mb', 0.0)),
+        }
+
+    def submit(self, job: Job) -> None:
+        """Run a pass on ``job`` as soon as the one that runs now is over."""
+        if self._worker is not None and self.active:
+            self._worker.submit(job)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no pass runs or waits; return whether that happened in time."""
+        return self._worker is None or self._worker.wait_idle(timeout)
+
+    def publish_pass(self, done: Pass) -> None:
+        """Publish the statistics of one pass; on the worker thread."""
+        self._latency.add(done.latency_ms)
+        self._rate.tick()
+        p50, p95, p99 = self._latency.percentiles()
+        message = msg.EfficiencyStats(
+            stage=self.stage_constant,
+            method=self.method(),
+            tokens_total=done.tokens_total,
+            tokens_kept=done.tokens_kept,
+            tokens_reused=done.tokens_reused,
+            latency_ms=done.latency_ms,
+            latency_p50_ms=p50,
+            latency_p95_ms=p95,
+            latency_p99_ms=p99,
+            transport_ms=done.transport_ms,
+            rate_hz=self._rate.rate(),
+            age_ms=(self.get_clock().now().nanoseconds * 1e-9 - done.stamp) * 1e3,
+            parameters_mb=float(getattr(self.stage, 'parameters_mb', 0.0)),
+            resident_mb=resident_mb(),
+            count=self._latency.count,
+            dropped=self._worker.dropped if self._worker is not None else 0,
+            refresh_reason=done.refresh_reason,
+        )
+        message.header.stamp = seconds_to_stamp(done.stamp)
+        self._efficiency.publish(message)
+
+    def _guarded_work(self, job: Job) -> None:
+        if not self.active:
+            return
+        self.work(job)
+        self.health.clear('pass')
+
+    def _pass_failed(self, error: Exception) -> None:
+        # The context ends while a pass is under way; that is no error of the pass.
+        if self.context.ok():
+            self.failed('pass', error)
+
+
+def policy_folder(name: str) -> Path:
+    """Return the folder of a policy: a path, or the name of a shipped policy."""
+    folder = Path(name)
+    if folder.is_dir() or len(folder.parts) != 1:
+        return folder
+    try:
+        shipped = share_folder('models') / name
+    except UsageError:
+        return folder
+    return shipped if shipped.is_dir() else folder
+
+
+def use_threads(count: int) -> None:
+    """Limit the threads of torch, where a policy uses it."""
+    torch = sys.modules.get('torch')
+    if torch is not None:
+        torch.set_num_threads(count)
+
+
+def timed(begin: float) -> float:
+    """Return the milliseconds since ``begin``, a value of ``time.perf_counter``."""
+    return (time.perf_counter() - begin) * 1e3

@@ -1,0 +1,249 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A tiny policy without a network: the whole graph runs with it, and nothing needs torch.
+
+Tokens are mean colours, latents are a direction and mean colours, and chunks move in that
+direction. ``policy.json`` holds ``PassthroughCard``'s fields beside ``policy_type: passthrough``.
+"""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from dataclasses import field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.errors import CheckpointError
+from efficient_vla.instructions import checked_instruction
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.types import ActionChunk
+from efficient_vla.types import ControlMode
+from efficient_vla.types import Frame
+from efficient_vla.types import Plan
+from efficient_vla.types import VisualTokens
+
+
+@dataclass(frozen=True, slots=True)
+class PassthroughCard:
+    """What a pass-through policy does."""
+
+    velocity: tuple[float, ...] = (0.0, 0.1, 0.0)
+    """Direction of all motion, x, y, z [m/s]."""
+    gripper: float = -1.0
+    """Gripper effort in [-1, 1]."""
+    horizon: int = 40
+    dt: float = 0.0125
+    """Seconds one row lasts."""
+    grid: tuple[int, ...] = (4, 4)
+    """Rows and columns of tokens."""
+    queries: int = 4
+    cameras: tuple[str, ...] = ('corner2',)
+    state_names: tuple[str, ...] = ('x', 'y', 'z', 'gripper')
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    """Artificial time of a pass, by stage: perception, reasoner, actor."""
+
+
+def write_policy(folder: str | PathLike[str], **fields: Any) -> Path:
+    """Write a pass-through policy with these fields of ``PassthroughCard``; return its folder."""
+    card = dataclasses.asdict(PassthroughCard(**fields))
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / 'policy.json').write_text(json.dumps({'policy_type': 'passthrough', **card}, indent=2))
+    return path
+
+
+def read_card(path: str | PathLike[str]) -> PassthroughCard:
+    """Return the card of a policy folder.
+
+    Raises ``CheckpointError`` when the file is missing or says something else.
+    """
+    file = Path(path) / 'policy.json'
+    try:
+        values = json.loads(file.read_text())
+        values.pop('policy_type')
+        lists: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return PassthroughCard(**lists)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f'{file} is not the card of a pass-through policy: {error}. Write it with '
+            'efficient_vla.passthrough.write_policy.'
+        ) from error
+
+
+class PassthroughPerception:
+    """Mean colours of a grid of cells."""
+
+    parameters_mb = 0.0
+
+    def __init__(self, card: PassthroughCard, settings: PerceptionSettings) -> None:
+        self.cameras = card.cameras
+        self._card = card
+        self._settings = settings
+        self._epoch = 0
+        self._reason = 'first frame'
+        self._features: np.ndarray | None = None
+        self._stamp = 0.0
+
+    def encode(self, frame: Frame) -> VisualTokens | None:
+        """Return [cameras * rows * columns, 3] mean colours from 0 to 1."""
+        begin = time.perf_counter()
+        _wait(self._card, 'perception')
+        rows, columns = self._card.grid
+        colours = np.concatenate([mean_colours(i, rows, columns) for i in frame.images.values()])
+        reason = self._refresh_reason(colours, frame.stamp)
+        if not reason and self._settings.cache.method == 'skip':
+            return None
+        if reason or self._features is None:
+            self._features, self._stamp, self._reason = colours, frame.stamp, ''
+        count = len(colours)
+        cell = np.arange(count, dtype=np.int32) % (rows * columns)
+        return VisualTokens(
+            features=self._features,
+            camera=np.arange(count, dtype=np.int32) // (rows * columns),
+            row=cell // columns,
+            column=cell % columns,
+            position=np.arange(count, dtype=np.int32),
+            age=np.full(count, frame.stamp - self._stamp, np.float32),
+            grid=(rows, columns),
+            stamp=frame.stamp,
+            epoch=self._epoch,
+            latency_ms=(time.perf_counter() - begin) * 1e3,
+            refresh_reason=reason,
+        )
+
+    def configure(self, settings: PerceptionSettings) -> None:
+        """Apply settings from the next frame on."""
+        self._settings = settings
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Forget earlier frames."""
+        self._epoch += 1
+        self._features = None
+        self._reason = reason
+
+    def _refresh_reason(self, colours: np.ndarray, stamp: float) -> str:
+        cache = self._settings.cache
+        if self._features is None or self._features.shape != colours.shape:
+            return self._reason or 'first frame'
+        if cache.method == 'none':
+            return 'cache is off'
+        if not 0 <= stamp - self._stamp <= cache.max_age:
+            return 'max_age'
+        if np.abs(colours - self._features).max() > cache.threshold:
+            return 'frame changed'
+        return ''
+
+
+class PassthroughReasoner:
+    """The direction of the card, and mean colours."""
+
+    parameters_mb = 0.0
+
+    def __init__(self, card: PassthroughCard, settings: ReasonerSettings) -> None:
+        self._card = card
+        self._settings = settings
+        self._sequence = 0
+
+    def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
+        """Return latents [Q, 3]: the velocity [m/s], then mean colours of the kept tokens."""
+        instruction = checked_instruction(instruction)
+        begin = time.perf_counter()
+        _wait(self._card, 'reasoner')
+        pruning = self._settings.pruning
+        total = len(tokens.features)
+        count = total if pruning.method == 'none' else max(round(pruning.keep * total), 1)
+        kept = np.unique(np.linspace(0, total - 1, count).round().astype(int))
+        latents = np.repeat(tokens.features[kept].mean(0, keepdims=True), self._card.queries, 0)
+        latents[0] = self._card.velocity
+        self._sequence += 1
+        return Plan(
+            latents=latents.astype(np.float32),
+            instruction=instruction,
+            stamp=tokens.stamp,
+            valid_for=self._settings.plan_validity,
+            sequence=self._sequence,
+            kept=tokens.position[kept],
+            tokens_total=total,
+            latency_ms=(time.perf_counter() - begin) * 1e3,
+        )
+
+    def configure(self, settings: ReasonerSettings) -> None:
+        """Apply settings from the next plan on."""
+        self._settings = settings
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Forget earlier frames; there is nothing to forget."""
+
+
+class PassthroughActor:
+    """Rows that move with the plan's velocity."""
+
+    parameters_mb = 0.0
+
+    def __init__(self, card: PassthroughCard, settings: ActorSettings) -> None:
+        self.architecture = settings.architecture
+        self.needs_image = settings.architecture == 'dual'
+        self.cameras = card.cameras
+        self.state_names = card.state_names
+        self._card = card
+        self._sequence = 0
+
+    def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
+        """Return [H, 4] rows: displacement [m], then gripper effort."""
+        begin = time.perf_counter()
+        _wait(self._card, 'actor')
+        row = np.append(plan.latents[0, :3] * self._card.dt, self._card.gripper)
+        self._sequence += 1
+        return ActionChunk(
+            actions=np.tile(row.astype(np.float32), (self._card.horizon, 1)),
+            dt=self._card.dt,
+            names=('x', 'y', 'z', 'gripper'),
+            control_mode=ControlMode.EE_DELTA,
+            stamp=frame.stamp,
+            sequence=self._sequence,
+            plan_sequence=plan.sequence,
+            plan_stamp=plan.stamp,
+            latency_ms=(time.perf_counter() - begin) * 1e3,
+        )
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Forget earlier frames; there is nothing to forget."""
+
+
+def mean_colours(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return the mean colour of each cell, float32 from 0 to 1, [rows * columns, 3]."""
+    height, width = image.shape[0] // rows, image.shape[1] // columns
+    cells = image[: rows * height, : columns * width].reshape(rows, height, columns, width, 3)
+    means = cells.mean(axis=(1, 3), dtype=np.float32) / np.float32(255)
+    return means.reshape(rows * columns, 3)
+
+
+def load_perception(
+    path: str | PathLike[str], settings: PerceptionSettings
+) -> PassthroughPerception:
+    """Return the perception stage of a policy folder."""
+    return PassthroughPerception(read_card(path), settings)
+
+
+def load_reasoner(path: str | PathLike[str], settings: ReasonerSettings) -> PassthroughReasoner:
+    """Return the reasoner of a policy folder."""
+    return PassthroughReasoner(read_card(path), settings)
+
+
+def load_actor(path: str | PathLike[str], settings: ActorSettings) -> PassthroughActor:
+    """Return the actor of a policy folder."""
+    return PassthroughActor(read_card(path), settings)
+
+
+def _wait(card: PassthroughCard, stage: str) -> None:
+    milliseconds = card.latency_ms.get(stage, 0.0)
+    if milliseconds > 0:
+        time.sleep(milliseconds / 1e3)

@@ -1,0 +1,56 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an interrupted training needs to go on: weights, optimizer state and progress."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+MODEL, OPTIMIZER = 'model.', 'optimizer.'
+
+
+def write(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, done: dict[str, int]
+) -> None:
+    """Write all of it, or leave the file as it was."""
+    tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimizer.state_dict()['state'].items():
+        tensors |= {f'{OPTIMIZER}{index}.{name}': tensor for name, tensor in state.items()}
+    temporary = path.with_suffix('.tmp')
+    save_file(
+        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
+        temporary,
+        metadata={'done': json.dumps(done)},
+    )
+    os.replace(temporary, path)
+
+
+def read_model(path: Path, model: nn.Module) -> dict[str, int]:
+    """Put the weights into the model and return how many steps of each stage were done."""
+    tensors = _read(path, MODEL)
+    model.load_state_dict(tensors)
+    with safe_open(path, 'pt') as file:
+        return json.loads(file.metadata()['done'])
+
+
+def read_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Put the stored state into the optimizer of the same stage."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in _read(path, OPTIMIZER).items():
+        index, key = name.split('.', 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), 'state': state})
+
+
+def _read(path: Path, prefix: str) -> dict[str, torch.Tensor]:
+    with safe_open(path, 'pt') as file:
+        return {
+            name.removeprefix(prefix): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 (a safe_open file is not a dict)
+            if name.startswith(prefix)
+        }

@@ -1,0 +1,166 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation in process: the shape of its result, paired seeds, schedules and interruptions."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from efficient_vla import cli
+from efficient_vla.bench.evaluate import Request
+from efficient_vla.bench.evaluate import evaluate
+from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.passthrough import write_policy
+from efficient_vla.types import InvalidRecordError
+
+TASKS = ('reach-v3', 'window-close-v3')
+
+
+def request(policy: Path, *words: str, **changes) -> Request:
+    """Return a request for the smallest evaluation: half a second of simulated time."""
+    facts = {'tasks': ('reach-v3',), 'episodes': 1, 'seed': 1000, 'render': 'fast',
+             'image_size': 64, 'overrides': parse_overrides(['eval.max_steps=40', *words])}
+    return Request(policy=policy, **{**facts, **changes})
+
+
+@pytest.fixture(scope='module')
+def result(tmp_path_factory):
+    """Return the JSON of one evaluation through the command line, read back from its file."""
+    folder = tmp_path_factory.mktemp('eval')
+    policy = write_policy(folder / 'policy')
+    code = cli.main([
+        'eval', '--tasks', ','.join(TASKS), '--episodes', '1', '--seed', '1000',
+        '--policy', str(policy), '--render', 'fast', '--workers', '1',
+        '--set', 'eval.reasoner_period=0.5', '--chunk-period', '0.25', '--set',
+        'eval.max_steps=80',
+        '--video', str(folder / 'videos'), '--json', str(folder / 'sub' / 'out.json'),
+    ])
+    assert code == 0
+    return json.loads((folder / 'sub' / 'out.json').read_text()), folder
+
+
+def test_success_is_reported_by_task_with_its_interval(result):
+    found, _ = result
+    assert set(found['tasks']) == set(TASKS)
+    for task in found['tasks'].values():
+        low, high = task['ci95']
+        assert 0 <= low <= task['success_rate'] <= high <= 1
+        assert task['episodes'] == 1
+        assert task['successes'] in (0, 1)
+    rates = [task['success_rate'] for task in found['tasks'].values()]
+    assert found['success_rate'] == pytest.approx(sum(rates) / len(rates))
+
+
+def test_stages_report_latencies_and_rates(result):
+    found, _ = result
+    for stage in ('perception', 'reasoner', 'actor'):
+        latency = found['stages'][stage]['latency_ms']
+        assert 0 <= latency['p50'] <= latency['p95'] <= latency['p99']
+        assert found['rates_hz'][stage] > 0
+    assert found['stages']['reasoner']['tokens_total'] > 0
+    assert found['stages']['reasoner']['tokens_kept'] > 0
+
+
+def test_schedule_is_that_of_the_settings(result):
+    found, _ = result
+    assert found['rates_hz']['reasoner'] == pytest.approx(2.0)
+    assert found['rates_hz']['actor'] == pytest.approx(4.0)
+
+
+def test_control_reports_period_underruns_and_jerk(result):
+    found, _ = result
+    assert found['control']['period_ms'] == 12.5
+    assert found['control']['underruns'] >= 0
+    assert found['control']['max_jerk'] >= 0
+
+
+def test_manifest_says_what_the_run_was_made_with(result):
+    found, _ = result
+    facts = found['manifest']
+    assert facts['seeds'] == [1000, 1000]
+    assert facts['render'] == 'fast'
+    assert facts['camera']['names'] == ['corner2']
+    assert facts['state_width'] == 4
+    assert len(facts['checkpoint']['sha256']) == 64
+    assert facts['parameters']['eval.actor_period'] == 0.25
+    assert facts['parameters']['reasoner.pruning.keep'] == 0.5
+    assert {'cpu', 'cores', 'memory_gb', 'os'} <= set(facts['machine'])
+    assert 'python' in facts['versions']
+    assert facts['command'].startswith('efficient-vla')
+
+
+def test_videos_are_written_for_every_episode(result):
+    _, folder = result
+    names = sorted(path.name for path in (folder / 'videos').iterdir())
+    assert names == ['reach-v3-1000.mp4', 'window-close-v3-1000.mp4']
+
+
+def outcomes(found):
+    """Return what two runs of the same episodes must share."""
+    keys = ('task', 'seed', 'success', 'duration_s', 'max_jerk', 'underruns')
+    return [tuple(episode[key] for key in keys) for episode in found['episodes']]
+
+
+def test_same_seed_is_the_same_episode_whatever_the_workers(passthrough):
+    alone = evaluate(request(passthrough, tasks=TASKS, episodes=2))
+    shared = evaluate(request(passthrough, tasks=TASKS, episodes=2, workers=2))
+    assert outcomes(alone) == outcomes(shared)
+    assert [episode['seed'] for episode in alone['episodes']] == [1000, 1001, 1000, 1001]
+
+
+def test_single_makes_one_chunk_a_plan(passthrough):
+    found = evaluate(request(passthrough, 'actor.architecture=single'))
+    assert found['stages']['actor']['passes'] == found['stages']['reasoner']['passes']
+    assert found['rates_hz']['reasoner'] == pytest.approx(6.0)
+
+
+def test_instruction_replaces_the_sentence_of_the_task(passthrough):
+    found = evaluate(request(passthrough, instruction='sing a song'))
+    assert found['episodes'][0]['instruction'] == 'sing a song'
+
+
+def test_empty_instruction_is_refused(passthrough):
+    with pytest.raises(InvalidRecordError, match='instruction'):
+        evaluate(request(passthrough, instruction='  '))
+
+
+def test_error_of_a_worker_reaches_the_caller(passthrough):
+    with pytest.raises(InvalidRecordError, match='instruction'):
+        evaluate(request(passthrough, instruction='', episodes=2, workers=2))
+
+
+def children(pid: int) -> list[int]:
+    """Return the direct children of a process."""
+    text = Path(f'/proc/{pid}/task/{pid}/children').read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_outlives_the_evaluation(passthrough, tmp_path, number):
+    """Ctrl-C ends with 130 and no traceback; even after SIGKILL the workers end by themselves."""
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'efficient_vla.cli', 'eval', '--tasks', 'reach-v3',
+         '--episodes', '40', '--policy', str(passthrough), '--workers', '2',
+         '--json', str(tmp_path / 'out.json')],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )
+    try:
+        workers: list[int] = []
+        while len(workers) < 2 and process.poll() is None:
+            workers = children(process.pid)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.kill()
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    # The pipes close only when the last process that holds them has ended.
+    if number == signal.SIGINT:
+        assert 'Traceback' not in errors
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)

@@ -1,0 +1,176 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""No chunk, seam or late tick moves the set-point outside its limits."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from efficient_vla.control.controller import Controller
+from efficient_vla.control.limits import Limiter
+from efficient_vla.control.settings import BLENDING_METHODS
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import build
+from efficient_vla.types import ControlMode
+
+LOW, HIGH = np.array([-0.5, 0.4, 0.05]), np.array([0.5, 1.0, 0.5])
+BOX = {'limits.position_low': LOW.tolist(), 'limits.position_high': HIGH.tolist()}
+VELOCITY, ACCELERATION, JERK = 0.8, 20.0, 1500.0
+
+
+def assert_within_limits(positions, times, slack=1e-4):
+    """Check divided differences [T, M], which average the derivatives of the motion between."""
+    positions, times = np.asarray(positions), np.asarray(times)
+    difference = positions
+    for order, limit in enumerate((VELOCITY, ACCELERATION, JERK), start=1):
+        spans = (times[order:] - times[:-order])[:, None]
+        difference = order * np.diff(difference, axis=0) / spans
+        assert np.abs(difference).max() <= limit * (1 + slack), f'order {order}'
+    assert (positions >= LOW - 1e-9).all()
+    assert (positions <= HIGH + 1e-9).all()
+
+
+def drive(make_chunk, seed, method, ticks, jitter):
+    """Feed chunks of random direction, speed, mode and delay; return set-points and times."""
+    rng = np.random.default_rng(seed)
+    values = {**BOX, 'blending.method': method, 'blending.fade_time': float(rng.uniform(0, 0.3))}
+    controller = Controller(build(ControllerSettings, values), ('x', 'y', 'z', 'gripper'))
+    controller.reset(np.array([0.1, 0.6, 0.2, 0.0]), 0.0)
+    controller.enable(0.0)
+    now, sequence, positions, times = 0.0, 0, [], []
+    for _ in range(ticks):
+        now += 0.01 * (rng.uniform(0.3, 2.5) if jitter else 1.0)
+        if rng.random() < 0.1:
+            sequence += 1
+            rows = rng.normal(0, rng.uniform(0, 0.02), 4) + rng.normal(0, 0.002, (20, 4))
+            mode = ControlMode.EE_DELTA
+            if rng.random() < 0.2:
+                rows, mode = rng.uniform(-1, 1, (20, 4)), ControlMode.EE_POSITION
+            stamp = max(now - rng.uniform(0, 0.2), 0.0)
+            controller.accept(make_chunk(rows, stamp, sequence, mode=mode), now)
+        if rng.random() < 0.002:
+            controller.flush(now, 'another task')
+        positions.append(controller.tick(now).position[:3])
+        times.append(now)
+    return positions, times, controller
+
+
+@pytest.mark.parametrize('method', BLENDING_METHODS)
+@given(seed=st.integers(0, 2**32 - 1), jitter=st.booleans())
+@settings(
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_limits_hold_over_thousands_of_ticks_with_random_seams(make_chunk, method, seed, jitter):
+    positions, times, controller = drive(make_chunk, seed, method, 2000, jitter)
+    assert_within_limits(positions, times)
+    assert controller.max_jerk <= JERK * (1 + 1e-4)
+
+
+def test_the_limits_are_used_to_the_full(make_chunk):
+    positions, _, _ = drive(make_chunk, 0, 'latest_only', 2000, jitter=False)
+    velocity = np.abs(np.diff(positions, axis=0)).max() / 0.01
+    assert velocity == pytest.approx(VELOCITY, rel=1e-3)
+
+
+def test_a_limit_for_each_axis_binds_that_axis(make_controller, straight, run):
+    controller = make_controller(
+        {'limits.max_velocity': (0.1, 0.2, 0.8), 'limits.max_acceleration': (20.0,)}
+    )
+    controller.accept(straight((0.5, 0.5, 0.5)), 0.0)
+    velocity = np.diff(run(controller, 0.0, 0.4)[:, :3], axis=0) / 0.01
+    np.testing.assert_allclose(velocity.max(axis=0)[:2], (0.1, 0.2), rtol=1e-6)
+    assert velocity.max(axis=0)[2] > 0.5
+
+
+def test_at_full_speed_into_the_wall_the_set_point_stops_at_it(make_controller, make_chunk, run):
+    controller = make_controller({**BOX, 'watchdog.chunk_timeout': 5.0})
+    controller.accept(make_chunk([[0.01, 0, 0, 0]] * 200), 0.0)
+    positions = run(controller, 0.0, 2.0)[:, 0]
+    assert positions.max() <= 0.5
+    assert positions[-1] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_robot_outside_its_box_comes_back_and_no_further_out(make_controller, straight, run):
+    controller = make_controller(BOX, start=(0.6, 0.6, 0.2, 0.0))
+    controller.accept(straight((0.1, 0, 0)), 0.0)
+    positions = run(controller, 0.0, 0.4)[:, 0]
+    assert positions.max() <= 0.6 + 1e-12
+    assert positions[-1] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_lower_limits_are_reached_without_a_jump(make_controller, straight, run):
+    controller = make_controller({'watchdog.chunk_timeout': 5.0})
+    controller.accept(straight((0.7, 0, 0), rows=200), 0.0)
+    run(controller, 0.0, 0.3)
+    controller.configure(
+        build(
+            ControllerSettings,
+            {
+                'limits.max_velocity': (0.1,),
+                'watchdog.chunk_timeout': 5.0,
+            },
+        )
+    )
+    velocity = np.diff(run(controller, 0.3, 1.0)[:, 0]) / 0.01
+    assert velocity[-1] == pytest.approx(0.1, rel=0.01)
+    assert controller.max_jerk <= JERK * (1 + 1e-4)
+
+
+def test_a_reference_at_the_velocity_limit_is_followed(make_controller, straight, run):
+    controller = make_controller({'watchdog.chunk_timeout': 5.0})
+    controller.accept(straight((0.8, 0, 0), rows=200), 0.0)
+    positions = run(controller, 0.0, 1.0)[:, 0]
+    # The lag of the run-up stays: nothing is faster than the limit.
+    assert 0.1 + 0.8 - positions[-1] == pytest.approx(0.8 * (0.04 + 0.04 / 3) / 2, abs=0.003)
+
+
+def test_a_late_tick_moves_the_set_point_by_a_few_periods_only(make_controller, straight, run):
+    controller = make_controller()
+    controller.accept(straight((0.8, 0, 0)), 0.0)
+    before = run(controller, 0.0, 0.1)[-1, 0]
+    after = controller.tick(0.4).position[0]
+    assert 0 < after - before <= 0.8 * 0.03 + 1e-9
+
+
+def test_absurd_rows_stay_harmless(make_controller, make_chunk, run):
+    controller = make_controller(BOX)
+    controller.accept(make_chunk(np.full((40, 4), 3e38)), 0.0)
+    controller.accept(make_chunk(np.full((40, 4), -3e38), 0.0, 2), 0.0)
+    positions = run(controller, 0.0, 1.0)
+    assert np.isfinite(positions).all()
+    assert_within_limits(positions[:, :3], 0.01 * np.arange(1, 101))
+
+
+def test_limits_for_another_number_of_axes_are_refused_and_change_nothing(make_controller):
+    controller = make_controller()
+    before = controller.settings
+    wrong = build(ControllerSettings, {'limits.max_velocity': (0.1, 0.2)})
+    with pytest.raises(InvalidSettingError, match=r'limits.max_velocity has 2 values.*3 axes'):
+        controller.configure(wrong)
+    assert controller.settings is before
+
+
+def test_a_solver_without_a_solution_brakes(monkeypatch):
+    from ruckig import RuckigError
+
+    limiter = Limiter(build(ControllerSettings, {}).limits, np.zeros(1))
+    for _ in range(10):
+        limiter.follow(np.array([1.0]), np.array([0.0]), 0.01)
+    speed = limiter.velocity[0]
+
+    class Unsolvable:
+        def calculate(self, *_):
+            raise RuckigError('no profile')
+
+    monkeypatch.setattr(limiter, '_solver', Unsolvable())
+    for _ in range(10):
+        limiter.follow(np.array([1.0]), np.array([0.0]), 0.01)
+    assert speed > 0.5
+    assert limiter.at_rest

@@ -1,0 +1,59 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting of the controller changes what it does."""
+
+import numpy as np
+import pytest
+
+from efficient_vla.control.controller import Controller
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.settings import build
+from efficient_vla.settings import specs
+
+BASE = {'blending.method': 'seam_fade'}
+CHANGES = {
+    'rate': {'rate': 50.0},
+    'robot_delay': {'robot_delay': 0.03},
+    'blending.method': {'blending.method': 'latest_only'},
+    'blending.fade_time': {'blending.fade_time': 0.4},
+    'blending.ensemble_decay': {'blending.ensemble_decay': 2.0},
+    'limits.max_velocity': {'limits.max_velocity': (0.15,)},
+    'limits.max_acceleration': {'limits.max_acceleration': (30.0,)},
+    'limits.max_jerk': {'limits.max_jerk': (3000.0,)},
+    'limits.stop_deceleration': {'limits.stop_deceleration': (10.0,)},
+    'limits.position_low': {'limits.position_low': (-0.02,)},
+    'limits.position_high': {'limits.position_high': (0.65,)},
+    'watchdog.chunk_timeout': {'watchdog.chunk_timeout': 0.3},
+    'watchdog.max_future': {'watchdog.max_future': 0.5},
+}
+
+
+def behaviour(make_chunk, values):
+    """Set-points and counters of a run with seams, a stale end, an early chunk and late ticks."""
+    controller = Controller(build(ControllerSettings, values), ('x', 'y', 'z', 'gripper'))
+    controller.reset(np.array([0.1, 0.6, 0.2, 0.0]), 0.0)
+    controller.enable(0.0)
+    positions = []
+    for step in range(1, 200):
+        now = step * 0.01 + (0.04 if step > 30 else 0.0)
+        if step in (1, 11, 21, 31):
+            row = np.array([-0.006, 0.004, 0.002, 0.0]) * (1 + step / 30)
+            controller.accept(make_chunk(np.tile(row, (40, 1)), max(now - 0.06, 0), step), now)
+        if step == 120:
+            controller.accept(make_chunk([[0.0, 0.002, 0, 0]] * 40, now + 0.2, step), now)
+        positions.append(controller.tick(now).position)
+    return np.concatenate([np.ravel(positions), [controller.rejected, controller.underruns]])
+
+
+def test_the_table_of_changes_is_complete():
+    assert set(CHANGES) == {name for name, _, _ in specs(ControllerSettings)}
+
+
+@pytest.mark.parametrize('name', CHANGES)
+def test_setting_is_used(make_chunk, name):
+    base = {**BASE}
+    if name == 'blending.ensemble_decay':
+        base['blending.method'] = 'temporal_ensemble'
+    before = behaviour(make_chunk, base)
+    after = behaviour(make_chunk, {**base, **CHANGES[name]})
+    assert np.abs(before - after).max() > 1e-4

@@ -1,0 +1,115 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Without fresh chunks the robot stands within 200 ms, inside its limits, and says why."""
+
+import numpy as np
+import pytest
+
+from efficient_vla.control.settings import MAX_STOP_TIME
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.state import State
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import build
+
+FULL_SPEED = (0.8, -0.8, 0.8)
+
+
+def tick_until(controller, states, begin, period=0.01):
+    """Tick until the controller is in one of `states`; return the time and the set-points."""
+    now, positions = begin, []
+    while controller.state not in states:
+        now += period
+        positions.append(controller.tick(now).position[:3])
+        assert now < begin + 10, 'the state was not reached within 10 s'
+    return now, np.array(positions)
+
+
+@pytest.mark.parametrize('period', [0.01, 0.0125, 0.004])
+def test_chunks_that_run_out_at_full_speed_end_in_a_hold_within_200_ms(
+    make_controller, straight, period
+):
+    controller = make_controller({'rate': 1 / period})
+    controller.accept(straight(FULL_SPEED, rows=32), 0.0)
+    lost, _ = tick_until(controller, {State.DECELERATING}, 0.0, period)
+    assert lost == pytest.approx(0.4, abs=1.01 * period)
+    held, positions = tick_until(controller, {State.HOLDING}, lost, period)
+    assert held - lost <= MAX_STOP_TIME
+    assert controller.reason == 'chunk 1 ran out'
+    # Hold is the set-point, not zero.
+    for step in range(1, 10):
+        command = controller.tick(held + step * period)
+        np.testing.assert_array_equal(command.position[:3], positions[-1])
+        assert not command.velocity.any()
+    assert controller.max_jerk <= 1500 * (1 + 1e-4)
+
+
+def test_the_slowest_stop_that_settings_allow_holds_within_200_ms(make_controller, straight):
+    controller = make_controller(
+        {
+            'limits.stop_deceleration': (5.0,),
+            'limits.max_jerk': (130.0,),
+            'limits.max_acceleration': (130.0,),
+            'watchdog.chunk_timeout': 5.0,
+        }
+    )
+    controller.accept(straight(FULL_SPEED, rows=200), 0.0)
+    lost, positions = tick_until(controller, {State.DECELERATING}, 0.0)
+    assert np.abs(np.diff(positions, axis=0)).max() / 0.01 == pytest.approx(0.8, rel=0.01)
+    held, _ = tick_until(controller, {State.HOLDING}, lost)
+    assert held - lost <= MAX_STOP_TIME
+
+
+def test_an_old_observation_stops_the_robot_although_rows_are_left(make_controller, straight):
+    controller = make_controller({'watchdog.chunk_timeout': 0.2})
+    controller.accept(straight(FULL_SPEED), 0.0)
+    lost, _ = tick_until(controller, {State.DECELERATING}, 0.0)
+    assert lost == pytest.approx(0.21)
+    assert controller.reason == 'no observation newer than watchdog.chunk_timeout 0.2 s'
+
+
+def test_an_expired_plan_stops_the_robot_although_rows_are_left(make_controller, straight):
+    controller = make_controller()
+    controller.tick(0.0)
+    controller.accept(straight(FULL_SPEED, plan_sequence=3), 0.0, plan_validity=0.1)
+    lost, _ = tick_until(controller, {State.DECELERATING}, 0.0)
+    assert lost == pytest.approx(0.11)
+    assert controller.reason == 'plan 3 is older than its validity of 0.1 s'
+
+
+def test_each_time_that_chunks_run_out_is_one_underrun(make_controller, straight, run):
+    controller = make_controller()
+    for count in (1, 2, 3):
+        assert controller.accept(straight((0.1, 0, 0), count, count, rows=8), count) is None
+        run(controller, count, count + 0.9)
+        assert controller.underruns == count
+        assert controller.state == State.HOLDING
+
+
+def test_a_fresh_chunk_goes_on_from_the_hold(make_controller, straight, run):
+    controller = make_controller()
+    controller.accept(straight((0.2, 0, 0)), 0.0)
+    held = run(controller, 0.0, 1.0)[-1, 0]
+    controller.accept(straight((0.2, 0, 0), 0.95, 2), 1.0)
+    assert controller.state == State.TRACKING
+    positions = run(controller, 1.0, 1.3)[:, 0]
+    assert held < positions[0] < held + 0.003
+    assert positions[-1] == pytest.approx(held + 0.2 * 0.3, abs=0.01)
+    assert controller.max_jerk <= 1500 * (1 + 1e-4)
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        ({'limits.stop_deceleration': (4.0,)}, 'needs 0.203 s to stop'),
+        ({'limits.max_jerk': (50.0,)}, 'expected at most 0.2 s'),
+        ({'limits.max_velocity': (4.0,)}, 'Raise the deceleration'),
+        ({'limits.stop_deceleration': (21.0,)}, 'at most limits.max_acceleration'),
+        ({'limits.position_low': (0.5, 0.0), 'limits.position_high': (0.4, 1.0)}, 'low below high'),
+        ({'limits.max_velocity': (0.5, 0.5), 'limits.max_jerk': (1500.0,) * 3}, 'one for all axes'),
+        ({'limits.max_velocity': ()}, 'one for all axes'),
+        ({'watchdog.chunk_timeout': 0.05, 'rate': 20.0}, 'at least two periods'),
+    ],
+)
+def test_settings_that_cannot_work_together_are_refused(values, words):
+    with pytest.raises(InvalidSettingError, match=words):
+        build(ControllerSettings, values)

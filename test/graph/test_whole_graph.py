@@ -1,0 +1,302 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All nodes as real processes with the pass-through policy: images in, the robot moves."""
+
+import os
+import signal
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
+
+from efficient_vla.action import ExecuteTask
+from efficient_vla.msg import ControllerStatus
+from efficient_vla.nodes import qos
+from efficient_vla.nodes.conversions import joint_values
+from efficient_vla.nodes.conversions import stamp_to_seconds
+from efficient_vla.nodes.graph import Selection
+from efficient_vla.nodes.graph import describe
+from efficient_vla.nodes.robot_physics import STATE_NAMES
+from efficient_vla.nodes.state_watch import StateWatch
+from efficient_vla.nodes.supervisor import Supervisor
+from efficient_vla.passthrough import write_policy
+from efficient_vla.srv import ResetEpisode
+
+START_TIMEOUT_S = 60.0
+SPEED = 0.02
+"""Metres a second along y: slow enough to stay inside the workspace for a minute."""
+ANSWER_S = 2.0
+ENDED = {0, -signal.SIGTERM}
+"""An interpreter on a busy machine may be asked a second time while it already ends."""
+STILL_M = 1e-5
+HOLD_S = 0.2
+"""A robot without fresh chunks or commands stands still after this long."""
+
+
+class Client:
+    """Talks to the graph and remembers what it said."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+        self.context = rclpy.Context()
+        rclpy.init(
+            args=[], context=self.context, signal_handler_options=SignalHandlerOptions.NO
+        )
+        self.node = rclpy.create_node('graph_test', context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.images = 0
+        self.states: list[tuple[float, np.ndarray]] = []
+        self.statuses: list[Any] = []
+        subscribe = self.node.create_subscription
+        subscribe(Image, 'camera/image_raw', self._on_image, qos.image_qos())
+        subscribe(JointState, 'robot_state', self._on_state, qos.state_qos())
+        subscribe(
+            ControllerStatus, 'controller_status', self.statuses.append, qos.latched_qos()
+        )
+        self.task = ActionClient(self.node, ExecuteTask, 'execute_task')
+        self.reset_episode = self.node.create_client(ResetEpisode, 'metaworld_robot/reset_episode')
+        self.set_enabled = self.node.create_client(SetBool, 'controller/set_enabled')
+
+    def spin_until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
+        """Handle messages and keep the graph up until ``condition`` holds."""
+        end = self.now() + timeout
+        while not condition():
+            assert self.now() < end, f'not within {timeout} s: {what}'
+            self.executor.spin_once(timeout_sec=0.05)
+            self.supervisor.poll()
+
+    def call(self, client: Any, request: Any) -> Any:
+        """Call a service."""
+        self.spin_until(client.service_is_ready, START_TIMEOUT_S, client.srv_name)
+        future = client.call_async(request)
+        self.spin_until(future.done, START_TIMEOUT_S, client.srv_name)
+        return future.result()
+
+    def send_goal(self, instruction: str) -> Any:
+        """Start a task without a time limit; return its handle."""
+        goal = ExecuteTask.Goal(instruction=instruction)
+        future = self.task.send_goal_async(goal)
+        due = self.now() + ANSWER_S
+
+        def answered() -> bool:
+            # A server that was killed looks alive for some seconds and takes goals to the grave.
+            nonlocal future, due
+            if not future.done() and self.now() > due:
+                future, due = self.task.send_goal_async(goal), self.now() + ANSWER_S
+            return bool(future.done())
+
+        self.spin_until(answered, START_TIMEOUT_S, 'an answer to the goal')
+        assert future.result().accepted
+        return future.result()
+
+    def new_episode(self, seed: int = 0) -> None:
+        """Put the robot at its start, with the controller disabled."""
+        self.call(self.set_enabled, SetBool.Request(data=False))
+        answer = self.call(self.reset_episode, ResetEpisode.Request(task='', seed=seed))
+        assert answer.success, answer.message
+        self.states.clear()
+        self.spin_until(lambda: bool(self.states), 5.0, 'a state')
+
+    def wait_moving(self, what: str) -> None:
+        """Wait until the set-point moves steadily along y."""
+        start = len(self.states)
+
+        def moving() -> bool:
+            recent = self.states[start:]
+            return len(recent) > 8 and recent[-1][1][5] - recent[-9][1][5] > SPEED * 0.1 * 0.5
+
+        self.spin_until(moving, START_TIMEOUT_S, what)
+
+    def wait_still(self, timeout: float) -> None:
+        """Wait until the set-point has stood still for 0.2 s."""
+
+        def still() -> bool:
+            recent = self.states[-17:]
+            return len(recent) == 17 and float(np.ptp([s[1][5] for s in recent])) < STILL_M
+
+        self.spin_until(still, timeout, 'the robot stands still')
+
+    def now(self) -> float:
+        """Return the time that stamps carry [s]."""
+        return float(self.node.get_clock().now().nanoseconds * 1e-9)
+
+    def pid(self, node: str) -> int:
+        """Return the process id of a node, 0 while it is down."""
+        return next(s.pid for s in self.supervisor.states() if node in s.nodes)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+    def _on_image(self, _: Image) -> None:
+        self.images += 1
+
+    def _on_state(self, message: JointState) -> None:
+        stamp = stamp_to_seconds(message.header.stamp)
+        self.states.append((stamp, joint_values(message, STATE_NAMES)))
+
+
+def overrides(**values: Any) -> dict[str, Any]:
+    """Return overrides that make the simulation as light as possible."""
+    camera = {'camera.size': 64, 'camera.render': 'fast', 'max_steps': 100_000}
+    robot = {f'metaworld_robot.{name}': value for name, value in camera.items()}
+    return {**robot, **{name.replace('__', '.'): value for name, value in values.items()}}
+
+
+def start(folder: Path, **values: Any) -> tuple[Supervisor, Client]:
+    """Bring up all nodes; return when every node is active."""
+    policy = write_policy(folder / 'policy', velocity=(0.0, SPEED, 0.0))
+    graph = describe(Selection(policy=str(policy), overrides=overrides(**values)))
+    supervisor = Supervisor(graph, folder / 'logs')
+    supervisor.start()
+    client = Client(supervisor)
+    watch = StateWatch(graph.nodes)
+    try:
+        client.spin_until(
+            lambda: set(watch.states().values()) == {'active'}, START_TIMEOUT_S, 'all are active'
+        )
+    except BaseException:
+        client.close()
+        supervisor.stop()
+        raise
+    finally:
+        watch.close()
+    return supervisor, client
+
+
+@pytest.fixture(scope='module')
+def graph(
+    module_ros_domain: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
+    supervisor, client = start(tmp_path_factory.mktemp('graph'))
+    try:
+        yield client
+    finally:
+        client.close()
+        codes = supervisor.stop()
+    assert set(codes.values()) <= ENDED, codes
+
+
+def test_robot_moves_when_asked_and_stops_when_canceled(graph: Client) -> None:
+    graph.new_episode()
+    before = graph.states[-1][1]
+    images = graph.images
+    graph.spin_until(lambda: graph.images > images + 3, 10.0, 'images')
+    assert graph.states[-1][1] == pytest.approx(before), 'moved without being asked'
+    goal = graph.send_goal('move along y')
+    graph.spin_until(lambda: graph.states[-1][1][5] > before[5] + 0.01, 20.0, 'motion along y')
+    moved = graph.states[-1][1] - before
+    assert moved[4] == pytest.approx(0.0, abs=1e-3)
+    assert moved[6] == pytest.approx(0.0, abs=1e-3)
+    done = goal.get_result_async()
+    goal.cancel_goal_async()
+    graph.spin_until(done.done, 10.0, 'the result')
+    assert done.result().status == GoalStatus.STATUS_CANCELED
+    assert done.result().result.reason == ExecuteTask.Result.REASON_CANCELED
+    graph.wait_still(5.0)
+
+
+@pytest.mark.parametrize('node', ['actor', 'reasoner', 'monitor'])
+def test_episode_goes_on_after_a_stage_was_killed(graph: Client, node: str) -> None:
+    graph.new_episode()
+    goal = graph.send_goal('move along y')
+    graph.wait_moving('the robot moves')
+    pid = graph.pid(node)
+    os.kill(pid, signal.SIGKILL)
+    killed = graph.now()
+    if node == 'monitor':
+        graph.wait_moving('the robot goes on')
+    else:
+        graph.wait_still(10.0)
+        assert last_motion(graph) - left_tracking(graph, killed) <= HOLD_S
+    graph.spin_until(lambda: graph.pid(node) not in (0, pid), 20.0, f'the next {node}')
+    graph.wait_moving(f'the robot moves again after {node} was killed')
+    goal.cancel_goal_async()
+    graph.wait_still(10.0)
+
+
+def left_tracking(graph: Client, since: float) -> float:
+    """Return the time at which the controller noticed that no chunk is left."""
+    tracking = ControllerStatus.STATE_TRACKING
+    times = [(stamp_to_seconds(s.header.stamp), s.state) for s in graph.statuses]
+    return next(stamp for stamp, state in times if stamp > since and state != tracking)
+
+
+def last_motion(graph: Client) -> float:
+    """Return the time of the last state that differs from the one before."""
+    pairs = zip(graph.states[1:], graph.states, strict=False)
+    return max(t for (t, now), (_, before) in pairs if now[5] - before[5] > STILL_M)
+
+
+def test_robot_holds_when_the_controller_was_killed_and_takes_the_next_task(graph: Client) -> None:
+    graph.new_episode()
+    graph.send_goal('move along y')
+    graph.wait_moving('the robot moves')
+    pid = graph.pid('controller')
+    os.kill(pid, signal.SIGKILL)
+    killed = graph.now()
+    graph.wait_still(10.0)
+    assert last_motion(graph) - killed <= HOLD_S
+    graph.statuses.clear()
+    graph.spin_until(lambda: bool(graph.statuses), START_TIMEOUT_S, 'the next controller')
+    assert graph.pid('controller') not in (0, pid)
+    graph.send_goal('go on along y')
+    graph.wait_moving('the robot moves again')
+    graph.call(graph.set_enabled, SetBool.Request(data=False))
+    graph.wait_still(10.0)
+
+
+def test_episode_goes_on_after_the_robot_was_killed(graph: Client) -> None:
+    graph.new_episode()
+    goal = graph.send_goal('move along y')
+    graph.wait_moving('the robot moves')
+    pid = graph.pid('metaworld_robot')
+    os.kill(pid, signal.SIGKILL)
+    graph.spin_until(lambda: graph.pid('metaworld_robot') not in (0, pid), 20.0, 'the next robot')
+    graph.states.clear()
+    graph.wait_moving('the robot moves again')
+    goal.cancel_goal_async()
+    graph.wait_still(10.0)
+
+
+def test_lockstep_does_not_depend_on_the_speed_of_the_machine(
+    ros_domain: int, tmp_path: Path
+) -> None:
+    supervisor, client = start(tmp_path, metaworld_robot__mode='lockstep')
+    try:
+        runs = [positions(client, count=110) for _ in range(2)]
+    finally:
+        client.close()
+        codes = supervisor.stop()
+    assert np.array_equal(runs[0], runs[1])
+    assert np.ptp(runs[0][:, 5]) > SPEED * 0.5
+    assert set(codes.values()) <= ENDED, codes
+
+
+def positions(client: Client, count: int) -> np.ndarray:
+    """Return the first states of an episode from the first motion on, [count, 7]."""
+    client.new_episode(seed=3)
+    goal = client.send_goal('move along y')
+
+    def moving() -> list[np.ndarray]:
+        first = client.states[0][1]
+        return [s for _, s in client.states if not np.array_equal(s, first)]
+
+    client.spin_until(lambda: len(moving()) >= count, START_TIMEOUT_S, f'{count} moving states')
+    goal.cancel_goal_async()
+    client.wait_still(10.0)
+    return np.array(moving()[:count])

@@ -1,0 +1,233 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks come only from a valid plan of the present instruction, a fresh image and its state."""
+
+import math
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState
+
+from efficient_vla import msg
+from efficient_vla.nodes.actor import ActorNode
+from efficient_vla.nodes.conversions import plan_to_message
+from efficient_vla.nodes.conversions import stamp_to_seconds
+from efficient_vla.nodes.qos import image_qos
+from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.nodes.qos import newest_qos
+from efficient_vla.nodes.qos import state_qos
+from efficient_vla.types import Plan
+
+TASK = 'open the drawer'
+
+
+class Setup:
+    def __init__(self, graph, **values):
+        self.graph = graph
+        self.node = graph.add(ActorNode, **values)
+        self.chunks = graph.hear(msg.ActionChunk, 'action_chunk', newest_qos())
+        self.states = graph.publisher(JointState, 'robot_state', state_qos())
+        self.plans = graph.publisher(msg.Plan, 'plan', latched_qos())
+        self.instructions = graph.publisher(msg.Instruction, 'instruction', latched_qos())
+        if self.node.stage.needs_image:
+            self.images = graph.publisher(Image, 'camera/image_raw', image_qos())
+        graph.until(self.node._chunk.get_subscription_count)
+        self.seen = 0
+
+    def ready(self):
+        """Give a state, an instruction and a valid plan."""
+        self.send_state(self.graph.state())
+        self.instructions.publish(msg.Instruction(text=TASK))
+        self.graph.until(lambda: self.node._instruction == TASK)
+        self.send_plan()
+
+    def send_plan(self, stamp=None, text=TASK, valid_for=2.0, sequence=1):
+        latents = np.array([[0.0, 0.1, 0.0], [0, 0, 0]], np.float32)
+        stamp = self.graph.now if stamp is None else stamp
+        earlier = self.node._plan
+        self.plans.publish(plan_to_message(Plan(latents, text, stamp, valid_for, sequence)))
+        self.graph.until(lambda: self.node._plan is not earlier)
+
+    def send_state(self, message):
+        items = self.node._states._items
+        newest = items[-1] if items else None
+        self.states.publish(message)
+        self.graph.until(
+            lambda: (items and items[-1] is not newest) or self.node.health.message('state')
+        )
+
+    def see(self, image):
+        """Send an image and wait until the node has looked at it."""
+        taken = []
+        received = self.node._cameras._received
+        self.node._cameras._received = lambda images: (taken.append(1), received(images))
+        self.images.publish(image)
+        self.graph.until(lambda: taken)
+        self.node._cameras._received = received
+        self.graph.settle()
+
+
+@pytest.fixture
+def setup(graph):
+    setup = Setup(graph)
+    setup.ready()
+    return setup
+
+
+def test_image_state_and_plan_make_a_chunk(graph, setup):
+    setup.see(graph.image())
+    graph.until(lambda: setup.chunks)
+    chunk = setup.chunks[0]
+    assert stamp_to_seconds(chunk.header.stamp) == graph.now
+    assert (chunk.horizon, list(chunk.names)) == (40, ['x', 'y', 'z', 'gripper'])
+    assert (chunk.sequence, chunk.plan_sequence) == (1, 1)
+    assert stamp_to_seconds(chunk.plan_stamp) == graph.now
+
+
+def test_rate_is_kept_by_capture_times(graph, setup):
+    for index in range(10):
+        graph.set_time(100.0 + index / 30)
+        setup.send_state(graph.state())
+        setup.see(graph.image())
+    graph.until(lambda: len(setup.chunks) >= 3)
+    assert 3 <= len(setup.chunks) <= 4
+
+
+def test_plan_older_than_its_validity_makes_no_chunk(graph, setup):
+    setup.send_plan(stamp=97.9)
+    setup.see(graph.image())
+    assert 'it was valid for 2.0 s' in setup.node.health.message('plan')
+    setup.send_plan(stamp=99.0, sequence=2)
+    graph.set_time(100.2)
+    setup.send_state(graph.state())
+    setup.see(graph.image())
+    graph.until(lambda: setup.chunks)
+    assert [c.plan_sequence for c in setup.chunks] == [2]
+    assert not setup.node.health.message('plan')
+
+
+def test_plan_near_its_end_warns_but_still_drives(graph, setup):
+    setup.send_plan(stamp=98.3)
+    setup.see(graph.image())
+    graph.until(lambda: setup.chunks)
+    assert '1.700 s old' in setup.node.health.message('plan')
+    assert setup.node.health.status('', {}).level == b'\x01'
+
+
+def test_plan_of_another_instruction_makes_no_chunk(graph, setup):
+    setup.send_plan(text='close the window', sequence=5)
+    setup.see(graph.image())
+    assert 'another instruction' in setup.node.health.message('plan')
+    setup.send_plan(sequence=6)
+    graph.set_time(100.2)
+    setup.send_state(graph.state())
+    setup.see(graph.image())
+    graph.until(lambda: setup.chunks)
+    assert [c.plan_sequence for c in setup.chunks] == [6]
+
+
+def test_plan_of_the_future_is_refused(graph, setup):
+    setup.plans.publish(
+        plan_to_message(Plan(np.zeros((1, 3), np.float32), TASK, graph.now + 9, 2.0, 8))
+    )
+    graph.until(lambda: 'in the future' in setup.node.health.message('plan'))
+    assert setup.node._plan.sequence == 1
+
+
+@pytest.mark.parametrize(
+    ('positions', 'names', 'words'),
+    [
+        ([0.0, math.nan, 0.0, 1.0], ['x', 'y', 'z', 'gripper'], 'not finite for y'),
+        ([0.0, 0.0, 1.0], ['x', 'y', 'gripper'], 'expected each of x, y, z, gripper'),
+        ([0.0, 0.0], ['x', 'y', 'z', 'gripper'], '2 positions for 4 names'),
+    ],
+)
+def test_bad_state_is_refused(graph, positions, names, words):
+    setup = Setup(graph)
+    setup.instructions.publish(msg.Instruction(text=TASK))
+    setup.send_plan()
+    setup.send_state(JointState(name=names, position=positions))
+    assert words in setup.node.health.message('state')
+    setup.see(graph.image())
+    assert 'none came' in setup.node.health.message('state_skew')
+    assert not setup.chunks
+
+
+def test_state_far_from_the_image_makes_no_chunk(graph, setup):
+    graph.set_time(100.3)
+    setup.see(graph.image())
+    assert '0.300 s off' in setup.node.health.message('state_skew')
+    assert not setup.chunks
+
+
+def test_nearest_state_is_taken(graph, setup, monkeypatch):
+    frames = []
+    chunk = setup.node.stage.chunk
+    monkeypatch.setattr(
+        setup.node.stage, 'chunk', lambda plan, frame: (frames.append(frame), chunk(plan, frame))[1]
+    )
+    for index in range(1, 6):
+        graph.set_time(100.0 + index * 0.02)
+        setup.send_state(graph.state((0.0, index, 0.0)))
+    setup.see(graph.image(stamp=100.065))
+    graph.until(lambda: setup.chunks)
+    assert frames[0].state[1] == 3
+
+
+def test_old_image_makes_no_chunk(graph, setup):
+    setup.see(graph.image(stamp=99.0))
+    assert '1.000 s old' in setup.node.health.message('image_age')
+    assert not setup.chunks
+
+
+def test_chunk_of_a_superseded_instruction_is_not_sent(graph, setup, monkeypatch):
+    chunk = setup.node.stage.chunk
+
+    def overtaken(plan, frame):
+        setup.node._instruction = 'close the window'
+        return chunk(plan, frame)
+
+    monkeypatch.setattr(setup.node.stage, 'chunk', overtaken)
+    setup.see(graph.image())
+    assert setup.node.health.counts['superseded_chunks'] == 1
+    assert not setup.chunks
+
+
+def test_policy_that_makes_nan_sends_nothing(graph, setup, monkeypatch):
+    latents = np.array([[np.nan, 0, 0]], np.float32)
+    broken = Plan(np.zeros((1, 3), np.float32), TASK, graph.now, 2.0, 1)
+    object.__setattr__(broken, 'latents', latents)
+    setup.node._plan = broken
+    setup.see(graph.image())
+    assert 'not finite' in setup.node.health.message('pass')
+    assert not setup.chunks
+
+
+def test_single_makes_one_chunk_a_plan_from_the_state_at_its_frame(graph):
+    setup = Setup(graph, architecture='single')
+    setup.instructions.publish(msg.Instruction(text=TASK))
+    graph.until(lambda: setup.node._instruction == TASK)
+    setup.send_state(graph.state())
+    setup.send_plan(stamp=99.95)
+    graph.until(lambda: setup.chunks)
+    graph.settle()
+    assert len(setup.chunks) == 1
+    assert stamp_to_seconds(setup.chunks[0].header.stamp) == 99.95
+
+
+def test_late_actor_gets_plan_and_instruction(graph):
+    plans = graph.peer.create_publisher(msg.Plan, 'plan', latched_qos())
+    plans.publish(plan_to_message(Plan(np.zeros((1, 3), np.float32), TASK, 99.9, 2.0, 4)))
+    said = graph.peer.create_publisher(msg.Instruction, 'instruction', latched_qos())
+    said.publish(msg.Instruction(text=TASK))
+    node = graph.add(ActorNode)
+    graph.until(lambda: node._plan is not None and node._instruction == TASK)
+    assert node._plan.sequence == 4
+
+
+def test_clock_that_jumps_back_forgets_plan_and_states(graph, setup):
+    graph.set_time(50.0)
+    setup.send_state(graph.state())
+    assert setup.node._plan is None
+    assert len(setup.node._states._items) == 1

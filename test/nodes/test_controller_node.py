@@ -1,0 +1,254 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The robot moves only by good chunks while enabled, and ends at rest whatever happens."""
+
+import math
+import re
+from array import array
+
+import numpy as np
+import pytest
+from nodes.arm import HOME
+from nodes.arm import Arm
+from nodes.arm import Status
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+
+from efficient_vla import msg
+from efficient_vla.nodes.controller import ControllerNode
+from efficient_vla.nodes.conversions import plan_to_message
+from efficient_vla.nodes.conversions import seconds_to_stamp
+from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.nodes.qos import report_qos
+from efficient_vla.types import Plan
+
+
+@pytest.fixture
+def arm(graph):
+    return Arm(graph)
+
+
+def test_enabled_controller_follows_a_chunk(arm):
+    arm.moving()
+    assert arm.position[1] > HOME[1] + 0.02
+    assert arm.position[0] == pytest.approx(HOME[0])
+    assert arm.commands[-1].name == ['x', 'y', 'z', 'gripper']
+    assert arm.status[-1].chunk_sequence == 1
+
+
+def test_nothing_is_commanded_before_it_is_enabled(arm):
+    arm.locate()
+    arm.chunks.publish(arm.make_chunk())
+    arm.run(0.2)
+    assert not arm.commands
+    assert arm.state == Status.STATE_DISABLED
+
+
+def test_enabling_needs_a_robot(arm):
+    response = arm.enable()
+    assert not response.success
+    assert 'set-point of the robot is not known' in response.message
+
+
+def test_chunks_that_end_lead_to_a_hold_within_200_ms(graph, arm):
+    arm.moving()
+    graph.run(0.25)
+    while arm.state == Status.STATE_TRACKING:
+        graph.run(0.01)
+    begin = graph.now
+    while arm.state == Status.STATE_DECELERATING:
+        graph.run(0.01)
+    assert graph.now - begin <= 0.2
+    assert arm.state == Status.STATE_HOLDING
+    assert arm.speed() == pytest.approx(0)
+    held = arm.position.copy()
+    arm.run(0.2)
+    assert np.array_equal(arm.position, held)
+    assert arm.status[-1].underruns == 1
+
+
+def bad_chunks(arm):
+    nan = arm.make_chunk()
+    nan.actions = array('f', [math.nan] * 160)
+    wide = arm.make_chunk()
+    wide.names = [*wide.names, 'elbow']
+    empty = arm.make_chunk()
+    empty.horizon, empty.actions = 0, array('f')
+    future = arm.make_chunk(stamp=arm.graph.now + 1.0)
+    stale = arm.make_chunk(stamp=arm.graph.now - 5.0)
+    renamed = arm.make_chunk(names=('a', 'b', 'c', 'gripper'))
+    unknown = arm.make_chunk()
+    unknown.control_mode = 0
+    return {
+        'nan': (nan, 'not finite'),
+        'wide': (wide, '160 values for 40 rows of 5'),
+        'empty': (empty, '0 values for 0 rows'),
+        'future': (future, 'in the future'),
+        'stale': (stale, 'nothing left|old|reset'),
+        'renamed': (renamed, 'columns a, b, c'),
+        'unknown': (unknown, 'no control mode'),
+    }
+
+
+@pytest.mark.parametrize('name', ['nan', 'wide', 'empty', 'future', 'stale', 'renamed', 'unknown'])
+def test_bad_chunk_never_moves_the_robot(graph, arm, name):
+    arm.locate()
+    assert arm.enable().success
+    message, words = bad_chunks(arm)[name]
+    arm.send_chunk(message)
+    arm.run(0.2)
+    assert np.array_equal(arm.position, HOME)
+    assert arm.status[-1].rejected_chunks == 1
+    assert re.search(words, arm.node.health.message('chunk'))
+
+
+def test_chunk_of_a_plan_past_its_validity_is_refused(graph, arm):
+    plans = graph.publisher(msg.Plan, 'plan', latched_qos())
+    plan = Plan(np.zeros((1, 3), np.float32), 'go', graph.now - 3.0, 2.0)
+    plans.publish(plan_to_message(plan))
+    graph.until(lambda: arm.node._plans)
+    arm.locate()
+    assert arm.enable().success
+    arm.send_chunk(arm.make_chunk(plan_stamp=graph.now - 3.0))
+    arm.run(0.1)
+    assert np.array_equal(arm.position, HOME)
+    assert 'it was valid for 2' in arm.node.health.message('chunk')
+
+
+def test_stop_brakes_and_is_latched(arm):
+    arm.moving()
+    assert arm.stop().success
+    arm.run(0.2)
+    assert arm.speed() == pytest.approx(0)
+    assert arm.state == Status.STATE_STOPPED
+    assert not arm.enable().success
+    assert arm.enable(False).success
+    assert arm.enable().success
+    assert arm.state == Status.STATE_WAITING
+
+
+def test_disabling_brakes_and_then_sends_nothing_more(arm):
+    arm.moving()
+    assert arm.enable(False).success
+    arm.run(0.25)
+    assert arm.speed() == pytest.approx(0)
+    count = len(arm.commands)
+    arm.run(0.1)
+    assert len(arm.commands) == count
+
+
+def test_deactivating_brakes_before_the_publisher_falls_silent(graph, arm):
+    arm.moving()
+    arm.node.trigger_deactivate()
+    graph.until(lambda: arm.speed() < 1e-6)
+    steps = np.abs(np.diff([c.position[1] for c in arm.commands]))
+    assert steps.max() < 0.8 * 0.01 + 1e-6
+
+
+def test_clock_that_jumps_back_stops_the_robot(graph, arm):
+    arm.moving()
+    graph.set_time(50.0)
+    arm.run(0.3)
+    assert arm.speed() == pytest.approx(0)
+    assert arm.state == Status.STATE_HOLDING
+    arm.send_chunk()
+    arm.run(0.2)
+    assert arm.state == Status.STATE_TRACKING
+
+
+def test_robot_moved_while_disabled_is_taken_over_from_where_it_is(graph, arm):
+    arm.moving()
+    arm.enable(False)
+    arm.run(0.3)
+    arm.position = np.array([0.3, 0.4, 0.1])
+    arm.states.publish(graph.state(arm.position))
+    graph.until(lambda: arm.node._command[0] == pytest.approx(0.3))
+    assert arm.enable().success
+    arm.run(0.05)
+    assert arm.commands[-1].position[:3] == pytest.approx([0.3, 0.4, 0.1])
+
+
+def test_small_move_while_disabled_makes_no_step_when_enabled(graph, arm):
+    arm.locate()
+    arm.position = np.array([0.0, 0.615, 0.2])
+    arm.states.publish(graph.state(arm.position))
+    graph.until(lambda: arm.node._watch.reported[1] == pytest.approx(0.615))
+    assert arm.enable().success
+    arm.run(0.05)
+    assert arm.commands[0].position[:3] == pytest.approx([0.0, 0.615, 0.2])
+
+
+def test_enabled_before_the_robot_told_of_its_reset_follows_the_robot(graph, arm):
+    arm.locate()
+    assert arm.enable().success
+    arm.states.publish(graph.state((0.0, 0.615, 0.2)))
+    graph.until(lambda: arm.node._command[1] == pytest.approx(0.615))
+    arm.run(0.05)
+    assert arm.commands[-1].position[1] == pytest.approx(0.615)
+
+
+def test_new_episode_while_enabled_starts_from_the_new_place(graph, arm):
+    arm.moving()
+    arm.success.publish(Bool(data=False))
+    graph.until(lambda: math.isfinite(arm.node._watch._noticed))
+    arm.states.publish(graph.state((0.3, 0.4, 0.1)))
+    graph.until(lambda: arm.state == Status.STATE_WAITING)
+    arm.run(0.05)
+    assert arm.commands[-1].position[:3] == pytest.approx([0.3, 0.4, 0.1])
+
+
+def test_set_point_that_jumps_without_notice_is_not_followed(graph, arm):
+    arm.moving()
+    last = arm.position.copy()
+    arm.states.publish(graph.state((0.3, 0.4, 0.1)))
+    arm.run(0.02)
+    assert np.abs(arm.position - last).max() < 0.02
+
+
+def test_state_without_set_point_anchors_at_the_position(graph, arm):
+    message = JointState(name=['x', 'y', 'z', 'gripper'], position=[0.1, 0.2, 0.3, 1.0])
+    message.header.stamp = seconds_to_stamp(graph.now)
+    arm.states.publish(message)
+    graph.until(lambda: arm.node._command is not None)
+    assert arm.enable().success
+    arm.run(0.05)
+    assert arm.commands[-1].position[:3] == pytest.approx([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    'message',
+    [
+        JointState(name=['x', 'y', 'z'], position=[0.1, math.nan, 0.3]),
+        JointState(name=['x', 'y'], position=[0.1, 0.2]),
+        JointState(),
+    ],
+)
+def test_bad_state_anchors_nothing(graph, arm, message):
+    arm.states.publish(message)
+    graph.until(lambda: arm.node.health.message('robot_state'))
+    assert arm.node._command is None
+    assert not arm.enable().success
+
+
+def test_limits_that_do_not_fit_the_robot_fail_at_configure(graph):
+    node = graph.add(ControllerNode, start=False, limits__max_velocity=[0.1, 0.2])
+    assert not node.autostart()
+    assert 'limits' in node.health.status('', {}).message
+
+
+def test_status_tells_period_and_ages(graph, arm):
+    arm.moving()
+    arm.run(0.1)
+    status = arm.status[-1]
+    assert status.chunk_age_s == pytest.approx(0.4, abs=0.11)
+    assert status.period_ms > 0
+    assert status.max_jerk > 0
+
+
+def test_first_command_of_a_chunk_is_reported_with_its_age(graph, arm):
+    stats = graph.hear(msg.EfficiencyStats, 'efficiency', report_qos())
+    graph.until(arm.node._efficiency.get_subscription_count)
+    arm.moving()
+    assert len(stats) == 1
+    assert stats[0].stage == msg.EfficiencyStats.STAGE_CONTROLLER
+    assert stats[0].age_ms == pytest.approx(10, abs=1)

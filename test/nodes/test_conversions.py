@@ -1,0 +1,207 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Records survive the wire, and bad messages are named at the edge."""
+
+import math
+from array import array
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState
+
+from efficient_vla.nodes import conversions as convert
+from efficient_vla.types import ActionChunk
+from efficient_vla.types import Command
+from efficient_vla.types import ControlMode
+from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import Plan
+from efficient_vla.types import VisualTokens
+
+STAMP = 1_700_000_000.123456
+
+
+def tokens() -> VisualTokens:
+    count = 6
+    return VisualTokens(
+        features=np.arange(count * 3, dtype=np.float32).reshape(count, 3),
+        camera=np.zeros(count, np.int32),
+        row=np.arange(count, dtype=np.int32) // 3,
+        column=np.arange(count, dtype=np.int32) % 3,
+        position=np.arange(5, 5 + count, dtype=np.int32),
+        age=np.array([0, 0, 0.5, 0, 0, 0], np.float32),
+        grid=(2, 3),
+        stamp=STAMP,
+        epoch=4,
+        latency_ms=12.5,
+        refresh_reason='frame changed',
+    )
+
+
+def chunk() -> ActionChunk:
+    return ActionChunk(
+        actions=np.arange(8, dtype=np.float32).reshape(2, 4),
+        dt=0.0125,
+        names=('x', 'y', 'z', 'gripper'),
+        control_mode=ControlMode.EE_DELTA,
+        stamp=STAMP,
+        sequence=7,
+        plan_sequence=3,
+        plan_stamp=STAMP - 0.25,
+        latency_ms=3.5,
+    )
+
+
+def plan() -> Plan:
+    return Plan(
+        latents=np.arange(6, dtype=np.float32).reshape(2, 3),
+        instruction='open the drawer',
+        stamp=STAMP,
+        valid_for=2.0,
+        sequence=9,
+        text='reach first',
+        kept=np.array([5, 7, 8], np.int32),
+        tokens_total=6,
+        latency_ms=80.5,
+    )
+
+
+def same(left, right) -> None:
+    for name in left.__dataclass_fields__:
+        a, b = getattr(left, name), getattr(right, name)
+        if isinstance(a, np.ndarray):
+            assert np.array_equal(a, b), name
+            assert a.dtype == b.dtype, name
+        elif isinstance(a, float):
+            assert a == pytest.approx(b, abs=1e-6), name
+        else:
+            assert a == b, name
+
+
+def test_tokens_survive_the_wire():
+    same(tokens(), convert.message_to_tokens(convert.tokens_to_message(tokens())))
+
+
+def test_plan_survives_the_wire():
+    same(plan(), convert.message_to_plan(convert.plan_to_message(plan())))
+
+
+def test_chunk_survives_the_wire():
+    same(chunk(), convert.message_to_chunk(convert.chunk_to_message(chunk())))
+
+
+def test_command_becomes_a_joint_state():
+    command = Command(np.array([1.0, 2.0]), np.array([0.1, 0.2]), ('x', 'y'), STAMP)
+    message = convert.command_to_message(command)
+    assert list(message.name) == ['x', 'y']
+    assert list(message.velocity) == [0.1, 0.2]
+    assert np.array_equal(convert.joint_values(message, ('y', 'x')), [2.0, 1.0])
+
+
+def test_stamps_keep_microseconds_and_carry_over_the_second():
+    there_and_back = convert.stamp_to_seconds(convert.seconds_to_stamp(STAMP))
+    assert there_and_back == pytest.approx(STAMP, abs=1e-6)
+    stamp = convert.seconds_to_stamp(1.9999999999)
+    assert (stamp.sec, stamp.nanosec) == (2, 0)
+
+
+@pytest.mark.parametrize('encoding', sorted(convert.CHANNELS))
+def test_every_encoding_becomes_rgb(encoding: str):
+    channels = convert.CHANNELS[encoding]
+    pixel = {
+        'rgb8': [1, 2, 3],
+        'bgr8': [3, 2, 1],
+        'rgba8': [1, 2, 3, 9],
+        'bgra8': [3, 2, 1, 9],
+        'mono8': [5],
+    }[encoding]
+    padding = 4
+    row = pixel * 20 + [0] * padding
+    message = Image(encoding=encoding, height=16, width=20, step=20 * channels + padding)
+    message.data = array('B', row * 16)
+    pixels = convert.image_to_array(message)
+    assert pixels.shape == (16, 20, 3)
+    assert (pixels == ([5, 5, 5] if encoding == 'mono8' else [1, 2, 3])).all()
+
+
+def test_image_survives_the_wire():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+    assert np.array_equal(
+        convert.image_to_array(convert.array_to_image(pixels, STAMP, 'camera')), pixels
+    )
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'encoding': '16UC1'}, 'encoding'),
+        ({'encoding': ''}, 'encoding'),
+        ({'height': 0, 'width': 0, 'step': 0, 'data': array('B')}, 'pixels'),
+        ({'height': 1, 'width': 1, 'step': 3, 'data': array('B', [1, 2, 3])}, '1x1 pixels'),
+        ({'step': 10}, 'step'),
+        ({'height': 17}, 'bytes'),
+        ({'data': array('B')}, '0 bytes'),
+    ],
+)
+def test_bad_images_are_refused_with_the_reason(fields: dict, words: str):
+    message = convert.array_to_image(np.zeros((16, 16, 3), np.uint8), STAMP)
+    for name, value in fields.items():
+        setattr(message, name, value)
+    with pytest.raises(InvalidRecordError, match=words):
+        convert.image_to_array(message)
+
+
+@pytest.mark.parametrize(
+    ('names', 'positions', 'words'),
+    [
+        (['x', 'y'], [0.0, math.nan], 'not finite for y'),
+        (['x', 'y'], [0.0, math.inf], 'not finite for y'),
+        (['x', 'y'], [0.0], '1 positions for 2 names'),
+        (['x', 'z'], [0.0, 1.0], 'expected each of x, y'),
+        (['x', 'y', 'y'], [0.0, 1.0, 2.0], 'once'),
+        ([], [], 'none'),
+    ],
+)
+def test_bad_states_are_refused_with_the_reason(names: list, positions: list, words: str):
+    with pytest.raises(InvalidRecordError, match=words):
+        convert.joint_values(JointState(name=names, position=positions), ('x', 'y'))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'actions': array('f', [math.nan] * 8)}, 'finite'),
+        ({'horizon': 0, 'actions': array('f')}, 'rows'),
+        ({'names': ['x', 'y', 'z']}, '8 values for 2 rows of 3'),
+        ({'horizon': 3}, '8 values for 3 rows'),
+        ({'control_mode': 0}, 'control mode'),
+        ({'control_mode': 77}, 'control mode 77'),
+    ],
+)
+def test_bad_chunks_are_refused_with_the_reason(fields: dict, words: str):
+    message = convert.chunk_to_message(chunk())
+    for name, value in fields.items():
+        setattr(message, name, value)
+    with pytest.raises(InvalidRecordError, match=words):
+        convert.message_to_chunk(message)
+
+
+def test_chunk_without_duration_is_refused():
+    message = convert.chunk_to_message(chunk())
+    message.dt.sec = message.dt.nanosec = 0
+    with pytest.raises(InvalidRecordError, match='dt'):
+        convert.message_to_chunk(message)
+
+
+def test_tokens_out_of_order_are_refused():
+    message = convert.tokens_to_message(tokens())
+    message.position = array('i', reversed(message.position))
+    with pytest.raises(InvalidRecordError, match='reordered'):
+        convert.message_to_tokens(message)
+
+
+def test_plan_with_wrong_size_is_refused():
+    message = convert.plan_to_message(plan())
+    message.width = 4
+    with pytest.raises(InvalidRecordError, match='plan has 6 values'):
+        convert.message_to_plan(message)

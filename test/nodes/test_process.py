@@ -1,0 +1,79 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as processes: exit codes, signals, and what they load."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, '-m', 'efficient_vla.nodes']
+TIMEOUT = 60
+
+
+def run(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+
+
+def test_unknown_key_in_a_file_ends_with_its_name(ros_domain, tmp_path: Path):
+    file = tmp_path / 'bad.yaml'
+    file.write_text('/**:\n  monitor:\n    ros__parameters: {dimm: 0.5}\n')
+    ended = run('monitor', '--ros-args', '--params-file', str(file))
+    assert ended.returncode == 2
+    assert "unknown parameter 'dimm'; known are" in ended.stderr
+    assert 'Traceback' not in ended.stderr
+
+
+def test_missing_policy_ends_with_its_path(ros_domain):
+    ended = run('perception', '--ros-args', '-p', 'policy:=/nowhere/policy')
+    assert ended.returncode == 2
+    assert '/nowhere/policy/policy.json is missing' in ended.stderr
+    assert 'Traceback' not in ended.stderr
+
+
+def test_controller_refuses_to_share_with_inference():
+    ended = run('controller', 'reasoner')
+    assert ended.returncode == 2
+    assert 'cannot share a process' in ended.stderr
+
+
+def test_controller_process_never_loads_torch():
+    code = (
+        'import sys; import efficient_vla.nodes.controller, efficient_vla.nodes.monitor; '
+        'sys.exit(any(m.split(".")[0] in ("torch", "transformers") for m in sys.modules))'
+    )
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('names', [('controller',), ('perception', 'reasoner', 'actor')])
+def test_signal_ends_running_nodes_silently(ros_domain, policy, number, names):
+    words = ['--ros-args', '--log-level', 'debug']
+    if 'controller' not in names:
+        words += ['-p', f'policy:={policy}']
+    process = subprocess.Popen(
+        [*COMMAND, *names, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        wait_until_it_runs(process.pid)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode in (0, 130)
+    assert 'Traceback' not in output
+
+
+def wait_until_it_runs(pid: int) -> None:
+    """Return as soon as the process has its own handler for SIGTERM."""
+    while True:
+        status = Path(f'/proc/{pid}/status').read_text()
+        caught = next(line for line in status.splitlines() if line.startswith('SigCgt'))
+        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        os.sched_yield()

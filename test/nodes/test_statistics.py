@@ -1,0 +1,87 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Latencies, rates and periods."""
+
+import math
+
+import pytest
+
+from efficient_vla.nodes.history import Pace
+from efficient_vla.nodes.history import StateHistory
+from efficient_vla.nodes.statistics import LatencyWindow
+from efficient_vla.nodes.statistics import PeriodMeter
+from efficient_vla.nodes.statistics import RateMeter
+from efficient_vla.nodes.statistics import resident_mb
+
+
+def test_percentiles_leave_the_warm_up_out():
+    window = LatencyWindow(size=100, warm_up=2)
+    for latency in (900.0, 800.0, *range(1, 101)):
+        window.add(float(latency))
+    p50, p95, p99 = window.percentiles()
+    assert (p50, p95) == pytest.approx((50.5, 95.05))
+    assert p99 < 101
+    assert window.count == 102
+
+
+def test_percentiles_are_unknown_before_the_warm_up_is_over():
+    window = LatencyWindow(warm_up=2)
+    window.add(5.0)
+    assert all(math.isnan(value) for value in window.percentiles())
+
+
+def test_rate_falls_when_nothing_comes_any_more():
+    clock = [0.0]
+    meter = RateMeter(window_s=5.0, monotonic=lambda: clock[0])
+    for clock[0] in (0.0, 0.1, 0.2, 0.3):
+        meter.tick()
+    assert meter.rate() == pytest.approx(10.0)
+    clock[0] = 2.3
+    assert meter.rate() < 2.0
+    clock[0] = 9.0
+    assert meter.rate() == 0.0
+
+
+def test_period_meter_knows_mean_and_tail():
+    meter = PeriodMeter()
+    now = 0.0
+    assert math.isnan(meter.p99_ms())
+    for index in range(1000):
+        now += 0.030 if index % 50 == 49 else 0.010
+        meter.tick(now)
+    assert meter.p99_ms() == pytest.approx(30.0, abs=0.1)
+    assert meter.mean_ms() == pytest.approx(10.4, abs=0.1)
+    assert meter.rate_hz() == pytest.approx(96.0, abs=1.0)
+    meter.restart()
+    assert math.isnan(meter.mean_ms())
+
+
+def test_resident_memory_is_plausible():
+    assert 5 < resident_mb() < 100_000
+
+
+def test_history_finds_the_nearest_state_and_forgets_old_ones():
+    history = StateHistory(keep=1.05)
+    for step in range(30):
+        history.add(step * 0.1, step)
+    assert history.nearest(2.52) == (25, pytest.approx(0.02))
+    assert history.nearest(0.0)[0] == 19
+
+
+def test_history_starts_anew_when_stamps_go_back():
+    history = StateHistory()
+    history.add(50.0, 'old')
+    history.add(1.0, 'new')
+    assert history.nearest(50.0)[0] == 'new'
+
+
+def test_pace_keeps_the_rate_on_average():
+    pace = Pace()
+    used = sum(pace.due(step / 30, 10.0) for step in range(300))
+    assert used == pytest.approx(100, abs=2)
+
+
+def test_pace_lets_every_input_through_that_comes_at_its_rate():
+    pace = Pace()
+    jitter = (0.0, 0.004, -0.004, 0.002)
+    assert all(pace.due(step * 0.1 + jitter[step % 4], 10.0) for step in range(100))

@@ -1,0 +1,190 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every goal ends exactly once, with the right reason and the robot at rest."""
+
+import math
+
+import pytest
+from action_msgs.msg import GoalStatus
+from nodes.arm import Arm
+from nodes.arm import Status
+from rclpy.action import ActionClient
+from std_msgs.msg import Bool
+
+from efficient_vla import msg
+from efficient_vla.action import ExecuteTask
+from efficient_vla.nodes.qos import latched_qos
+
+Result = ExecuteTask.Result
+TASK = 'open the drawer'
+
+
+class Operator:
+    def __init__(self, graph):
+        self.graph = graph
+        self.arm = Arm(graph)
+        self.client = ActionClient(graph.peer, ExecuteTask, 'execute_task')
+        self.instructions = graph.hear(msg.Instruction, 'instruction', latched_qos())
+        self.feedback = []
+        self.results = []
+        graph.until(self.client.server_is_ready)
+        graph.until(self.arm.node._tasks._instruction.get_subscription_count)
+
+    def send(self, text=TASK, duration=0.0):
+        """Send a goal; return its handle."""
+        goal = ExecuteTask.Goal(instruction=text, max_duration_s=duration)
+        future = self.client.send_goal_async(goal, feedback_callback=self.feedback.append)
+        self.graph.until(future.done)
+        handle = future.result()
+        assert handle.accepted
+        handle.result = handle.get_result_async()
+        handle.result.add_done_callback(lambda f: self.results.append(f.result()))
+        return handle
+
+    def begin(self, **fields):
+        """Send a goal and move."""
+        self.arm.locate()
+        handle = self.send(**fields)
+        self.graph.until(lambda: self.instructions)
+        self.arm.send_chunk()
+        self.arm.run(0.2)
+        assert self.arm.state == Status.STATE_TRACKING
+        return handle
+
+    def end(self, handle, reason, status):
+        """Let the robot come to rest; check the one result."""
+        self.arm.run(0.25)
+        self.graph.until(handle.result.done)
+        answer = handle.result.result()
+        assert answer.result.reason == reason, answer.result.message
+        assert answer.status == status
+        assert answer.result.message
+        assert self.arm.node.at_rest
+        return answer.result
+
+
+@pytest.fixture
+def operator(graph):
+    return Operator(graph)
+
+
+def test_success_of_the_robot_ends_the_goal(graph, operator):
+    handle = operator.begin()
+    operator.arm.success.publish(Bool(data=True))
+    graph.until(lambda: operator.arm.node._tasks._ending)
+    result = operator.end(handle, Result.REASON_SUCCEEDED, GoalStatus.STATUS_SUCCEEDED)
+    assert result.duration_s == pytest.approx(0.2, abs=0.05)
+    graph.until(lambda: operator.instructions[-1].text == '')
+    assert [i.text for i in operator.instructions] == [TASK, '']
+    assert operator.arm.state == Status.STATE_DISABLED
+
+
+def test_success_from_before_the_goal_does_not_count(graph, operator):
+    operator.arm.success.publish(Bool(data=True))
+    handle = operator.begin()
+    assert not handle.result.done()
+    assert handle.status == GoalStatus.STATUS_EXECUTING
+
+
+def test_time_runs_out(operator):
+    handle = operator.begin(duration=0.3)
+    operator.arm.run(0.15)
+    operator.end(handle, Result.REASON_TIMED_OUT, GoalStatus.STATUS_ABORTED)
+
+
+def test_cancel_brakes_and_ends_canceled(graph, operator):
+    handle = operator.begin()
+    future = handle.cancel_goal_async()
+    graph.until(future.done)
+    assert future.result().goals_canceling
+    operator.arm.run(0.02)
+    assert operator.arm.speed() > 0
+    operator.end(handle, Result.REASON_CANCELED, GoalStatus.STATUS_CANCELED)
+
+
+def test_stop_ends_the_goal_and_refuses_the_next(graph, operator):
+    handle = operator.begin()
+    operator.arm.stop()
+    operator.end(handle, Result.REASON_STOPPED, GoalStatus.STATUS_ABORTED)
+    assert operator.arm.state == Status.STATE_STOPPED
+    again = operator.send()
+    operator.end(again, Result.REASON_STOPPED, GoalStatus.STATUS_ABORTED)
+    assert 'enable' in again.result.result().result.message
+
+
+def test_disabling_ends_the_goal(operator):
+    handle = operator.begin()
+    operator.arm.enable(False)
+    operator.end(handle, Result.REASON_STOPPED, GoalStatus.STATUS_ABORTED)
+
+
+@pytest.mark.parametrize('text', ['', '   ', 'x' * 10_000, 'открой ящик'])
+def test_bad_instruction_is_rejected_and_never_published(graph, operator, text):
+    operator.arm.locate()
+    handle = operator.send(text=text)
+    operator.end(handle, Result.REASON_REJECTED_INSTRUCTION, GoalStatus.STATUS_ABORTED)
+    assert operator.arm.node.health.message('task')
+    assert all(i.text == '' for i in operator.instructions)
+    assert operator.arm.state == Status.STATE_DISABLED
+
+
+@pytest.mark.parametrize('duration', [math.nan, -1.0, math.inf])
+def test_bad_duration_is_a_fault(graph, operator, duration):
+    operator.arm.locate()
+    handle = operator.send(duration=duration)
+    operator.end(handle, Result.REASON_FAULT, GoalStatus.STATUS_ABORTED)
+
+
+def test_goal_without_a_robot_is_a_fault(graph, operator):
+    handle = operator.send()
+    result = operator.end(handle, Result.REASON_FAULT, GoalStatus.STATUS_ABORTED)
+    assert 'set-point of the robot is not known' in result.message
+
+
+def test_newer_goal_replaces_the_one_that_runs(graph, operator):
+    first = operator.begin()
+    second = operator.send(text='close the window')
+    graph.until(first.result.done)
+    assert first.result.result().result.reason == Result.REASON_CANCELED
+    operator.arm.run(0.05)
+    assert operator.arm.state in (Status.STATE_DECELERATING, Status.STATE_HOLDING)
+    assert not second.result.done()
+    graph.until(lambda: operator.instructions[-1].text == 'close the window')
+    assert len(operator.results) == 1
+
+
+def test_deactivating_the_controller_ends_the_goal(graph, operator):
+    handle = operator.begin()
+    operator.arm.node.trigger_deactivate()
+    operator.end(handle, Result.REASON_FAULT, GoalStatus.STATUS_ABORTED)
+
+
+def test_feedback_tells_state_and_time(graph, operator):
+    operator.begin()
+    operator.arm.run(0.3)
+    graph.until(lambda: len(operator.feedback) >= 2)
+    feedback = operator.feedback[-1].feedback
+    assert feedback.state == Status.STATE_TRACKING
+    assert feedback.chunk_sequence == 1
+    assert feedback.elapsed_s > 0.2
+
+
+def test_several_endings_at_once_give_one_result(graph, operator):
+    handle = operator.begin(duration=0.25)
+    operator.arm.success.publish(Bool(data=True))
+    graph.until(lambda: operator.arm.node._tasks._ending)
+    operator.arm.stop()
+    graph.until(handle.cancel_goal_async().done)
+    operator.arm.run(0.3)
+    graph.until(handle.result.done)
+    graph.settle()
+    assert len(operator.results) == 1
+    assert operator.results[0].result.reason == Result.REASON_SUCCEEDED
+
+
+def test_next_goal_moves_again(graph, operator):
+    handle = operator.begin()
+    operator.arm.success.publish(Bool(data=True))
+    graph.until(lambda: operator.arm.node._tasks._ending)
+    operator.end(handle, Result.REASON_SUCCEEDED, GoalStatus.STATUS_SUCCEEDED)
+    operator.begin()

@@ -1,0 +1,110 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Image and sentence go in, the robot moves: all nodes in one process."""
+
+import numpy as np
+from nodes.arm import Arm
+from nodes.arm import Status
+from rclpy.action import ActionClient
+from sensor_msgs.msg import Image
+from std_msgs.msg import Bool
+
+from efficient_vla import msg
+from efficient_vla.action import ExecuteTask
+from efficient_vla.nodes.actor import ActorNode
+from efficient_vla.nodes.perception import PerceptionNode
+from efficient_vla.nodes.qos import image_qos
+from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.reasoner import ReasonerNode
+
+IMAGE_PERIOD_S = 0.1
+STEP_S = 0.02
+
+
+class Whole:
+    def __init__(self, graph, **actor):
+        self.graph = graph
+        self.perception = graph.add(PerceptionNode)
+        self.reasoner = graph.add(ReasonerNode, plan_validity=0.6)
+        self.actor = graph.add(ActorNode, **actor)
+        self.arm = Arm(graph)
+        self.stats = graph.hear(msg.EfficiencyStats, 'efficiency', report_qos())
+        self.images = graph.publisher(Image, 'camera/image_raw', image_qos())
+        for node in (self.perception, self.reasoner, self.actor, self.arm.node):
+            graph.until(node._efficiency.get_subscription_count)
+        self.due = graph.now
+
+    def world(self):
+        """Be the robot and its camera for one step of the clock."""
+        self.arm.states.publish(self.graph.state(self.arm.position))
+        if self.graph.now >= self.due:
+            self.due = self.graph.now + IMAGE_PERIOD_S
+            self.images.publish(self.graph.image(value=int(self.graph.now * 10) % 200))
+
+    def run(self, seconds):
+        end = self.graph.now + seconds
+        while self.graph.now < end:
+            self.graph.run(STEP_S, step=STEP_S, each=self.world)
+            # Five hops from image to command, each of them a few events.
+            self.graph.settle(events=12)
+
+    def start(self):
+        self.run(0.05)
+        self.graph.until(lambda: self.arm.node._command is not None)
+        client = ActionClient(self.graph.peer, ExecuteTask, 'execute_task')
+        self.graph.until(client.server_is_ready)
+        goal = client.send_goal_async(ExecuteTask.Goal(instruction='open the drawer'))
+        self.graph.until(goal.done)
+        self.graph.until(lambda: self.reasoner._instruction and self.actor._instruction)
+        result = goal.result().get_result_async()
+        result.client = client
+        return result
+
+
+def test_image_in_command_out(graph):
+    whole = Whole(graph)
+    result = whole.start()
+    whole.run(1.0)
+    assert whole.arm.state == Status.STATE_TRACKING
+    assert whole.arm.position[1] > 0.64
+    assert {s.stage for s in whole.stats} == {1, 2, 3, 4}
+    assert whole.arm.status[-1].underruns == 0
+    whole.arm.success.publish(Bool(data=True))
+    whole.run(0.4)
+    graph.until(result.done)
+    assert result.result().result.reason == ExecuteTask.Result.REASON_SUCCEEDED
+    held = whole.arm.position.copy()
+    whole.run(0.3)
+    assert np.array_equal(whole.arm.position, held)
+
+
+def test_single_architecture_drives_too(graph):
+    whole = Whole(graph, architecture='single')
+    whole.start()
+    whole.run(0.6)
+    assert whole.arm.position[1] > 0.62
+
+
+def test_reasoner_that_dies_lets_the_robot_hold_and_goes_on_after_its_return(graph):
+    whole = Whole(graph)
+    whole.start()
+    whole.run(0.3)
+    whole.reasoner.trigger_deactivate()
+    whole.run(1.4)
+    assert whole.arm.state == Status.STATE_HOLDING
+    assert 'valid for' in whole.actor.health.message('plan')
+    assert whole.arm.node.at_rest
+    whole.reasoner.trigger_activate()
+    whole.run(0.4)
+    assert whole.arm.state == Status.STATE_TRACKING
+    assert not whole.actor.health.message('plan')
+
+
+def test_camera_that_dies_lets_the_robot_hold(graph):
+    whole = Whole(graph)
+    whole.start()
+    whole.run(0.3)
+    whole.due = float('inf')
+    whole.run(0.8)
+    assert whole.arm.state == Status.STATE_HOLDING
+    assert whole.arm.node.at_rest

@@ -1,0 +1,131 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Who may import whom: the rooms of the package stay apart."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from package_files import PACKAGE
+from package_files import ROOT
+from package_files import imports
+from package_files import module_name
+from package_files import sources
+from package_files import third_party
+
+STAGES = ('perception', 'reasoning', 'action', 'control')
+ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {'__pycache__'}
+SIMULATORS = {'metaworld', 'mujoco', 'gymnasium', 'dm_control'}
+ROS = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'cv_bridge'}
+GENERATED = {'efficient_vla.msg', 'efficient_vla.srv'}
+FILES = sources(PACKAGE)
+ALL_MODULES = {module_name(path): path for path in FILES}
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ''
+
+
+def identify(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def loaded_with(module: str) -> set[str]:
+    """Return the modules of the package that importing ``module`` loads, from their text."""
+    waiting, seen = [module], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in ALL_MODULES:
+            continue
+        seen.add(name)
+        waiting += imports(ALL_MODULES[name], only_at_load=True)
+        waiting.append(name.rpartition('.')[0])
+    return seen
+
+
+def test_only_nodes_talk_to_ros() -> None:
+    offenders = {}
+    for path in FILES:
+        used = third_party(path) & ROS | {n for n in third_party(path) if n.endswith('_msgs')}
+        used |= imports(path) & GENERATED
+        if used and room_of(path) != 'nodes':
+            offenders[identify(path)] = used
+    assert not offenders
+
+
+def test_only_sim_imports_a_simulator() -> None:
+    offenders = {
+        identify(path): third_party(path) & SIMULATORS
+        for path in FILES
+        if room_of(path) != 'sim' and third_party(path) & SIMULATORS
+    }
+    assert not offenders
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_a_stage_imports_no_other_room(stage: str) -> None:
+    offenders = {}
+    for path in FILES:
+        if room_of(path) != stage:
+            continue
+        wanted = imports(path) | loaded_with(module_name(path))
+        rooms = {n.split('.')[1] for n in wanted if n.startswith('efficient_vla.')} & ROOMS
+        if rooms - {stage}:
+            offenders[identify(path)] = rooms - {stage}
+    assert not offenders
+
+
+def test_no_stage_knows_the_policy_that_assembles_it() -> None:
+    offenders = [
+        identify(path)
+        for path in FILES
+        if room_of(path) in STAGES and 'efficient_vla.policy' in imports(path)
+    ]
+    assert not offenders
+
+
+def torch_free_modules() -> list[str]:
+    """Return what the processes of the controller and of the robot load."""
+    control = [module_name(path) for path in sources(PACKAGE / 'control')]
+    shells = ['controller', 'task_server', 'metaworld_robot', 'supervisor', '__main__']
+    nodes = [f'efficient_vla.nodes.{name}' for name in shells]
+    rest = ['efficient_vla', 'efficient_vla.types', 'efficient_vla.settings', 'efficient_vla.cli']
+    return [*control, *nodes, *rest]
+
+
+def test_the_controller_and_the_robot_never_load_torch() -> None:
+    """Torch takes both cores while it computes and its import alone takes seconds."""
+    code = (
+        'import importlib, json, sys\n'
+        'culprits = {}\n'
+        f'for name in {torch_free_modules()!r}:\n'
+        '    importlib.import_module(name)\n'
+        '    if "torch" in sys.modules:\n'
+        '        culprits = name\n'
+        '        break\n'
+        'print(json.dumps(culprits))\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {}
+
+
+def test_the_package_offers_policy_on_first_use_only() -> None:
+    code = (
+        'import sys, efficient_vla\n'
+        'assert "efficient_vla.policy" not in sys.modules\n'
+        'assert efficient_vla.Policy.__name__ == "Policy"\n'
+        'assert "Policy" in efficient_vla.__all__\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_an_unknown_attribute_of_the_package_is_named() -> None:
+    import efficient_vla
+
+    with pytest.raises(AttributeError, match='Polycy'):
+        _ = efficient_vla.Polycy

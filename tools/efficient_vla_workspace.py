@@ -1,0 +1,82 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Let the interpreter of .venv see this source tree, its build and ROS 2 without sourcing.
+
+``tools/setup`` copies this file into the environment together with a .pth file that calls
+``enter`` when Python starts. ``python -m efficient_vla_workspace`` prints the same settings as
+shell lines for ``tools/env.sh``.
+"""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+REENTERED = '_EFFICIENT_VLA_ENTERED'
+"""Holds the workspace whose libraries this process was started with."""
+
+WHEELS_BOOTSTRAPPED = '_ROS_WHEELS_BOOTSTRAP_COMPLETE'
+"""Tells the ROS wheels that their library path is set; they would restart Python once more."""
+
+
+def settings(root: Path, environ: dict[str, str]) -> dict[str, str]:
+    """Return the variables to set; what the user has set stays in front or as it is."""
+    prefix = Path(sys.prefix)
+    site = Path(__file__).parent
+    install = root / 'install' / 'efficient_vla'
+    wheels = (prefix / 'share' / 'ament_index').is_dir()
+    prefixes = [install] if install.is_dir() else []
+    libraries = [install / 'lib'] if install.is_dir() else []
+    if wheels:
+        prefixes.append(prefix)
+        libraries += [prefix / 'lib', *sorted(site.glob('ros_*.libs'))]
+    wanted = {
+        'AMENT_PREFIX_PATH': _joined(environ.get('AMENT_PREFIX_PATH', ''), prefixes),
+        'CMAKE_PREFIX_PATH': _joined(environ.get('CMAKE_PREFIX_PATH', ''), prefixes),
+        'LD_LIBRARY_PATH': _joined(environ.get('LD_LIBRARY_PATH', ''), libraries),
+        'MUJOCO_GL': environ.get('MUJOCO_GL', 'egl'),
+    }
+    profile = root / 'config' / 'fastdds.xml'
+    if profile.is_file():
+        # Fast DDS 2 (Jazzy) knows only the old name, Fast DDS 3 warns about it.
+        vendor = 'FASTRTPS' if environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
+        name = f'{vendor}_DEFAULT_PROFILES_FILE'
+        wanted[name] = environ.get(name, str(profile))
+    if wheels:
+        # A sourced ROS 2 installation may drive a robot on another host and keeps its own range.
+        wanted['ROS_AUTOMATIC_DISCOVERY_RANGE'] = environ.get(
+            'ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'
+        )
+        wanted[WHEELS_BOOTSTRAPPED] = '1'
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _joined(present: str, added: list[Path]) -> str:
+    parts = [part for part in present.split(os.pathsep) if part]
+    missing = [str(path) for path in added if str(path) not in parts]
+    return os.pathsep.join(missing + parts)
+
+
+def enter(root: str) -> None:
+    """Extend ``sys.path`` and the environment; restart Python once where libraries need it.
+
+    The loader reads LD_LIBRARY_PATH only when a process starts, hence the restart.
+    """
+    workspace = Path(root)
+    site = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages'
+    for path in (workspace, workspace / 'install' / 'efficient_vla' / site):
+        if path.is_dir() and str(path) not in sys.path:
+            sys.path.append(str(path))
+    before = os.environ.get('LD_LIBRARY_PATH', '')
+    os.environ.update(settings(workspace, dict(os.environ)))
+    os.environ['_EFFICIENT_VLA_ROOT'] = root
+    changed = os.environ.get('LD_LIBRARY_PATH', '') != before
+    if changed and os.environ.get(REENTERED) != root:
+        os.environ[REENTERED] = root
+        os.execv(sys.executable, sys.orig_argv)
+
+
+if __name__ == '__main__':
+    workspace_root = Path(os.environ['_EFFICIENT_VLA_ROOT'])
+    for key, text in settings(workspace_root, dict(os.environ)).items():
+        sys.stdout.write(f'export {key}={shlex.quote(text)}\n')

@@ -42,16 +42,21 @@ def launch_arguments() -> list[DeclareLaunchArgument]:
     """Declare what a user chooses."""
     return [
         DeclareLaunchArgument(
-            'robot', default_value='metaworld', choices=profiles('robots'),
-            description='Robot profile, a file in config/robots; own robots bring their driver.',
+            'robot',
+            default_value='metaworld',
+            description=f'Robot profile in config/robots ({", ".join(profiles("robots"))}), or a '
+            '.yaml file like those for a robot with a driver of its own.',
         ),
         DeclareLaunchArgument(
-            'hardware', default_value='cpu_2core', choices=profiles('hardware'),
+            'hardware',
+            default_value='cpu_2core',
+            choices=profiles('hardware'),
             description='Machine profile, a file in config/hardware; decides which nodes share '
             'a process.',
         ),
         DeclareLaunchArgument(
-            'policy', default_value='evla_nano',
+            'policy',
+            default_value='evla_nano',
             description='Policy profile, a file in config/policies '
             f'({", ".join(profiles("policies"))}), or a folder that holds policy.json.',
         ),
@@ -59,23 +64,32 @@ def launch_arguments() -> list[DeclareLaunchArgument]:
             'namespace', default_value='', description='Namespace of all nodes; empty: none.'
         ),
         DeclareLaunchArgument(
-            'use_sim_time', default_value='false', choices=SWITCH,
+            'use_sim_time',
+            default_value='false',
+            choices=SWITCH,
             description='Take the time from /clock; the simulated robot then publishes it.',
         ),
         DeclareLaunchArgument(
-            'autostart', default_value='true', choices=SWITCH,
+            'autostart',
+            default_value='true',
+            choices=SWITCH,
             description='Nodes configure and activate themselves; false leaves that to you.',
         ),
         DeclareLaunchArgument(
-            'rviz', default_value='false', choices=SWITCH,
+            'rviz',
+            default_value='false',
+            choices=SWITCH,
             description='Open RViz with rviz/efficient_vla.rviz.',
         ),
         DeclareLaunchArgument(
-            'log_level', default_value='info', choices=LOG_LEVELS,
+            'log_level',
+            default_value='info',
+            choices=LOG_LEVELS,
             description='Least level that nodes log.',
         ),
         DeclareLaunchArgument(
-            'overrides', default_value='',
+            'overrides',
+            default_value='',
             description='Parameters stronger than every file, as node.param=value words with '
             'blanks between them.',
         ),
@@ -92,9 +106,13 @@ def bring_up(context: LaunchContext) -> list[Action]:
     chosen = {a.name: LaunchConfiguration(a.name).perform(context) for a in launch_arguments()}
     graph = describe(
         Selection(
-            robot=chosen['robot'], hardware=chosen['hardware'], policy=chosen['policy'],
-            namespace=chosen['namespace'], use_sim_time=chosen['use_sim_time'] == 'true',
-            autostart=chosen['autostart'] == 'true', log_level=chosen['log_level'],
+            robot=chosen['robot'],
+            hardware=chosen['hardware'],
+            policy=chosen['policy'],
+            namespace=chosen['namespace'],
+            use_sim_time=chosen['use_sim_time'] == 'true',
+            autostart=chosen['autostart'] == 'true',
+            log_level=chosen['log_level'],
             overrides=parse_overrides(chosen['overrides'].split()),
         )
     )

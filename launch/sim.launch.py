@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bring up the graph with the simulated robot: ``ros2 launch efficient_vla sim.launch.py``."""
 
+from pathlib import Path
+
 from launch.actions import DeclareLaunchArgument
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -10,8 +12,6 @@ from launch.substitutions import LaunchConfiguration
 from efficient_vla.nodes.robot_settings import MODES
 from efficient_vla.nodes.robot_settings import RENDERINGS
 from efficient_vla.sim.tasks import TASKS
-from pathlib import Path
-
 from launch import LaunchDescription
 
 ROBOT = 'metaworld_robot'
@@ -21,29 +21,40 @@ def generate_launch_description() -> LaunchDescription:
     """Return the arguments of the simulation and the graph around it."""
     arguments = [
         DeclareLaunchArgument(
-            'task', default_value='reach-v3', choices=TASKS,
+            'task',
+            default_value='reach-v3',
+            choices=TASKS,
             description='Task of the first episode.',
         ),
         DeclareLaunchArgument('seed', default_value='0', description='Seed of the first episode.'),
         DeclareLaunchArgument(
-            'render', default_value='fast', choices=RENDERINGS,
+            'render',
+            default_value='fast',
+            choices=RENDERINGS,
             description="default is Meta-World's own rendering, fast leaves shadows out.",
         ),
         DeclareLaunchArgument(
-            'mode', default_value='realtime', choices=MODES,
+            'mode',
+            default_value='realtime',
+            choices=MODES,
             description='lockstep lets simulated time wait for the graph.',
         ),
         DeclareLaunchArgument(
-            'real_time_factor', default_value='1.0',
+            'real_time_factor',
+            default_value='1.0',
             description='Simulated seconds in one second; other than 1.0 makes time simulated.',
         ),
         DeclareLaunchArgument(
-            'overrides', default_value='',
+            'overrides',
+            default_value='',
             description='Further parameters, as node.param=value words with blanks between them.',
         ),
     ]
     names = {
-        'task': 'task', 'seed': 'seed', 'render': 'camera.render', 'mode': 'mode',
+        'task': 'task',
+        'seed': 'seed',
+        'render': 'camera.render',
+        'mode': 'mode',
         'real_time_factor': 'real_time_factor',
     }
     overrides = [

@@ -127,8 +127,15 @@ def run_episode(
     for record in records.values():
         record.duration_s = duration
     return EpisodeResult(
-        sim.task, seed, instruction, sim.success, duration,
-        controller.underruns, controller.max_jerk, controller.rejected, records,
+        sim.task,
+        seed,
+        instruction,
+        sim.success,
+        duration,
+        controller.underruns,
+        controller.max_jerk,
+        controller.rejected,
+        records,
         str(video) if video else '',
     )
 
@@ -144,7 +151,11 @@ def start_controller(sim: MetaWorldSim, settings: ControllerSettings) -> Control
         'limits.position_high': np.minimum(high, settings.limits.position_high).tolist(),
     }
     controller = Controller(
-        build(ControllerSettings, {**flatten(settings), **box, 'rate': 1 / sim.PERIOD}), COMMANDS
+        build(
+            ControllerSettings,
+            {**flatten(settings), **box, 'rate': 1 / sim.PERIOD, 'robot_delay': 0.0},
+        ),
+        COMMANDS,
     )
     controller.reset(np.append(sim.setpoint(), 0.0), 0.0)
     refused = controller.enable(0.0)

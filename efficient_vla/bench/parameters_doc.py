@@ -88,7 +88,10 @@ def defaults_yaml(node: str) -> str:
         indent = _indent(len(groups))
         comment = f'{spec.description} {limits(spec)}'.strip()
         lines += textwrap.wrap(
-            comment, WIDTH, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# ',
+            comment,
+            WIDTH,
+            initial_indent=f'{indent}# ',
+            subsequent_indent=f'{indent}# ',
             break_on_hyphens=False,
         )
         value = _scalar_yaml(default)

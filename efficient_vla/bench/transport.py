@@ -43,8 +43,11 @@ def measure_images(
     module = [sys.executable, '-m', 'efficient_vla.nodes.image_probe']
     sides = {
         side: subprocess.Popen(
-            [*module, side, *words, '--count', str(count)], env=environ, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*module, side, *words, '--count', str(count)],
+            env=environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for side in ('receive', 'publish')
     }
@@ -58,8 +61,13 @@ def measure_images(
     p50, p95, worst = np.percentile(latencies, (50, 95, 100)) if latencies else (np.nan,) * 3
     received = answers['receive']['received']
     return {
-        'width': width, 'height': height, 'rate': rate, 'seconds': seconds,
-        'sent': count, 'received': received, 'lost': count - received,
+        'width': width,
+        'height': height,
+        'rate': rate,
+        'seconds': seconds,
+        'sent': count,
+        'received': received,
+        'lost': count - received,
         'latency_ms': {'p50': float(p50), 'p95': float(p95), 'max': float(worst)},
     }
 
@@ -80,14 +88,33 @@ def _answer(side: str, process: 'subprocess.Popen[str]', seconds: float) -> dict
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``efficient-vla bench transport``."""
-    parser.add_argument('--size', metavar='WxH', type=_size, action='append', default=[],
-                        help=f'image size; may be repeated (default: {" and ".join(SIZES)})')
-    parser.add_argument('--rate', metavar='HZ', type=float, default=30.0,
-                        help='images a second (default: %(default)s)')
-    parser.add_argument('--seconds', metavar='S', type=float, default=20.0,
-                        help='length of each measurement (default: %(default)s)')
-    parser.add_argument('--no-profile', action='store_true',
-                        help='without the shipped middleware profile, to see what it is for')
+    parser.add_argument(
+        '--size',
+        metavar='WxH',
+        type=_size,
+        action='append',
+        default=[],
+        help=f'image size; may be repeated (default: {" and ".join(SIZES)})',
+    )
+    parser.add_argument(
+        '--rate',
+        metavar='HZ',
+        type=float,
+        default=30.0,
+        help='images a second (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seconds',
+        metavar='S',
+        type=float,
+        default=20.0,
+        help='length of each measurement (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--no-profile',
+        action='store_true',
+        help='without the shipped middleware profile, to see what it is for',
+    )
     parser.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
 
 
@@ -102,7 +129,10 @@ def main(arguments: argparse.Namespace) -> int:
         results.append(found)
         times = [f'{found["latency_ms"][name]:.1f}' for name in ('p50', 'p95', 'max')]
         table.add_row(
-            f'{width}x{height}', f'{arguments.rate:g}', str(found['sent']), str(found['lost']),
+            f'{width}x{height}',
+            f'{arguments.rate:g}',
+            str(found['sent']),
+            str(found['lost']),
             *times,
         )
     Console().print(table)

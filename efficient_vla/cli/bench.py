@@ -17,10 +17,12 @@ Measure single parts.
 
   stages     latency of perception, reasoner and actor with each technique alone, against dense in
              the same run: all variants see the same frames in turn
+  compare    two results of `efficient-vla eval` by task and seed, with McNemar's exact test
   transport  images between two processes at camera rate, with the shipped middleware profile"""
 
 EXAMPLE = """\
   efficient-vla bench stages --frames 60 --json stages.json
+  efficient-vla bench compare dense.json fastv.json
   efficient-vla bench transport --help"""
 
 
@@ -40,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='share of frames in which nothing moves (default: %(default)s)')
     stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     stages.set_defaults(part_main=_stages)
+    pairs = parts.add_parser(
+        'compare', help='two evaluations by task and seed',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example:\n  efficient-vla bench compare dense.json fastv.json',
+    )
+    pairs.add_argument('first', type=Path, help='JSON file of an evaluation')
+    pairs.add_argument('second', type=Path, help='JSON file of another one with the same seeds')
+    pairs.set_defaults(part_main=_compare)
     transport = parts.add_parser(
         'transport', help='images between processes',
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -58,6 +68,17 @@ def _add_transport(parser: argparse.ArgumentParser) -> None:
 
     transport.add_arguments(parser)
     parser.set_defaults(part_main=transport.main)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from efficient_vla.bench.compare import compare
+    from efficient_vla.bench.compare import read_outcomes
+    from efficient_vla.cli.display import comparison_table
+    from efficient_vla.cli.display import console
+
+    found = compare(read_outcomes(arguments.first), read_outcomes(arguments.second))
+    console.print(comparison_table(found))
+    return 0
 
 
 def _stages(arguments: argparse.Namespace) -> int:

@@ -86,9 +86,9 @@ def stage_table(found: dict[str, Any]) -> Table:
 
 
 def variant_table(variants: dict[str, Any]) -> Table:
-    """Return one row for each technique and stage."""
+    """Return one row for each technique and stage; ratio is the p50 to that of dense."""
     table = _table(
-        'technique', 'stage', 'p50 ms', 'p95 ms', 'to dense', 'kept', 'reused', 'weights'
+        'technique', 'stage', 'p50 ms', 'p95 ms', 'ratio', 'kept', 'reused', 'weights'
     )
     for variant, stages in variants.items():
         for stage, row in stages.items():
@@ -103,12 +103,25 @@ def variant_table(variants: dict[str, Any]) -> Table:
     return table
 
 
+def comparison_table(found: dict[str, Any]) -> Table:
+    """Return the paired success of two evaluations."""
+    table = _table('task', 'pairs', 'first', 'second', 'only first', 'only second', 'p')
+    for task, row in found.items():
+        table.add_row(
+            task, str(row['pairs']), f'{row["first"]:.0%}', f'{row["second"]:.0%}',
+            str(row['only_first']), str(row['only_second']), f'{row["p_value"]:.3f}',
+        )
+    return table
+
+
 def _table(name: str, *columns: str) -> Table:
     """Return an empty table whose first column holds names and whose others hold numbers."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column(name, no_wrap=True)
     for column in columns:
-        table.add_column(column, justify='left' if column == 'stage' else 'right')
+        table.add_column(
+            column, justify='left' if column == 'stage' else 'right', no_wrap=True
+        )
     return table
 
 

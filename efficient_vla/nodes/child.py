@@ -29,8 +29,13 @@ def spawn(
     output = None if log is None else log.open('ab')
     try:
         return subprocess.Popen(
-            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            process_group=0, preexec_fn=_tie_to(os.getpid()),
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+            preexec_fn=_tie_to(os.getpid()),
         )
     finally:
         if output is not None:

@@ -7,7 +7,6 @@ This process must not import torch: its timer would wait for torch's threads.
 
 import gc
 import math
-import os
 import time
 from collections import OrderedDict
 from typing import Any
@@ -34,6 +33,8 @@ from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import report_qos
 from efficient_vla.nodes.qos import state_qos
+from efficient_vla.nodes.scheduling import freeze_garbage
+from efficient_vla.nodes.scheduling import use_real_time
 from efficient_vla.nodes.setpoint_watch import SetpointWatch
 from efficient_vla.nodes.settings import ControllerNodeSettings
 from efficient_vla.nodes.statistics import LatencyWindow
@@ -71,7 +72,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._reported: tuple[Any, ...] = ()
         self._timer: Any = None
         super().__init__('controller', ControllerNodeSettings, **options)
-        self._tune_garbage = False
+        self._collects = False
         publisher = self.create_lifecycle_publisher
         self._commands = publisher(JointState, 'command', newest_qos())
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
@@ -176,17 +177,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
         To be called on the thread that spins.
         """
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        self._tune_garbage = True
-        if self.settings.priority:
-            try:
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self.settings.priority))
-            except OSError as error:
-                self.get_logger().info(
-                    f'no real-time priority ({error.strerror}); the loop runs with the normal one'
-                )
+        freeze_garbage()
+        self._collects = True
+        use_real_time(self.settings.priority, self.get_logger())
 
     def enable(self, now: float) -> str | None:
         """Let chunks drive the robot; return why that is refused, or ``None``."""
@@ -241,7 +234,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._publish_pass(now)
         if begin >= self._status_due or self._state_changed():
             self._publish_status(now)
-        if self._tune_garbage and begin >= self._collect_due and self.at_rest:
+        if self._collects and begin >= self._collect_due and self.at_rest:
             self._collect_due = begin + COLLECT_PERIOD_S
             gc.collect()
 

@@ -67,6 +67,7 @@ class Selection:
     """What a user chooses."""
 
     robot: str = 'metaworld'
+    """Profile in ``config/robots`` or a file like those; other robots bring their own driver."""
     hardware: str = 'cpu_2core'
     policy: str = 'evla_nano'
     """Profile in ``config/policies`` or a folder that holds ``policy.json``."""
@@ -122,8 +123,8 @@ def describe(selection: Selection) -> Graph:
 
     Raises ``ProfileError`` naming the value, what exists and the remedy.
     """
-    _require_profile('hardware', 'hardware', selection.hardware)
-    _require_profile('robot', 'robots', selection.robot)
+    hardware = _profile('hardware', 'hardware', selection.hardware)
+    robot = _profile('robot', 'robots', selection.robot)
     if selection.log_level not in LOG_LEVELS:
         raise ProfileError(
             f'log level {selection.log_level!r} is unknown; '
@@ -138,8 +139,7 @@ def describe(selection: Selection) -> Graph:
     parameters = _parameters(selection, nodes)
     config = share_folder('config')
     files = [config / f'{name}.yaml' for name in nodes]
-    files += [config / 'hardware' / f'{selection.hardware}.yaml']
-    files += [config / 'robots' / f'{selection.robot}.yaml']
+    files += [hardware, robot]
     if selection.policy in profiles('policies'):
         files.append(config / 'policies' / f'{selection.policy}.yaml')
     else:
@@ -154,13 +154,19 @@ def describe(selection: Selection) -> Graph:
     return Graph(processes, tuple(files), parameters, namespace, selection.log_level)
 
 
-def _require_profile(word: str, folder: str, name: str) -> None:
+def _profile(word: str, folder: str, name: str) -> Path:
+    """Return the file of a shipped profile, or of the user's own robot."""
     known = profiles(folder)
-    if name not in known:
-        raise ProfileError(
-            f'{word} {name!r} is unknown; expected one of {", ".join(known)}. '
-            f'A profile is a file in config/{folder}/.'
-        )
+    if name in known:
+        return share_folder('config') / folder / f'{name}.yaml'
+    own = Path(name).expanduser().resolve()
+    if word == 'robot' and own.suffix == '.yaml' and own.is_file():
+        return own
+    alternative = ' or a .yaml file of your own' if word == 'robot' else ''
+    raise ProfileError(
+        f'{word} {name!r} is unknown; expected one of {", ".join(known)}{alternative}. '
+        f'The shipped profiles are files in config/{folder}/.'
+    )
 
 
 def _policy_folder(policy: str) -> Path:

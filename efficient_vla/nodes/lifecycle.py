@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of all nodes: the order of their life, and what they report about themselves."""
 
-import os
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.nodes.health import Health
 from efficient_vla.nodes.parameters import NodeParameters
 from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.scheduling import apply_niceness
 from efficient_vla.nodes.statistics import resident_mb
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import InvalidRecordError
@@ -201,15 +201,3 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
             self.failed(rule, error)
             return False
         return True
-
-
-def apply_niceness(nice: int, health: Health) -> None:
-    """Set the niceness of this thread, and so of all threads that it makes later."""
-    if not nice or nice == os.getpriority(os.PRIO_PROCESS, 0):
-        return
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
-    except PermissionError:
-        health.warn(
-            'nice', f'the system does not allow a niceness of {nice}. Run it with CAP_SYS_NICE.'
-        )

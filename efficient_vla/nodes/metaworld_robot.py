@@ -31,9 +31,9 @@ from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import report_qos
 from efficient_vla.nodes.qos import state_qos
-from efficient_vla.nodes.robot_physics import COMMAND_NAMES
-from efficient_vla.nodes.robot_physics import STATE_NAMES
-from efficient_vla.nodes.robot_physics import RobotReport
+from efficient_vla.nodes.robot_interface import COMMAND_NAMES
+from efficient_vla.nodes.robot_interface import STATE_NAMES
+from efficient_vla.nodes.robot_interface import RobotReport
 from efficient_vla.nodes.robot_physics import SimulatedRobot
 from efficient_vla.nodes.robot_settings import RobotSettings
 from efficient_vla.nodes.statistics import LatencyWindow
@@ -104,9 +104,13 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
         state = self._require_robot().report()
         self._check_pace(state)
         return {
-            'task': state.task, 'seed': state.seed, 'steps': state.steps,
-            'success': state.success, 'real_time_factor': state.real_time_factor,
-            'camera_hz': self._rate.rate(), 'frames_dropped': state.frames_dropped,
+            'task': state.task,
+            'seed': state.seed,
+            'steps': state.steps,
+            'success': state.success,
+            'real_time_factor': state.real_time_factor,
+            'camera_hz': self._rate.rate(),
+            'frames_dropped': state.frames_dropped,
             'commands_rejected': state.rejected,
         }
 
@@ -145,10 +149,15 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
             stage=EfficiencyStats.STAGE_CAMERA,
             method=f'render={camera.render} size={camera.size} '
             f'real_time_factor={report.real_time_factor:.3f}',
-            latency_ms=render_ms, latency_p50_ms=p50, latency_p95_ms=p95, latency_p99_ms=p99,
-            rate_hz=self._rate.rate(), resident_mb=resident_mb(),
+            latency_ms=render_ms,
+            latency_p50_ms=p50,
+            latency_p95_ms=p95,
+            latency_p99_ms=p99,
+            rate_hz=self._rate.rate(),
+            resident_mb=resident_mb(),
             age_ms=render_ms if simulated else (self._now() - stamp) * 1e3,
-            count=self._latency.count, dropped=report.frames_dropped,
+            count=self._latency.count,
+            dropped=report.frames_dropped,
         )
         message.header.stamp = seconds_to_stamp(stamp)
         self._efficiency.publish(message)
@@ -169,13 +178,13 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
 
     def _on_status(self, message: ControllerStatus) -> None:
         if self._robot is not None:
-            self._robot.controller_report(
+            self._robot.gate.controller_report(
                 message.state in FOLLOWING, stamp_to_seconds(message.observation_stamp)
             )
 
     def _on_plan(self, message: Plan) -> None:
         if self._robot is not None:
-            self._robot.plan_report(stamp_to_seconds(message.header.stamp))
+            self._robot.gate.plan_report(stamp_to_seconds(message.header.stamp))
 
     async def _on_reset(
         self, request: ResetEpisode.Request, response: ResetEpisode.Response
@@ -208,7 +217,8 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
         share = state.real_time_factor / settings.real_time_factor
         if self.active and settings.mode == 'realtime' and share < MIN_REAL_TIME_SHARE:
             self.health.warn(
-                'pace', f'simulated time runs at {state.real_time_factor:.2f} of real time; '
+                'pace',
+                f'simulated time runs at {state.real_time_factor:.2f} of real time; '
                 f'expected {settings.real_time_factor}. Lower camera.rate or choose '
                 'camera.render fast.',
             )

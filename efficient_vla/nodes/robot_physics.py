@@ -16,60 +16,26 @@ from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from typing import Protocol
 
 import numpy as np
 
 from efficient_vla.nodes.robot_camera import CameraWorker
+from efficient_vla.nodes.robot_interface import PERIOD_S
+from efficient_vla.nodes.robot_interface import RobotOutputs
+from efficient_vla.nodes.robot_interface import RobotReport
+from efficient_vla.nodes.robot_lockstep import REPEAT_S
+from efficient_vla.nodes.robot_lockstep import LockstepGate
 from efficient_vla.nodes.robot_settings import RobotSettings
 
 if TYPE_CHECKING:
     from efficient_vla.sim.metaworld import MetaWorldSim
 
-PERIOD_S = 0.0125
-"""One step of the simulation, as ``MetaWorldSim.PERIOD``."""
-COMMAND_NAMES = ('x', 'y', 'z', 'gripper')
-STATE_NAMES = (*COMMAND_NAMES, 'setpoint_x', 'setpoint_y', 'setpoint_z')
 MAX_BACKLOG_S = 0.25
 """Wall time that is caught up at most; the rest lowers the real-time factor."""
 RATE_WINDOW_S = 2.0
-ROUNDING_S = 1e-6
-"""Stamps travel as whole nanoseconds and are compared as seconds."""
 CONTEXT_TIMEOUT_S = 30.0
-IDLE_FRAME_WAIT_S = 0.1
-"""Wall time that lockstep gives a frame while nobody has answered one in this episode."""
-
-
-class RobotOutputs(Protocol):
-    """Where the robot sends what it measures; called in the robot's threads."""
-
-    def clock(self, stamp: float) -> None:
-        """Publish simulated time [s]."""
-
-    def state(self, stamp: float, positions: np.ndarray) -> None:
-        """Publish float64 [7] in the order of ``STATE_NAMES``."""
-
-    def image(self, stamp: float, image: np.ndarray, render_ms: float) -> None:
-        """Publish an rgb image, uint8 [rows, columns, 3]."""
-
-    def success(self, value: bool) -> None:
-        """Publish whether the episode's task is done."""
-
-    def fault(self, reason: str) -> None:
-        """Report what keeps the robot from running; empty when it runs again."""
-
-
-@dataclass(frozen=True, slots=True)
-class RobotReport:
-    """What the robot achieved lately."""
-
-    task: str
-    seed: int
-    steps: int
-    success: bool
-    real_time_factor: float
-    rejected: int
-    frames_dropped: int
+RESEND_S = 5.0
+"""Wall time after which lockstep sends an unanswered image again; longer than any pass takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +74,16 @@ class SimulatedRobot:
         self._changed = threading.Condition()
         self._running = False
         self._resets: deque[_Reset] = deque()
+        self.gate = LockstepGate(
+            self._changed, self._interrupted, self._set_fault, self._repeat
+        )
         self._sim: MetaWorldSim | None = None
         self._seed = settings.seed
         self._tick = 0
         self._first_tick = 1
+        self._image_stamp = 0.0
         self._target: _Target | None = None
         self._rejected = 0
-        self._observed = 0.0
-        self._planned = 0.0
-        self._following = False
-        self._answered = False
         self._succeeded = False
         self._fault = ''
         self._ticks: deque[tuple[float, int]] = deque()
@@ -145,8 +111,7 @@ class SimulatedRobot:
             self._thread.join(timeout)
         if self._camera is not None:
             self._camera.stop(timeout)
-        while self._resets:
-            self._resets.popleft().done.set_exception(RuntimeError('the robot was stopped.'))
+        self._refuse_resets('the robot was stopped.')
 
     def reset_episode(self, task: str, seed: int) -> 'Future[str]':
         """Start another episode; the future gives the instruction of the task."""
@@ -170,36 +135,28 @@ class SimulatedRobot:
             self._changed.notify_all()
             return ''
 
-    def controller_report(self, following: bool, observed: float) -> None:
-        """Note whether the controller is enabled and the capture time [s] behind its chunk."""
-        with self._changed:
-            self._following = following
-            self._observed = observed
-            self._changed.notify_all()
-
-    def plan_report(self, stamp: float) -> None:
-        """Note the capture time [s] of the image behind the newest plan."""
-        with self._changed:
-            self._planned = stamp
-            self._changed.notify_all()
-
     def report(self) -> RobotReport:
         """Return what was achieved lately; callable from any thread."""
         with self._changed:
             sim = self._sim
             return RobotReport(
-                sim.task if sim else self.settings.task, self._seed, sim.steps if sim else 0,
-                self._succeeded, self._real_time_factor(), self._rejected,
+                sim.task if sim else self.settings.task,
+                self._seed,
+                sim.steps if sim else 0,
+                self._succeeded,
+                self._real_time_factor(),
+                self._rejected,
                 self._camera.dropped if self._camera else 0,
             )
 
     def _command_fault(self, values: np.ndarray) -> str:
         if self._sim is None or self._resets:
             return 'the scene is being loaded; commands are taken afterwards.'
+        # Later on a large distance only says that this robot is late, and it must catch up.
         jump = float(np.abs(values[:3] - self._sim.setpoint()).max())
-        if jump > self.settings.command.max_jump:
+        if self._target is None and jump > self.settings.command.max_jump:
             return (
-                f'command is {jump:.3f} m from the present set-point; expected at most '
+                f'first command is {jump:.3f} m from the present set-point; expected at most '
                 f'{self.settings.command.max_jump} m. Disable and enable the controller, so that '
                 'it starts from the present state.'
             )
@@ -213,14 +170,21 @@ class SimulatedRobot:
             while self._running:
                 self._serve_resets()
                 tick()
-        except BaseException as error:
+        except Exception as error:
             self._fail(error)
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: Exception) -> None:
         with self._changed:
             self._running = False
             self._changed.notify_all()
         self._set_fault(f'{type(error).__name__}: {error}')
+        self._refuse_resets(f'the simulation failed: {error}')
+
+    def _refuse_resets(self, reason: str) -> None:
+        while self._resets:
+            request = self._resets.popleft()
+            if not request.done.done():
+                request.done.set_exception(RuntimeError(reason))
 
     def _set_fault(self, reason: str) -> None:
         if reason != self._fault:
@@ -238,7 +202,8 @@ class SimulatedRobot:
                 self._prepare_camera()
                 request.done.set_result(self._require_sim().instruction)
             with self._changed:
-                self._resets.popleft()
+                if self._resets:
+                    self._resets.popleft()
             self._due = time.monotonic()
 
     def _reset(self, task: str, seed: int) -> None:
@@ -253,7 +218,7 @@ class SimulatedRobot:
             self._sim = sim
             self._seed = seed
             self._target = None
-            self._answered = False
+            self.gate.restart()
             self._succeeded = False
             self._first_tick = self._tick + 1
             self._ticks.clear()
@@ -295,50 +260,29 @@ class SimulatedRobot:
             self._capture(stamp)
 
     def _lockstep(self) -> None:
+        timeout = self.settings.lockstep.timeout
         stamp = self._advance()
         self._send_state(stamp)
-        self._answered = self._answered and self._following
-        if self._answered:
-            self._wait(
-                lambda: self._target is not None and self._target.stamp >= stamp - ROUNDING_S,
-                f'no command for simulated time {stamp:.4f} s',
-            )
-            if self._target is not None and self._following and not self._interrupted():
+        if self.gate.followed:
+            self.gate.await_command(self._command_stamp, stamp, timeout)
+            if self._target is not None and self.gate.followed and not self._interrupted():
                 self._move(self._target, hold=False)
         if self._camera_due() and not self._interrupted():
-            self._capture(stamp).wait_delivered(self.settings.lockstep.timeout)
-            self._await_chunk(stamp)
+            self._image_stamp = stamp
+            self._capture(stamp).wait_delivered(timeout)
+            self.gate.await_chunk(stamp, self._first_tick * PERIOD_S, timeout)
 
-    def _await_chunk(self, stamp: float) -> None:
-        """Let simulated time stand until the controller follows a chunk of the newest image.
+    def _repeat(self, waited: float) -> None:
+        """Say the time again, and now and then what is seen at it; all may have been lost."""
+        stamp = self._tick * PERIOD_S
+        self._outputs.clock(stamp)
+        if waited % RESEND_S < REPEAT_S and waited > RESEND_S / 2:
+            self._send_state(stamp)
+            if self._image_stamp == stamp:
+                self._capture(stamp)
 
-        The plan of that image must have come too, so that the next chunk always follows it.
-        """
-
-        def observed() -> bool:
-            return min(self._observed, self._planned) >= stamp - ROUNDING_S
-
-        with self._changed:
-            # A controller that nobody enabled, or that has no plan yet, must not stop time.
-            if not self._answered:
-                self._changed.wait_for(lambda: observed() or self._interrupted(), IDLE_FRAME_WAIT_S)
-                first = self._first_tick * PERIOD_S
-                self._answered = self._following and self._observed >= first - ROUNDING_S
-        if self._answered:
-            self._wait(observed, f'no plan or chunk of the image of simulated time {stamp:.4f} s')
-
-    def _wait(self, ready: Callable[[], bool], what: str) -> None:
-        timeout = self.settings.lockstep.timeout
-        with self._changed:
-            while not self._changed.wait_for(
-                lambda: ready() or self._interrupted() or not self._following, timeout
-            ):
-                self._set_fault(
-                    f'lockstep: {what} within {timeout} s of wall time. See the diagnostics of '
-                    'the other nodes; a stage that is slower than camera.rate by its own '
-                    'parameters, or the cache method skip, cannot run in lockstep.'
-                )
-        self._set_fault('')
+    def _command_stamp(self) -> float:
+        return self._target.stamp if self._target is not None else -math.inf
 
     def _interrupted(self) -> bool:
         return not self._running or bool(self._resets)

@@ -17,8 +17,8 @@ from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.places import share_folder
 from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.lifecycle import ManagedNode
-from efficient_vla.nodes.lifecycle import apply_niceness
 from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.scheduling import apply_niceness
 from efficient_vla.nodes.settings import PolicyNodeSettings
 from efficient_vla.nodes.statistics import LatencyWindow
 from efficient_vla.nodes.statistics import RateMeter

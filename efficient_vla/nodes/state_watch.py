@@ -27,7 +27,10 @@ class StateWatch:
         # Signals belong to whoever uses this, for example the supervisor.
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(
-            'state_watch', context=self._context, namespace=namespace, enable_rosout=False,
+            'state_watch',
+            context=self._context,
+            namespace=namespace,
+            enable_rosout=False,
             start_parameter_services=False,
         )
         self._states = dict.fromkeys(nodes, UNKNOWN)

@@ -170,7 +170,8 @@ class Supervisor:
         log = self.log_folder / f'{process.name}.log' if self.log_folder else None
         entry.running = child.spawn(
             command(self.graph, process, self._folder / 'overrides.yaml'),
-            {**self.environ, **environment(self.environ)}, log,
+            {**self.environ, **environment(self.environ)},
+            log,
         )
         entry.started = time.monotonic()
         entry.sample = (entry.started, 0.0)
@@ -209,12 +210,18 @@ class Supervisor:
             entry.percent = max(0.0, 100.0 * (used - before) / (now - then))
             entry.sample = (now, used)
         return ProcessState(
-            entry.process.name, entry.process.nodes, pid, entry.phase, entry.restarts, entry.exit,
-            entry.percent if pid else 0.0, child.resident_mb(pid) if pid else 0.0,
+            entry.process.name,
+            entry.process.nodes,
+            pid,
+            entry.phase,
+            entry.restarts,
+            entry.exit,
+            entry.percent if pid else 0.0,
+            child.resident_mb(pid) if pid else 0.0,
         )
 
 
-def _all_end(processes: Iterable["subprocess.Popen[bytes]"], timeout: float) -> bool:
+def _all_end(processes: Iterable['subprocess.Popen[bytes]'], timeout: float) -> bool:
     end = time.monotonic() + timeout
     for process in processes:
         try:

@@ -38,27 +38,65 @@ END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('--robot', default='metaworld', choices=profiles('robots'),
-                        help='robot profile, a file in config/robots (default %(default)s)')
-    parser.add_argument('--hardware', default='cpu_2core', choices=profiles('hardware'),
-                        help='machine profile, a file in config/hardware (default %(default)s)')
-    parser.add_argument('--policy', default='evla_nano',
-                        help='policy profile in config/policies, or a folder with policy.json '
-                             f'(known: {", ".join(profiles("policies"))}; default %(default)s)')
+    parser.add_argument(
+        '--robot',
+        default='metaworld',
+        metavar='NAME',
+        help='robot profile in config/robots, or a .yaml file like those for a '
+        'robot with a driver of its own '
+        f'(known: {", ".join(profiles("robots"))}; default %(default)s)',
+    )
+    parser.add_argument(
+        '--hardware',
+        default='cpu_2core',
+        choices=profiles('hardware'),
+        help='machine profile, a file in config/hardware (default %(default)s)',
+    )
+    parser.add_argument(
+        '--policy',
+        default='evla_nano',
+        metavar='NAME',
+        help='policy profile in config/policies, or a folder with policy.json '
+        f'(known: {", ".join(profiles("policies"))}; default %(default)s)',
+    )
     parser.add_argument('--namespace', default='', help='ROS namespace of all nodes')
-    parser.add_argument('--use-sim-time', action='store_true',
-                        help='take the time from /clock, which the simulated robot then publishes')
-    parser.add_argument('--no-autostart', action='store_true',
-                        help='leave the nodes unconfigured, for a lifecycle manager of your own')
-    parser.add_argument('--log-level', default='info', choices=LOG_LEVELS,
-                        help='least level that nodes log (default %(default)s)')
-    parser.add_argument('--log-folder', type=Path,
-                        help='where each process writes its log (default a new folder in '
-                             '$ROS_LOG_DIR or ~/.ros/log)')
-    parser.add_argument('--set', action='append', default=[], metavar='NODE.PARAM=VALUE',
-                        help='override a parameter; may be repeated')
-    parser.add_argument('--params-file', action='append', type=Path, default=[], metavar='YAML',
-                        help='further parameter file, stronger than the profiles')
+    parser.add_argument(
+        '--use-sim-time',
+        action='store_true',
+        help='take the time from /clock, which the simulated robot then publishes',
+    )
+    parser.add_argument(
+        '--no-autostart',
+        action='store_true',
+        help='leave the nodes unconfigured, for a lifecycle manager of your own',
+    )
+    parser.add_argument(
+        '--log-level',
+        default='info',
+        choices=LOG_LEVELS,
+        help='least level that nodes log (default %(default)s)',
+    )
+    parser.add_argument(
+        '--log-folder',
+        type=Path,
+        help='where each process writes its log (default a new folder in '
+        '$ROS_LOG_DIR or ~/.ros/log)',
+    )
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='NODE.PARAM=VALUE',
+        help='override a parameter; may be repeated',
+    )
+    parser.add_argument(
+        '--params-file',
+        action='append',
+        type=Path,
+        default=[],
+        metavar='YAML',
+        help='further parameter file, stronger than the profiles',
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -80,10 +118,15 @@ def main(arguments: argparse.Namespace) -> int:
 def selection(arguments: argparse.Namespace) -> Selection:
     """Return what the options select."""
     return Selection(
-        robot=arguments.robot, hardware=arguments.hardware, policy=arguments.policy,
-        namespace=arguments.namespace, use_sim_time=arguments.use_sim_time,
-        autostart=not arguments.no_autostart, log_level=arguments.log_level,
-        overrides=parse_overrides(arguments.set), parameter_files=tuple(arguments.params_file),
+        robot=arguments.robot,
+        hardware=arguments.hardware,
+        policy=arguments.policy,
+        namespace=arguments.namespace,
+        use_sim_time=arguments.use_sim_time,
+        autostart=not arguments.no_autostart,
+        log_level=arguments.log_level,
+        overrides=parse_overrides(arguments.set),
+        parameter_files=tuple(arguments.params_file),
     )
 
 
@@ -94,9 +137,7 @@ def default_log_folder() -> Path:
     return base / f'efficient_vla-{time.strftime("%Y%m%d-%H%M%S")}-{os.getpid()}'
 
 
-def _supervise(
-    supervisor: Supervisor, graph: Graph, folder: Path, ended: threading.Event
-) -> int:
+def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: threading.Event) -> int:
     console = Console()
     console.print(f'logs: {folder}', soft_wrap=True, highlight=False)
     supervisor.start()
@@ -150,8 +191,12 @@ def table(processes: list[ProcessState], states: dict[str, str]) -> Table:
             label = states.get(name, '-') if process.phase == 'running' else process.phase
             style = {'active': 'green', 'failed': 'red', 'waiting': 'yellow'}.get(label, '')
             grid.add_row(
-                name, f'[{style}]{label}[/]' if style else label, process.name,
-                str(process.pid or ''), str(process.restarts), f'{process.processor_percent:.0f}',
+                name,
+                f'[{style}]{label}[/]' if style else label,
+                process.name,
+                str(process.pid or ''),
+                str(process.restarts),
+                f'{process.processor_percent:.0f}',
                 f'{process.resident_mb:.0f}',
             )
     return grid

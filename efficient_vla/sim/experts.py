@@ -14,6 +14,13 @@ from metaworld.policies import ENV_POLICY_MAP
 
 from efficient_vla.sim.metaworld import MetaWorldSim
 
+TOOL_LENGTH = 0.045
+"""Metres from the finger tips up to the hand.
+
+Success of reach is measured at the finger tips, within 5 cm. Meta-World's expert brings the hand to
+the goal, which leaves a margin of half a centimetre; here it brings the finger tips there.
+"""
+
 
 class Expert:
     """A scripted expert with a speed limit.
@@ -25,14 +32,18 @@ class Expert:
 
     def __init__(self, task: str, speed: float) -> None:
         """Take the expert of ``task``, which may differ from the task of the scene."""
+        self.task = task
         self.policy = ENV_POLICY_MAP[task]()
         self.speed = speed
 
     def action(self, sim: MetaWorldSim) -> np.ndarray:
         """Return Meta-World's action [4] for the simulator's present state."""
+        observation = sim.observation.copy()
+        if self.task == 'reach-v3':
+            observation[-1] += TOOL_LENGTH
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            action = np.asarray(self.policy.get_action(sim.observation.copy()), np.float64)
+            action = np.asarray(self.policy.get_action(observation), np.float64)
         action[:3] = np.clip(action[:3], -self.speed, self.speed)
         action[3] = np.clip(action[3], -1.0, 1.0)
         return action

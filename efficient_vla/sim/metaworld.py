@@ -7,8 +7,8 @@ Camera, seeding and success follow LeRobot's Meta-World environment: camera ``co
 The robot reports four proprioceptive numbers and nothing that a real arm could not know.
 """
 
+import atexit
 import warnings
-import weakref
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore')
@@ -74,7 +74,6 @@ class MetaWorldSim:
         self.steps = 0
         self._renderer: mujoco.Renderer | None = None
         self._shown: mujoco.MjData | None = None
-        self._at_exit: weakref.finalize | None = None
 
     @property
     def workspace(self) -> tuple[np.ndarray, np.ndarray]:
@@ -90,6 +89,8 @@ class MetaWorldSim:
         """Start the episode that ``seed`` names."""
         self.env.seed(seed)
         self.observation, _ = self.env.reset()
+        # Without this, a first image would show the goal of the episode before.
+        mujoco.mj_forward(self.env.model, self.env.data)
         self.success = False
         self.steps = 0
 
@@ -138,17 +139,18 @@ class MetaWorldSim:
         """Render a physics state; all calls must come from one thread."""
         if self._renderer is None:
             self._renderer = _make_renderer(self.env.model, self.rendering, self.size)
-            # The GL context must go before the interpreter tears its libraries down.
-            self._at_exit = weakref.finalize(self, self._renderer.close)
+            # The GL context must go before MuJoCo's own exit handler, registered just now, runs.
+            atexit.register(self._renderer.close)
         self._renderer.update_scene(data, camera=CAMERA)
         image = self._renderer.render()
         return np.ascontiguousarray(image[::-1, ::-1])
 
     def close(self) -> None:
         """Free the rendering context, in the thread that rendered."""
-        if self._at_exit is not None:
-            self._at_exit()
-        self._renderer = None
+        if self._renderer is not None:
+            atexit.unregister(self._renderer.close)
+            self._renderer.close()
+            self._renderer = None
 
 
 def _make_renderer(model: 'mujoco.MjModel', rendering: str, size: int) -> 'mujoco.Renderer':

@@ -87,9 +87,11 @@ def _direction(rng: np.random.Generator) -> np.ndarray:
 
 def _achieved(task: str, labels: np.ndarray) -> bool:
     """Tell whether ``task`` is done in a scene of another task."""
+    from efficient_vla.sim.experts import TOOL_LENGTH
+
     hand, thing, goal = labels[:3], labels[3:6], labels[6:9]
     if task == 'reach-v3':
-        return float(np.linalg.norm(hand - goal)) < 0.05
+        return float(np.linalg.norm(hand - [0.0, 0.0, TOOL_LENGTH] - goal)) < 0.05
     return float(np.linalg.norm(thing - goal)) < 0.07
 
 

@@ -13,6 +13,8 @@ import imageio_ffmpeg
 import pytest
 from PIL import Image
 
+from efficient_vla import cli
+
 pytest.importorskip('rclpy', reason='the graph needs ROS 2')
 pytest.importorskip('efficient_vla.msg', reason='the graph needs the interfaces built')
 pytestmark = pytest.mark.timeout(300)
@@ -125,3 +127,54 @@ def children(pid: int) -> list[int]:
     """Return the direct children of a process."""
     text = Path(f'/proc/{pid}/task/{pid}/children').read_text()
     return [int(word) for word in text.split()]
+
+
+def test_evaluation_through_the_graph_writes_the_same_json(run, reaching, tmp_path):
+    target = tmp_path / 'out.json'
+    code = cli.main([
+        'eval', '--graph', '--tasks', 'reach-v3', '--episodes', '1', '--seed', '1000',
+        '--policy', str(reaching), '--architecture', 'single', '--instruction', 'go to the goal',
+        '--set', 'controller.limits.max_velocity=[0.7]', '--json', str(target),
+    ])
+    found = json.loads(target.read_text())
+    summary = json.loads((run[0] / 'summary.json').read_text())
+    assert code == 0
+    assert set(found) == set(summary)
+    assert found['episodes'][0]['instruction'] == 'go to the goal'
+    assert found['camera_to_command']['path'][:3] == ['camera', 'perception', 'reasoner']
+    assert found['manifest']['parameters']['controller.limits.max_velocity'] == [0.7]
+    assert found['manifest']['parameters']['actor.architecture'] == 'single'
+
+
+@pytest.mark.parametrize(('words', 'expected'), [
+    (('--plan-period', '0.5'), '--plan-period'),
+    (('--workers', '2'), '--workers'),
+    (('--hardware', 'toaster'), "'toaster'"),
+    (('--set', 'actor.rte=1'), 'actor.rate'),
+    (('--set', 'metaworld_robot.camera.render=nice'), 'one of default, fast'),
+])
+def test_wrong_usage_is_told_before_the_graph_starts(
+    capsys, passthrough, tmp_path, words, expected
+):
+    code = cli.main([
+        'eval', '--graph', '--tasks', 'reach-v3', '--episodes', '1', '--policy', str(passthrough),
+        '--json', str(tmp_path / 'out.json'), *words,
+    ])
+    error = capsys.readouterr().err
+    assert code == cli.EXIT_USAGE
+    assert expected in error
+    assert error.count('\n') == 1
+
+
+def test_graph_that_cannot_start_ends_with_the_reason(capsys, tmp_path, ros_domain):
+    policy = tmp_path / 'policy'
+    policy.mkdir()
+    (policy / 'policy.json').write_text('{"policy_type": "nonsense"}')
+    code = cli.main([
+        'eval', '--graph', '--tasks', 'reach-v3', '--episodes', '1', '--policy', str(policy),
+        '--json', str(tmp_path / 'out.json'),
+    ])
+    error = capsys.readouterr().err
+    assert code == cli.EXIT_FAILED
+    assert "'nonsense'" in error
+    assert error.count('\n') == 1

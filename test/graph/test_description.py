@@ -71,9 +71,10 @@ def test_default_file_holds_exactly_the_defaults(node: str) -> None:
     assert flatten(settings) == flatten(build(NODE_SETTINGS[node], {}))
 
 
-@pytest.mark.parametrize(('robot', 'hardware', 'policy'), itertools.product(
-    profiles('robots'), profiles('hardware'), profiles('policies')
-))
+@pytest.mark.parametrize(
+    ('robot', 'hardware', 'policy'),
+    itertools.product(profiles('robots'), profiles('hardware'), profiles('policies')),
+)
 def test_every_combination_of_profiles_is_a_valid_set(
     robot: str, hardware: str, policy: str
 ) -> None:
@@ -98,7 +99,9 @@ def test_later_files_are_stronger() -> None:
     graph = describe(Selection(hardware='cpu_2core', overrides={'actor.rate': 7.0}))
     names = [path.relative_to(CONFIG).as_posix() for path in graph.parameter_files]
     assert names[-3:] == [
-        'hardware/cpu_2core.yaml', 'robots/metaworld.yaml', 'policies/evla_nano.yaml'
+        'hardware/cpu_2core.yaml',
+        'robots/metaworld.yaml',
+        'policies/evla_nano.yaml',
     ]
     values = effective(graph)
     assert values['metaworld_robot']['camera.render'] == 'fast'
@@ -115,6 +118,14 @@ def test_simulated_time_is_one_decision_for_all_nodes() -> None:
         assert graph.parameters['metaworld_robot']['publish_clock'] is True
 
 
+def test_own_robot_is_a_file_and_has_no_simulated_one(tmp_path: Path) -> None:
+    own = tmp_path / 'my_arm.yaml'
+    own.write_text((CONFIG / 'robots' / 'metaworld.yaml').read_text())
+    graph = describe(Selection(robot=str(own)))
+    assert own in graph.parameter_files
+    assert graph.nodes == ('perception', 'reasoner', 'actor', 'controller', 'monitor')
+
+
 def test_policy_may_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / 'policy.json').write_text('{}')
     graph = describe(Selection(policy=str(tmp_path)))
@@ -122,25 +133,35 @@ def test_policy_may_be_a_folder(tmp_path: Path) -> None:
     assert 'policy' not in graph.parameters['controller']
 
 
-@pytest.mark.parametrize(('choice', 'words'), [
-    ({'robot': 'r2d2'}, "robot 'r2d2' is unknown; expected one of metaworld"),
-    ({'hardware': 'abacus'}, "hardware 'abacus' is unknown; expected one of cpu_2core"),
-    ({'policy': 'nowhere'}, 'nor a folder that holds policy.json'),
-    ({'log_level': 'loud'}, "log level 'loud' is unknown"),
-    ({'overrides': {'actor': 1}}, "override 'actor' does not name a node"),
-    ({'overrides': {'brain.size': 1}}, "override 'brain.size' does not name a node"),
-    ({'parameter_files': (Path('missing.yaml'),)}, "'missing.yaml' does not exist"),
-    ({'overrides': {'metaworld_robot.mode': 'lockstep', 'perception.cache.method': 'skip'}},
-     'time would stand still'),
-])
+@pytest.mark.parametrize(
+    ('choice', 'words'),
+    [
+        ({'robot': 'r2d2'}, "robot 'r2d2' is unknown; expected one of metaworld"),
+        ({'hardware': 'abacus'}, "hardware 'abacus' is unknown; expected one of cpu_2core"),
+        ({'policy': 'nowhere'}, 'nor a folder that holds policy.json'),
+        ({'log_level': 'loud'}, "log level 'loud' is unknown"),
+        ({'overrides': {'actor': 1}}, "override 'actor' does not name a node"),
+        ({'overrides': {'brain.size': 1}}, "override 'brain.size' does not name a node"),
+        ({'parameter_files': (Path('missing.yaml'),)}, "'missing.yaml' does not exist"),
+        (
+            {'overrides': {'metaworld_robot.mode': 'lockstep', 'perception.cache.method': 'skip'}},
+            'time would stand still',
+        ),
+    ],
+)
 def test_wrong_choice_is_told_with_what_there_is(choice: dict[str, Any], words: str) -> None:
     with pytest.raises(ProfileError, match=words):
         describe(Selection(**choice))
 
 
 def test_overrides_keep_their_types_on_the_way_to_ros() -> None:
-    words = ['actor.rate=5.0', 'reasoner.pruning.method=none', 'metaworld_robot.seed=3',
-             'controller.names=[x, y]', 'perception.policy=']
+    words = [
+        'actor.rate=5.0',
+        'reasoner.pruning.method=none',
+        'metaworld_robot.seed=3',
+        'controller.names=[x, y]',
+        'perception.policy=',
+    ]
     graph = describe(Selection(overrides=parse_overrides(words)))
     text = parameters_yaml(graph)
     values = yaml.safe_load(text)['/**']

@@ -22,7 +22,9 @@ NAMES = {
     'launch': ('LaunchContext', 'LaunchDescription'),
     'launch.action': ('Action',),
     'launch.actions': (
-        'DeclareLaunchArgument', 'IncludeLaunchDescription', 'OpaqueFunction',
+        'DeclareLaunchArgument',
+        'IncludeLaunchDescription',
+        'OpaqueFunction',
         'RegisterEventHandler',
     ),
     'launch.event_handlers': ('OnShutdown',),
@@ -83,7 +85,14 @@ def test_every_argument_has_a_description_and_a_valid_default(load: Any) -> None
         assert choices is None or argument.named['default_value'] in choices
     names = defaults(bringup.launch_arguments())
     assert set(names) >= {
-        'robot', 'hardware', 'policy', 'namespace', 'use_sim_time', 'autostart', 'rviz', 'log_level'
+        'robot',
+        'hardware',
+        'policy',
+        'namespace',
+        'use_sim_time',
+        'autostart',
+        'rviz',
+        'log_level',
     }
 
 
@@ -111,8 +120,11 @@ def test_bringup_starts_the_processes_of_the_description(load: Any, hardware: st
 def test_arguments_reach_the_parameters(load: Any) -> None:
     bringup = load('bringup')
     context = {
-        **defaults(bringup.launch_arguments()), 'use_sim_time': 'true', 'autostart': 'false',
-        'rviz': 'true', 'overrides': 'actor.rate=7.0  metaworld_robot.task=door-open-v3',
+        **defaults(bringup.launch_arguments()),
+        'use_sim_time': 'true',
+        'autostart': 'false',
+        'rviz': 'true',
+        'overrides': 'actor.rate=7.0  metaworld_robot.task=door-open-v3',
     }
     *actions, viewer, _ = bringup.bring_up(context)
     text = Path(actions[0].named['parameters'][-1]).read_text()
@@ -128,13 +140,22 @@ def test_simulation_includes_bringup_with_its_arguments(load: Any) -> None:
     assert include.values[0].values[0] == str(LAUNCH / 'bringup.launch.py')
     given = dict(include.named['launch_arguments'])
     assert given['robot'] == 'metaworld'
-    context = {'task': 'reach-v3', 'seed': '4', 'render': 'fast', 'mode': 'lockstep',
-               'real_time_factor': '1.0', 'overrides': 'actor.rate=9.0'}
+    context = {
+        'task': 'reach-v3',
+        'seed': '4',
+        'render': 'fast',
+        'mode': 'lockstep',
+        'real_time_factor': '1.0',
+        'overrides': 'actor.rate=9.0',
+    }
     words = ''.join(
         part if isinstance(part, str) else part.perform(context) for part in given['overrides']
     )
     assert words.split() == [
-        'metaworld_robot.task=reach-v3', 'metaworld_robot.seed=4',
-        'metaworld_robot.camera.render=fast', 'metaworld_robot.mode=lockstep',
-        'metaworld_robot.real_time_factor=1.0', 'actor.rate=9.0',
+        'metaworld_robot.task=reach-v3',
+        'metaworld_robot.seed=4',
+        'metaworld_robot.camera.render=fast',
+        'metaworld_robot.mode=lockstep',
+        'metaworld_robot.real_time_factor=1.0',
+        'actor.rate=9.0',
     ]

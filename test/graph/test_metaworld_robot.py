@@ -23,9 +23,9 @@ from efficient_vla.nodes.conversions import image_to_array
 from efficient_vla.nodes.conversions import joint_state
 from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.metaworld_robot import MetaworldRobot
-from efficient_vla.nodes.robot_physics import COMMAND_NAMES
-from efficient_vla.nodes.robot_physics import PERIOD_S
-from efficient_vla.nodes.robot_physics import STATE_NAMES
+from efficient_vla.nodes.robot_interface import COMMAND_NAMES
+from efficient_vla.nodes.robot_interface import PERIOD_S
+from efficient_vla.nodes.robot_interface import STATE_NAMES
 from efficient_vla.sim.metaworld import MetaWorldSim
 from efficient_vla.srv import ResetEpisode
 
@@ -38,9 +38,7 @@ class Bench:
 
     def __init__(self, **values: Any) -> None:
         self.context = rclpy.Context()
-        rclpy.init(
-            args=[], context=self.context, signal_handler_options=SignalHandlerOptions.NO
-        )
+        rclpy.init(args=[], context=self.context, signal_handler_options=SignalHandlerOptions.NO)
         light = {'camera.size': SIZE, 'camera.render': 'fast', **values}
         overrides = [Parameter(name, value=value) for name, value in light.items()]
         self.robot = MetaworldRobot(context=self.context, parameter_overrides=overrides)
@@ -56,9 +54,7 @@ class Bench:
         subscribe = self.node.create_subscription
         subscribe(Image, 'camera/image_raw', self.images.append, qos.image_qos())
         subscribe(JointState, 'robot_state', self.states.append, qos.state_qos())
-        subscribe(
-            Bool, 'task_success', lambda m: self.successes.append(m.data), qos.latched_qos()
-        )
+        subscribe(Bool, 'task_success', lambda m: self.successes.append(m.data), qos.latched_qos())
         subscribe(EfficiencyStats, 'efficiency', self.passes.append, qos.report_qos())
         subscribe(DiagnosticArray, '/diagnostics', self.diagnostics.append, qos.report_qos())
         self.commands = self.node.create_publisher(JointState, 'command', qos.newest_qos())

@@ -210,7 +210,7 @@ def test_slow_camera_does_not_delay_physics(wait_until: WaitUntil) -> None:
 def test_lockstep_waits_for_a_command_and_for_a_chunk_of_each_image(wait_until: WaitUntil) -> None:
     with robot(mode='lockstep', camera__rate=20.0) as (machine, outputs):
         wait_until(lambda: bool(outputs.images), 5.0, 'an image')
-        machine.controller_report(following=True, observed=outputs.images[-1][0])
+        machine.gate.controller_report(following=True, observed=outputs.images[-1][0])
         answer_images(wait_until, machine, outputs)
         waiting = len(outputs.clocks)
         # Time stands still: one command lets exactly one tick pass.
@@ -234,8 +234,8 @@ def answer_images(wait_until: WaitUntil, machine: SimulatedRobot, outputs: Outpu
         nonlocal quiet, seen
         now = (len(outputs.clocks), len(outputs.images))
         if now != seen and outputs.images:
-            machine.plan_report(outputs.images[-1][0])
-            machine.controller_report(following=True, observed=outputs.images[-1][0])
+            machine.gate.plan_report(outputs.images[-1][0])
+            machine.gate.controller_report(following=True, observed=outputs.images[-1][0])
         quiet = quiet + 1 if now == seen else 0
         seen = now
         return quiet > 10
@@ -248,7 +248,7 @@ def test_lockstep_reports_what_it_waits_for_in_vain(wait_until: WaitUntil) -> No
         wait_until(lambda: bool(outputs.images), 5.0, 'an image')
         answer_images(wait_until, machine, outputs)
         wait_until(lambda: any('no command' in f for f in outputs.faults), 5.0, 'a fault')
-        machine.controller_report(following=False, observed=0.0)
+        machine.gate.controller_report(following=False, observed=0.0)
         wait_until(lambda: outputs.faults[-1] == '', 5.0, 'the end of the fault')
 
 

@@ -36,6 +36,7 @@ OBEYS = (
 
 def supervise(monkeypatch: pytest.MonkeyPatch, folder: Path, **programs: str) -> Supervisor:
     """Return a supervisor of one process a program, given as Python source."""
+
     def command(_: Graph, process: Process, __: Path) -> list[str]:
         return [sys.executable, '-S', '-c', programs[process.name]]
 
@@ -58,7 +59,8 @@ def poll_until_event(wait_until: WaitUntil, supervisor: Supervisor, text: str) -
     found: list[Event] = []
     wait_until(
         lambda: any(text in e.text for e in found) or found.extend(supervisor.poll()),  # type: ignore[func-returns-value]
-        20.0, text,
+        20.0,
+        text,
     )
     return next(event for event in found if text in event.text)
 
@@ -109,7 +111,9 @@ def test_stop_asks_first_and_insists_later(
     monkeypatch.setattr(module, 'INTERRUPT_TIMEOUT_S', 0.3)
     monkeypatch.setattr(module, 'TERMINATE_TIMEOUT_S', 0.3)
     supervisor = supervise(
-        monkeypatch, tmp_path, obeys=OBEYS,
+        monkeypatch,
+        tmp_path,
+        obeys=OBEYS,
         deaf_to_sigint=DEAF.format(signals='[signal.SIGINT]'),
         deaf=DEAF.format(signals='[signal.SIGINT, signal.SIGTERM]'),
     )

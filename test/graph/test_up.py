@@ -23,8 +23,15 @@ END_TIMEOUT_S = 30.0
 def up(folder: Path, *words: str) -> Iterator['subprocess.Popen[str]']:
     """Run the command as a leader of its own group, as a shell does."""
     command = [
-        sys.executable, '-m', 'efficient_vla.cli', 'up', '--log-folder', str(folder / 'logs'),
-        '--set', 'metaworld_robot.camera.size=64', *words,
+        sys.executable,
+        '-m',
+        'efficient_vla.cli',
+        'up',
+        '--log-folder',
+        str(folder / 'logs'),
+        '--set',
+        'metaworld_robot.camera.size=64',
+        *words,
     ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0

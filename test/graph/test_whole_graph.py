@@ -27,7 +27,7 @@ from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.graph import Selection
 from efficient_vla.nodes.graph import describe
-from efficient_vla.nodes.robot_physics import STATE_NAMES
+from efficient_vla.nodes.robot_interface import STATE_NAMES
 from efficient_vla.nodes.state_watch import StateWatch
 from efficient_vla.nodes.supervisor import Supervisor
 from efficient_vla.passthrough import write_policy
@@ -50,9 +50,7 @@ class Client:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
         self.context = rclpy.Context()
-        rclpy.init(
-            args=[], context=self.context, signal_handler_options=SignalHandlerOptions.NO
-        )
+        rclpy.init(args=[], context=self.context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node('graph_test', context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -62,9 +60,7 @@ class Client:
         subscribe = self.node.create_subscription
         subscribe(Image, 'camera/image_raw', self._on_image, qos.image_qos())
         subscribe(JointState, 'robot_state', self._on_state, qos.state_qos())
-        subscribe(
-            ControllerStatus, 'controller_status', self.statuses.append, qos.latched_qos()
-        )
+        subscribe(ControllerStatus, 'controller_status', self.statuses.append, qos.latched_qos())
         self.task = ActionClient(self.node, ExecuteTask, 'execute_task')
         self.reset_episode = self.node.create_client(ResetEpisode, 'metaworld_robot/reset_episode')
         self.set_enabled = self.node.create_client(SetBool, 'controller/set_enabled')
@@ -179,9 +175,7 @@ def start(folder: Path, **values: Any) -> tuple[Supervisor, Client]:
 
 
 @pytest.fixture(scope='module')
-def graph(
-    module_ros_domain: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Client]:
+def graph(module_ros_domain: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     supervisor, client = start(tmp_path_factory.mktemp('graph'))
     try:
         yield client

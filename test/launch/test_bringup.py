@@ -38,7 +38,9 @@ def included(name: str, **arguments: str) -> LaunchDescription:
 @launch_pytest.fixture
 def bringup(ros_domain: int) -> LaunchDescription:
     return included(
-        'bringup', policy='passthrough', namespace='left',
+        'bringup',
+        policy='passthrough',
+        namespace='left',
         overrides='metaworld_robot.camera.size=64',
     )
 

@@ -50,6 +50,16 @@ def test_the_same_seed_is_the_same_episode(sim):
     assert np.abs(pictures[0] - pictures[1]).max() > 10
 
 
+def test_the_first_image_of_an_episode_shows_its_own_goal():
+    sim = MetaWorldSim('reach-v3', 'fast', 96)
+    sim.reset(1000)
+    first = sim.render().astype(int)
+    sim.reset(1001)
+    sim.reset(1000)
+    assert np.abs(sim.render() - first).max() <= 1
+    sim.close()
+
+
 def test_an_expert_succeeds_through_absolute_set_points(sim):
     sim.reset(1000)
     expert = Expert('drawer-open-v3', 0.6)

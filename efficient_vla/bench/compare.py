@@ -1,0 +1,55 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare two evaluations episode by episode: the same tasks and seeds under two conditions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.bench.statistics import mcnemar
+
+Outcomes = dict[tuple[str, int], bool]
+TOTAL = 'all'
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """Return (task, seed) -> success from the JSON file of ``efficient-vla eval``.
+
+    Raises ``UsageError`` when the file is no such result.
+    """
+    try:
+        episodes = json.loads(path.read_text())['episodes']
+        return {(item['task'], item['seed']): bool(item['success']) for item in episodes}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f'{path} is no result of `efficient-vla eval`: {type(error).__name__}: {error}.'
+        ) from error
+
+
+def compare(first: Outcomes, second: Outcomes) -> dict[str, dict[str, Any]]:
+    """Return task -> rates of both, episodes that only one did, p value; ``all`` comes last.
+
+    Episodes that only one of them has are left out. Raises ``UsageError`` if none is left.
+    """
+    shared = sorted(first.keys() & second.keys())
+    if not shared:
+        raise UsageError(
+            'the results have no episode in common; evaluate the same tasks from the same --seed.'
+        )
+    tasks = list(dict.fromkeys(task for task, _ in shared))
+    found = {task: _paired(first, second, [k for k in shared if k[0] == task]) for task in tasks}
+    found[TOTAL] = _paired(first, second, shared)
+    return found
+
+
+def _paired(first: Outcomes, second: Outcomes, keys: list[tuple[str, int]]) -> dict[str, Any]:
+    left, right = [first[key] for key in keys], [second[key] for key in keys]
+    return {
+        'pairs': len(keys),
+        'first': sum(left) / len(keys),
+        'second': sum(right) / len(keys),
+        'only_first': sum(a and not b for a, b in zip(left, right, strict=True)),
+        'only_second': sum(b and not a for a, b in zip(left, right, strict=True)),
+        'p_value': mcnemar(left, right),
+    }

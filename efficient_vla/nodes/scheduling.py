@@ -1,0 +1,41 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Priority of threads, and the garbage collector."""
+
+import gc
+import os
+from typing import Any
+
+from efficient_vla.nodes.health import Health
+
+
+def apply_niceness(nice: int, health: Health) -> None:
+    """Set the niceness of this thread, and so of all threads that it makes later; 0: leave it."""
+    if not nice or nice == os.getpriority(os.PRIO_PROCESS, 0):
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except PermissionError:
+        health.warn(
+            'nice', f'the system does not allow a niceness of {nice}. Run it with CAP_SYS_NICE.'
+        )
+
+
+def use_real_time(priority: int, logger: Any) -> None:
+    """Run this thread under SCHED_FIFO where the system allows it; 0: leave it."""
+    if not priority:
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
+        logger.info(
+            f'no real-time priority ({error.strerror}); the loop runs with the normal one. '
+            'Grant CAP_SYS_NICE or an rtprio limit for a steadier period.'
+        )
+
+
+def freeze_garbage() -> None:
+    """Turn the collector off; whoever calls this collects at a time of its own choice."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Colours and text of the pictures that a run leaves."""
 
+from bisect import bisect_left
+
 from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
@@ -31,9 +33,11 @@ def fit_text(
     face = font(size)
     if draw.textlength(text, font=face) <= width:
         return text, face
-    while text and draw.textlength(text + '...', font=face) > width:
-        text = text[:-1]
-    return text.rstrip() + '...', face
+    def too_wide(count: int) -> bool:
+        return draw.textlength(text[:count] + '...', font=face) > width
+
+    count = bisect_left(range(1, len(text)), True, key=too_wide)
+    return text[:count].rstrip() + '...', face
 
 
 def wrap_text(

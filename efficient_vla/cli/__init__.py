@@ -54,8 +54,10 @@ def run(command: str, words: Sequence[str]) -> int:
         if (error.name or '').startswith('efficient_vla.'):
             raise
         return _explain(
-            command, f'the Python module {error.name!r} is missing; `efficient-vla doctor` says '
-            'how to install what this machine lacks.', EXIT_FAILED,
+            command,
+            f'the Python module {error.name!r} is missing; `efficient-vla doctor` says '
+            'how to install what this machine lacks.',
+            EXIT_FAILED,
         )
     parser = argparse.ArgumentParser(
         prog=f'efficient-vla {command}',
@@ -105,13 +107,16 @@ def overview() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='efficient-vla',
         description='Drive a robot arm by a vision-language-action policy through ROS 2.',
-        epilog=f'commands:\n{lines}\n\n'
-        'example:\n  efficient-vla demo\n  efficient-vla eval --help',
+        epilog=f'commands:\n{lines}\n\nexample:\n  efficient-vla demo\n  efficient-vla eval --help',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'efficient_vla {version()}')
-    parser.add_argument('command', choices=tuple(COMMANDS), metavar='command',
-                        help='one of the commands below; each has --help with an example')
+    parser.add_argument(
+        'command',
+        choices=tuple(COMMANDS),
+        metavar='command',
+        help='one of the commands below; each has --help with an example',
+    )
     return parser
 
 

@@ -30,20 +30,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-benchmarks and their options."""
     parts = parser.add_subparsers(dest='part', metavar='part', required=True)
     stages = parts.add_parser(
-        'stages', help='each technique alone against dense',
+        'stages',
+        help='each technique alone against dense',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='example:\n  efficient-vla bench stages --frames 60 --json stages.json',
     )
     add_policy(stages)
     stages.add_argument('--task', default='reach-v3', help='scene (default: %(default)s)')
-    stages.add_argument('--frames', metavar='N', type=int, default=60,
-                        help='frames a variant (default: %(default)s)')
-    stages.add_argument('--still', metavar='SHARE', type=float, default=0.5,
-                        help='share of frames in which nothing moves (default: %(default)s)')
+    stages.add_argument(
+        '--frames',
+        metavar='N',
+        type=int,
+        default=60,
+        help='frames a variant (default: %(default)s)',
+    )
+    stages.add_argument(
+        '--still',
+        metavar='SHARE',
+        type=float,
+        default=0.5,
+        help='share of frames in which nothing moves (default: %(default)s)',
+    )
     stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     stages.set_defaults(part_main=_stages)
     pairs = parts.add_parser(
-        'compare', help='two evaluations by task and seed',
+        'compare',
+        help='two evaluations by task and seed',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='example:\n  efficient-vla bench compare dense.json fastv.json',
     )
@@ -51,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument('second', type=Path, help='JSON file of another one with the same seeds')
     pairs.set_defaults(part_main=_compare)
     transport = parts.add_parser(
-        'transport', help='images between processes',
+        'transport',
+        help='images between processes',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='example:\n  efficient-vla bench transport',
     )
@@ -111,15 +124,24 @@ def _stages(arguments: argparse.Namespace) -> int:
     with Progress(console=console) as progress:
         bar = progress.add_task('stages', total=len(images) * len(VARIANTS))
         variants = measure(
-            load_stages, policy, images, INSTRUCTIONS[arguments.task],
+            load_stages,
+            policy,
+            images,
+            INSTRUCTIONS[arguments.task],
             on_pass=lambda: progress.advance(bar),
         )
     console.print(variant_table(variants))
     if target:
         found: dict[str, Any] = {
             'variants': variants,
-            'manifest': manifest(policy, {}, render='fast', frames=arguments.frames,
-                                 still=arguments.still, task=arguments.task),
+            'manifest': manifest(
+                policy,
+                {},
+                render='fast',
+                frames=arguments.frames,
+                still=arguments.still,
+                task=arguments.task,
+            ),
         }
         target.write_text(json.dumps(found, indent=2) + '\n')
     return 0

@@ -48,7 +48,10 @@ class SheetObserver(LiveObserver):
         row = self.rows.get(result.task)
         if row is None:
             self.rows[result.task] = SheetRow(
-                result.task, result.instruction, [result.success], result.duration_s,
+                result.task,
+                result.instruction,
+                [result.success],
+                result.duration_s,
                 moments(frames),
             )
         else:
@@ -57,22 +60,52 @@ class SheetObserver(LiveObserver):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--out', metavar='DIR', type=Path, default=Path('runs'),
-                        help='folder for the folders of runs (default: %(default)s)')
-    parser.add_argument('--tasks', metavar='A,B', type=task_list,
-                        help='Meta-World tasks (default: the five of the demonstration)')
-    parser.add_argument('--episodes', metavar='N', type=int, default=2,
-                        help='episodes a task (default: %(default)s)')
-    parser.add_argument('--seed', metavar='S', type=int, default=1000,
-                        help='seed of the first episode (default: %(default)s)')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        type=Path,
+        default=Path('runs'),
+        help='folder for the folders of runs (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--tasks',
+        metavar='A,B',
+        type=task_list,
+        help='Meta-World tasks (default: the five of the demonstration)',
+    )
+    parser.add_argument(
+        '--episodes',
+        metavar='N',
+        type=int,
+        default=2,
+        help='episodes a task (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed',
+        metavar='S',
+        type=int,
+        default=1000,
+        help='seed of the first episode (default: %(default)s)',
+    )
     add_policy(parser)
-    parser.add_argument('--architecture', choices=('single', 'dual'),
-                        help='shape of the policy, short for --set actor.architecture=...')
-    parser.add_argument('--hardware', metavar='NAME', default='cpu_2core',
-                        help='hardware profile (default: %(default)s)')
-    parser.add_argument('--render', choices=('default', 'fast'), default='fast',
-                        help='rendering of the camera (default: %(default)s; default takes 130 ms '
-                        'a frame on a CPU, which a real camera does not)')
+    parser.add_argument(
+        '--architecture',
+        choices=('single', 'dual'),
+        help='shape of the policy, short for --set actor.architecture=...',
+    )
+    parser.add_argument(
+        '--hardware',
+        metavar='NAME',
+        default='cpu_2core',
+        help='hardware profile (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--render',
+        choices=('default', 'fast'),
+        default='fast',
+        help='rendering of the camera (default: %(default)s; default takes 130 ms '
+        'a frame on a CPU, which a real camera does not)',
+    )
     add_overrides(parser)
 
 
@@ -97,8 +130,12 @@ def main(arguments: argparse.Namespace) -> int:
     policy = policy_folder(arguments.policy)
     folder = make_folder(arguments.out / timestamp())
     request = GraphRequest(
-        policy=policy, jobs=episodes, overrides=overrides,
-        hardware=arguments.hardware, video=folder / 'videos', keep_frames=True,
+        policy=policy,
+        jobs=episodes,
+        overrides=overrides,
+        hardware=arguments.hardware,
+        video=folder / 'videos',
+        keep_frames=True,
         log_folder=folder / 'logs',
     )
     sheet = SheetObserver(console, len(request.jobs))
@@ -110,8 +147,10 @@ def main(arguments: argparse.Namespace) -> int:
     for name, content in (('summary', found), ('manifest', found['manifest'])):
         (folder / f'{name}.json').write_text(json.dumps(content, indent=2) + '\n')
     contact_sheet(
-        folder / 'contact_sheet.png', 'efficient_vla: a sentence and a camera drive a Sawyer arm',
-        subtitle(found), list(sheet.rows.values()),
+        folder / 'contact_sheet.png',
+        'efficient_vla: a sentence and a camera drive a Sawyer arm',
+        subtitle(found),
+        list(sheet.rows.values()),
     )
     show_report(found)
     console.print(f'results: {folder}', soft_wrap=True)
@@ -133,7 +172,8 @@ def subtitle(found: dict[str, Any]) -> str:
     successes = sum(task['successes'] for task in found['tasks'].values())
     rates = ', '.join(
         f'{stage} {found["rates_hz"][stage]:.0f} Hz'
-        for stage in ('reasoner', 'actor', 'controller') if stage in found['rates_hz']
+        for stage in ('reasoner', 'actor', 'controller')
+        if stage in found['rates_hz']
     )
     return (
         f'{successes} of {episodes} episodes succeed in wall-clock time on '

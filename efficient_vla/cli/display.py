@@ -24,8 +24,11 @@ class EpisodeProgress:
 
     def __init__(self, total: int) -> None:
         self._bar = Progress(
-            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), console=console,
+            TextColumn('{task.description}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
         )
         self._task = self._bar.add_task('episodes', total=total)
         self._outcomes: list[bool] = []
@@ -64,7 +67,10 @@ def task_table(found: dict[str, Any]) -> Table:
         low, high = row['ci95']
         seconds = row['time_to_success_s']
         table.add_row(
-            task, f'{row["success_rate"]:.0%}', str(row['episodes']), f'{low:.0%} to {high:.0%}',
+            task,
+            f'{row["success_rate"]:.0%}',
+            str(row['episodes']),
+            f'{low:.0%} to {high:.0%}',
             f'{seconds:.2f} s' if seconds is not None else '-',
         )
     table.add_section()
@@ -78,26 +84,33 @@ def stage_table(found: dict[str, Any]) -> Table:
     for stage, row in found['stages'].items():
         latency = row['latency_ms']
         table.add_row(
-            stage, f'{latency["p50"]:.1f}', f'{latency["p95"]:.1f}',
-            f'{found["rates_hz"][stage]:.1f}', _tokens(row), _number(row, 'tokens_reused'),
-            _megabytes(row, 'parameters_mb'), _megabytes(row, 'resident_mb'),
+            stage,
+            f'{latency["p50"]:.1f}',
+            f'{latency["p95"]:.1f}',
+            f'{found["rates_hz"][stage]:.1f}',
+            _tokens(row),
+            _number(row, 'tokens_reused'),
+            _megabytes(row, 'parameters_mb'),
+            _megabytes(row, 'resident_mb'),
         )
     return table
 
 
 def variant_table(variants: dict[str, Any]) -> Table:
     """Return one row for each technique and stage; ratio is the p50 to that of dense."""
-    table = _table(
-        'technique', 'stage', 'p50 ms', 'p95 ms', 'ratio', 'kept', 'reused', 'weights'
-    )
+    table = _table('technique', 'stage', 'p50 ms', 'p95 ms', 'ratio', 'kept', 'reused', 'weights')
     for variant, stages in variants.items():
         for stage, row in stages.items():
             ratio = row.get('p50_to_dense')
             table.add_row(
-                variant if stage == next(iter(stages)) else '', stage,
-                f'{row["latency_ms"]["p50"]:.1f}', f'{row["latency_ms"]["p95"]:.1f}',
-                f'{ratio:.2f}' if ratio is not None else '-', _tokens(row),
-                _number(row, 'tokens_reused'), _megabytes(row, 'parameters_mb'),
+                variant if stage == next(iter(stages)) else '',
+                stage,
+                f'{row["latency_ms"]["p50"]:.1f}',
+                f'{row["latency_ms"]["p95"]:.1f}',
+                f'{ratio:.2f}' if ratio is not None else '-',
+                _tokens(row),
+                _number(row, 'tokens_reused'),
+                _megabytes(row, 'parameters_mb'),
             )
         table.add_section()
     return table
@@ -108,8 +121,13 @@ def comparison_table(found: dict[str, Any]) -> Table:
     table = _table('task', 'pairs', 'first', 'second', 'only first', 'only second', 'p')
     for task, row in found.items():
         table.add_row(
-            task, str(row['pairs']), f'{row["first"]:.0%}', f'{row["second"]:.0%}',
-            str(row['only_first']), str(row['only_second']), f'{row["p_value"]:.3f}',
+            task,
+            str(row['pairs']),
+            f'{row["first"]:.0%}',
+            f'{row["second"]:.0%}',
+            str(row['only_first']),
+            str(row['only_second']),
+            f'{row["p_value"]:.3f}',
         )
     return table
 
@@ -119,9 +137,7 @@ def _table(name: str, *columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column(name, no_wrap=True)
     for column in columns:
-        table.add_column(
-            column, justify='left' if column == 'stage' else 'right', no_wrap=True
-        )
+        table.add_column(column, justify='left' if column == 'stage' else 'right', no_wrap=True)
     return table
 
 

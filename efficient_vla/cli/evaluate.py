@@ -32,36 +32,73 @@ EXAMPLE = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--tasks', metavar='A,B', type=task_list, required=True,
-                        help='Meta-World tasks')
-    parser.add_argument('--episodes', metavar='N', type=int, default=20,
-                        help='episodes a task (default: %(default)s)')
-    parser.add_argument('--seed', metavar='S', type=int, default=1000,
-                        help='seed of the first episode (default: %(default)s)')
+    parser.add_argument(
+        '--tasks', metavar='A,B', type=task_list, required=True, help='Meta-World tasks'
+    )
+    parser.add_argument(
+        '--episodes',
+        metavar='N',
+        type=int,
+        default=20,
+        help='episodes a task (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed',
+        metavar='S',
+        type=int,
+        default=1000,
+        help='seed of the first episode (default: %(default)s)',
+    )
     add_policy(parser)
-    parser.add_argument('--architecture', choices=('single', 'dual'),
-                        help='shape of the policy, short for --set actor.architecture=...')
-    parser.add_argument('--instruction', metavar='TEXT',
-                        help="sentence for every episode (default: each task's own)")
-    parser.add_argument('--graph', action='store_true',
-                        help='run the ROS graph in wall-clock time instead of in process')
-    parser.add_argument('--hardware', metavar='NAME', default='cpu_2core',
-                        help='hardware profile of the graph (default: %(default)s)')
-    parser.add_argument('--render', choices=('default', 'fast'),
-                        help='rendering of the camera (default: default in process; in the '
-                        'graph that of the robot profile, fast, since a real camera costs nothing)')
+    parser.add_argument(
+        '--architecture',
+        choices=('single', 'dual'),
+        help='shape of the policy, short for --set actor.architecture=...',
+    )
+    parser.add_argument(
+        '--instruction',
+        metavar='TEXT',
+        help="sentence for every episode (default: each task's own)",
+    )
+    parser.add_argument(
+        '--graph',
+        action='store_true',
+        help='run the ROS graph in wall-clock time instead of in process',
+    )
+    parser.add_argument(
+        '--hardware',
+        metavar='NAME',
+        default='cpu_2core',
+        help='hardware profile of the graph (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--render',
+        choices=('default', 'fast'),
+        help='rendering of the camera (default: default in process; in the '
+        'graph that of the robot profile, fast, since a real camera costs nothing)',
+    )
     add_overrides(parser)
-    parser.add_argument('--plan-period', metavar='SECONDS', type=float,
-                        help='simulated time between plans, in process (default: 0.4 s for dual, '
-                        '0.2 s for single)')
-    parser.add_argument('--chunk-period', metavar='SECONDS', type=float,
-                        help='simulated time between chunks of dual, in process (default: 0.1 s)')
-    parser.add_argument('--workers', metavar='N', type=int,
-                        help='processes, in process only (default: one a core)')
-    parser.add_argument('--video', metavar='DIR', type=Path,
-                        help='write a video of every episode into this folder')
-    parser.add_argument('--json', metavar='OUT', type=Path, required=True,
-                        help='file for the result')
+    parser.add_argument(
+        '--plan-period',
+        metavar='SECONDS',
+        type=float,
+        help='simulated time between plans, in process (default: 0.4 s for dual, 0.2 s for single)',
+    )
+    parser.add_argument(
+        '--chunk-period',
+        metavar='SECONDS',
+        type=float,
+        help='simulated time between chunks of dual, in process (default: 0.1 s)',
+    )
+    parser.add_argument(
+        '--workers', metavar='N', type=int, help='processes, in process only (default: one a core)'
+    )
+    parser.add_argument(
+        '--video', metavar='DIR', type=Path, help='write a video of every episode into this folder'
+    )
+    parser.add_argument(
+        '--json', metavar='OUT', type=Path, required=True, help='file for the result'
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -37,7 +37,9 @@ class LiveObserver:
         self._view: LiveView | None = None
         self._started = False
         self._live = Live(
-            console=console, refresh_per_second=REFRESHES_S, transient=True,
+            console=console,
+            refresh_per_second=REFRESHES_S,
+            transient=True,
             get_renderable=self._render,
         )
 
@@ -67,7 +69,8 @@ class LiveObserver:
         self._started = True
         number = len(self._results) + 1
         self._headline = Text.assemble(
-            (f'episode {number} of {self._total}  ', 'dim'), (instruction, 'bold'),
+            (f'episode {number} of {self._total}  ', 'dim'),
+            (instruction, 'bold'),
             (f'  {task}, seed {seed}', 'dim'),
         )
 
@@ -79,10 +82,15 @@ class LiveObserver:
         """Print how an episode ended."""
         self._results.append(result)
         mark = ('success', 'green') if result.success else ('failed ', 'red')
-        self._console.print(Text.assemble(
-            mark, f'  {result.duration_s:5.2f} s  {result.task:<18} ', (result.instruction, 'bold'),
-            ('' if result.success else f'  {result.message}', 'dim'),
-        ), soft_wrap=True)
+        self._console.print(
+            Text.assemble(
+                mark,
+                f'  {result.duration_s:5.2f} s  {result.task:<18} ',
+                (result.instruction, 'bold'),
+                ('' if result.success else f'  {result.message}', 'dim'),
+            ),
+            soft_wrap=True,
+        )
 
     def _render(self) -> Group:
         view = self._view
@@ -91,7 +99,9 @@ class LiveObserver:
             return Group(self._headline, Text('   '.join(states), 'dim'))
         done = sum(result.success for result in self._results)
         line = Text.assemble(
-            'controller ', (view.state, 'bold'), f' at {view.control_hz:.0f} Hz',
+            'controller ',
+            (view.state, 'bold'),
+            f' at {view.control_hz:.0f} Hz',
             f'   plan age {_seconds(view.plan_age_s)}',
             f'   underruns {view.underruns}',
             f'   success {done} of {len(self._results)}',

@@ -11,7 +11,9 @@ from efficient_vla.bench.errors import UsageError
 def add_policy(parser: argparse.ArgumentParser) -> None:
     """Add ``--policy``."""
     parser.add_argument(
-        '--policy', metavar='DIR', type=Path,
+        '--policy',
+        metavar='DIR',
+        type=Path,
         help='folder of the policy (default: the shipped evla-nano)',
     )
 
@@ -19,7 +21,11 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Add ``--set``, once for each parameter."""
     parser.add_argument(
-        '--set', metavar='NODE.PARAM=VALUE', action='append', default=[], dest='overrides',
+        '--set',
+        metavar='NODE.PARAM=VALUE',
+        action='append',
+        default=[],
+        dest='overrides',
         help='set a parameter, for example reasoner.pruning.method=fastv; may be repeated',
     )
 

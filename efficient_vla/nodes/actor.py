@@ -33,6 +33,8 @@ from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import Plan
 
+PLAN_GRACE_S = 2.0
+"""So long after an instruction a missing plan is no fault: the reasoner is at work."""
 WARN_AT = 0.8
 """Fraction of a plan's validity after which its age is reported."""
 
@@ -59,6 +61,7 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self._cameras: Cameras | None = None
         self._plan: Plan | None = None
         self._instruction: str | None = None
+        self._instructed = float('-inf')
         self._states = StateHistory()
         self._pace = Pace()
         self._sequence = 0
@@ -142,7 +145,11 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             # The reasoner says why; here it only means that no plan belongs to it.
             text = ''
         if text != self._instruction:
+            # Also the plan goes: the same task later is another episode, in another scene.
+            if self._plan is not None and self._plan.instruction != text:
+                self._plan = None
             self._instruction = text
+            self._instructed = self.seconds()
             self._pace.reset()
             if self._worker is not None:
                 self._worker.discard()
@@ -172,18 +179,17 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             )
             return
         self.health.clear('image_age')
-        if self._plan is None or self._instruction == '':
+        if self._instruction == '' or (self._plan is None and self._instruction is None):
             return
         if self._pace.due(images.stamp, self.settings.rate):
             self._make_chunk(images.images, images.stamp, now, images.transport_ms)
 
     def _make_chunk(self, images: Any, stamp: float, now: float, transport: float) -> None:
         plan = self._plan
-        if plan is None:
-            return
         reason = self._refuse(plan, now)
-        if reason:
-            self.health.error('plan', reason)
+        if reason or plan is None:
+            if now - self._instructed > PLAN_GRACE_S:
+                self.health.error('plan', reason)
             return
         age = now - plan.stamp
         if age > WARN_AT * plan.valid_for:
@@ -204,8 +210,10 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self.health.clear('state_skew')
         self.submit(ChunkJob(plan, Frame(images, nearest[0], stamp), transport))
 
-    def _refuse(self, plan: Plan, now: float) -> str:
+    def _refuse(self, plan: Plan | None, now: float) -> str:
         """Return why ``plan`` may not drive the robot, or an empty string."""
+        if plan is None:
+            return 'there is no plan for the instruction. Is the reasoner running?'
         age = now - plan.stamp
         if age > plan.valid_for:
             return (

@@ -6,9 +6,7 @@ This process must not import torch: its timer would wait for torch's threads.
 """
 
 import gc
-import math
 import time
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from efficient_vla.nodes.controller_messages import status_message
 from efficient_vla.nodes.conversions import command_to_message
 from efficient_vla.nodes.conversions import message_to_chunk
 from efficient_vla.nodes.conversions import stamp_to_seconds
+from efficient_vla.nodes.history import PlanValidity
 from efficient_vla.nodes.lifecycle import ManagedNode
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
@@ -46,7 +45,6 @@ from efficient_vla.types import InvalidRecordError
 STATUS_PERIOD_S = 0.1
 COLLECT_PERIOD_S = 10.0
 """The garbage collector runs this often, and only while the robot stands still."""
-REMEMBERED_PLANS = 16
 REST_SPEED = 1e-6
 """Below this speed on every axis the set-point stands still."""
 MAX_BRAKING_S = 0.5
@@ -63,7 +61,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._command: np.ndarray | None = None
         self._speed = 0.0
         self._malformed = 0
-        self._plans: OrderedDict[int, float] = OrderedDict()
+        self._plans = PlanValidity()
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
         self._fresh_stamp: float | None = None
@@ -258,8 +256,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._malformed += 1
             refused: str | None = str(error)
         else:
-            key = round(chunk.plan_stamp * 1e6)
-            refused = controller.accept(chunk, now, self._plans.get(key, math.inf))
+            refused = controller.accept(chunk, now, self._plans.of(chunk.plan_stamp))
             if not refused:
                 self._fresh_stamp = chunk.stamp
         if refused:
@@ -270,10 +267,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._publish_status(now)
 
     def _plan_received(self, message: msg.Plan) -> None:
-        stamp = round(stamp_to_seconds(message.header.stamp) * 1e6)
-        self._plans[stamp] = stamp_to_seconds(message.valid_for)
-        while len(self._plans) > REMEMBERED_PLANS:
-            self._plans.popitem(last=False)
+        stamp = stamp_to_seconds(message.header.stamp)
+        self._plans.add(stamp, stamp_to_seconds(message.valid_for))
 
     def _state_received(self, message: JointState) -> None:
         controller, watch = self._controller, self._watch

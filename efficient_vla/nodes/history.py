@@ -1,7 +1,9 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Recent robot states, and pacing by capture times."""
+"""Recent robot states and plans, and pacing by capture times."""
 
+import math
+from collections import OrderedDict
 from collections import deque
 
 import numpy as np
@@ -39,6 +41,29 @@ class StateHistory:
         self._items.clear()
 
 
+class PlanValidity:
+    """How long recent plans are valid, by their capture time."""
+
+    SIZE = 16
+
+    def __init__(self) -> None:
+        self._valid_for: OrderedDict[int, float] = OrderedDict()
+
+    def add(self, stamp: float, valid_for: float) -> None:
+        """Remember a plan."""
+        self._valid_for[_microseconds(stamp)] = valid_for
+        while len(self._valid_for) > self.SIZE:
+            self._valid_for.popitem(last=False)
+
+    def of(self, stamp: float) -> float:
+        """Return how long the plan captured at ``stamp`` is valid [s]; infinite where unknown."""
+        return self._valid_for.get(_microseconds(stamp), math.inf)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._valid_for.clear()
+
+
 class Pace:
     """Let inputs through at no more than a rate, by their capture times.
 
@@ -60,3 +85,8 @@ class Pace:
     def reset(self) -> None:
         """Let the next input through."""
         self._due = float('-inf')
+
+
+def _microseconds(stamp: float) -> int:
+    # Stamps of the wire are whole nanoseconds, of which a float64 of today holds some 240.
+    return round(stamp * 1e6)

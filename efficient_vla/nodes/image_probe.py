@@ -21,7 +21,7 @@ from std_msgs.msg import Empty
 
 TOPIC = 'probe/image_raw'
 HEARD_TOPIC = 'probe/heard'
-RECEIVER_DEPTH = 10
+RECEIVER_DEPTH = 60
 """Deeper than that of a stage, which wants only the newest image: a receiver that the scheduler
 held up must not look like a middleware that lost something."""
 SILENCE_S = 2.0

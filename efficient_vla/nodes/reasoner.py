@@ -14,6 +14,7 @@ from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.cameras import transport_ms
 from efficient_vla.nodes.conversions import message_to_tokens
 from efficient_vla.nodes.conversions import plan_to_message
+from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.perception import reset_stage
 from efficient_vla.nodes.qos import latched_qos
@@ -25,6 +26,10 @@ from efficient_vla.nodes.stage import timed
 from efficient_vla.policy import load_reasoner
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import VisualTokens
+
+NEVER = float('-inf')
+FRESH_WAIT_S = 0.5
+"""A new task waits so long for a frame that was captured after it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
     def __init__(self, **options: Any) -> None:
         self._instruction = ''
         self._newest: tuple[VisualTokens, float] | None = None
+        self._not_before = NEVER
         self._pace = Pace()
         self._sequence = 0
         self._epoch = 0
@@ -108,6 +114,16 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
             )
         )
 
+    def publish_diagnostics(self) -> None:
+        """Say which rules fired; and plan on what there is, where nothing fresh comes."""
+        super().publish_diagnostics()
+        # The cache method skip sends no tokens while the scene does not change.
+        if self.active and self.seconds() > self._not_before + FRESH_WAIT_S:
+            waiting = self._newest is not None and self._newest[0].stamp < self._not_before
+            self._not_before = NEVER
+            if waiting:
+                self._plan_newest()
+
     def _instruction_received(self, message: msg.Instruction) -> None:
         text = ''
         try:
@@ -118,6 +134,10 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
             self.health.error('instruction', f'rejected: {error}')
         if text == self._instruction:
             return
+        # A task that begins may begin in a new scene, which earlier tokens do not show; a change
+        # of mind under way does not.
+        given = stamp_to_seconds(message.header.stamp)
+        self._not_before = NEVER if self._instruction else given
         self._instruction = text
         self._pace.reset()
         self.health.clear('pass')
@@ -143,6 +163,8 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         if not self._instruction or self._newest is None:
             return
         tokens, transport = self._newest
+        if tokens.stamp < self._not_before:
+            return
         if self._pace.due(tokens.stamp, self.settings.max_rate):
             self.submit(PlanJob(tokens, self._instruction, transport))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 IDLE_FRAME_WAIT_S = 0.1
 """Wall time that a frame gets while nobody has answered one in this episode."""
 REPEAT_S = 0.1
-"""Wall time between two repetitions: the clock is best effort, and time stands while one is lost."""
+"""Wall time between two repetitions: the clock is best effort, and time stands if it is lost."""
 ROUNDING_S = 1e-6
 """Stamps travel as whole nanoseconds and are compared as seconds."""
 

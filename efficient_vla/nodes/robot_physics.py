@@ -74,9 +74,7 @@ class SimulatedRobot:
         self._changed = threading.Condition()
         self._running = False
         self._resets: deque[_Reset] = deque()
-        self.gate = LockstepGate(
-            self._changed, self._interrupted, self._set_fault, self._repeat
-        )
+        self.gate = LockstepGate(self._changed, self._interrupted, self._set_fault, self._repeat)
         self._sim: MetaWorldSim | None = None
         self._seed = settings.seed
         self._tick = 0

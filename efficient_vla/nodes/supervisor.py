@@ -25,6 +25,7 @@ from efficient_vla.nodes.graph import Process
 from efficient_vla.nodes.graph import command
 from efficient_vla.nodes.graph import environment
 from efficient_vla.nodes.graph import parameters_yaml
+from efficient_vla.nodes.shared_memory import remove_stale_segments
 
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 8.0
@@ -149,6 +150,7 @@ class Supervisor:
             entry.running, entry.due = None, None
             if entry.phase != 'failed':
                 entry.phase = 'ended'
+        remove_stale_segments()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -180,6 +182,8 @@ class Supervisor:
     def _ended(self, entry: _Child, code: int, now: float) -> Event:
         name = entry.process.name
         entry.running, entry.exit = None, child.exit_text(code)
+        if code < 0:
+            remove_stale_segments()
         if now - entry.started > STABLE_S:
             entry.row = 0
         if code in FINAL_CODES or not entry.process.respawn:

@@ -79,7 +79,8 @@ class Trainer:
         """Load the demonstrations and make or resume the model."""
         torch.manual_seed(args.seed)
         self.args = args
-        self.device = torch.device(args.device)
+        automatic = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.device = torch.device(automatic if args.device == 'auto' else args.device)
         self.rng = np.random.default_rng(args.seed)
         self.data = Demonstrations(args.data)
         self.tokenizer = train_tokenizer(corpus())
@@ -290,24 +291,6 @@ def schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARMUP_STEPS) * (0.02 + 0.98 * cosine)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `efficient-vla train`."""
-    parser.add_argument('--data', type=Path, default=Path('data/metaworld'), help='demonstrations')
-    parser.add_argument('--out', type=Path, default=Path('runs/train'), help='folder of the policy')
-    for stage, steps in (('eye', 1500), ('joint', 4000), ('actor', 6000)):
-        parser.add_argument(
-            f'--{stage}-steps',
-            type=int,
-            default=steps,
-            help=f'batches of {BATCH} samples in stage {stage}',
-        )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--precision', choices=('bf16', 'fp32'), default='bf16')
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0 for all')
-    parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
-
-
 def main(args: argparse.Namespace) -> int:
     """Train what is left of each stage, then write the policy folder."""
     if args.threads:
@@ -315,7 +298,7 @@ def main(args: argparse.Namespace) -> int:
     console = Console()
     trainer = Trainer(args)
     frames = f'{len(trainer.data)} frames of {trainer.data.episodes} episodes'
-    console.print(f'training on {frames}, {args.device}, {args.precision}')
+    console.print(f'training on {frames}, {trainer.device}, {args.precision}')
     for stage in STAGES:
         trainer.run(stage, getattr(args, f'{stage}_steps'))
     curves_file = args.out / 'curves.csv'

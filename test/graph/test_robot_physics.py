@@ -77,7 +77,9 @@ class Outputs:
         self.render_s = 0.0
 
     def clock(self, stamp: float) -> None:
-        self.clocks.append(stamp)
+        # The clock is said again while time stands.
+        if not self.clocks or self.clocks[-1] != stamp:
+            self.clocks.append(stamp)
 
     def state(self, stamp: float, positions: np.ndarray) -> None:
         self.states.append((stamp, positions))

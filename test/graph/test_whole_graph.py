@@ -69,9 +69,17 @@ class Client:
         """Handle messages and keep the graph up until ``condition`` holds."""
         end = self.now() + timeout
         while not condition():
-            assert self.now() < end, f'not within {timeout} s: {what}'
+            assert self.now() < end, f'not within {timeout} s: {what}; {self.last_words()}'
             self.executor.spin_once(timeout_sec=0.05)
             self.supervisor.poll()
+
+    def last_words(self) -> str:
+        """Return what the controller said last, for the message of a failed test."""
+        if not self.statuses:
+            return 'the controller said nothing'
+        status = self.statuses[-1]
+        age = self.now() - stamp_to_seconds(status.header.stamp)
+        return f'controller {age:.1f} s ago: state {status.state} {status.reason!r}'
 
     def call(self, client: Any, request: Any) -> Any:
         """Call a service."""
@@ -94,8 +102,11 @@ class Client:
             return bool(future.done())
 
         self.spin_until(answered, START_TIMEOUT_S, 'an answer to the goal')
-        assert future.result().accepted
-        return future.result()
+        handle = future.result()
+        assert handle.accepted
+        settled = self.now() + 0.2
+        self.spin_until(lambda: self.now() > settled, 5.0, 'the status of the goal')
+        return handle
 
     def new_episode(self, seed: int = 0) -> None:
         """Put the robot at its start, with the controller disabled."""
@@ -245,10 +256,10 @@ def test_robot_holds_when_the_controller_was_killed_and_takes_the_next_task(grap
     killed = graph.now()
     graph.wait_still(10.0)
     assert last_motion(graph) - killed <= HOLD_S
-    graph.statuses.clear()
-    graph.spin_until(lambda: bool(graph.statuses), START_TIMEOUT_S, 'the next controller')
-    assert graph.pid('controller') not in (0, pid)
-    graph.send_goal('go on along y')
+    graph.spin_until(lambda: graph.pid('controller') not in (0, pid), 20.0, 'the next controller')
+    # A controller that has just started refuses goals until the robot told it the set-point.
+    while graph.send_goal('go on along y').status != GoalStatus.STATUS_EXECUTING:
+        graph.executor.spin_once(timeout_sec=0.1)
     graph.wait_moving('the robot moves again')
     graph.call(graph.set_enabled, SetBool.Request(data=False))
     graph.wait_still(10.0)

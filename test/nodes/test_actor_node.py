@@ -95,11 +95,12 @@ def test_rate_is_kept_by_capture_times(graph, setup):
 
 
 def test_plan_older_than_its_validity_makes_no_chunk(graph, setup):
-    setup.send_plan(stamp=97.9)
+    graph.set_time(103.0)
+    setup.send_state(graph.state())
     setup.see(graph.image())
     assert 'it was valid for 2.0 s' in setup.node.health.message('plan')
-    setup.send_plan(stamp=99.0, sequence=2)
-    graph.set_time(100.2)
+    setup.send_plan(stamp=102.0, sequence=2)
+    graph.set_time(103.2)
     setup.send_state(graph.state())
     setup.see(graph.image())
     graph.until(lambda: setup.chunks)
@@ -118,13 +119,34 @@ def test_plan_near_its_end_warns_but_still_drives(graph, setup):
 def test_plan_of_another_instruction_makes_no_chunk(graph, setup):
     setup.send_plan(text='close the window', sequence=5)
     setup.see(graph.image())
+    # Just instructed: the reasoner may be at work.
+    assert not setup.node.health.message('plan')
+    graph.set_time(102.1)
+    setup.send_plan(text='close the window', sequence=6)
+    setup.send_state(graph.state())
+    setup.see(graph.image())
     assert 'another instruction' in setup.node.health.message('plan')
-    setup.send_plan(sequence=6)
-    graph.set_time(100.2)
+    setup.send_plan(sequence=7)
+    graph.set_time(102.3)
     setup.send_state(graph.state())
     setup.see(graph.image())
     graph.until(lambda: setup.chunks)
-    assert [c.plan_sequence for c in setup.chunks] == [6]
+    assert [c.plan_sequence for c in setup.chunks] == [7]
+
+
+def test_plan_ends_with_its_task(graph, setup):
+    for text in ('', TASK):
+        setup.instructions.publish(msg.Instruction(text=text))
+        graph.until(lambda t=text: setup.node._instruction == t)
+    graph.set_time(100.2)
+    setup.send_state(graph.state())
+    setup.see(graph.image())
+    assert setup.node._plan is None
+    graph.set_time(102.3)
+    setup.send_state(graph.state())
+    setup.see(graph.image())
+    assert 'no plan for the instruction' in setup.node.health.message('plan')
+    assert not setup.chunks
 
 
 def test_plan_of_the_future_is_refused(graph, setup):

@@ -106,7 +106,7 @@ def test_chunk_of_a_plan_past_its_validity_is_refused(graph, arm):
     plans = graph.publisher(msg.Plan, 'plan', latched_qos())
     plan = Plan(np.zeros((1, 3), np.float32), 'go', graph.now - 3.0, 2.0)
     plans.publish(plan_to_message(plan))
-    graph.until(lambda: arm.node._plans)
+    graph.until(lambda: arm.node._plans.of(graph.now - 3.0) == 2.0)
     arm.locate()
     assert arm.enable().success
     arm.send_chunk(arm.make_chunk(plan_stamp=graph.now - 3.0))

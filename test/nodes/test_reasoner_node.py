@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from efficient_vla import msg
+from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.conversions import tokens_to_message
 from efficient_vla.nodes.qos import latched_qos
@@ -67,6 +68,30 @@ def test_no_instruction_means_no_plan(graph, setup):
     # The first plan is the one that the instruction caused, about tokens that were there before.
     assert [p.instruction for p in setup.plans] == ['open the drawer']
     assert setup.stamp(0) == 99.0
+
+
+def test_new_task_waits_for_a_frame_that_was_captured_after_it(graph, setup):
+    setup.tokens.publish(tokens(99.9))
+    graph.until(lambda: setup.node._newest)
+    message = msg.Instruction(text='open the drawer')
+    message.header.stamp = seconds_to_stamp(100.0)
+    setup.instructions.publish(message)
+    graph.until(lambda: setup.node._instruction)
+    setup.plan(100.1)
+    assert len(setup.plans) == 1
+
+
+def test_new_task_goes_on_with_old_tokens_where_nothing_fresh_comes(graph, setup):
+    setup.tokens.publish(tokens(99.9))
+    graph.until(lambda: setup.node._newest)
+    message = msg.Instruction(text='open the drawer')
+    message.header.stamp = seconds_to_stamp(100.0)
+    setup.instructions.publish(message)
+    graph.until(lambda: setup.node._instruction)
+    graph.set_time(100.6)
+    setup.node.publish_diagnostics()
+    graph.until(lambda: setup.plans)
+    assert setup.stamp(0) == pytest.approx(99.9)
 
 
 def test_every_tokens_message_makes_a_plan(graph, setup):

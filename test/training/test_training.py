@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from efficient_vla.cli.train import add_arguments
 from efficient_vla.policy import Policy
 from efficient_vla.sim.tasks import TASKS
 from efficient_vla.training import train
@@ -75,7 +76,7 @@ def test_training_resumes_and_its_policy_acts(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(train, 'BATCH', 4)
     monkeypatch.setattr(train, 'LOG_STEPS', 1)
     parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
+    add_arguments(parser)
     common = ['--data', str(folder), '--out', str(tmp_path), '--device', 'cpu']
     short = [f'--{stage}-steps=2' for stage in train.STAGES]
     assert train.main(parser.parse_args(common + short)) == 0

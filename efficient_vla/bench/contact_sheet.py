@@ -75,9 +75,7 @@ def contact_sheet(path: Path, title: str, subtitle: str, rows: Sequence[SheetRow
     canvas.save(path, optimize=True)
 
 
-def _draw_label(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, top: int
-) -> None:
+def _draw_label(canvas: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
     y = top + 4
     for line in wrap_text(draw, row.instruction, LABEL - 24, 25, 3):
         draw.text((MARGIN, y), line, INK, font=font(25))

@@ -33,6 +33,7 @@ def fit_text(
     face = font(size)
     if draw.textlength(text, font=face) <= width:
         return text, face
+
     def too_wide(count: int) -> bool:
         return draw.textlength(text[:count] + '...', font=face) > width
 

@@ -87,10 +87,12 @@ def evaluate(
     period_ms = 1e3 * MetaWorldSim.PERIOD
     found = report(results, control={'period_ms': period_ms, 'period_p99_ms': period_ms})
     found['manifest'] = manifest(
-        request.policy, parameters,
+        request.policy,
+        parameters,
         mode='in process, lock-step, inference takes no simulated time',
         seeds=[request.seed, request.seed + request.episodes - 1],
-        workers=request.workers, **facts,
+        workers=request.workers,
+        **facts,
     )
     return found
 

@@ -88,10 +88,14 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     from efficient_vla.nodes.graph import describe
     from efficient_vla.nodes.supervisor import Supervisor
 
-    graph = describe(Selection(
-        hardware=request.hardware, policy=str(request.policy), overrides=dotted(request.overrides),
-        log_level='warn',
-    ))
+    graph = describe(
+        Selection(
+            hardware=request.hardware,
+            policy=str(request.policy),
+            overrides=dotted(request.overrides),
+            log_level='warn',
+        )
+    )
     settings = graph_settings(graph.parameter_files, request.overrides)
     robot = settings['metaworld_robot']
     facts = sensing(request.policy, robot.camera.render, robot.camera.size)
@@ -113,9 +117,12 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     # The checkpoint has its own entry; a path would name this machine.
     parameters = {k: v for k, v in parameters.items() if not k.endswith('.policy')}
     found['manifest'] = manifest(
-        request.policy, parameters,
-        mode='graph, wall-clock time', hardware=request.hardware,
-        seeds=sorted({seed for _, seed in request.jobs}), **facts,
+        request.policy,
+        parameters,
+        mode='graph, wall-clock time',
+        hardware=request.hardware,
+        seeds=sorted({seed for _, seed in request.jobs}),
+        **facts,
     )
     return found
 
@@ -124,7 +131,8 @@ def dotted(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return ``node.param`` -> value."""
     return {
         f'{node}.{name}': value
-        for node, values in overrides.items() for name, value in values.items()
+        for node, values in overrides.items()
+        for name, value in values.items()
     }
 
 
@@ -174,7 +182,11 @@ def last_error(log: str) -> str:
 
 
 def _run_job(
-    client: 'EpisodeClient', request: GraphRequest, observer: Observer, task: str, seed: int,
+    client: 'EpisodeClient',
+    request: GraphRequest,
+    observer: Observer,
+    task: str,
+    seed: int,
     limit: float,
 ) -> 'tuple[EpisodeResult, Recording]':
     own = client.reset(task, seed)
@@ -188,9 +200,17 @@ def _run_job(
     if video:
         _write_video(video, task, instruction, frames, outcome.success)
     result = EpisodeResult(
-        task, seed, instruction, outcome.success, outcome.duration_s, recording.underruns,
-        recording.max_jerk, recording.rejected_chunks, recording.stages,
-        str(video) if video else '', outcome.message,
+        task,
+        seed,
+        instruction,
+        outcome.success,
+        outcome.duration_s,
+        recording.underruns,
+        recording.max_jerk,
+        recording.rejected_chunks,
+        recording.stages,
+        str(video) if video else '',
+        outcome.message,
     )
     observer.finish(result, frames)
     return result, recording
@@ -213,11 +233,14 @@ def _report(
     architecture: str,
 ) -> dict[str, Any]:
     periods = [period for recording in recordings for period in recording.periods_ms]
-    found = report(results, control={
-        'period_ms': float(np.mean(periods)) if periods else 0.0,
-        'period_p99_ms': max(recording.period_p99_ms for recording in recordings),
-        'max_plan_age_s': max(recording.max_plan_age_s for recording in recordings),
-    })
+    found = report(
+        results,
+        control={
+            'period_ms': float(np.mean(periods)) if periods else 0.0,
+            'period_p99_ms': max(recording.period_p99_ms for recording in recordings),
+            'max_plan_age_s': max(recording.max_plan_age_s for recording in recordings),
+        },
+    )
     rates = [rate for recording in recordings for rate in recording.command_rates_hz]
     # The controller's passes are chunks; its rate is that of the commands.
     found['rates_hz']['controller'] = float(np.mean(rates)) if rates else 0.0

@@ -23,9 +23,7 @@ def camera_to_command(stages: Mapping[str, StageRecord], architecture: str) -> d
     All values are means in ms, since means add up and percentiles do not. Waiting is the time in
     which a frame or a chunk lay ready until its stage was free or its tick came.
     """
-    path = [
-        stage for stage in PATHS[architecture] if stage in stages and stages[stage].latency_ms
-    ]
+    path = [stage for stage in PATHS[architecture] if stage in stages and stages[stage].latency_ms]
     if not path:
         return {}
     compute = {stage: _mean(stages[stage].latency_ms) for stage in path}

@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    'efficient_vla', 'torch', 'transformers', 'numpy', 'mujoco', 'metaworld', 'safetensors',
-    'ruckig', 'ros-rclpy', 'ros-rmw-fastrtps-cpp',
+    'efficient_vla',
+    'torch',
+    'transformers',
+    'numpy',
+    'mujoco',
+    'metaworld',
+    'safetensors',
+    'ruckig',
+    'ros-rclpy',
+    'ros-rmw-fastrtps-cpp',
 )
 
 
@@ -87,7 +95,10 @@ def git_commit() -> str:
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         ['git', '-C', str(folder), *arguments],
-        capture_output=True, text=True, check=True, timeout=10,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     )
     return done.stdout.strip()
 

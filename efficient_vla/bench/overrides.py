@@ -30,16 +30,25 @@ class EvaluationSettings:
     """Schedule of an evaluation in process, in simulated time."""
 
     reasoner_period: float = setting(
-        0.0, 'Time between two plans; 0 takes 0.4 s for dual and 0.2 s for single.', unit='s',
-        low=0.0, high=10.0,
+        0.0,
+        'Time between two plans; 0 takes 0.4 s for dual and 0.2 s for single.',
+        unit='s',
+        low=0.0,
+        high=10.0,
     )
     actor_period: float = setting(
-        0.0, 'Time between two chunks of dual; 0 takes 0.1 s. In single every plan gives one '
-        'chunk.', unit='s', low=0.0, high=10.0,
+        0.0,
+        'Time between two chunks of dual; 0 takes 0.1 s. In single every plan gives one chunk.',
+        unit='s',
+        low=0.0,
+        high=10.0,
     )
     max_steps: int = setting(
-        500, 'Steps of 12.5 ms after which an episode has failed; 500 is the protocol of '
-        'published numbers.', low=1, high=500,
+        500,
+        'Steps of 12.5 ms after which an episode has failed; 500 is the protocol of '
+        'published numbers.',
+        low=1,
+        high=500,
     )
 
 

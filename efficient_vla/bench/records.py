@@ -70,7 +70,12 @@ def merge(records: Iterable[StageRecord]) -> StageRecord:
     whole = StageRecord()
     for record in records:
         for name in (
-            'latency_ms', 'tokens_total', 'tokens_kept', 'tokens_reused', 'transport_ms', 'age_ms'
+            'latency_ms',
+            'tokens_total',
+            'tokens_kept',
+            'tokens_reused',
+            'transport_ms',
+            'age_ms',
         ):
             getattr(whole, name).extend(getattr(record, name))
         whole.skipped += record.skipped
@@ -102,7 +107,15 @@ class EpisodeResult:
     def summary(self) -> dict[str, Any]:
         """Return the JSON object of this episode."""
         names = (
-            'task', 'seed', 'instruction', 'success', 'duration_s', 'underruns', 'max_jerk',
-            'rejected_chunks', 'video', 'message',
+            'task',
+            'seed',
+            'instruction',
+            'success',
+            'duration_s',
+            'underruns',
+            'max_jerk',
+            'rejected_chunks',
+            'video',
+            'message',
         )
         return {name: getattr(self, name) for name in names if getattr(self, name) != ''}

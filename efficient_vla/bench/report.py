@@ -42,7 +42,8 @@ def merged_stages(results: Sequence[EpisodeResult]) -> dict[str, StageRecord]:
     """Return the passes of all episodes by stage, in the order of the flow."""
     return {
         name: merge(result.stages[name] for result in results if name in result.stages)
-        for name in STAGES if any(name in result.stages for result in results)
+        for name in STAGES
+        if any(name in result.stages for result in results)
     }
 
 

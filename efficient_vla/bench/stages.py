@@ -107,9 +107,7 @@ def _load(load: Callable[..., Stages], policy: Path, name: str) -> Variant:
 def _run_frame(variant: Variant, image: np.ndarray, index: int, instruction: str) -> None:
     stages, counted = variant.stages, index >= WARM_UP_FRAMES
     state = np.zeros(len(stages.actor.state_names), np.float32)
-    frame = Frame(
-        dict.fromkeys(stages.perception.cameras, image), state, index * FRAME_PERIOD_S
-    )
+    frame = Frame(dict.fromkeys(stages.perception.cameras, image), state, index * FRAME_PERIOD_S)
     start = time.perf_counter()
     tokens = stages.perception.encode(frame)
     seen = time.perf_counter()

@@ -89,10 +89,24 @@ def _open_sink(path: Path, columns: int, rows: int, fps: float) -> Generator[Non
 
     path.parent.mkdir(parents=True, exist_ok=True)
     sink = imageio_ffmpeg.write_frames(
-        str(path), (columns, rows), fps=fps, codec='libx264', pix_fmt_out='yuv420p',
-        macro_block_size=2, quality=None, ffmpeg_log_level='error',
-        output_params=['-crf', '26', '-preset', 'veryfast', '-threads', '1',
-                       '-movflags', '+faststart'],
+        str(path),
+        (columns, rows),
+        fps=fps,
+        codec='libx264',
+        pix_fmt_out='yuv420p',
+        macro_block_size=2,
+        quality=None,
+        ffmpeg_log_level='error',
+        output_params=[
+            '-crf',
+            '26',
+            '-preset',
+            'veryfast',
+            '-threads',
+            '1',
+            '-movflags',
+            '+faststart',
+        ],
     )
     sink.send(None)
     return sink

@@ -164,6 +164,9 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         except InvalidRecordError as error:
             self.health.error('plan', str(error))
             return
+        if self._instruction == '':
+            # Made before the reasoner heard that the task ended; the next task needs a new one.
+            return
         self._plan = plan
         if self.active and self.stage is not None and not self.stage.needs_image:
             self._make_chunk({}, plan.stamp, now, transport_ms(info))

@@ -230,7 +230,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 controller.tick(now)
             self._latency.add((time.monotonic() - begin) * 1e3)
             self._publish_pass(now)
-        if begin >= self._status_due or self._state_changed():
+        changed = controller is not None and self._reported != (controller.state, controller.reason)
+        if changed or begin >= self._status_due:
             self._publish_status(now)
         if self._collects and begin >= self._collect_due and self.at_rest:
             self._collect_due = begin + COLLECT_PERIOD_S
@@ -330,10 +331,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         response.message = 'stopped until disabled and enabled' if response.success else 'inactive'
         return response
 
-    def _state_changed(self) -> bool:
-        controller = self._controller
-        return controller is not None and self._reported != (controller.state, controller.reason)
-
     def _publish_status(self, now: float) -> None:
         controller = self._controller
         if controller is None:
@@ -351,5 +348,4 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         method = f'blending={self.settings.blending.method}'
         rate = self._periods.rate_hz()
-        message = pass_message(stamp, now, method, self._latency, rate)
-        self._efficiency.publish(message)
+        self._efficiency.publish(pass_message(stamp, now, method, self._latency, rate))

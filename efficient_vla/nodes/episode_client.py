@@ -43,9 +43,7 @@ class EpisodeClient:
     ``check`` is called while a call waits; it raises when the graph has died, and draws progress.
     """
 
-    def __init__(
-        self, check: Callable[[], None], record_images: bool, namespace: str = ''
-    ) -> None:
+    def __init__(self, check: Callable[[], None], record_images: bool, namespace: str = '') -> None:
         self._check = check
         self._record_images = record_images
         self._namespace = namespace
@@ -83,7 +81,8 @@ class EpisodeClient:
             missing = [f'{name} is {label}' for name, label in states.items() if label != 'active']
             missing += [
                 f'nobody offers {client.srv_name}'
-                for client in clients if not client.service_is_ready()
+                for client in clients
+                if not client.service_is_ready()
             ]
             missing += self.listener.missing()
             if not missing and self._task.wait_for_server(POLL_S):
@@ -120,7 +119,8 @@ class EpisodeClient:
         if self._record_images:
             self._await_last_frame()
         outcome = TaskOutcome(
-            result.reason == ExecuteTask.Result.REASON_SUCCEEDED, result.message,
+            result.reason == ExecuteTask.Result.REASON_SUCCEEDED,
+            result.message,
             result.duration_s,
         )
         return outcome, self.listener.stop_recording(duration)

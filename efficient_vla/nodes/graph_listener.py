@@ -30,7 +30,8 @@ STAGES = {
 }
 STATES = {
     getattr(ControllerStatus, name): name.removeprefix('STATE_').lower()
-    for name in dir(ControllerStatus) if name.startswith('STATE_')
+    for name in dir(ControllerStatus)
+    if name.startswith('STATE_')
 }
 
 
@@ -101,7 +102,8 @@ class GraphListener:
         missing = [] if found('efficiency') >= len(STAGES) else ['efficiency of some stages']
         return missing + [
             f'nobody publishes {topic}'
-            for topic in ('controller_status', 'camera/image_raw') if not found(topic)
+            for topic in ('controller_status', 'camera/image_raw')
+            if not found(topic)
         ]
 
     def view(self) -> LiveView:
@@ -113,8 +115,13 @@ class GraphListener:
         if status is None:
             return LiveView(rates_hz=rates, latency_ms=latencies)
         return LiveView(
-            STATES.get(status.state, 'unknown'), status.reason, status.plan_age_s, status.rate_hz,
-            status.underruns, rates, latencies,
+            STATES.get(status.state, 'unknown'),
+            status.reason,
+            status.plan_age_s,
+            status.rate_hz,
+            status.underruns,
+            rates,
+            latencies,
         )
 
     def start_recording(self) -> None:
@@ -152,9 +159,7 @@ class GraphListener:
             record.transport_ms.append(message.transport_ms)
             record.age_ms.append(message.age_ms)
             if message.tokens_total:
-                record.add_tokens(
-                    message.tokens_total, message.tokens_kept, message.tokens_reused
-                )
+                record.add_tokens(message.tokens_total, message.tokens_kept, message.tokens_reused)
             record.parameters_mb = message.parameters_mb
             record.resident_mb = message.resident_mb
             record.method = message.method

@@ -66,60 +66,106 @@ def one_sentence(code, output):
 
 
 def test_unknown_task_is_named(capsys, passthrough, tmp_path):
-    error = one_sentence(*call(
-        capsys, 'eval', '--tasks', 'fly-v3', '--policy', str(passthrough),
-        '--json', str(tmp_path / 'out.json'),
-    ))
+    error = one_sentence(
+        *call(
+            capsys,
+            'eval',
+            '--tasks',
+            'fly-v3',
+            '--policy',
+            str(passthrough),
+            '--json',
+            str(tmp_path / 'out.json'),
+        )
+    )
     assert "'fly-v3'" in error
     assert 'reach-v3' in error
 
 
 def test_missing_policy_is_named(capsys, tmp_path):
-    error = one_sentence(*call(
-        capsys, *EVAL, '--policy', str(tmp_path / 'nothing'), '--json', str(tmp_path / 'out.json')
-    ))
+    error = one_sentence(
+        *call(
+            capsys,
+            *EVAL,
+            '--policy',
+            str(tmp_path / 'nothing'),
+            '--json',
+            str(tmp_path / 'out.json'),
+        )
+    )
     assert 'nothing' in error
     assert '--policy' in error
 
 
-@pytest.mark.parametrize(('word', 'expected'), [
-    ('reasoner.pruning.keep', 'node.param=value'),
-    ('keep=0.5', 'node.param=value'),
-    ('arm.keep=0.5', "unknown node 'arm'"),
-    ('reasoner.pruning.kep=0.5', 'reasoner.pruning.keep'),
-    ('reasoner.pruning.keep=much', "'much'"),
-    ('reasoner.pruning.keep=1.5', 'at most 1.0'),
-    ('reasoner.pruning.method=fast', 'one of none, fastv'),
-])
+@pytest.mark.parametrize(
+    ('word', 'expected'),
+    [
+        ('reasoner.pruning.keep', 'node.param=value'),
+        ('keep=0.5', 'node.param=value'),
+        ('arm.keep=0.5', "unknown node 'arm'"),
+        ('reasoner.pruning.kep=0.5', 'reasoner.pruning.keep'),
+        ('reasoner.pruning.keep=much', "'much'"),
+        ('reasoner.pruning.keep=1.5', 'at most 1.0'),
+        ('reasoner.pruning.method=fast', 'one of none, fastv'),
+    ],
+)
 def test_bad_override_is_explained(capsys, passthrough, tmp_path, word, expected):
-    error = one_sentence(*call(
-        capsys, *EVAL, '--policy', str(passthrough), '--set', word,
-        '--json', str(tmp_path / 'out.json'),
-    ))
+    error = one_sentence(
+        *call(
+            capsys,
+            *EVAL,
+            '--policy',
+            str(passthrough),
+            '--set',
+            word,
+            '--json',
+            str(tmp_path / 'out.json'),
+        )
+    )
     assert expected in error
 
 
 def test_inconsistent_overrides_are_refused_as_a_whole(capsys, passthrough, tmp_path):
-    error = one_sentence(*call(
-        capsys, *EVAL, '--policy', str(passthrough), '--set', 'reasoner.pruning.method=fastv',
-        '--set', 'reasoner.pruning.layer=0', '--json', str(tmp_path / 'out.json'),
-    ))
+    error = one_sentence(
+        *call(
+            capsys,
+            *EVAL,
+            '--policy',
+            str(passthrough),
+            '--set',
+            'reasoner.pruning.method=fastv',
+            '--set',
+            'reasoner.pruning.layer=0',
+            '--json',
+            str(tmp_path / 'out.json'),
+        )
+    )
     assert 'pruning.layer' in error
 
 
 def test_output_that_cannot_be_written_is_told_before_the_run(capsys, passthrough, tmp_path):
-    error = one_sentence(*call(
-        capsys, *EVAL, '--policy', str(passthrough), '--json', str(tmp_path)
-    ))
+    error = one_sentence(
+        *call(capsys, *EVAL, '--policy', str(passthrough), '--json', str(tmp_path))
+    )
     assert 'cannot write' in error
 
 
 @pytest.mark.parametrize('option', ['--episodes', '--workers'])
 def test_counts_start_at_one(capsys, passthrough, tmp_path, option):
-    error = one_sentence(*call(
-        capsys, 'eval', '--tasks', 'reach-v3', option, '0', '--policy', str(passthrough),
-        '--json', str(tmp_path / 'out.json'),
-    ))
+    error = one_sentence(
+        *call(
+            capsys,
+            'eval',
+            '--tasks',
+            'reach-v3',
+            option,
+            '0',
+            '--policy',
+            str(passthrough),
+            '--json',
+            str(tmp_path / 'out.json'),
+        )
+    )
     assert 'at least 1' in error
 
 

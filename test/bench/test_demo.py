@@ -25,9 +25,24 @@ STAGES = {'camera', 'perception', 'reasoner', 'actor', 'controller'}
 def demo(policy: Path, out: Path, *words: str) -> 'subprocess.Popen[str]':
     """Start the demonstration in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, '-m', 'efficient_vla.cli', 'demo', '--policy', str(policy),
-         '--tasks', 'reach-v3', '--episodes', '1', '--out', str(out), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            '-m',
+            'efficient_vla.cli',
+            'demo',
+            '--policy',
+            str(policy),
+            '--tasks',
+            'reach-v3',
+            '--episodes',
+            '1',
+            '--out',
+            str(out),
+            *words,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -131,11 +146,28 @@ def children(pid: int) -> list[int]:
 
 def test_evaluation_through_the_graph_writes_the_same_json(run, reaching, tmp_path):
     target = tmp_path / 'out.json'
-    code = cli.main([
-        'eval', '--graph', '--tasks', 'reach-v3', '--episodes', '1', '--seed', '1000',
-        '--policy', str(reaching), '--architecture', 'single', '--instruction', 'go to the goal',
-        '--set', 'controller.limits.max_velocity=[0.7]', '--json', str(target),
-    ])
+    code = cli.main(
+        [
+            'eval',
+            '--graph',
+            '--tasks',
+            'reach-v3',
+            '--episodes',
+            '1',
+            '--seed',
+            '1000',
+            '--policy',
+            str(reaching),
+            '--architecture',
+            'single',
+            '--instruction',
+            'go to the goal',
+            '--set',
+            'controller.limits.max_velocity=[0.7]',
+            '--json',
+            str(target),
+        ]
+    )
     found = json.loads(target.read_text())
     summary = json.loads((run[0] / 'summary.json').read_text())
     assert code == 0
@@ -146,20 +178,34 @@ def test_evaluation_through_the_graph_writes_the_same_json(run, reaching, tmp_pa
     assert found['manifest']['parameters']['actor.architecture'] == 'single'
 
 
-@pytest.mark.parametrize(('words', 'expected'), [
-    (('--plan-period', '0.5'), '--plan-period'),
-    (('--workers', '2'), '--workers'),
-    (('--hardware', 'toaster'), "'toaster'"),
-    (('--set', 'actor.rte=1'), 'actor.rate'),
-    (('--set', 'metaworld_robot.camera.render=nice'), 'one of default, fast'),
-])
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        (('--plan-period', '0.5'), '--plan-period'),
+        (('--workers', '2'), '--workers'),
+        (('--hardware', 'toaster'), "'toaster'"),
+        (('--set', 'actor.rte=1'), 'actor.rate'),
+        (('--set', 'metaworld_robot.camera.render=nice'), 'one of default, fast'),
+    ],
+)
 def test_wrong_usage_is_told_before_the_graph_starts(
     capsys, passthrough, tmp_path, words, expected
 ):
-    code = cli.main([
-        'eval', '--graph', '--tasks', 'reach-v3', '--episodes', '1', '--policy', str(passthrough),
-        '--json', str(tmp_path / 'out.json'), *words,
-    ])
+    code = cli.main(
+        [
+            'eval',
+            '--graph',
+            '--tasks',
+            'reach-v3',
+            '--episodes',
+            '1',
+            '--policy',
+            str(passthrough),
+            '--json',
+            str(tmp_path / 'out.json'),
+            *words,
+        ]
+    )
     error = capsys.readouterr().err
     assert code == cli.EXIT_USAGE
     assert expected in error
@@ -170,10 +216,20 @@ def test_graph_that_cannot_start_ends_with_the_reason(capsys, tmp_path, ros_doma
     policy = tmp_path / 'policy'
     policy.mkdir()
     (policy / 'policy.json').write_text('{"policy_type": "nonsense"}')
-    code = cli.main([
-        'eval', '--graph', '--tasks', 'reach-v3', '--episodes', '1', '--policy', str(policy),
-        '--json', str(tmp_path / 'out.json'),
-    ])
+    code = cli.main(
+        [
+            'eval',
+            '--graph',
+            '--tasks',
+            'reach-v3',
+            '--episodes',
+            '1',
+            '--policy',
+            str(policy),
+            '--json',
+            str(tmp_path / 'out.json'),
+        ]
+    )
     error = capsys.readouterr().err
     assert code == cli.EXIT_FAILED
     assert "'nonsense'" in error

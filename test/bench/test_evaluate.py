@@ -23,8 +23,14 @@ TASKS = ('reach-v3', 'window-close-v3')
 
 def request(policy: Path, *words: str, **changes) -> Request:
     """Return a request for the smallest evaluation: half a second of simulated time."""
-    facts = {'tasks': ('reach-v3',), 'episodes': 1, 'seed': 1000, 'render': 'fast',
-             'image_size': 64, 'overrides': parse_overrides(['eval.max_steps=40', *words])}
+    facts = {
+        'tasks': ('reach-v3',),
+        'episodes': 1,
+        'seed': 1000,
+        'render': 'fast',
+        'image_size': 64,
+        'overrides': parse_overrides(['eval.max_steps=40', *words]),
+    }
     return Request(policy=policy, **{**facts, **changes})
 
 
@@ -33,13 +39,33 @@ def result(tmp_path_factory):
     """Return the JSON of one evaluation through the command line, read back from its file."""
     folder = tmp_path_factory.mktemp('eval')
     policy = write_policy(folder / 'policy')
-    code = cli.main([
-        'eval', '--tasks', ','.join(TASKS), '--episodes', '1', '--seed', '1000',
-        '--policy', str(policy), '--render', 'fast', '--workers', '1',
-        '--set', 'eval.reasoner_period=0.5', '--chunk-period', '0.25', '--set',
-        'eval.max_steps=80',
-        '--video', str(folder / 'videos'), '--json', str(folder / 'sub' / 'out.json'),
-    ])
+    code = cli.main(
+        [
+            'eval',
+            '--tasks',
+            ','.join(TASKS),
+            '--episodes',
+            '1',
+            '--seed',
+            '1000',
+            '--policy',
+            str(policy),
+            '--render',
+            'fast',
+            '--workers',
+            '1',
+            '--set',
+            'eval.reasoner_period=0.5',
+            '--chunk-period',
+            '0.25',
+            '--set',
+            'eval.max_steps=80',
+            '--video',
+            str(folder / 'videos'),
+            '--json',
+            str(folder / 'sub' / 'out.json'),
+        ]
+    )
     assert code == 0
     return json.loads((folder / 'sub' / 'out.json').read_text()), folder
 
@@ -144,10 +170,26 @@ def children(pid: int) -> list[int]:
 def test_no_worker_outlives_the_evaluation(passthrough, tmp_path, number):
     """Ctrl-C ends with 130 and no traceback; even after SIGKILL the workers end by themselves."""
     process = subprocess.Popen(
-        [sys.executable, '-m', 'efficient_vla.cli', 'eval', '--tasks', 'reach-v3',
-         '--episodes', '40', '--policy', str(passthrough), '--workers', '2',
-         '--json', str(tmp_path / 'out.json')],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [
+            sys.executable,
+            '-m',
+            'efficient_vla.cli',
+            'eval',
+            '--tasks',
+            'reach-v3',
+            '--episodes',
+            '40',
+            '--policy',
+            str(passthrough),
+            '--workers',
+            '2',
+            '--json',
+            str(tmp_path / 'out.json'),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         workers: list[int] = []

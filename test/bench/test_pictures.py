@@ -71,8 +71,13 @@ def test_moments_are_spread_over_time_and_hold_both_ends():
 
 
 def test_contact_sheet_grows_by_a_row_a_task(tmp_path):
-    row = SheetRow('reach-v3', 'reach the goal ' * 20, [True, False], 1.25,
-                   [(index / 4, picture(40 * index)) for index in range(6)])
+    row = SheetRow(
+        'reach-v3',
+        'reach the goal ' * 20,
+        [True, False],
+        1.25,
+        [(index / 4, picture(40 * index)) for index in range(6)],
+    )
     sizes = []
     for count in (1, 2):
         path = tmp_path / f'{count}.png'

@@ -35,7 +35,11 @@ def test_every_variant_is_measured_on_the_same_frames(passthrough):
 def test_progress_is_told_for_every_pass(passthrough):
     passes = []
     measure(
-        load_stages, passthrough, frames(5), 'reach', names=('dense', 'cache skip'),
+        load_stages,
+        passthrough,
+        frames(5),
+        'reach',
+        names=('dense', 'cache skip'),
         on_pass=lambda: passes.append(1),
     )
     assert len(passes) == 10
@@ -72,10 +76,12 @@ def test_values_that_were_not_measured_do_not_count():
 
 
 def test_merged_records_add_passes_and_time():
-    whole = merge([
-        StageRecord([1.0], skipped=1, parameters_mb=3.0, duration_s=2.0),
-        StageRecord([2.0, 3.0], skipped=2, parameters_mb=4.0, duration_s=1.0),
-    ])
+    whole = merge(
+        [
+            StageRecord([1.0], skipped=1, parameters_mb=3.0, duration_s=2.0),
+            StageRecord([2.0, 3.0], skipped=2, parameters_mb=4.0, duration_s=1.0),
+        ]
+    )
     assert whole.latency_ms == [1.0, 2.0, 3.0]
     assert whole.skipped == 3
     assert whole.parameters_mb == 4.0

@@ -87,7 +87,8 @@ def _draw_label(canvas: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, t
     x = MARGIN + min(len(row.outcomes), 6) * 34 + 6
     words = f'{row.duration_s:.1f} s'
     if len(row.outcomes) > 1:
-        words = f'{sum(row.outcomes)} of {len(row.outcomes)}, first in {words}'
+        took = f'first in {words}' if row.outcomes[0] else f'first not in {words}'
+        words = f'{sum(row.outcomes)} of {len(row.outcomes)}, {took}'
     text, face = fit_text(draw, words, MARGIN + LABEL - 24 - x, 16)
     draw.text((x, y + 13), text, MUTED, font=face, anchor='lm')
 

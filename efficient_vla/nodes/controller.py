@@ -130,9 +130,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def teardown(self) -> None:
         """Forget the robot."""
-        self._controller = None
-        self._watch = None
-        self._command = None
+        self._controller = self._watch = self._command = None
 
     def changed(self, earlier: ControllerNodeSettings, settings: ControllerNodeSettings) -> None:
         """Apply limits and thresholds from the next tick on."""
@@ -296,8 +294,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _anchor(self, gripper: float, now: float) -> None:
         """Start from the robot's own set-point."""
-        assert self._controller is not None
-        assert self._watch is not None
+        assert self._controller
+        assert self._watch
         self._command = self._watch.position(gripper)
         self._speed = 0.0
         self._controller.reset(self._command, now)

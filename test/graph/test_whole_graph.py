@@ -108,6 +108,11 @@ class Client:
         self.spin_until(lambda: self.now() > settled, 5.0, 'the status of the goal')
         return handle
 
+    def send_goal_until_it_runs(self, instruction: str) -> None:
+        """Start a task as soon as the controller takes one."""
+        while self.send_goal(instruction).status != GoalStatus.STATUS_EXECUTING:
+            self.executor.spin_once(timeout_sec=0.1)
+
     def new_episode(self, seed: int = 0) -> None:
         """Put the robot at its start, with the controller disabled."""
         self.call(self.set_enabled, SetBool.Request(data=False))
@@ -227,7 +232,7 @@ def test_episode_goes_on_after_a_stage_was_killed(graph: Client, node: str) -> N
         graph.wait_moving('the robot goes on')
     else:
         graph.wait_still(10.0)
-        assert last_motion(graph) - left_tracking(graph, killed) <= HOLD_S
+        assert travel(graph, left_tracking(graph, killed)) <= SPEED * HOLD_S
     graph.spin_until(lambda: graph.pid(node) not in (0, pid), 20.0, f'the next {node}')
     graph.wait_moving(f'the robot moves again after {node} was killed')
     goal.cancel_goal_async()
@@ -241,10 +246,13 @@ def left_tracking(graph: Client, since: float) -> float:
     return next(stamp for stamp, state in times if stamp > since and state != tracking)
 
 
-def last_motion(graph: Client) -> float:
-    """Return the time of the last state that differs from the one before."""
-    pairs = zip(graph.states[1:], graph.states, strict=False)
-    return max(t for (t, now), (_, before) in pairs if now[5] - before[5] > STILL_M)
+def travel(graph: Client, since: float) -> float:
+    """Return how far the set-point went after a time [m].
+
+    A distance, since a stall of the whole machine delays the motion that is left and adds none.
+    """
+    places = [now[5] for stamp, now in graph.states if stamp >= since]
+    return float(np.ptp(places)) if places else 0.0
 
 
 def test_robot_holds_when_the_controller_was_killed_and_takes_the_next_task(graph: Client) -> None:
@@ -255,11 +263,10 @@ def test_robot_holds_when_the_controller_was_killed_and_takes_the_next_task(grap
     os.kill(pid, signal.SIGKILL)
     killed = graph.now()
     graph.wait_still(10.0)
-    assert last_motion(graph) - killed <= HOLD_S
+    assert travel(graph, killed) <= SPEED * HOLD_S
     graph.spin_until(lambda: graph.pid('controller') not in (0, pid), 20.0, 'the next controller')
     # A controller that has just started refuses goals until the robot told it the set-point.
-    while graph.send_goal('go on along y').status != GoalStatus.STATUS_EXECUTING:
-        graph.executor.spin_once(timeout_sec=0.1)
+    graph.send_goal_until_it_runs('go on along y')
     graph.wait_moving('the robot moves again')
     graph.call(graph.set_enabled, SetBool.Request(data=False))
     graph.wait_still(10.0)

@@ -239,8 +239,11 @@ def test_limits_that_do_not_fit_the_robot_fail_at_configure(graph):
 def test_status_tells_period_and_ages(graph, arm):
     arm.moving()
     arm.run(0.1)
+    count = len(arm.status)
+    arm.node._publish_status(graph.now)
+    graph.until(lambda: len(arm.status) > count)
     status = arm.status[-1]
-    assert status.chunk_age_s == pytest.approx(0.4, abs=0.11)
+    assert status.chunk_age_s == pytest.approx(0.4, abs=0.02)
     assert status.period_ms > 0
     assert status.max_jerk > 0
 

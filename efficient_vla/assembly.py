@@ -13,6 +13,7 @@ from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace
 from efficient_vla.action.stage import Actor
 from efficient_vla.compression.quantization import quantize
+from efficient_vla.compression.quantization import resident_mb
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
@@ -33,7 +34,7 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     mode = settings.quantization.mode
     trunk.decoder = quantize(trunk.decoder, mode)
     tokens = card.tokens_per_camera * len(card.cameras)
-    return Reasoner(trunk, tokenizer, tokens, settings)
+    return Reasoner(trunk, tokenizer, tokens, settings, resident_mb(trunk))
 
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
@@ -54,7 +55,7 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     def stacked(images: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate([preprocess(images[camera]) for camera in card.cameras])
 
-    return Actor(policy, space, stacked)
+    return Actor(policy, card.cameras, space, stacked)
 
 
 def _preprocess(card: checkpoint.Card) -> Callable[[np.ndarray], np.ndarray]:

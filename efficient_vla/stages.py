@@ -46,6 +46,7 @@ class ReasonerStage(Protocol):
 class ActorStage(Protocol):
     """Plan + Frame -> ActionChunk."""
 
+    cameras: tuple[str, ...]
     architecture: str
     needs_image: bool
     state_names: tuple[str, ...]

@@ -37,11 +37,13 @@ class Actor:
     def __init__(
         self,
         policy: SinglePolicy | DualPolicy,
+        cameras: tuple[str, ...],
         space: ActionSpace,
         pixels: Callable[[dict[str, np.ndarray]], np.ndarray],
     ) -> None:
         """Use ``pixels``: images of a frame -> float array [cameras * 3, rows, columns]."""
         self.policy = policy
+        self.cameras = cameras
         self.space = space
         self.needs_image = isinstance(policy, DualPolicy)
         self.architecture = 'dual' if self.needs_image else 'single'

@@ -122,7 +122,7 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self.publish_pass(Pass(chunk.stamp, latency, job.transport_ms))
 
     def _camera_names(self) -> tuple[str, ...]:
-        return tuple(getattr(self.stage, 'cameras', ('corner2',)))
+        return self.stage.cameras
 
     def _state_received(self, message: JointState) -> None:
         if not self.active or self.stage is None:

@@ -93,22 +93,20 @@ class Reasoner:
         tokenizer: Callable[..., Any],
         tokens_per_frame: int,
         settings: ReasonerSettings,
+        parameters_mb: float,
     ) -> None:
-        """Use a tokenizer of transformers; positions of text start after a full frame's tokens."""
+        """Use a tokenizer of transformers; positions of text start after a full frame's tokens.
+
+        ``parameters_mb`` is the resident size of the trunk's weights in their number format.
+        """
         self.trunk = trunk
+        self.parameters_mb = parameters_mb
         self.tokenizer = tokenizer
         self.text_start = tokens_per_frame
         self._sequence = 0
         self._text: dict[str, torch.Tensor] = {}
         self._generator = torch.Generator().manual_seed(0)
         self.configure(settings)
-
-    @property
-    def parameters_mb(self) -> float:
-        """Resident size of the trunk's weights [MB], quantized ones included."""
-        from efficient_vla.compression.quantization import resident_mb
-
-        return resident_mb(self.trunk)
 
     def configure(self, settings: ReasonerSettings) -> None:
         """Apply settings from the next plan on.

@@ -32,6 +32,7 @@ from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.stage import Trunk
 
 FORMAT = 1
+WEIGHTS = 'model.safetensors'
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
     # Rotary frequencies are not stored, so the decoder is built for real.
     trunk = Trunk(AutoModel.from_config(config.text_config), card.queries)
     _fill(trunk.decoder, folder, f'{family.text}.')
-    trunk.queries = nn.Parameter(_read(folder, '')['queries'].float())
+    trunk.queries = nn.Parameter(read_tensors(folder / WEIGHTS, '')['queries'].float())
     if not (folder / 'tokenizer.json').exists():
         raise CheckpointError(f'{folder} has no tokenizer.json. Copy the whole checkpoint folder.')
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / 'tokenizer.json'))
@@ -158,14 +159,14 @@ def save(
     tokenizer.save_pretrained(folder)
     save_file(
         {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-        folder / 'model.safetensors',
+        folder / WEIGHTS,
         metadata={'format': 'pt'},
     )
 
 
 def sha256(folder: Path) -> str:
     """Return the hash of the weights."""
-    return hashlib.sha256((folder / 'model.safetensors').read_bytes()).hexdigest()
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def _open(folder: Path) -> tuple[Card, Any, Family]:
@@ -191,8 +192,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f'{path} is not JSON: {error}. Copy the checkpoint again.') from error
 
 
-def _read(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
-    path = folder / 'model.safetensors'
+def read_tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file whose names begin with ``prefix``, without it."""
     if not path.exists():
         raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
     try:
@@ -213,7 +214,7 @@ def _fill(module: nn.Module, folder: Path, prefix: str) -> None:
     """Put the tensors under ``prefix`` into the module, in float32."""
     tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in _read(folder, prefix).items()
+        for name, tensor in read_tensors(folder / WEIGHTS, prefix).items()
     }
     try:
         module.load_state_dict(tensors, strict=True, assign=True)

@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from efficient_vla.checkpoint import read_tensors
+
 MODEL, OPTIMIZER = 'model.', 'optimizer.'
 
 
@@ -32,7 +34,7 @@ def write(
 
 def read_model(path: Path, model: nn.Module) -> dict[str, int]:
     """Put the weights into the model and return how many steps of each stage were done."""
-    tensors = _read(path, MODEL)
+    tensors = read_tensors(path, MODEL)
     model.load_state_dict(tensors)
     with safe_open(path, 'pt') as file:
         return json.loads(file.metadata()['done'])
@@ -41,16 +43,7 @@ def read_model(path: Path, model: nn.Module) -> dict[str, int]:
 def read_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
     """Put the stored state into the optimizer of the same stage."""
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in _read(path, OPTIMIZER).items():
+    for name, tensor in read_tensors(path, OPTIMIZER).items():
         index, key = name.split('.', 1)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), 'state': state})
-
-
-def _read(path: Path, prefix: str) -> dict[str, torch.Tensor]:
-    with safe_open(path, 'pt') as file:
-        return {
-            name.removeprefix(prefix): file.get_tensor(name)
-            for name in file.keys()  # noqa: SIM118 (a safe_open file is not a dict)
-            if name.startswith(prefix)
-        }

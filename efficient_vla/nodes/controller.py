@@ -28,6 +28,7 @@ from efficient_vla.nodes.conversions import message_to_chunk
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.history import PlanValidity
 from efficient_vla.nodes.lifecycle import ManagedNode
+from efficient_vla.nodes.liveliness import LivelinessWatch
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import report_qos
@@ -83,6 +84,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(Trigger, '~/stop', self._stop_requested)
         self._tasks = TaskServer(self, self)
+        self._liveliness = LivelinessWatch(self)
 
     @property
     def at_rest(self) -> bool:
@@ -184,6 +186,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._command is None or self._watch is None:
             return 'the set-point of the robot is not known yet; is the robot running?'
         was_enabled = self._controller.enabled
+        if not was_enabled:
+            self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
             # Whatever moved the robot a little meanwhile, it starts without a step.
             self._anchor(self._watch.effort(self._command), now)
@@ -213,6 +217,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def destroy_node(self) -> None:
         """Take the action back with the node."""
         self._tasks.close()
+        self._liveliness.close()
         super().destroy_node()
 
     def _tick(self) -> None:
@@ -222,6 +227,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         controller = self._controller
         if controller is not None and self._command is not None:
             self._periods.tick(begin)
+            self._hold_while_incomplete(controller, now)
             if controller.state != State.DISABLED or not self.at_rest:
                 self._send(now)
             else:
@@ -235,6 +241,17 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._collect_due = begin + COLLECT_PERIOD_S
             gc.collect()
 
+    def _hold_while_incomplete(self, controller: Controller, now: float) -> None:
+        """Brake at once where a node died, whatever its last chunk still says."""
+        missing = self._liveliness.missing() if controller.enabled else 0
+        if not missing:
+            self.health.clear('liveliness')
+            return
+        reason = f'{missing} of the nodes that feed the controller died or fell silent'
+        self.health.warn('liveliness', reason)
+        if controller.state == State.TRACKING:
+            controller.flush(now, reason)
+
     def _send(self, now: float) -> None:
         assert self._controller is not None
         command = self._controller.tick(now)
@@ -247,7 +264,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None:
             return
         now = self.seconds()
-        if not controller.enabled:
+        if not controller.enabled or self._liveliness.missing():
             return
         try:
             chunk = message_to_chunk(message)

@@ -21,6 +21,9 @@ from efficient_vla.srv import ResetEpisode
 
 CALL_TIMEOUT_S = 60.0
 """A service that is up answers at once; loading a scene takes the robot a few seconds."""
+ANSWER_S = 5.0
+"""A controller that lives accepts or refuses a goal within this time."""
+RESTART_POLL_S = 1.0
 ATTEMPTS = 3
 POLL_S = 0.1
 """How often a wait looks whether the graph still lives."""
@@ -106,15 +109,9 @@ class EpisodeClient:
 
     def run(self, instruction: str, max_duration_s: float) -> tuple[TaskOutcome, Recording]:
         """Follow the instruction until it ends; return how, and what was heard meanwhile."""
-        goal = ExecuteTask.Goal(instruction=instruction, max_duration_s=max_duration_s)
         self.listener.start_recording()
         start = time.monotonic()
-        handle = self._wait(self._task.send_goal_async(goal), CALL_TIMEOUT_S, 'execute_task')
-        if not handle.accepted:
-            raise EpisodeError('the controller refused the task; its log says why.')
-        result = self._wait(
-            handle.get_result_async(), max_duration_s + CALL_TIMEOUT_S, 'execute_task'
-        ).result
+        result = self._execute(instruction, max_duration_s)
         duration = time.monotonic() - start
         if self._record_images:
             self._await_last_frame()
@@ -124,6 +121,44 @@ class EpisodeClient:
             result.duration_s,
         )
         return outcome, self.listener.stop_recording(duration)
+
+    def _execute(self, instruction: str, max_duration_s: float) -> Any:
+        """Return the result of the task, which goes on after a controller that died."""
+        end = time.monotonic() + max_duration_s
+        goal = ExecuteTask.Goal(instruction=instruction, max_duration_s=max_duration_s)
+        result = self._attempt(goal)
+        lost = time.monotonic()
+        while result is None:
+            if time.monotonic() > lost + CALL_TIMEOUT_S:
+                raise EpisodeError(
+                    f'the controller takes no task since {CALL_TIMEOUT_S:.0f} s; its log says why.'
+                )
+            self._pause.wait(POLL_S)
+            goal.max_duration_s = max(end - time.monotonic(), POLL_S)
+            result = self._attempt(goal)
+            if result is None:
+                continue
+            # A controller that has just started does not know yet where the robot is.
+            if result.reason == ExecuteTask.Result.REASON_FAULT and not result.duration_s > POLL_S:
+                result = None
+        return result
+
+    def _attempt(self, goal: Any) -> Any:
+        """Return the result of one goal, or ``None`` where it was lost with its controller."""
+        sent = self._task.send_goal_async(goal)
+        if not self._done(sent, ANSWER_S):
+            return None
+        handle = sent.result()
+        if not handle.accepted:
+            raise EpisodeError('the controller refused the task; its log says why.')
+        ended = handle.get_result_async()
+        disabled = 0
+        # A controller is disabled once its goal has ended, and when it is a new one.
+        while not self._done(ended, RESTART_POLL_S):
+            disabled = disabled + 1 if self.listener.view().state == 'disabled' else 0
+            if disabled > 1:
+                return None
+        return ended.result().result
 
     def close(self) -> None:
         """Leave the graph."""

@@ -26,6 +26,7 @@ from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.lifecycle import ManagedNode
+from efficient_vla.nodes.liveliness import offer_liveliness
 from efficient_vla.nodes.qos import image_qos
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
@@ -60,6 +61,7 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('metaworld_robot', RobotSettings, **options)
+        offer_liveliness(self)
         self._robot: SimulatedRobot | None = None
         self._latency = LatencyWindow()
         self._rate = RateMeter()

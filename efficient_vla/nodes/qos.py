@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quality of service of every topic, each with its reason."""
 
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy
+from rclpy.qos import LivelinessPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
+
+LIVELINESS_LEASE_S = 0.1
 
 
 def image_qos() -> QoSProfile:
@@ -34,3 +38,12 @@ def latched_qos() -> QoSProfile:
 def report_qos() -> QoSProfile:
     """Reliable with a queue of ten: statistics and diagnostics, which are counted."""
     return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def alive_qos() -> QoSProfile:
+    """Liveliness alone: who dies is noticed after one lease, and the robot still has to brake."""
+    return QoSProfile(
+        depth=1,
+        liveliness=LivelinessPolicy.AUTOMATIC,
+        liveliness_lease_duration=Duration(seconds=LIVELINESS_LEASE_S),
+    )

@@ -17,6 +17,7 @@ from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.places import share_folder
 from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.lifecycle import ManagedNode
+from efficient_vla.nodes.liveliness import offer_liveliness
 from efficient_vla.nodes.qos import report_qos
 from efficient_vla.nodes.scheduling import apply_niceness
 from efficient_vla.nodes.settings import PolicyNodeSettings
@@ -61,6 +62,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         self._latency = LatencyWindow()
         self._rate = RateMeter()
         super().__init__(name, kind, **options)
+        offer_liveliness(self)
         self._efficiency = self.create_lifecycle_publisher(
             msg.EfficiencyStats, 'efficiency', report_qos()
         )

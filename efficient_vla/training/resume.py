@@ -17,7 +17,11 @@ MODEL, OPTIMIZER = 'model.', 'optimizer.'
 
 
 def write(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, done: dict[str, int]
+    path: Path,
+    model: nn.Module,
+    stage: str,
+    optimizer: torch.optim.Optimizer,
+    done: dict[str, int],
 ) -> None:
     """Write all of it, or leave the file as it was."""
     tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
@@ -27,7 +31,7 @@ def write(
     save_file(
         {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
         temporary,
-        metadata={'done': json.dumps(done)},
+        metadata={'done': json.dumps(done), 'stage': stage},
     )
     os.replace(temporary, path)
 
@@ -40,10 +44,14 @@ def read_model(path: Path, model: nn.Module) -> dict[str, int]:
         return json.loads(file.metadata()['done'])
 
 
-def read_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Put the stored state into the optimizer of the same stage."""
+def read_optimizer(path: Path, stage: str, optimizer: torch.optim.Optimizer) -> bool:
+    """Put the stored state into the optimizer; return false where it is another stage's."""
+    with safe_open(path, 'pt') as file:
+        if file.metadata().get('stage') != stage:
+            return False
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in read_tensors(path, OPTIMIZER).items():
         index, key = name.split('.', 1)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), 'state': state})
+    return True

@@ -4,7 +4,8 @@
 
 Three stages. `eye` teaches both convolutional encoders where hand, object and goal are; `joint`
 trains everything; `actor` trains the fast policy alone on plans of the finished trunk, which costs
-a tenth of a joint step. Every stage resumes from its last checkpoint.
+a tenth of a joint step. Every stage resumes from its last checkpoint; a stage that is given more
+steps than it had is trained on, and the later ones are trained again.
 """
 
 import argparse
@@ -218,21 +219,23 @@ class Trainer:
         start = self.done.get(stage, 0)
         if start >= steps:
             return
+        for later in STAGES[STAGES.index(stage) + 1 :]:
+            self.done.pop(later, None)
         plans = self.plans() if stage == 'actor' else None
         trained = self.model.dual if stage == 'actor' else self.model
         trained.train()
         optimizer = torch.optim.AdamW(
             trained.parameters(), LEARNING_RATE[stage], (0.9, 0.95), weight_decay=1e-4
         )
-        if start:
-            resume.read_optimizer(self.resume_path, optimizer)
+        resumed = start and resume.read_optimizer(self.resume_path, stage, optimizer)
+        warm_from = 0 if resumed else start
         running: dict[str, float] = {}
         saved = time.time()
         with Progress() as progress:
             bar = progress.add_task(stage, total=steps, completed=start)
             for step in range(start, steps):
                 for options in optimizer.param_groups:
-                    options['lr'] = LEARNING_RATE[stage] * schedule(step, steps)
+                    options['lr'] = LEARNING_RATE[stage] * schedule(step, steps, warm_from)
                 self._step(stage, plans, optimizer, running)
                 self.done[stage] = step + 1
                 losses = ' '.join(f'{name} {value:.4f}' for name, value in running.items())
@@ -241,9 +244,9 @@ class Trainer:
                     seconds = time.time() - self.started
                     curves.append(self.args.out / 'curves.csv', stage, step + 1, running, seconds)
                 if time.time() - saved > SAVE_SECONDS:
-                    self.save(optimizer)
+                    self.save(stage, optimizer)
                     saved = time.time()
-        self.save(optimizer)
+        self.save(stage, optimizer)
 
     def _step(
         self,
@@ -268,9 +271,9 @@ class Trainer:
             value = loss.item()
             running[name] = 0.98 * running.get(name, value) + 0.02 * value
 
-    def save(self, optimizer: torch.optim.Optimizer) -> None:
+    def save(self, stage: str, optimizer: torch.optim.Optimizer) -> None:
         """Write the policy folder and what training needs to resume."""
-        resume.write(self.resume_path, self.model, optimizer, self.done)
+        resume.write(self.resume_path, self.model, stage, optimizer, self.done)
         tensors = {
             name: tensor.half() if tensor.is_floating_point() else tensor
             for name, tensor in self.model.deployed()
@@ -285,10 +288,13 @@ class Trainer:
         self.rng = np.random.default_rng([self.args.seed, sum(self.done.values())])
 
 
-def schedule(step: int, steps: int) -> float:
-    """Return the fraction of the learning rate: a linear start, then a cosine to 2 %."""
+def schedule(step: int, steps: int, warm_from: int = 0) -> float:
+    """Return the fraction of the learning rate: a linear start, then a cosine to 2 %.
+
+    The linear start begins at ``warm_from``, the step at which the optimizer was new.
+    """
     cosine = 0.5 * (1 + np.cos(np.pi * step / steps))
-    return min(1.0, (step + 1) / WARMUP_STEPS) * (0.02 + 0.98 * cosine)
+    return min(1.0, (step - warm_from + 1) / WARMUP_STEPS) * (0.02 + 0.98 * cosine)
 
 
 def main(args: argparse.Namespace) -> int:

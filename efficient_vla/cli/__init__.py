@@ -10,6 +10,7 @@ asked for is imported, so that help is quick and nothing loads torch in vain.
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -47,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(command: str, words: Sequence[str]) -> int:
-    """Parse the words of one command and run it."""
+    """Parse the words of one command and run it.
+
+    Ctrl-C waits while modules load: numpy would call it a broken installation.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         module = importlib.import_module(MODULES.get(command, f'efficient_vla.cli.{command}'))
     except ModuleNotFoundError as error:
@@ -59,6 +64,8 @@ def run(command: str, words: Sequence[str]) -> int:
             'how to install what this machine lacks.',
             EXIT_FAILED,
         )
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parser = argparse.ArgumentParser(
         prog=f'efficient-vla {command}',
         description=module.DESCRIPTION,

@@ -31,8 +31,8 @@ def offer_liveliness(node: Node) -> None:
 class LivelinessWatch:
     """Counts the living on a thread of its own: the EventsExecutor of rclpy hears no such events.
 
-    Nodes of the own process are not counted; they die with whoever watches. A middleware without liveliness events lets everybody live for ever; the age of chunks then
-    is what notices a death.
+    Nodes of the own process are not counted; they die with whoever watches. A middleware without
+    liveliness events lets everybody live for ever; the age of chunks then is what notices a death.
     """
 
     def __init__(self, node: Node) -> None:

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: help with examples, exit codes, and no traceback for what a person can mend."""
 
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -177,6 +180,19 @@ def test_interrupt_ends_with_130_and_no_traceback(capsys, monkeypatch):
     code, output = call(capsys, 'doctor')
     assert code == cli.EXIT_INTERRUPTED
     assert output.err == ''
+
+
+@pytest.mark.parametrize('seconds', [0.03, 0.3, 0.8])
+def test_interrupt_while_the_interpreter_starts_is_silent(tmp_path, seconds):
+    script = Path(sys.prefix) / 'bin' / 'efficient-vla'
+    if not script.exists():
+        pytest.skip('efficient-vla is not installed beside this interpreter')
+    words = [str(script), 'demo', '--out', str(tmp_path / 'runs')]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (cli.EXIT_INTERRUPTED, '')
 
 
 def test_unexpected_errors_keep_their_traceback(monkeypatch):

@@ -3,6 +3,7 @@
 """Compare two evaluations episode by episode: the same tasks and seeds under two conditions."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ def read_outcomes(path: Path) -> Outcomes:
     Raises ``UsageError`` when the file is no such result.
     """
     try:
-        episodes = json.loads(path.read_text())['episodes']
-        return {(item['task'], item['seed']): bool(item['success']) for item in episodes}
+        return outcomes(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f'{path} is no result of `efficient-vla eval`: {type(error).__name__}: {error}.'
         ) from error
+
+
+def outcomes(found: Mapping[str, Any]) -> Outcomes:
+    """Return (task, seed) -> success of an evaluation."""
+    return {(item['task'], item['seed']): bool(item['success']) for item in found['episodes']}
 
 
 def compare(first: Outcomes, second: Outcomes) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.bench.errors import UsageError
+from efficient_vla.cli import bench_success
 from efficient_vla.cli.options import add_policy
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import writable_file
@@ -15,10 +16,12 @@ from efficient_vla.cli.options import writable_file
 DESCRIPTION = """\
 Measure single parts.
 
-  stages     latency of perception, reasoner and actor with each technique alone, against dense in
-             the same run: all variants see the same frames in turn
-  compare    two results of `efficient-vla eval` by task and seed, with McNemar's exact test
-  transport  images between two processes at camera rate, with the shipped middleware profile"""
+  stages        latency of perception, reasoner and actor with each technique alone, against dense
+                in the same run: all variants see the same frames in turn
+  techniques    success with each technique alone, against dense on the same scenes
+  instructions  success of a scene that is asked for its own task, for another, or for nonsense
+  compare       two results of `efficient-vla eval` by task and seed, with McNemar's exact test
+  transport     images between two processes at camera rate, with the shipped middleware profile"""
 
 EXAMPLE = """\
   efficient-vla bench stages --frames 60 --json stages.json
@@ -53,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     stages.set_defaults(part_main=_stages)
+    bench_success.add_parsers(parts)
     pairs = parts.add_parser(
         'compare',
         help='two evaluations by task and seed',

@@ -17,8 +17,8 @@ from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.manifest import machine
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.cli.live import LiveObserver
+from efficient_vla.cli.options import add_episodes
 from efficient_vla.cli.options import add_overrides
-from efficient_vla.cli.options import add_policy
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
 
@@ -73,26 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=task_list,
         help='Meta-World tasks (default: the five of the demonstration)',
     )
-    parser.add_argument(
-        '--episodes',
-        metavar='N',
-        type=int,
-        default=2,
-        help='episodes a task (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--seed',
-        metavar='S',
-        type=int,
-        default=1000,
-        help='seed of the first episode (default: %(default)s)',
-    )
-    add_policy(parser)
-    parser.add_argument(
-        '--architecture',
-        choices=('single', 'dual'),
-        help='shape of the policy, short for --set actor.architecture=...',
-    )
+    add_episodes(parser, 2)
     parser.add_argument(
         '--hardware',
         metavar='NAME',

@@ -116,6 +116,23 @@ def variant_table(variants: dict[str, Any]) -> Table:
     return table
 
 
+def success_table(rows: list[dict[str, Any]]) -> Table:
+    """Return one row for each condition: its names, success and, where there is one, p value."""
+    words = [name for name, value in rows[0].items() if isinstance(value, str)]
+    paired = 'p_value' in rows[0]
+    table = _table(words[0], *words[1:], 'success', 'episodes', '95 % interval', *['p'] * paired)
+    for row in rows:
+        low, high = row['ci95']
+        table.add_row(
+            *(row[name] for name in words),
+            f'{row["success_rate"]:.0%}',
+            str(row['episodes']),
+            f'{low:.0%} to {high:.0%}',
+            *[f'{row["p_value"]:.3f}'] * paired,
+        )
+    return table
+
+
 def comparison_table(found: dict[str, Any]) -> Table:
     """Return the paired success of two evaluations."""
     table = _table('task', 'pairs', 'first', 'second', 'only first', 'only second', 'p')

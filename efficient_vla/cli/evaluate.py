@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.bench.errors import UsageError
+from efficient_vla.cli.options import add_episodes
 from efficient_vla.cli.options import add_overrides
-from efficient_vla.cli.options import add_policy
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
 from efficient_vla.cli.options import writable_file
@@ -35,26 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--tasks', metavar='A,B', type=task_list, required=True, help='Meta-World tasks'
     )
-    parser.add_argument(
-        '--episodes',
-        metavar='N',
-        type=int,
-        default=20,
-        help='episodes a task (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--seed',
-        metavar='S',
-        type=int,
-        default=1000,
-        help='seed of the first episode (default: %(default)s)',
-    )
-    add_policy(parser)
-    parser.add_argument(
-        '--architecture',
-        choices=('single', 'dual'),
-        help='shape of the policy, short for --set actor.architecture=...',
-    )
+    add_episodes(parser, 20)
     parser.add_argument(
         '--instruction',
         metavar='TEXT',

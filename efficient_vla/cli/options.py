@@ -30,6 +30,30 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_episodes(parser: argparse.ArgumentParser, count: int) -> None:
+    """Add ``--episodes``, ``--seed``, ``--policy`` and ``--architecture``."""
+    parser.add_argument(
+        '--episodes',
+        metavar='N',
+        type=int,
+        default=count,
+        help='episodes a task (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed',
+        metavar='S',
+        type=int,
+        default=1000,
+        help='seed of the first episode (default: %(default)s)',
+    )
+    add_policy(parser)
+    parser.add_argument(
+        '--architecture',
+        choices=('single', 'dual'),
+        help='shape of the policy, short for --set actor.architecture=...',
+    )
+
+
 def task_list(text: str) -> tuple[str, ...]:
     """Split ``A,B`` into names."""
     return tuple(name.strip() for name in text.split(',') if name.strip())

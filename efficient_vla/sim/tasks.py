@@ -16,3 +16,5 @@ INSTRUCTIONS = {
 TASKS = tuple(INSTRUCTIONS)
 DEMO_TASKS = TASKS[:5]
 """The tasks of the demonstration; the remaining ones are trained and reported as they are."""
+TABLETOP_TASKS = ('reach-v3', 'push-v3', 'pick-place-v3')
+"""Tasks that share one scene, a puck and a goal: the sentence alone tells them apart."""

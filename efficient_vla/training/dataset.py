@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from efficient_vla.sim.tasks import TABLETOP_TASKS
 from efficient_vla.sim.tasks import TASKS
 from efficient_vla.training.instructions import nonsense
 from efficient_vla.training.instructions import paraphrases
@@ -116,7 +117,7 @@ class Demonstrations:
 
 
 _SENTENCES = [paraphrases(task) for task in TASKS]
-_TABLETOP = {TASKS.index(task) for task in ('reach-v3', 'push-v3', 'pick-place-v3')}
+_TABLETOP = {TASKS.index(task) for task in TABLETOP_TASKS}
 
 
 def _same_scene(task: int, scene: int) -> bool:

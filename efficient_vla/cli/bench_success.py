@@ -1,0 +1,118 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``efficient-vla bench techniques`` and ``efficient-vla bench instructions``."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.cli.options import add_episodes
+from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.options import task_list
+from efficient_vla.cli.options import writable_file
+
+if TYPE_CHECKING:
+    from efficient_vla.bench.evaluate import Request
+
+TECHNIQUES = ('fastv 0.5', 'cache reuse', 'bf16', 'int8_dynamic')
+
+
+def add_parsers(parts: Any) -> None:
+    """Declare both parts."""
+    techniques = _parser(parts, 'techniques', 'success with each technique alone', 20)
+    techniques.add_argument(
+        '--names',
+        metavar='A,B',
+        type=task_list,
+        default=TECHNIQUES,
+        help=f'techniques beside dense (default: {",".join(TECHNIQUES)})',
+    )
+    techniques.set_defaults(part_main=_techniques)
+    instructions = _parser(parts, 'instructions', 'success with other sentences', 10)
+    instructions.set_defaults(part_main=_instructions)
+
+
+def _parser(parts: Any, name: str, text: str, episodes: int) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = parts.add_parser(
+        name,
+        help=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f'example:\n  efficient-vla bench {name} --episodes {episodes} --json {name}.json',
+    )
+    parser.add_argument(
+        '--tasks',
+        metavar='A,B',
+        type=task_list,
+        help='Meta-World tasks (default: those of the table in the README)',
+    )
+    add_episodes(parser, episodes)
+    parser.add_argument(
+        '--render',
+        choices=('default', 'fast'),
+        default='default',
+        help='rendering of the camera (default: %(default)s)',
+    )
+    parser.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
+    return parser
+
+
+def _techniques(arguments: argparse.Namespace) -> int:
+    from efficient_vla.bench.conditions import techniques
+    from efficient_vla.bench.stages import VARIANTS
+    from efficient_vla.sim.tasks import DEMO_TASKS
+
+    unknown = [name for name in arguments.names if name not in VARIANTS]
+    if unknown:
+        raise UsageError(f'unknown technique {unknown[0]!r}; expected {", ".join(VARIANTS)}.')
+    request = _request(arguments, arguments.tasks or DEMO_TASKS)
+    passes = len(request.jobs()) * (len(arguments.names) + 1)
+    return _run(
+        arguments, passes, lambda on_result: techniques(request, arguments.names, on_result)
+    )
+
+
+def _instructions(arguments: argparse.Namespace) -> int:
+    from efficient_vla.bench.conditions import instructions
+    from efficient_vla.bench.conditions import sentences
+    from efficient_vla.sim.tasks import TASKS
+
+    request = _request(arguments, arguments.tasks or TASKS)
+    scenes = sum(len(tasks) for _, tasks in sentences(request.tasks))
+    return _run(
+        arguments,
+        scenes * request.episodes,
+        lambda on_result: instructions(request, on_result),
+    )
+
+
+def _request(arguments: argparse.Namespace, tasks: tuple[str, ...]) -> 'Request':
+    from efficient_vla.bench.evaluate import Request
+
+    shape = arguments.architecture
+    return Request(
+        policy=policy_folder(arguments.policy),
+        tasks=tasks,
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        overrides={'actor': {'architecture': shape}} if shape else {},
+        render=arguments.render,
+        workers=len(os.sched_getaffinity(0)),
+    )
+
+
+def _run(arguments: argparse.Namespace, episodes: int, measure: Any) -> int:
+    from efficient_vla.cli.display import EpisodeProgress
+    from efficient_vla.cli.display import console
+    from efficient_vla.cli.display import success_table
+
+    target = writable_file(arguments.json) if arguments.json else None
+    with EpisodeProgress(episodes) as progress:
+        rows, manifest = measure(progress.add)
+    console.print(success_table(rows))
+    if target:
+        target.write_text(json.dumps({'rows': rows, 'manifest': manifest}, indent=2) + '\n')
+    return 0

@@ -33,6 +33,7 @@ from efficient_vla.reasoning.stage import Trunk
 
 FORMAT = 1
 WEIGHTS = 'model.safetensors'
+QUERIES = 'queries'
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,14 @@ def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
     # Rotary frequencies are not stored, so the decoder is built for real.
     trunk = Trunk(AutoModel.from_config(config.text_config), card.queries)
     _fill(trunk.decoder, folder, f'{family.text}.')
-    trunk.queries = nn.Parameter(read_tensors(folder / WEIGHTS, '')['queries'].float())
+    queries = read_tensors(folder / WEIGHTS, QUERIES).get('')
+    if queries is None or queries.shape != trunk.queries.shape:
+        found = 'none' if queries is None else list(queries.shape)
+        raise CheckpointError(
+            f'{folder / WEIGHTS} holds {found} as {QUERIES}; expected {list(trunk.queries.shape)}, '
+            'as its policy.json and config.json say. Use matching files.'
+        )
+    trunk.queries = nn.Parameter(queries.float())
     if not (folder / 'tokenizer.json').exists():
         raise CheckpointError(f'{folder} has no tokenizer.json. Copy the whole checkpoint folder.')
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / 'tokenizer.json'))

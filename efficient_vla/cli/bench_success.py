@@ -105,13 +105,13 @@ def _request(arguments: argparse.Namespace, tasks: tuple[str, ...]) -> 'Request'
 
 
 def _run(arguments: argparse.Namespace, episodes: int, measure: Any) -> int:
-    from efficient_vla.cli.display import EpisodeProgress
     from efficient_vla.cli.display import console
+    from efficient_vla.cli.display import episode_progress
     from efficient_vla.cli.display import success_table
 
     target = writable_file(arguments.json) if arguments.json else None
-    with EpisodeProgress(episodes) as progress:
-        rows, manifest = measure(progress.add)
+    with episode_progress(episodes) as add:
+        rows, manifest = measure(add)
     console.print(success_table(rows))
     if target:
         target.write_text(json.dumps({'rows': rows, 'manifest': manifest}, indent=2) + '\n')

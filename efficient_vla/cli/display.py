@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progress and tables on the terminal."""
 
-from types import TracebackType
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -19,39 +21,20 @@ from efficient_vla.bench.records import EpisodeResult
 console = Console(highlight=False)
 
 
-class EpisodeProgress:
-    """A progress bar over episodes with the success rate so far; use as a context manager."""
+@contextmanager
+def episode_progress(total: int) -> Iterator[Callable[[EpisodeResult], None]]:
+    """Show a progress bar with the success rate so far; yields what takes a finished episode."""
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
+    outcomes: list[bool] = []
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task('episodes', total=total)
 
-    def __init__(self, total: int) -> None:
-        self._bar = Progress(
-            TextColumn('{task.description}'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self._bar.add_task('episodes', total=total)
-        self._outcomes: list[bool] = []
+        def add(result: EpisodeResult) -> None:
+            outcomes.append(result.success)
+            rate = sum(outcomes) / len(outcomes)
+            bar.update(task, advance=1, description=f'{result.task}  success so far {rate:.0%}')
 
-    def add(self, result: EpisodeResult) -> None:
-        """Note one finished episode."""
-        self._outcomes.append(result.success)
-        rate = sum(self._outcomes) / len(self._outcomes)
-        self._bar.update(
-            self._task, advance=1, description=f'{result.task}  success so far {rate:.0%}'
-        )
-
-    def __enter__(self) -> 'EpisodeProgress':
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+        yield add
 
 
 def show_report(found: dict[str, Any]) -> None:

@@ -108,7 +108,7 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
     from efficient_vla.bench.evaluate import evaluate
     from efficient_vla.bench.overrides import build_settings
     from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.cli.display import EpisodeProgress
+    from efficient_vla.cli.display import episode_progress
     from efficient_vla.cli.display import show_report
 
     overrides = parse_overrides(override_words(arguments))
@@ -125,8 +125,8 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
         video=arguments.video,
         workers=cores if arguments.workers is None else arguments.workers,
     )
-    with EpisodeProgress(len(request.jobs())) as progress:
-        found = evaluate(request, progress.add)
+    with episode_progress(len(request.jobs())) as add:
+        found = evaluate(request, add)
     show_report(found)
     return found
 

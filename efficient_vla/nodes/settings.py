@@ -58,8 +58,8 @@ class PolicyNodeSettings(NodeSettings):
 
 
 @dataclass(frozen=True)
-class PerceptionNodeSettings(PerceptionSettings, PolicyNodeSettings):
-    """Parameters of the perception node."""
+class CameraNodeSettings(PolicyNodeSettings):
+    """What the nodes that see images have."""
 
     camera_skew: float = setting(
         0.1,
@@ -68,6 +68,11 @@ class PerceptionNodeSettings(PerceptionSettings, PolicyNodeSettings):
         low=0.0,
         high=10.0,
     )
+
+
+@dataclass(frozen=True)
+class PerceptionNodeSettings(PerceptionSettings, CameraNodeSettings):
+    """Parameters of the perception node."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class ReasonerNodeSettings(ReasonerSettings, PolicyNodeSettings):
 
 
 @dataclass(frozen=True)
-class ActorNodeSettings(ActorSettings, PolicyNodeSettings):
+class ActorNodeSettings(ActorSettings, CameraNodeSettings):
     """Parameters of the actor node."""
 
     rate: float = setting(
@@ -92,13 +97,6 @@ class ActorNodeSettings(ActorSettings, PolicyNodeSettings):
     )
     max_image_age: float = setting(
         0.5, 'An image older than this makes no chunk.', unit='s', low=0.01, high=10.0
-    )
-    camera_skew: float = setting(
-        0.1,
-        'Images of several cameras make one frame while their capture times differ by no more.',
-        unit='s',
-        low=0.0,
-        high=10.0,
     )
     state_skew: float = setting(
         0.1,

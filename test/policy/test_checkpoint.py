@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save_file
 
 from efficient_vla import checkpoint
 from efficient_vla.errors import CheckpointError
@@ -67,6 +69,18 @@ def test_weights_of_another_architecture_are_refused(damaged):
     (damaged / 'config.json').write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match='does not fit the architecture'):
         Policy.from_pretrained(damaged)
+
+
+def test_weights_without_fitting_queries_are_refused(damaged):
+    weights = damaged / 'model.safetensors'
+    tensors = load_file(weights)
+    save_file({**tensors, 'queries': torch.zeros(3, 2)}, weights)
+    with pytest.raises(CheckpointError, match=r'holds \[3, 2\] as queries; expected'):
+        checkpoint.load_trunk(damaged)
+    del tensors['queries']
+    save_file(tensors, weights)
+    with pytest.raises(CheckpointError, match='holds none as queries'):
+        checkpoint.load_trunk(damaged)
 
 
 def test_unsupported_model_type_is_refused(damaged):

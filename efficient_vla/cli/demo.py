@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from efficient_vla.bench.animation import Clip
+from efficient_vla.bench.animation import clip
+from efficient_vla.bench.animation import write_animation
 from efficient_vla.bench.contact_sheet import SheetRow
 from efficient_vla.bench.contact_sheet import contact_sheet
 from efficient_vla.bench.contact_sheet import moments
@@ -26,8 +29,8 @@ DESCRIPTION = """\
 Drive the simulated Sawyer arm through the demonstration tasks: camera images and a sentence go in,
 the arm does the task, in wall-clock time through the whole graph of ROS 2 nodes.
 
-A new folder below --out then holds summary.json, manifest.json, a video of every episode and a
-contact sheet."""
+A new folder below --out then holds summary.json, manifest.json, a video of every episode, a
+contact sheet and an animation of all tasks."""
 
 EXAMPLE = """\
   efficient-vla demo
@@ -36,17 +39,19 @@ EXAMPLE = """\
 
 
 class SheetObserver(LiveObserver):
-    """A live display that also gathers the pictures of the contact sheet."""
+    """A live display that also gathers what contact sheet and animation show."""
 
     def __init__(self, console: Console, total: int) -> None:
         super().__init__(console, total)
         self.rows: dict[str, SheetRow] = {}
+        self.clips: list[Clip] = []
 
     def finish(self, result: EpisodeResult, frames: list[tuple[float, np.ndarray]]) -> None:
         """Keep the moments of the first episode of a task, and how all of them ended."""
         super().finish(result, frames)
         row = self.rows.get(result.task)
         if row is None:
+            self.clips.append(clip(result.instruction, result.success, frames))
             self.rows[result.task] = SheetRow(
                 result.task,
                 result.instruction,
@@ -133,6 +138,7 @@ def main(arguments: argparse.Namespace) -> int:
         subtitle(found),
         list(sheet.rows.values()),
     )
+    write_animation(folder / 'animation.gif', sheet.clips)
     show_report(found)
     console.print(f'results: {folder}', soft_wrap=True)
     return 0

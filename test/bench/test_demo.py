@@ -115,6 +115,12 @@ def test_video_and_contact_sheet_are_there(run):
         assert sheet.width > 1000
 
 
+def test_animation_moves(run):
+    folder, _ = run
+    with Image.open(folder / 'animation.gif') as animation:
+        assert animation.n_frames > 5
+
+
 def test_interrupt_while_the_nodes_start_ends_all_of_them(passthrough, tmp_path, ros_domain):
     process = demo(passthrough, tmp_path / 'runs')
     try:

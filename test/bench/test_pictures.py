@@ -6,6 +6,11 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
+from efficient_vla.bench.animation import CAPTION
+from efficient_vla.bench.animation import CELL as SIDE
+from efficient_vla.bench.animation import GAP
+from efficient_vla.bench.animation import clip
+from efficient_vla.bench.animation import write_animation
 from efficient_vla.bench.contact_sheet import CELL
 from efficient_vla.bench.contact_sheet import MOMENTS
 from efficient_vla.bench.contact_sheet import SheetRow
@@ -68,6 +73,23 @@ def test_moments_are_spread_over_time_and_hold_both_ends():
     assert times == [0.0, 0.5, 1.0, 1.5, 2.0]
     assert moments([], 5) == []
     assert len(moments(frames[:1])) == MOMENTS
+
+
+def test_animation_shows_all_clips_to_the_end_of_the_longest(tmp_path):
+    path = tmp_path / 'sub' / 'animation.gif'
+    short = [(5.0 + index / 10, picture(40 * index)) for index in range(3)]
+    long = [(index / 10, picture(20 * index)) for index in range(8)]
+    clips = [clip('reach the goal', True, short), clip('open it', False, long)]
+    write_animation(path, [*clips, clip('nothing was seen', False, [])])
+    with Image.open(path) as found:
+        assert found.n_frames == 8
+        assert found.size == (2 * SIDE + GAP, SIDE + CAPTION)
+        assert found.info['loop'] == 0
+        assert max(found.convert('RGB').getpixel((9, 9))) < 10
+        found.seek(7)
+        assert min(found.convert('RGB').getpixel((9, 9))) > 70
+    write_animation(tmp_path / 'none.gif', [])
+    assert not (tmp_path / 'none.gif').exists()
 
 
 def test_contact_sheet_grows_by_a_row_a_task(tmp_path):

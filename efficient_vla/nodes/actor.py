@@ -118,6 +118,7 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self._sequence += 1
         message = chunk_to_message(chunk)
         message.sequence = self._sequence
+        message.sent = self.get_clock().now().to_msg()
         self._chunk.publish(message)
         self.publish_pass(Pass(chunk.stamp, latency, job.transport_ms))
 

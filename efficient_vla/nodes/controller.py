@@ -21,6 +21,8 @@ from efficient_vla import msg
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.control.state import State
+from efficient_vla.nodes.controller_messages import FreshChunk
+from efficient_vla.nodes.controller_messages import fresh_chunk
 from efficient_vla.nodes.controller_messages import pass_message
 from efficient_vla.nodes.controller_messages import status_message
 from efficient_vla.nodes.conversions import command_to_message
@@ -65,7 +67,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._plans = PlanValidity()
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
-        self._fresh_stamp: float | None = None
+        self._fresh: FreshChunk | None = None
         self._status_due = 0.0
         self._collect_due = 0.0
         self._reported: tuple[Any, ...] = ()
@@ -274,7 +276,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         else:
             refused = controller.accept(chunk, now, self._plans.of(chunk.plan_stamp))
             if not refused:
-                self._fresh_stamp = chunk.stamp
+                self._fresh = fresh_chunk(message, now)
         if refused:
             self.health.warn('chunk', refused)
         else:
@@ -358,9 +360,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _publish_pass(self, now: float) -> None:
         """Publish the statistics of the tick that first used a chunk."""
-        stamp, self._fresh_stamp = self._fresh_stamp, None
-        if stamp is None:
+        fresh, self._fresh = self._fresh, None
+        if fresh is None:
             return
         method = f'blending={self.settings.blending.method}'
         rate = self._periods.rate_hz()
-        self._efficiency.publish(pass_message(stamp, now, method, self._latency, rate))
+        self._efficiency.publish(pass_message(fresh, now, method, self._latency, rate))

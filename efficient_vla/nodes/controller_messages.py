@@ -3,10 +3,12 @@
 """What the controller says about itself, as messages."""
 
 import math
+from dataclasses import dataclass
 
 from efficient_vla import msg
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.nodes.conversions import seconds_to_stamp
+from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.statistics import LatencyWindow
 from efficient_vla.nodes.statistics import PeriodMeter
 from efficient_vla.nodes.statistics import resident_mb
@@ -36,13 +38,27 @@ def status_message(
     return message
 
 
-def pass_message(
-    stamp: float, now: float, method: str, latency: LatencyWindow, rate_hz: float
-) -> msg.EfficiencyStats:
-    """Return the statistics of the tick at ``now`` that first used the chunk observed at ``stamp``.
+@dataclass(frozen=True, slots=True)
+class FreshChunk:
+    """A chunk that came since the last tick."""
 
-    The transport of the chunk is not known here: it is this age less that of the actor.
-    """
+    stamp: float
+    """Capture time of its observation [s]."""
+    transport_ms: float
+    """From publication to callback; NaN where its sender does not say when it sent."""
+
+
+def fresh_chunk(message: msg.ActionChunk, now: float) -> FreshChunk:
+    """Return what the statistics need of a chunk that came at ``now`` [s]."""
+    sent = stamp_to_seconds(message.sent)
+    transport_ms = (now - sent) * 1e3 if sent else math.nan
+    return FreshChunk(stamp_to_seconds(message.header.stamp), transport_ms)
+
+
+def pass_message(
+    fresh: FreshChunk, now: float, method: str, latency: LatencyWindow, rate_hz: float
+) -> msg.EfficiencyStats:
+    """Return the statistics of the tick at ``now`` [s] that first used a chunk."""
     p50, p95, p99 = latency.percentiles()
     message = msg.EfficiencyStats(
         stage=msg.EfficiencyStats.STAGE_CONTROLLER,
@@ -51,13 +67,13 @@ def pass_message(
         latency_p50_ms=p50,
         latency_p95_ms=p95,
         latency_p99_ms=p99,
-        transport_ms=math.nan,
+        transport_ms=fresh.transport_ms,
         rate_hz=rate_hz,
-        age_ms=(now - stamp) * 1e3,
+        age_ms=(now - fresh.stamp) * 1e3,
         resident_mb=resident_mb(),
         count=latency.count,
     )
-    message.header.stamp = seconds_to_stamp(stamp)
+    message.header.stamp = seconds_to_stamp(fresh.stamp)
     return message
 
 

@@ -255,3 +255,9 @@ def test_first_command_of_a_chunk_is_reported_with_its_age(graph, arm):
     assert len(stats) == 1
     assert stats[0].stage == msg.EfficiencyStats.STAGE_CONTROLLER
     assert stats[0].age_ms == pytest.approx(10, abs=1)
+    assert math.isnan(stats[0].transport_ms), 'the sender did not say when it sent'
+    chunk = arm.make_chunk()
+    chunk.sent = seconds_to_stamp(graph.now - 0.004)
+    arm.send_chunk(chunk)
+    arm.run(0.02)
+    assert stats[1].transport_ms == pytest.approx(4, abs=0.1)

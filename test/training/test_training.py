@@ -72,6 +72,12 @@ def test_an_unfit_sentence_teaches_to_hold_still():
     assert train.action_loss(moving, moving, fit) > 0
 
 
+def test_learning_rate_warms_up_where_the_optimizer_is_new():
+    assert train.schedule(0, 1000) == pytest.approx(0.01)
+    assert train.schedule(500, 1000, warm_from=500) == pytest.approx(0.01 * 0.51)
+    assert train.schedule(700, 1000, warm_from=500) == train.schedule(700, 1000)
+
+
 def test_training_resumes_and_its_policy_acts(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(train, 'BATCH', 4)
     monkeypatch.setattr(train, 'LOG_STEPS', 1)
@@ -84,6 +90,10 @@ def test_training_resumes_and_its_policy_acts(folder, tmp_path, monkeypatch):
     assert trainer.done == dict.fromkeys(train.STAGES, 2)
     trainer.run('actor', 3)
     assert trainer.done['actor'] == 3
+    trainer.run('joint', 3)
+    assert trainer.done == {'eye': 2, 'joint': 3}, 'a trunk that went on makes new plans'
+    trainer.run('actor', 1)
+    assert trainer.done['actor'] == 1
     frame = Frame({'corner2': np.zeros((160, 160, 3), np.uint8)}, np.zeros(4, np.float32), 0.0)
     chunk = Policy.from_pretrained(tmp_path).act(frame, 'press the button')
     assert chunk.actions.shape == (40, 4)

@@ -20,7 +20,7 @@ def append(path: Path, stage: str, step: int, values: dict[str, float], seconds:
 
 
 def draw(path: Path, picture: Path) -> None:
-    """Plot every loss of every stage over its steps."""
+    """Plot every loss of every stage over its steps; steps done again count as they went last."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -30,7 +30,10 @@ def draw(path: Path, picture: Path) -> None:
     with path.open(newline='') as file:
         for row in csv.DictReader(file):
             points = lines.setdefault(row['stage'], {}).setdefault(row['loss'], [])
-            points.append((int(row['step']), float(row['value'])))
+            step = int(row['step'])
+            while points and points[-1][0] >= step:
+                points.pop()
+            points.append((step, float(row['value'])))
     figure, axes = pyplot.subplots(1, len(lines), figsize=(4.5 * len(lines), 3.2), squeeze=False)
     for axis, (stage, losses) in zip(axes[0], lines.items(), strict=True):
         for name, points in losses.items():

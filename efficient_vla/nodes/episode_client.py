@@ -127,21 +127,24 @@ class EpisodeClient:
         end = time.monotonic() + max_duration_s
         goal = ExecuteTask.Goal(instruction=instruction, max_duration_s=max_duration_s)
         result = self._attempt(goal)
-        lost = time.monotonic()
         while result is None:
-            if time.monotonic() > lost + CALL_TIMEOUT_S:
-                raise EpisodeError(
-                    f'the controller takes no task since {CALL_TIMEOUT_S:.0f} s; its log says why.'
-                )
-            self._pause.wait(POLL_S)
+            self._await_controller()
             goal.max_duration_s = max(end - time.monotonic(), POLL_S)
             result = self._attempt(goal)
-            if result is None:
-                continue
-            # A controller that has just started does not know yet where the robot is.
-            if result.reason == ExecuteTask.Result.REASON_FAULT and not result.duration_s > POLL_S:
-                result = None
         return result
+
+    def _await_controller(self) -> None:
+        """Enable a controller that has just started, as soon as it knows where the robot is."""
+        end = time.monotonic() + CALL_TIMEOUT_S
+        while time.monotonic() < end:
+            future = self._enable.call_async(SetBool.Request(data=True))
+            if self._done(future, ANSWER_S) and future.result().success:
+                return
+            self._enable.remove_pending_request(future)
+            self._pause.wait(POLL_S)
+        raise EpisodeError(
+            f'the controller died and no other was ready within {CALL_TIMEOUT_S:.0f} s.'
+        )
 
     def _attempt(self, goal: Any) -> Any:
         """Return the result of one goal, or ``None`` where it was lost with its controller."""
@@ -176,11 +179,6 @@ class EpisodeClient:
                 return answer
             client.remove_pending_request(future)
         raise EpisodeError(f'{client.srv_name} gave no answer within {CALL_TIMEOUT_S:.0f} s.')
-
-    def _wait(self, future: Any, timeout: float, name: str) -> Any:
-        if not self._done(future, timeout):
-            raise EpisodeError(f'{name} gave no answer within {timeout:.0f} s.')
-        return future.result()
 
     def _done(self, future: Any, timeout: float) -> bool:
         done = threading.Event()

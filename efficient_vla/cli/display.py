@@ -103,7 +103,9 @@ def success_table(rows: list[dict[str, Any]]) -> Table:
     """Return one row for each condition: its names, success and, where there is one, p value."""
     words = [name for name, value in rows[0].items() if isinstance(value, str)]
     paired = 'p_value' in rows[0]
-    table = _table(words[0], *words[1:], 'success', 'episodes', '95 % interval', *['p'] * paired)
+    table = _table(
+        words[0], *words[1:], 'success', 'episodes', '95 % interval', *(['p'] if paired else [])
+    )
     for row in rows:
         low, high = row['ci95']
         table.add_row(
@@ -111,7 +113,7 @@ def success_table(rows: list[dict[str, Any]]) -> Table:
             f'{row["success_rate"]:.0%}',
             str(row['episodes']),
             f'{low:.0%} to {high:.0%}',
-            *[f'{row["p_value"]:.3f}'] * paired,
+            *([f'{row["p_value"]:.3f}'] if paired else []),
         )
     return table
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success under several conditions: which episodes are run, and what is made of them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,18 @@ def test_scenes_are_asked_for_their_own_task_for_others_and_for_nonsense(monkeyp
         INSTRUCTIONS['push-v3'],
         INSTRUCTIONS['pick-place-v3'],
     }
+
+
+@pytest.mark.parametrize('part', ['techniques', 'instructions'])
+def test_commands_show_and_write_their_rows(part, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(conditions, 'evaluate', played(lambda *_: True))
+    target = tmp_path / 'out.json'
+    words = ['bench', part, '--tasks', 'reach-v3', '--episodes', '2', '--json', str(target)]
+    assert cli.main(words) == 0
+    assert '100%' in capsys.readouterr().out
+    found = json.loads(target.read_text())
+    assert found['manifest'] == {'mode': 'played'}
+    assert {row['episodes'] for row in found['rows']} == {2}
 
 
 def test_unknown_technique_is_refused(capsys):

@@ -19,7 +19,7 @@ demo: setup  ## the main job: drive the simulated arm through its tasks; ARGS='.
 	@.venv/bin/efficient-vla demo $(ARGS)
 
 test: setup  ## every test; ARGS='-k NAME' is passed on to pytest
-	@$(PYTHON_VENV) -m pytest $(ARGS)
+	@$(PYTHON_VENV) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup  ## ruff and mypy; they are part of make test too
 	@$(PYTHON_VENV) -m ruff check .

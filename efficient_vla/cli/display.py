@@ -106,6 +106,8 @@ def success_table(rows: list[dict[str, Any]]) -> Table:
     table = _table(
         words[0], *words[1:], 'success', 'episodes', '95 % interval', *(['p'] if paired else [])
     )
+    for column in table.columns[1 : len(words)]:
+        column.no_wrap, column.justify = False, 'left'
     for row in rows:
         low, high = row['ci95']
         table.add_row(

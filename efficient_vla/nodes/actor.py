@@ -186,15 +186,19 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         if self._instruction == '' or (self._plan is None and self._instruction is None):
             return
         if self._pace.due(images.stamp, self.settings.rate):
-            self._make_chunk(images.images, images.stamp, now, images.transport_ms)
+            made = self._make_chunk(images.images, images.stamp, now, images.transport_ms)
+            if not made:
+                # The next image, or this one once more, need not wait for its turn.
+                self._pace.reset()
 
-    def _make_chunk(self, images: Any, stamp: float, now: float, transport: float) -> None:
+    def _make_chunk(self, images: Any, stamp: float, now: float, transport: float) -> bool:
+        """Begin a chunk; return whether there is all that it needs."""
         plan = self._plan
         reason = self._refuse(plan, now)
         if reason or plan is None:
             if now - self._instructed > PLAN_GRACE_S:
                 self.health.error('plan', reason)
-            return
+            return False
         age = now - plan.stamp
         if age > WARN_AT * plan.valid_for:
             self.health.warn(
@@ -210,9 +214,10 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
                 f'no robot state for the observation: {distance}; expected one within state_skew '
                 f'{self.settings.state_skew} s. Check the robot driver.',
             )
-            return
+            return False
         self.health.clear('state_skew')
         self.submit(ChunkJob(plan, Frame(images, nearest[0], stamp), transport))
+        return True
 
     def _refuse(self, plan: Plan | None, now: float) -> str:
         """Return why ``plan`` may not drive the robot, or an empty string."""

@@ -60,7 +60,10 @@ class Client:
         self.statuses: list[Any] = []
         subscribe = self.node.create_subscription
         subscribe(Image, 'camera/image_raw', self._on_image, qos.image_qos())
-        subscribe(JointState, 'robot_state', self._on_state, qos.state_qos())
+        every_state = qos.state_qos()
+        # Lockstep sends faster than this client, which also polls the supervisor, takes.
+        every_state.depth = 1000
+        subscribe(JointState, 'robot_state', self._on_state, every_state)
         subscribe(ControllerStatus, 'controller_status', self.statuses.append, qos.latched_qos())
         self.task = ActionClient(self.node, ExecuteTask, 'execute_task')
         self.reset_episode = self.node.create_client(ResetEpisode, 'metaworld_robot/reset_episode')

@@ -183,6 +183,15 @@ def test_state_far_from_the_image_makes_no_chunk(graph, setup):
     assert not setup.chunks
 
 
+def test_image_that_comes_again_with_its_state_makes_its_chunk(graph, setup):
+    graph.set_time(100.3)
+    setup.see(graph.image())
+    setup.send_state(graph.state())
+    setup.see(graph.image())
+    graph.until(lambda: setup.chunks)
+    assert stamp_to_seconds(setup.chunks[0].header.stamp) == pytest.approx(100.3)
+
+
 def test_nearest_state_is_taken(graph, setup, monkeypatch):
     frames = []
     chunk = setup.node.stage.chunk

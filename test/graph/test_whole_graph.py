@@ -48,7 +48,7 @@ HOLD_S = 0.2
 class Client:
     """Talks to the graph and remembers what it said."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervisor, queue: int = 10) -> None:
         self.supervisor = supervisor
         self.context = rclpy.Context()
         rclpy.init(args=[], context=self.context, signal_handler_options=SignalHandlerOptions.NO)
@@ -60,10 +60,9 @@ class Client:
         self.statuses: list[Any] = []
         subscribe = self.node.create_subscription
         subscribe(Image, 'camera/image_raw', self._on_image, qos.image_qos())
-        every_state = qos.state_qos()
-        # Lockstep sends faster than this client, which also polls the supervisor, takes.
-        every_state.depth = 1000
-        subscribe(JointState, 'robot_state', self._on_state, every_state)
+        state_qos = qos.state_qos()
+        state_qos.depth = queue
+        subscribe(JointState, 'robot_state', self._on_state, state_qos)
         subscribe(ControllerStatus, 'controller_status', self.statuses.append, qos.latched_qos())
         self.task = ActionClient(self.node, ExecuteTask, 'execute_task')
         self.reset_episode = self.node.create_client(ResetEpisode, 'metaworld_robot/reset_episode')
@@ -173,13 +172,13 @@ def overrides(**values: Any) -> dict[str, Any]:
     return {**robot, **{name.replace('__', '.'): value for name, value in values.items()}}
 
 
-def start(folder: Path, **values: Any) -> tuple[Supervisor, Client]:
-    """Bring up all nodes; return when every node is active."""
+def start(folder: Path, queue: int = 10, **values: Any) -> tuple[Supervisor, Client]:
+    """Bring up all nodes; return when every node is active. ``queue`` is for states."""
     policy = write_policy(folder / 'policy', velocity=(0.0, SPEED, 0.0))
     graph = describe(Selection(policy=str(policy), overrides=overrides(**values)))
     supervisor = Supervisor(graph, folder / 'logs')
     supervisor.start()
-    client = Client(supervisor)
+    client = Client(supervisor, queue)
     watch = StateWatch(graph.nodes)
     try:
         client.spin_until(
@@ -308,7 +307,8 @@ def test_episode_goes_on_after_the_robot_was_killed(graph: Client) -> None:
 def test_lockstep_does_not_depend_on_the_speed_of_the_machine(
     ros_domain: int, tmp_path: Path
 ) -> None:
-    supervisor, client = start(tmp_path, metaworld_robot__mode='lockstep')
+    # Simulated time may go faster than this client, which also watches the processes.
+    supervisor, client = start(tmp_path, queue=1000, metaworld_robot__mode='lockstep')
     try:
         runs = [positions(client, count=110) for _ in range(2)]
     finally:

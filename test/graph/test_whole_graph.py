@@ -111,10 +111,11 @@ class Client:
         self.spin_until(lambda: self.now() > settled, 5.0, 'the status of the goal')
         return handle
 
-    def send_goal_until_it_runs(self, instruction: str) -> None:
-        """Start a task as soon as the controller takes one."""
-        while self.send_goal(instruction).status != GoalStatus.STATUS_EXECUTING:
+    def send_goal_until_it_runs(self, instruction: str) -> Any:
+        """Start a task as soon as the controller takes one; return its handle."""
+        while (goal := self.send_goal(instruction)).status != GoalStatus.STATUS_EXECUTING:
             self.executor.spin_once(timeout_sec=0.1)
+        return goal
 
     def new_episode(self, seed: int = 0) -> None:
         """Put the robot at its start, with the controller disabled."""
@@ -322,7 +323,8 @@ def test_lockstep_does_not_depend_on_the_speed_of_the_machine(
 def positions(client: Client, count: int) -> np.ndarray:
     """Return the first states of an episode from the first motion on, [count, 7]."""
     client.new_episode(seed=3)
-    goal = client.send_goal('move along y')
+    # A controller that has just started refuses goals until the robot told it the set-point.
+    goal = client.send_goal_until_it_runs('move along y')
 
     def moving() -> list[np.ndarray]:
         first = client.states[0][1]

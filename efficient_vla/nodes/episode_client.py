@@ -71,6 +71,8 @@ class EpisodeClient:
             self._wait_active(watch, timeout, on_states)
         finally:
             watch.close()
+        self._await_controller()
+        self._call(self._enable, SetBool.Request(data=False))
 
     def _wait_active(
         self, watch: StateWatch, timeout: float, on_states: Callable[[dict[str, str]], None]
@@ -134,7 +136,7 @@ class EpisodeClient:
         return result
 
     def _await_controller(self) -> None:
-        """Enable a controller that has just started, as soon as it knows where the robot is."""
+        """Enable a controller that has just started, which it allows once it knows the robot."""
         end = time.monotonic() + CALL_TIMEOUT_S
         while time.monotonic() < end:
             future = self._enable.call_async(SetBool.Request(data=True))
@@ -143,7 +145,7 @@ class EpisodeClient:
             self._enable.remove_pending_request(future)
             self._pause.wait(POLL_S)
         raise EpisodeError(
-            f'the controller died and no other was ready within {CALL_TIMEOUT_S:.0f} s.'
+            f'no controller was ready for a task within {CALL_TIMEOUT_S:.0f} s; its log says why.'
         )
 
     def _attempt(self, goal: Any) -> Any:

@@ -16,9 +16,9 @@ from efficient_vla.bench.evaluate import Request
 from efficient_vla.bench.evaluate import evaluate
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.bench.report import success_summary
 from efficient_vla.bench.stages import DENSE
 from efficient_vla.bench.stages import VARIANTS
-from efficient_vla.bench.statistics import wilson_interval
 from efficient_vla.sim.tasks import INSTRUCTIONS
 from efficient_vla.sim.tasks import TABLETOP_TASKS
 
@@ -47,7 +47,7 @@ def techniques(
         rows.append(
             {
                 'technique': name,
-                **success(list(seen.values())),
+                **success_summary(list(seen.values())),
                 'only_dense': paired['only_first'],
                 'only_technique': paired['only_second'],
                 'p_value': paired['p_value'],
@@ -75,7 +75,12 @@ def instructions(
             seen = [item['success'] for item in found['episodes'] if item['task'] == task]
             asked = sentence or INSTRUCTIONS[task]
             rows.append(
-                {'scene': task, 'kind': kind(task, asked), 'sentence': asked, **success(seen)}
+                {
+                    'scene': task,
+                    'kind': kind(task, asked),
+                    'sentence': asked,
+                    **success_summary(seen),
+                }
             )
     order = {task: index for index, task in enumerate(request.tasks)}
     return sorted(rows, key=lambda row: order[row['scene']]), manifest
@@ -96,15 +101,6 @@ def kind(task: str, sentence: str) -> str:
     if sentence == NONSENSE:
         return 'nonsense'
     return 'own' if sentence == INSTRUCTIONS[task] else 'other task'
-
-
-def success(seen: Sequence[bool]) -> dict[str, Any]:
-    """Return rate, count and 95 % Wilson interval."""
-    return {
-        'success_rate': sum(seen) / len(seen),
-        'episodes': len(seen),
-        'ci95': list(wilson_interval(sum(seen), len(seen))),
-    }
 
 
 def merged(

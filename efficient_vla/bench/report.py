@@ -51,9 +51,16 @@ def task_summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Return success of one task; ``time_to_success_s`` is ``None`` where nothing succeeded."""
     times = [result.duration_s for result in results if result.success]
     return {
-        'success_rate': len(times) / len(results),
-        'successes': len(times),
-        'episodes': len(results),
-        'ci95': list(wilson_interval(len(times), len(results))),
+        **success_summary([result.success for result in results]),
         'time_to_success_s': sum(times) / len(times) if times else None,
+    }
+
+
+def success_summary(outcomes: Sequence[bool]) -> dict[str, Any]:
+    """Return rate, counts and 95 % Wilson interval of episodes."""
+    return {
+        'success_rate': sum(outcomes) / len(outcomes),
+        'successes': sum(outcomes),
+        'episodes': len(outcomes),
+        'ci95': list(wilson_interval(sum(outcomes), len(outcomes))),
     }

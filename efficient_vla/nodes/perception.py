@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rclpy.task import Future
 
 from efficient_vla import msg
-from efficient_vla import srv
 from efficient_vla.nodes.cameras import Cameras
 from efficient_vla.nodes.cameras import ImageSet
 from efficient_vla.nodes.conversions import tokens_to_message
@@ -31,12 +29,11 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
     def __init__(self, **options: Any) -> None:
         self._cameras: Cameras | None = None
         self._count = 0
-        self._epoch = 0
         super().__init__('perception', PerceptionNodeSettings, **options)
         self._tokens = self.create_lifecycle_publisher(
             msg.VisualTokens, 'visual_tokens', newest_qos()
         )
-        self.create_service(srv.ResetCaches, '~/reset_caches', self._reset_caches)
+        self.offer_reset()
 
     def load(self, folder: Path) -> Any:
         """Return the perception stage."""
@@ -70,7 +67,7 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
         latency = timed(begin)
         if tokens is not None:
             self._tokens.publish(tokens_to_message(tokens))
-            self._count, self._epoch = len(tokens.features), tokens.epoch
+            self._count, self.epoch = len(tokens.features), tokens.epoch
         self.publish_pass(
             Pass(
                 stamp=job.stamp,
@@ -82,32 +79,3 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
                 refresh_reason='' if tokens is None else tokens.refresh_reason,
             )
         )
-
-    async def _reset_caches(
-        self, request: srv.ResetCaches.Request, response: srv.ResetCaches.Response
-    ) -> srv.ResetCaches.Response:
-        await reset_stage(self, request.reason or 'requested')
-        response.success = self.stage is not None
-        response.message = 'caches are empty' if response.success else 'node is not configured'
-        self._epoch += int(response.success)
-        response.epoch = self._epoch
-        return response
-
-
-async def reset_stage(node: StageNode[Any, Any], reason: str) -> None:
-    """Empty the caches of a stage between two passes, without blocking the executor."""
-    worker, stage = node._worker, node.stage
-    if worker is None or stage is None:
-        return
-    executor = node.executor
-    done: Future = Future(executor=executor)
-
-    def reset() -> None:
-        try:
-            stage.reset(reason)
-        finally:
-            done.set_result(None)
-            executor.wake()
-
-    worker.call(reset)
-    await done

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla import msg
-from efficient_vla import srv
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.cameras import transport_ms
@@ -16,7 +15,6 @@ from efficient_vla.nodes.conversions import message_to_tokens
 from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.history import Pace
-from efficient_vla.nodes.perception import reset_stage
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.settings import ReasonerNodeSettings
@@ -52,10 +50,9 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self._not_before = NEVER
         self._pace = Pace()
         self._sequence = 0
-        self._epoch = 0
         super().__init__('reasoner', ReasonerNodeSettings, **options)
         self._plan = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
-        self.create_service(srv.ResetCaches, '~/reset_caches', self._reset_caches)
+        self.offer_reset()
         self.create_subscription(
             msg.Instruction, 'instruction', self._instruction_received, latched_qos()
         )
@@ -167,13 +164,3 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
             return
         if self._pace.due(tokens.stamp, self.settings.max_rate):
             self.submit(PlanJob(tokens, self._instruction, transport))
-
-    async def _reset_caches(
-        self, request: srv.ResetCaches.Request, response: srv.ResetCaches.Response
-    ) -> srv.ResetCaches.Response:
-        await reset_stage(self, request.reason or 'requested')
-        response.success = self.stage is not None
-        response.message = 'caches are empty' if response.success else 'node is not configured'
-        self._epoch += int(response.success)
-        response.epoch = self._epoch
-        return response

@@ -12,7 +12,10 @@ from typing import Any
 from typing import Generic
 from typing import TypeVar
 
+from rclpy.task import Future
+
 from efficient_vla import msg
+from efficient_vla import srv
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.places import share_folder
 from efficient_vla.nodes.conversions import seconds_to_stamp
@@ -58,6 +61,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
 
     def __init__(self, name: str, kind: type[Settings], **options: Any) -> None:
         self.stage: Any = None
+        self.epoch = 0
+        """Of the caches; it rises when they are emptied."""
         self._worker: LatestWorker[Job] | None = None
         self._latency = LatencyWindow()
         self._rate = RateMeter()
@@ -150,6 +155,10 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
             'parameters_mb': float(getattr(self.stage, 'parameters_mb', 0.0)),
         }
 
+    def offer_reset(self) -> None:
+        """Offer the service that empties the caches of the stage."""
+        self.create_service(srv.ResetCaches, '~/reset_caches', self._reset_caches)
+
     def submit(self, job: Job) -> None:
         """Run a pass on ``job`` as soon as the one that runs now is over."""
         if self._worker is not None and self.active:
@@ -185,6 +194,34 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         )
         message.header.stamp = seconds_to_stamp(done.stamp)
         self._efficiency.publish(message)
+
+    async def _reset_caches(
+        self, request: srv.ResetCaches.Request, response: srv.ResetCaches.Response
+    ) -> srv.ResetCaches.Response:
+        await self._reset_stage(request.reason or 'requested')
+        response.success = self.stage is not None
+        response.message = 'caches are empty' if response.success else 'node is not configured'
+        self.epoch += int(response.success)
+        response.epoch = self.epoch
+        return response
+
+    async def _reset_stage(self, reason: str) -> None:
+        """Empty the caches between two passes, without blocking the executor."""
+        worker, stage = self._worker, self.stage
+        if worker is None or stage is None:
+            return
+        executor = self.executor
+        done: Future = Future(executor=executor)
+
+        def reset() -> None:
+            try:
+                stage.reset(reason)
+            finally:
+                done.set_result(None)
+                executor.wake()
+
+        worker.call(reset)
+        await done
 
     def _guarded_work(self, job: Job) -> None:
         if not self.active:

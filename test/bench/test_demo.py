@@ -184,6 +184,13 @@ def test_evaluation_through_the_graph_writes_the_same_json(run, reaching, tmp_pa
     assert found['manifest']['parameters']['actor.architecture'] == 'single'
 
 
+def evaluate_graph(capsys, policy: Path, folder: Path, *words: str) -> tuple[int, str]:
+    """Evaluate one episode through the graph; return the exit code and what it complained of."""
+    common = ['eval', '--graph', '--tasks', 'reach-v3', '--episodes', '1', '--policy', str(policy)]
+    code = cli.main([*common, '--json', str(folder / 'out.json'), *words])
+    return code, capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('words', 'expected'),
     [
@@ -197,22 +204,7 @@ def test_evaluation_through_the_graph_writes_the_same_json(run, reaching, tmp_pa
 def test_wrong_usage_is_told_before_the_graph_starts(
     capsys, passthrough, tmp_path, words, expected
 ):
-    code = cli.main(
-        [
-            'eval',
-            '--graph',
-            '--tasks',
-            'reach-v3',
-            '--episodes',
-            '1',
-            '--policy',
-            str(passthrough),
-            '--json',
-            str(tmp_path / 'out.json'),
-            *words,
-        ]
-    )
-    error = capsys.readouterr().err
+    code, error = evaluate_graph(capsys, passthrough, tmp_path, *words)
     assert code == cli.EXIT_USAGE
     assert expected in error
     assert error.count('\n') == 1
@@ -222,21 +214,7 @@ def test_graph_that_cannot_start_ends_with_the_reason(capsys, tmp_path, ros_doma
     policy = tmp_path / 'policy'
     policy.mkdir()
     (policy / 'policy.json').write_text('{"policy_type": "nonsense"}')
-    code = cli.main(
-        [
-            'eval',
-            '--graph',
-            '--tasks',
-            'reach-v3',
-            '--episodes',
-            '1',
-            '--policy',
-            str(policy),
-            '--json',
-            str(tmp_path / 'out.json'),
-        ]
-    )
-    error = capsys.readouterr().err
+    code, error = evaluate_graph(capsys, policy, tmp_path)
     assert code == cli.EXIT_FAILED
     assert "'nonsense'" in error
     assert error.count('\n') == 1

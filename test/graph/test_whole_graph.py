@@ -305,6 +305,7 @@ def test_episode_goes_on_after_the_robot_was_killed(graph: Client) -> None:
     graph.wait_still(10.0)
 
 
+@pytest.mark.alone
 def test_lockstep_does_not_depend_on_the_speed_of_the_machine(
     ros_domain: int, tmp_path: Path
 ) -> None:

@@ -32,14 +32,30 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     """Return the reasoner, with its decoder in the number format of the settings."""
     card, trunk, tokenizer = checkpoint.load_trunk(folder)
     mode = settings.quantization.mode
-    trunk.decoder = quantize(trunk.decoder, mode)
+    resampler = None
+    if settings.resampling.method != 'none':
+        resampler = checkpoint.load_resampler(folder, settings.resampling.method, trunk)
+    trunk.replace(quantize(trunk.decoder, mode))
     tokens = card.tokens_per_camera * len(card.cameras)
-    return Reasoner(trunk, tokenizer, tokens, settings, resident_mb(trunk))
+    return Reasoner(
+        trunk,
+        tokenizer,
+        tokens,
+        settings,
+        resident_mb(trunk),
+        card.state_names,
+        checkpoint.load_scorers(folder),
+        resampler,
+    )
 
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
-    card, policy = checkpoint.load_head(folder, settings.architecture)
+    card, policy = (
+        checkpoint.load_action_words(folder)
+        if settings.head == 'tokens'
+        else checkpoint.load_head(folder, settings.architecture)
+    )
     space = ActionSpace(
         card.state_names,
         np.array(card.state_mean, np.float32),

@@ -24,16 +24,23 @@ from transformers import AutoModel
 from transformers import PretrainedConfig
 from transformers import PreTrainedTokenizerFast
 
+from efficient_vla import addons
+from efficient_vla.action.heads.tokens import TokenPolicy
 from efficient_vla.action.policies import DualPolicy
 from efficient_vla.action.policies import SinglePolicy
 from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.tower import VisionTower
+from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
+from efficient_vla.reasoning.pruning.lightvla import TextSide
+from efficient_vla.reasoning.resampling.resamplers import RESAMPLERS
 from efficient_vla.reasoning.stage import Trunk
 
 FORMAT = 1
 WEIGHTS = 'model.safetensors'
 QUERIES = 'queries'
+SCORERS: dict[str, type[nn.Module]] = {'fastdrivevla': ReconPruner, 'lightvla': TextSide}
+"""Pruning method -> the module that was trained for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,8 @@ class Family:
     vision: str
     connector: str
     text: str
+    bidirectional_prefix: bool = False
+    """Whether image and instruction see each other both ways."""
     chooses_layer: bool = False
     """Whether the configuration names the layer whose output is projected, and the class token."""
 
@@ -79,7 +88,10 @@ class Family:
 FAMILIES = {
     'smolvlm': Family('vision_model', 'connector', 'text_model'),
     'idefics3': Family('vision_model', 'connector', 'text_model'),
-    'llava': Family('vision_tower', 'multi_modal_projector', 'language_model', True),
+    'llava': Family('vision_tower', 'multi_modal_projector', 'language_model', chooses_layer=True),
+    'paligemma': Family(
+        'vision_tower', 'multi_modal_projector', 'language_model', bidirectional_prefix=True
+    ),
 }
 """``model_type`` of transformers -> names of the parts."""
 
@@ -127,7 +139,9 @@ def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
     """Return the card, the language half with its queries, and the tokenizer."""
     card, config, family = _open(folder)
     # Rotary frequencies are not stored, so the decoder is built for real.
-    trunk = Trunk(AutoModel.from_config(config.text_config), card.queries)
+    trunk = Trunk(
+        AutoModel.from_config(config.text_config), card.queries, family.bidirectional_prefix
+    )
     _fill(trunk.decoder, folder, f'{family.text}.')
     queries = read_tensors(folder / WEIGHTS, QUERIES).get('')
     if queries is None or queries.shape != trunk.queries.shape:
@@ -151,6 +165,36 @@ def load_head(folder: Path, architecture: str) -> tuple[Card, SinglePolicy | Dua
     head = kind(card.queries, width, len(card.state_names), card.horizon, len(card.action_names))
     _fill(head, folder, f'{architecture}.')
     return card, head.eval()
+
+
+def load_scorers(folder: Path) -> dict[str, nn.Module]:
+    """Return the trained module of each pruning method that has an add-on file in the folder."""
+    scorers = {}
+    for method, kind in SCORERS.items():
+        if addons.path(folder, method).exists():
+            addon = addons.read(folder, method, sha256(folder))
+            scorers[method] = kind(**addon.shape)
+            addon.fill(scorers[method])
+    return scorers
+
+
+def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:
+    """Return the resampler of an add-on file, and update the trunk that reads its tokens."""
+    addon = addons.read(folder, method, sha256(folder))
+    resampler = RESAMPLERS[method](**addon.shape)
+    addon.fill(resampler)
+    addon.merge(trunk.decoder)
+    return resampler
+
+
+def load_action_words(folder: Path) -> tuple[Card, TokenPolicy]:
+    """Return the card and the head that decodes plans of ``univla`` into action words."""
+    card, config, _ = _open(folder)
+    width = config.text_config.hidden_size
+    shape = (card.queries, width, len(card.state_names), card.horizon, len(card.action_names))
+    policy = TokenPolicy(*shape)
+    addons.read(folder, 'univla', sha256(folder)).fill(policy, addons.ACTIONS)
+    return card, policy
 
 
 def save(

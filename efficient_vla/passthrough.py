@@ -22,6 +22,7 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.savings import Savings
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
 from efficient_vla.types import Frame
@@ -46,7 +47,7 @@ class PassthroughCard:
     cameras: tuple[str, ...] = ('corner2',)
     state_names: tuple[str, ...] = ('x', 'y', 'z', 'gripper')
     latency_ms: dict[str, float] = field(default_factory=dict)
-    """Artificial time of a pass, by stage: perception, reasoner, actor."""
+    """Artificial time of a pass, by stage: perception (unless it reuses all), reasoner, actor."""
 
 
 def write_policy(folder: str | PathLike[str], **fields: Any) -> Path:
@@ -95,13 +96,13 @@ class PassthroughPerception:
     def encode(self, frame: Frame) -> VisualTokens | None:
         """Return [cameras * rows * columns, 3] mean colours from 0 to 1."""
         begin = time.perf_counter()
-        _wait(self._card, 'perception')
         rows, columns = self._card.grid
         colours = np.concatenate([mean_colours(i, rows, columns) for i in frame.images.values()])
         reason = self._refresh_reason(colours, frame.stamp)
         if not reason and self._settings.cache.method == 'skip':
             return None
         if reason or self._features is None:
+            _wait(self._card, 'perception')
             self._features, self._stamp, self._reason = colours, frame.stamp, ''
         count = len(colours)
         cell = np.arange(count, dtype=np.int32) % (rows * columns)
@@ -148,9 +149,14 @@ class PassthroughReasoner:
     parameters_mb = 0.0
 
     def __init__(self, card: PassthroughCard, settings: ReasonerSettings) -> None:
+        self.state_names = card.state_names
         self._card = card
         self._settings = settings
+        self._savings = Savings()
         self._sequence = 0
+
+    def observe(self, state: np.ndarray, stamp: float) -> None:
+        """Take in the robot's state; a plan does not depend on it."""
 
     def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
         """Return latents [Q, 3]: the velocity [m/s], then mean colours of the kept tokens."""
@@ -164,6 +170,7 @@ class PassthroughReasoner:
         latents = np.repeat(tokens.features[kept].mean(0, keepdims=True), self._card.queries, 0)
         latents[0] = self._card.velocity
         self._sequence += 1
+        latency = (time.perf_counter() - begin) * 1e3
         return Plan(
             latents=latents.astype(np.float32),
             instruction=instruction,
@@ -172,7 +179,9 @@ class PassthroughReasoner:
             sequence=self._sequence,
             kept=tokens.position[kept],
             tokens_total=total,
-            latency_ms=(time.perf_counter() - begin) * 1e3,
+            latency_ms=latency,
+            reason='' if pruning.method == 'none' else f'kept {count} of {total}, evenly spread',
+            saved_ms=self._savings.add(latency, full=count == total),
         )
 
     def configure(self, settings: ReasonerSettings) -> None:

@@ -135,6 +135,8 @@ class Policy:
             images = dict.fromkeys(self.perception.cameras, frame)
             frame = Frame(images, vector.astype(np.float32), 0.0)
         instruction = checked_instruction(instruction)
+        if len(frame.state) == len(self.reasoner.state_names):
+            self.reasoner.observe(frame.state, frame.stamp)
         fresh = self.perception.encode(frame)
         self._tokens = fresh or self._tokens
         if fresh is not None or self._plan is None or self._plan.instruction != instruction:

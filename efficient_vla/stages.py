@@ -4,6 +4,8 @@
 
 from typing import Protocol
 
+import numpy as np
+
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.types import ActionChunk
@@ -32,6 +34,11 @@ class ReasonerStage(Protocol):
     """VisualTokens + instruction -> Plan."""
 
     parameters_mb: float
+    state_names: tuple[str, ...]
+    """What ``observe`` is given; empty where the stage does not look at the robot."""
+
+    def observe(self, state: np.ndarray, stamp: float) -> None:
+        """Take in the robot's state [S] at ``stamp`` [s]."""
 
     def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
         """Return the plan for one frame."""

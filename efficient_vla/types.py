@@ -6,6 +6,7 @@ Times are seconds of the clock that stamped the camera frame; lengths are metres
 checks itself when it is made, so a stage that receives one may rely on its shapes.
 """
 
+import math
 from dataclasses import dataclass
 from dataclasses import field
 from enum import IntEnum
@@ -106,6 +107,11 @@ class VisualTokens:
     """Time the stage took for this frame [ms]."""
     refresh_reason: str = ''
     """Why tokens were recomputed, or empty when they were reused."""
+    contour: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32, [N], share of edge pixels in the token's part of the image; [0]: not computed."""
+    saliency: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32, [N], attention received in the vision tower's last layer, mean over heads and
+    queries; sums to 1 over the whole grid of a camera; [0]: not computed."""
 
     def __post_init__(self) -> None:
         count = len(self.features)
@@ -123,6 +129,14 @@ class VisualTokens:
             bool((np.diff(self.position) > 0).all()),
             'token positions are not strictly increasing; a stage reordered tokens.',
         )
+        for name in ('contour', 'saliency'):
+            values = getattr(self, name)
+            _require(
+                values.shape in ((count,), (0,)),
+                f'{name} has shape {values.shape}; expected one value for each of {count} tokens, '
+                'or none at all.',
+            )
+            _require_finite(name, values)
         _require_finite('token features', self.features)
 
     @property
@@ -150,6 +164,16 @@ class Plan:
     tokens_total: int = 0
     """Visual tokens that entered the reasoner."""
     latency_ms: float = 0.0
+    reused: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    """int32, position ids of tokens whose keys and values came from an earlier frame, sorted."""
+    reused_age: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32, seconds since those keys and values were computed, one for each of ``reused``."""
+    protected: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    """int32, position ids of the tokens of ``kept`` that stayed because they are protected."""
+    reason: str = ''
+    """Why tokens were kept or dropped this time; empty where no technique is active."""
+    saved_ms: float = math.nan
+    """Median time of recent full passes minus that of this pass [ms]; NaN until one is known."""
 
     def __post_init__(self) -> None:
         _require(
@@ -160,6 +184,33 @@ class Plan:
             self.valid_for > 0, f'plan is valid for {self.valid_for} s; expected a time above 0.'
         )
         _require_finite('plan latents', self.latents)
+        for name in ('kept', 'reused', 'protected'):
+            values = getattr(self, name)
+            _require(
+                values.ndim == 1 and bool((np.diff(values) > 0).all()),
+                f'{name} position ids of a plan are not strictly increasing; a stage reordered '
+                'tokens or named one twice.',
+            )
+        _require(
+            self.reused_age.shape == self.reused.shape,
+            f'plan has {self.reused_age.size} ages for {self.reused.size} reused tokens; expected '
+            'one age a token. Check the sender.',
+        )
+        _require_finite('ages of reused tokens', self.reused_age)
+        _require(
+            bool((self.reused_age >= 0).all()),
+            f'plan reuses keys and values that are {self.reused_age.min(initial=0.0)} s old; '
+            'expected ages of at least 0. Synchronise the clocks.',
+        )
+        _require(
+            bool(np.isin(self.protected, self.kept).all()),
+            'plan protects tokens that it has not kept; expected protected to be among kept. '
+            'Check the sender.',
+        )
+        _require(
+            not math.isinf(self.saved_ms),
+            f'plan saved {self.saved_ms} ms; expected a finite time, or NaN where it is not known.',
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

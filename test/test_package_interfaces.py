@@ -16,7 +16,7 @@ FILES = sorted(p for kind in ('msg', 'srv', 'action') for p in (ROOT / kind).ite
 DECLARATION = re.compile(r'^(?P<type>[\w/]+(\[\d*\])?) +(?P<name>\w+)(?P<value>=.*)?$')
 ON_THE_WIRE = {
     'VisualTokens': {'stamp': 'header', 'grid': 'grid_rows'},
-    'Plan': {'stamp': 'header'},
+    'Plan': {'stamp': 'header', 'protected': 'protected_tokens'},
     'ActionChunk': {'stamp': 'header'},
 }
 """Fields of a record that are called otherwise in its message."""

@@ -105,6 +105,7 @@ def run_episode(
             if writer and sim.steps % VIDEO_STEPS == 0:
                 writer.add(camera.image(), now, sim.success)
             fresh = False
+            stages.reasoner.observe(sim.state(), now)
             if plans.due(sim.steps):
                 frame = _frame(sim, camera, stages.perception.cameras, now)
                 newest = _plan(stages, frame, instruction, records)
@@ -185,7 +186,7 @@ def _plan(
     count, reused = len(tokens.position), int(tokens.reused.sum())
     records['perception'].add_tokens(count, count, reused)
     plan: Plan = _timed(records['reasoner'], stages.reasoner.plan, tokens, instruction)
-    records['reasoner'].add_tokens(plan.tokens_total, len(plan.kept), reused)
+    records['reasoner'].add_tokens(plan.tokens_total, len(plan.kept), len(plan.reused))
     return plan
 
 

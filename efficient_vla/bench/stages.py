@@ -128,7 +128,8 @@ def _run_frame(variant: Variant, image: np.ndarray, index: int, instruction: str
     reused = int(tokens.reused.sum())
     records['perception'].add_tokens(len(tokens.position), len(tokens.position), reused)
     records['reasoner'].latency_ms.append((planned - seen) * 1e3)
-    records['reasoner'].add_tokens(variant.plan.tokens_total, len(variant.plan.kept), reused)
+    plan = variant.plan
+    records['reasoner'].add_tokens(plan.tokens_total, len(plan.kept), len(plan.reused))
 
 
 def _summary(variant: Variant) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from efficient_vla.bench.errors import UsageError
 
 
-def add_policy(parser: argparse.ArgumentParser) -> None:
+def add_policy(parser: argparse._ActionsContainer) -> None:
     """Add ``--policy``."""
     parser.add_argument(
         '--policy',

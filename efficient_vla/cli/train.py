@@ -5,14 +5,21 @@
 import argparse
 from pathlib import Path
 
+from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.options import policy_folder
+
 DESCRIPTION = (
     'Train trunk and heads of a policy on demonstrations, on CPU or CUDA by the same command. '
-    'Resumes from the latest checkpoint and writes curves.'
+    'Resumes from the latest checkpoint and writes curves. With --method it trains a method that '
+    'spends fewer visual tokens for a finished policy, which stays as it is.'
 )
-EXAMPLE = '  efficient-vla train --data data/metaworld --out runs/train --joint-steps 1000'
+EXAMPLE = """\
+  efficient-vla train --data data/metaworld --out runs/train --joint-steps 1000
+  efficient-vla train --method otter --data data/metaworld --out runs/methods"""
 
 STEPS = {'eye': 1000, 'joint': 4000, 'actor': 3000}
 """Batches of 64 samples in each stage, by default."""
+METHODS = ('lightvla', 'fastdrivevla', 'otter', 'perceiver', 'univla')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +38,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', choices=('bf16', 'fp32'), default='bf16')
     parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0 for all')
     parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
+    method = parser.add_argument_group('a method for a finished policy')
+    method.add_argument('--method', choices=METHODS, help='what to train instead of the stages')
+    add_policy(method)
+    method.add_argument('--steps', type=int, default=600, help='batches (default: %(default)s)')
+    method.add_argument('--batch', type=int, default=32, help='samples (default: %(default)s)')
+    method.add_argument(
+        '--rank',
+        type=int,
+        default=8,
+        help="rank of the updates of the decoder's layers, 0 for none (default: %(default)s)",
+    )
+    method.add_argument(
+        '--frames',
+        type=int,
+        default=12_000,
+        help='frames whose tokens and dense plans are kept in memory (default: %(default)s)',
+    )
+    method.add_argument(
+        '--validation', metavar='DIR', type=Path, help='demonstrations that are not trained on'
+    )
+    method.add_argument(
+        '--validation-frames',
+        type=int,
+        default=1000,
+        help='frames of those that are measured (default: %(default)s)',
+    )
+    method.add_argument(
+        '--install', action='store_true', help="write the add-on into the policy's folder too"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train a policy."""
+    """Train a policy, or a method for one."""
+    if arguments.method is not None:
+        from efficient_vla.training import methods
+
+        return methods.main(arguments, policy_folder(arguments.policy))
     from efficient_vla.training import train
 
     return train.main(arguments)

@@ -63,6 +63,8 @@ def pass_message(
     message = msg.EfficiencyStats(
         stage=msg.EfficiencyStats.STAGE_CONTROLLER,
         method=method,
+        hit_rate=math.nan,
+        saved_ms=math.nan,
         latency_ms=latency.last,
         latency_p50_ms=p50,
         latency_p95_ms=p95,

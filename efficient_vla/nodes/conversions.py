@@ -165,6 +165,8 @@ def tokens_to_message(tokens: VisualTokens) -> msg.VisualTokens:
         column=to_wire(tokens.column, 'i'),
         position=to_wire(tokens.position, 'i'),
         age=to_wire(tokens.age, 'f'),
+        contour=to_wire(tokens.contour, 'f'),
+        saliency=to_wire(tokens.saliency, 'f'),
         grid_rows=tokens.grid[0],
         grid_columns=tokens.grid[1],
         epoch=tokens.epoch,
@@ -184,6 +186,8 @@ def message_to_tokens(message: msg.VisualTokens) -> VisualTokens:
         column=from_wire(message.column, 'i'),
         position=from_wire(message.position, 'i'),
         age=from_wire(message.age, 'f'),
+        contour=from_wire(message.contour, 'f'),
+        saliency=from_wire(message.saliency, 'f'),
         grid=(message.grid_rows, message.grid_columns),
         stamp=stamp_to_seconds(message.header.stamp),
         epoch=message.epoch,
@@ -203,8 +207,13 @@ def plan_to_message(plan: Plan) -> msg.Plan:
         sequence=plan.sequence,
         text=plan.text,
         kept=to_wire(plan.kept, 'i'),
+        reused=to_wire(plan.reused, 'i'),
+        reused_age=to_wire(plan.reused_age, 'f'),
+        protected_tokens=to_wire(plan.protected, 'i'),
         tokens_total=plan.tokens_total,
+        reason=plan.reason,
         latency_ms=float(plan.latency_ms),
+        saved_ms=float(plan.saved_ms),
     )
     message.header.stamp = seconds_to_stamp(plan.stamp)
     return message
@@ -220,8 +229,13 @@ def message_to_plan(message: msg.Plan) -> Plan:
         sequence=message.sequence,
         text=message.text,
         kept=from_wire(message.kept, 'i'),
+        reused=from_wire(message.reused, 'i'),
+        reused_age=from_wire(message.reused_age, 'f'),
+        protected=from_wire(message.protected_tokens, 'i'),
         tokens_total=message.tokens_total,
+        reason=message.reason,
         latency_ms=message.latency_ms,
+        saved_ms=message.saved_ms,
     )
 
 

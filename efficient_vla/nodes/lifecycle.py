@@ -37,8 +37,9 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
     """A lifecycle node with settings as parameters and diagnostics at 1 Hz.
 
     A node fills in ``setup`` (load and validate; raise a clear error), ``start``, ``stop`` (the
-    robot stays safe), ``teardown`` (free everything; also after a failed ``setup``), ``changed``
-    (settings at run time), ``flush`` (forget what the clock made meaningless) and ``report``.
+    robot stays safe), ``teardown`` (free everything; also after a failed ``setup``), ``accept`` and
+    ``changed`` (settings at run time), ``flush`` (forget what the clock made meaningless) and
+    ``report``.
     """
 
     executor_kind = 'single'
@@ -50,7 +51,7 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
         self.active = False
         self.configured = False
         self._latest = float('-inf')
-        self._parameters_of_node = NodeParameters(self, kind, self.changed)
+        self._parameters_of_node = NodeParameters(self, kind, self.accept, self.changed)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', report_qos())
         # Steady: diagnostics go on while simulated time stands still.
         self.create_timer(
@@ -76,8 +77,14 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
     def teardown(self) -> None:
         """Free what ``setup`` made, all or part of it."""
 
+    def accept(self, settings: Settings) -> None:
+        """Take settings at run time that are valid as a set, or raise the reason not to.
+
+        Raises ``InvalidSettingError`` or ``InvalidRecordError``; the earlier settings hold then.
+        """
+
     def changed(self, earlier: Settings, settings: Settings) -> None:
-        """Apply settings that were changed at run time; they are valid as a set."""
+        """Apply settings that were changed at run time; ``accept`` has taken them."""
 
     def flush(self, reason: str) -> None:
         """Forget whatever carries times of the past."""

@@ -6,6 +6,7 @@ Both pictures cost images and arithmetic, so the node takes part in the graph on
 subscribes to them.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from efficient_vla.nodes.conversions import array_to_image
 from efficient_vla.nodes.conversions import image_to_array
 from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import message_to_chunk
+from efficient_vla.nodes.conversions import message_to_plan
 from efficient_vla.nodes.conversions import message_to_tokens
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.lifecycle import ManagedNode
@@ -40,6 +42,8 @@ LOOK_PERIOD_S = 0.5
 """How often the node looks whether somebody subscribes."""
 REMEMBERED_FRAMES = 16
 """Tokens wait for the plan that says which of them were kept; images for their tokens."""
+CAMERA_SKEW_US = 500_000
+"""Images of several cameras that perception takes for one frame differ by no more."""
 TEXT_ABOVE_M = 0.15
 STAGES = {
     msg.EfficiencyStats.STAGE_PERCEPTION: 'perception',
@@ -58,7 +62,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self._timer: Any = None
         self._picture_inputs: list[Any] = []
         self._marker_inputs: list[Any] = []
-        self._images: OrderedDict[int, Image] = OrderedDict()
+        self._images: dict[int, OrderedDict[int, Image]] = {}
+        self._saved: OrderedDict[int, float] = OrderedDict()
         self._tokens: OrderedDict[int, VisualTokens] = OrderedDict()
         self._position = np.zeros(3)
         self._instruction = ''
@@ -90,8 +95,10 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Forget images, tokens and markers of the past."""
-        self._images.clear()
+        for images in self._images.values():
+            images.clear()
         self._tokens.clear()
+        self._saved.clear()
         if self.active and self._marker_inputs:
             self._markers.publish(overlay.no_markers())
 
@@ -111,7 +118,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
             self._images.clear()
         elif not self._picture_inputs:
             self._picture_inputs += [
-                subscribe(Image, 'camera/image_raw', self._image_received, image_qos()),
+                *(self._camera(number, topic) for number, topic in enumerate(self._topics())),
+                subscribe(msg.EfficiencyStats, 'efficiency', self._take_saved, report_qos()),
                 subscribe(
                     msg.VisualTokens, 'visual_tokens', self._safely(self._take_tokens), newest_qos()
                 ),
@@ -148,24 +156,60 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         while subscriptions:
             self.destroy_subscription(subscriptions.pop())
 
-    def _image_received(self, message: Image) -> None:
-        _remember(self._images, _key(message), message)
+    def _topics(self) -> tuple[str, ...]:
+        """Return the topics of the cameras, those that perception reads."""
+        names = self.settings.cameras
+        return tuple(f'{n}/image_raw' for n in names) if len(names) > 1 else ('camera/image_raw',)
+
+    def _camera(self, number: int, topic: str) -> Any:
+        store = self._images.setdefault(number, OrderedDict())
+        return self.create_subscription(
+            Image, topic, lambda image: _remember(store, _key(image), image), image_qos()
+        )
+
+    def _take_saved(self, message: msg.EfficiencyStats) -> None:
+        if message.stage == msg.EfficiencyStats.STAGE_PERCEPTION:
+            _remember(self._saved, _key(message), message.saved_ms)
 
     def _take_tokens(self, message: msg.VisualTokens) -> None:
         _remember(self._tokens, _key(message), message_to_tokens(message))
 
-    def _draw_tokens(self, plan: msg.Plan) -> None:
+    def _draw_tokens(self, message: msg.Plan) -> None:
         """Draw the frame that the plan is about, now that it is known what was kept of it."""
-        image, tokens = self._images.get(_key(plan)), self._tokens.get(_key(plan))
-        if image is None or tokens is None:
+        key = _key(message)
+        tokens = self._tokens.get(key)
+        if tokens is None:
             return
-        kept = np.asarray(plan.kept) if len(plan.kept) else None
-        drawn = overlay.token_overlay(
-            image_to_array(image), tokens, kept, camera=0, dim=self.settings.dim
+        cameras = int(tokens.camera.max()) + 1
+        if cameras > len(self._images):
+            raise InvalidRecordError(
+                f'visual tokens come from {cameras} cameras and this node looks at '
+                f'{len(self._images)}; expected as many. Name them all in the parameter cameras.'
+            )
+        images = [self._image_of(number, key) for number in self._images]
+        found = [image for image in images if image is not None]
+        if len(found) < len(images):
+            return
+        picture = overlay.token_picture(
+            [image_to_array(image) for image in found],
+            tokens,
+            message_to_plan(message),
+            self.settings.dim,
+            self._saved.get(key, math.nan),
         )
         self.drawn += 1
-        picture = array_to_image(drawn, tokens.stamp, image.header.frame_id)
-        self._overlay.publish(picture)
+        self._overlay.publish(array_to_image(picture, tokens.stamp, found[0].header.frame_id))
+
+    def _image_of(self, camera: int, key: int) -> Image | None:
+        """Return the image of a camera that the tokens of ``key`` were made of.
+
+        Tokens have the capture time of the oldest image among those of several cameras.
+        """
+        store = self._images[camera]
+        if len(self._images) == 1:
+            return store.get(key)
+        later = [k for k in store if key <= k <= key + CAMERA_SKEW_US]
+        return store[min(later)] if later else None
 
     def _take_state(self, message: JointState) -> None:
         self._position = joint_values(message, ('x', 'y', 'z'))

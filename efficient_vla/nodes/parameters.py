@@ -19,6 +19,7 @@ from efficient_vla.settings import Spec
 from efficient_vla.settings import build
 from efficient_vla.settings import flatten
 from efficient_vla.settings import specs
+from efficient_vla.types import InvalidRecordError
 
 Settings = TypeVar('Settings')
 
@@ -67,14 +68,20 @@ class NodeParameters(Generic[Settings]):
 
     Values of the command line and of YAML files are checked as a whole when the node is made; what
     is wrong with them is kept in ``problem``, for configure to report. At run time a set is
-    rejected as a whole, with the reason, or applied as a whole by ``changed``.
+    rejected as a whole, with the reason, or applied as a whole: ``accept`` takes it or raises
+    ``InvalidSettingError`` or ``InvalidRecordError``, then ``changed`` is told.
     """
 
     def __init__(
-        self, node: Node, kind: type[Settings], changed: Callable[[Settings, Settings], None]
+        self,
+        node: Node,
+        kind: type[Settings],
+        accept: Callable[[Settings], None],
+        changed: Callable[[Settings, Settings], None],
     ) -> None:
         self.problem = ''
         self._kind = kind
+        self._accept = accept
         self._changed = changed
         self._known = {name: (default, spec) for name, default, spec in specs(kind)}
         try:
@@ -94,9 +101,12 @@ class NodeParameters(Generic[Settings]):
         node.add_post_set_parameters_callback(self._apply)
 
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
+        values = self._values(parameters)
         try:
-            build(self._kind, self._values(parameters), self.settings)
-        except InvalidSettingError as error:
+            wanted = build(self._kind, values, self.settings)
+            if values:
+                self._accept(wanted)
+        except (InvalidSettingError, InvalidRecordError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 

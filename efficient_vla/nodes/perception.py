@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images in, visual tokens out."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from efficient_vla.nodes.stage import Pass
 from efficient_vla.nodes.stage import StageNode
 from efficient_vla.nodes.stage import timed
 from efficient_vla.policy import load_perception
+from efficient_vla.savings import Savings
 from efficient_vla.types import Frame
+from efficient_vla.types import VisualTokens
 
 
 class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
@@ -28,7 +31,8 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
 
     def __init__(self, **options: Any) -> None:
         self._cameras: Cameras | None = None
-        self._count = 0
+        self._newest: VisualTokens | None = None
+        self._savings = Savings()
         super().__init__('perception', PerceptionNodeSettings, **options)
         self._tokens = self.create_lifecycle_publisher(
             msg.VisualTokens, 'visual_tokens', newest_qos()
@@ -57,8 +61,13 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
 
     def method(self) -> str:
         """Return the cache's method."""
-        cache = self.settings.cache
+        cache = self.applied.cache
         return '' if cache.method == 'none' else f'cache={cache.method} threshold={cache.threshold}'
+
+    def report(self) -> dict[str, Any]:
+        """Return what /diagnostics shows; a vision tower adds what the last frame cost it."""
+        last = getattr(self.stage, 'last', None)
+        return {**super().report(), **(dataclasses.asdict(last) if last is not None else {})}
 
     def work(self, job: ImageSet) -> None:
         """Encode one set of images; nothing is sent where the cache skips it."""
@@ -67,15 +76,27 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
         latency = timed(begin)
         if tokens is not None:
             self._tokens.publish(tokens_to_message(tokens))
-            self._count, self.epoch = len(tokens.features), tokens.epoch
-        self.publish_pass(
-            Pass(
-                stamp=job.stamp,
-                latency_ms=latency,
-                transport_ms=job.transport_ms,
-                tokens_total=self._count,
-                tokens_kept=self._count,
-                tokens_reused=self._count if tokens is None else int(tokens.reused.sum()),
-                refresh_reason='' if tokens is None else tokens.refresh_reason,
-            )
+            self._newest, self.epoch = tokens, tokens.epoch
+        self.publish_pass(self._pass(job, tokens, latency))
+
+    def _pass(self, job: ImageSet, tokens: VisualTokens | None, latency: float) -> Pass:
+        """Return what one pass did; ``tokens`` is ``None`` where nothing was sent."""
+        age: np.ndarray = np.zeros(0, np.float32)
+        reused: np.ndarray = np.zeros(0, bool)
+        if tokens is not None:
+            age, reused = tokens.age, tokens.reused
+        elif self._newest is not None:
+            # The reasoner still has these; nothing of this frame was computed.
+            age = self._newest.age + np.float32(max(job.stamp - self._newest.stamp, 0.0))
+            reused = np.ones(len(age), bool)
+        return Pass(
+            stamp=job.stamp,
+            latency_ms=latency,
+            transport_ms=job.transport_ms,
+            tokens_total=len(age),
+            tokens_kept=len(age),
+            tokens_reused=int(reused.sum()),
+            oldest_age_s=float(age[reused].max(initial=0.0)),
+            refresh_reason='' if tokens is None else tokens.refresh_reason,
+            saved_ms=self._savings.add(latency, full=not reused.any()),
         )

@@ -3,31 +3,40 @@
 """Visual tokens and an instruction in, a plan out."""
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.cameras import transport_ms
+from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import message_to_tokens
 from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
+from efficient_vla.nodes.qos import state_qos
 from efficient_vla.nodes.settings import ReasonerNodeSettings
 from efficient_vla.nodes.stage import Pass
 from efficient_vla.nodes.stage import StageNode
 from efficient_vla.nodes.stage import timed
 from efficient_vla.policy import load_reasoner
 from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import Plan
 from efficient_vla.types import VisualTokens
 
 NEVER = float('-inf')
 FRESH_WAIT_S = 0.5
 """A new task waits so long for a frame that was captured after it was given."""
+STATES = 1000
+"""Robot states that wait for the next plan: some seconds; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,8 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self._not_before = NEVER
         self._pace = Pace()
         self._sequence = 0
+        self._robot_state: Any = None
+        self._states: deque[tuple[np.ndarray, float]] = deque(maxlen=STATES)
         super().__init__('reasoner', ReasonerNodeSettings, **options)
         self._plan = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
         self.offer_reset()
@@ -64,31 +75,53 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         """Return the reasoner."""
         return load_reasoner(folder, self.settings)
 
+    def connect(self) -> None:
+        """Subscribe to the robot's state, where the reasoner looks at it."""
+        if self.stage.state_names:
+            self._robot_state = self.create_subscription(
+                JointState, 'robot_state', self._state_received, state_qos()
+            )
+
+    def disconnect(self) -> None:
+        """End the subscription."""
+        if self._robot_state is not None:
+            self.destroy_subscription(self._robot_state)
+        self._robot_state = None
+
     def start(self) -> None:
         """Plan from the next tokens on; an instruction from before still holds."""
         super().start()
         self._sequence = 0
         self._newest = None
+        self._states.clear()
         self._pace.reset()
 
     def flush(self, reason: str) -> None:
-        """Forget earlier tokens."""
+        """Forget earlier tokens and states."""
         self._newest = None
+        self._states.clear()
         self._pace.reset()
         super().flush(reason)
 
     def method(self) -> str:
-        """Return pruning and quantization."""
-        pruning, mode = self.settings.pruning, self.settings.quantization.mode
+        """Return pruning with its gate, reuse and quantization."""
+        pruning, reuse = self.applied.pruning, self.applied.reuse
         parts = []
         if pruning.method != 'none':
-            parts.append(f'pruning={pruning.method} keep={pruning.keep} layer={pruning.layer}')
-        if mode != 'none':
-            parts.append(f'quantization={mode}')
+            parts.append(f'pruning={pruning.method} keep={pruning.keep}')
+            if pruning.layer >= 0:
+                parts.append(f'layer={pruning.layer}')
+            if pruning.gate.method != 'none':
+                parts.append(f'gate={pruning.gate.method}')
+        if reuse.method != 'none':
+            parts.append(f'reuse={reuse.method} threshold={reuse.threshold}')
+        if self.applied.quantization.mode != 'none':
+            parts.append(f'quantization={self.applied.quantization.mode}')
         return ' '.join(parts)
 
     def work(self, job: PlanJob) -> None:
         """Make one plan; it is not sent when the instruction changed meanwhile."""
+        self._observe()
         begin = time.perf_counter()
         plan = self.stage.plan(job.tokens, job.instruction)
         latency = timed(begin)
@@ -106,8 +139,11 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
                 transport_ms=job.transport_ms,
                 tokens_total=plan.tokens_total,
                 tokens_kept=len(plan.kept),
-                tokens_reused=int(job.tokens.reused.sum()),
-                refresh_reason=job.tokens.refresh_reason,
+                tokens_reused=len(plan.reused),
+                oldest_age_s=float(plan.reused_age.max(initial=0.0)),
+                refresh_reason=self._refresh_reason(plan),
+                reason=plan.reason,
+                saved_ms=plan.saved_ms,
             )
         )
 
@@ -155,6 +191,42 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self.health.clear('tokens')
         self._newest = (tokens, transport_ms(info))
         self._plan_newest()
+
+    def _state_received(self, message: JointState) -> None:
+        if not self.active or self.stage is None:
+            return
+        now = self.seconds()
+        try:
+            values = joint_values(message, self.stage.state_names)
+            stamp = stamp_to_seconds(message.header.stamp)
+            refuse_future('robot state', stamp, now, self.settings.max_future)
+        except InvalidRecordError as error:
+            self.health.error('state', str(error))
+            return
+        self.health.clear('state')
+        self._states.append((values.astype(np.float32), stamp))
+
+    def _refresh_reason(self, plan: Plan) -> str:
+        """Return why no keys and values were reused, where that was allowed."""
+        allowed = self.applied.reuse.method != 'none'
+        return plan.reason if allowed and not len(plan.reused) else ''
+
+    def _observe(self) -> None:
+        """Tell the stage how the robot moved since the last plan; on the worker thread."""
+        refused = ''
+        while True:
+            try:
+                values, stamp = self._states.popleft()
+            except IndexError:
+                break
+            try:
+                self.stage.observe(values, stamp)
+            except InvalidRecordError as error:
+                refused = str(error)
+        if refused:
+            self.health.error('motion', refused)
+        else:
+            self.health.clear('motion')
 
     def _plan_newest(self) -> None:
         if not self._instruction or self._newest is None:

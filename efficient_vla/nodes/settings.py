@@ -138,6 +138,12 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
 class MonitorNodeSettings(NodeSettings):
     """Parameters of the monitor node."""
 
+    cameras: tuple[str, ...] = setting(
+        (),
+        "Names of the policy's cameras, in its order, where it has several; empty: one camera on "
+        'camera/image_raw.',
+        read_only=True,
+    )
     frame_id: str = setting(
         'world', 'Frame of the predicted path where the chunk names none.', read_only=True
     )

@@ -3,6 +3,7 @@
 """What perception, reasoner and actor share: policy folder, worker thread, statistics."""
 
 import gc
+import math
 import sys
 import time
 from abc import abstractmethod
@@ -28,12 +29,16 @@ from efficient_vla.nodes.statistics import LatencyWindow
 from efficient_vla.nodes.statistics import RateMeter
 from efficient_vla.nodes.statistics import resident_mb
 from efficient_vla.nodes.worker import LatestWorker
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import InvalidRecordError
 
 Settings = TypeVar('Settings', bound=PolicyNodeSettings)
 Job = TypeVar('Job')
 
 STOP_TIMEOUT_S = 5.0
 """A pass that takes longer is left behind on its thread when the node ends."""
+ACCEPT_TIMEOUT_S = 10.0
+"""New settings wait so long for the end of the pass under way, then they are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,17 @@ class Pass:
     tokens_total: int = 0
     tokens_kept: int = 0
     tokens_reused: int = 0
+    oldest_age_s: float = 0.0
+    """Of the reused tokens."""
     refresh_reason: str = ''
+    reason: str = ''
+    """Why tokens were kept or dropped."""
+    saved_ms: float = math.nan
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the tokens that was reused; NaN where there are none."""
+        return self.tokens_reused / self.tokens_total if self.tokens_total else math.nan
 
 
 class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
@@ -66,7 +81,10 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         self._worker: LatestWorker[Job] | None = None
         self._latency = LatencyWindow()
         self._rate = RateMeter()
+        self._last: Pass | None = None
         super().__init__(name, kind, **options)
+        self.applied: Settings = self.settings
+        """What the stage works with; for the worker thread, where the settings come later."""
         offer_liveliness(self)
         self._efficiency = self.create_lifecycle_publisher(
             msg.EfficiencyStats, 'efficiency', report_qos()
@@ -95,7 +113,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
 
     def setup(self) -> None:
         """Load the policy and start the worker thread."""
-        settings = self.settings
+        settings = self.applied = self.settings
         self.stage = self.load(policy_folder(settings.policy))
         self._worker = LatestWorker(self.get_name(), self._guarded_work, self._pass_failed)
         use_threads(settings.threads)
@@ -108,6 +126,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         """Count anew."""
         self._latency = LatencyWindow()
         self._rate = RateMeter()
+        self._last = None
         if self._worker is not None:
             self._worker.dropped = 0
 
@@ -127,12 +146,35 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         self.stage = None
         gc.collect()
 
-    def changed(self, earlier: Settings, settings: Settings) -> None:
-        """Hand new settings to the stage between two passes."""
-        if self._worker is not None and self.stage is not None:
-            stage = self.stage
-            if hasattr(stage, 'configure'):
-                self._worker.call(lambda: stage.configure(settings))
+    def accept(self, settings: Settings) -> None:
+        """Hand new settings to the stage between two passes; what it refuses is refused.
+
+        Waiting for the pass under way costs no plan: what arrives meanwhile waits for it too.
+        """
+        worker, stage = self._worker, self.stage
+        if worker is None or not hasattr(stage, 'configure'):
+            return
+
+        def configure() -> None:
+            try:
+                stage.configure(settings)
+            except Exception:
+                # Also where it took a part of them before it found the rest wanting.
+                stage.configure(self.applied)
+                raise
+            self.applied = settings
+
+        try:
+            worker.ask(configure, ACCEPT_TIMEOUT_S)
+        except (InvalidSettingError, InvalidRecordError):
+            raise
+        except TimeoutError as error:
+            raise InvalidSettingError(f'{error}; nothing is changed. Set it again.') from error
+        except Exception as error:
+            raise InvalidSettingError(
+                f'the policy failed with these settings: {type(error).__name__}: {error}. '
+                'The earlier ones hold.'
+            ) from error
 
     def flush(self, reason: str) -> None:
         """Make the stage forget earlier frames."""
@@ -144,7 +186,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
     def report(self) -> dict[str, Any]:
         """Return what /diagnostics shows of the stage."""
         p50, p95, _ = self._latency.percentiles()
-        return {
+        values = {
             'policy': self.settings.policy,
             'method': self.method(),
             'passes': self._latency.count,
@@ -154,6 +196,19 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
             'latency_p95_ms': p95,
             'parameters_mb': float(getattr(self.stage, 'parameters_mb', 0.0)),
         }
+        last = self._last
+        if last is not None and last.tokens_total:
+            values |= {
+                'tokens_kept': last.tokens_kept,
+                'tokens_reused': last.tokens_reused,
+                'tokens_dropped': last.tokens_total - last.tokens_kept,
+                'hit_rate': last.hit_rate,
+                'oldest_age_s': last.oldest_age_s,
+                'refresh_reason': last.refresh_reason,
+                'reason': last.reason,
+                'saved_ms': last.saved_ms,
+            }
+        return values
 
     def offer_reset(self) -> None:
         """Offer the service that empties the caches of the stage."""
@@ -170,6 +225,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
 
     def publish_pass(self, done: Pass) -> None:
         """Publish the statistics of one pass; on the worker thread."""
+        self._last = done
         self._latency.add(done.latency_ms)
         self._rate.tick()
         p50, p95, p99 = self._latency.percentiles()
@@ -179,10 +235,13 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
             tokens_total=done.tokens_total,
             tokens_kept=done.tokens_kept,
             tokens_reused=done.tokens_reused,
+            hit_rate=done.hit_rate,
+            oldest_age_s=done.oldest_age_s,
             latency_ms=done.latency_ms,
             latency_p50_ms=p50,
             latency_p95_ms=p95,
             latency_p99_ms=p99,
+            saved_ms=done.saved_ms,
             transport_ms=done.transport_ms,
             rate_hz=self._rate.rate(),
             age_ms=(self.get_clock().now().nanoseconds * 1e-9 - done.stamp) * 1e3,
@@ -191,6 +250,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
             count=self._latency.count,
             dropped=self._worker.dropped if self._worker is not None else 0,
             refresh_reason=done.refresh_reason,
+            reason=done.reason,
         )
         message.header.stamp = seconds_to_stamp(done.stamp)
         self._efficiency.publish(message)

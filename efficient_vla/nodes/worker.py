@@ -11,6 +11,26 @@ from typing import TypeVar
 Job = TypeVar('Job')
 
 
+class _Asked:
+    """Who asks may withdraw until the worker has begun."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.error: Exception | None = None
+        self._lock = threading.Lock()
+        self._taken = False
+
+    def begin(self) -> bool:
+        """Return whether the function is still wanted; from then on it is under way."""
+        with self._lock:
+            taken, self._taken = self._taken, True
+        return not taken
+
+    def withdraw(self) -> bool:
+        """Return whether the function had not begun; it will not, from then on."""
+        return self.begin()
+
+
 class LatestWorker(Generic[Job]):
     """Run the newest job on a thread of its own; a newer job replaces one that waits.
 
@@ -52,6 +72,31 @@ class LatestWorker(Generic[Job]):
         with self._condition:
             self._calls.append(function)
             self._condition.notify_all()
+
+    def ask(self, function: Callable[[], None], timeout: float) -> None:
+        """Run ``function`` as ``call`` does, and wait for its end.
+
+        Raises what it raises, and ``TimeoutError`` where it could not begin within ``timeout`` [s];
+        it does not run later then.
+        """
+        state = _Asked()
+
+        def run() -> None:
+            if not state.begin():
+                return
+            try:
+                function()
+            except Exception as error:
+                state.error = error
+            finally:
+                state.done.set()
+
+        self.call(run)
+        if not state.done.wait(timeout) and state.withdraw():
+            raise TimeoutError(f'{self._thread.name} was busy for more than {timeout} s')
+        state.done.wait()
+        if state.error is not None:
+            raise state.error
 
     def discard(self) -> None:
         """Forget the job that waits, if any."""

@@ -7,33 +7,79 @@ from dataclasses import dataclass
 from efficient_vla.settings import group
 from efficient_vla.settings import setting
 
-CACHE_METHODS = ('none', 'reuse', 'skip')
+CACHE_METHODS = ('none', 'reuse', 'skip', 'patch')
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """Temporal token cache: what happens when a camera frame has not changed."""
+    """Temporal token cache: what is not computed because a camera image has not changed there."""
 
     method: str = setting(
         'none',
         'What an unchanged frame costs: none recomputes it, reuse sends the earlier tokens again, '
-        'skip sends nothing so that the reasoner keeps its plan.',
+        'skip sends nothing so that the reasoner keeps its plan. patch computes the changed '
+        'patches only, beside keys and values of the others.',
         choices=CACHE_METHODS,
     )
     threshold: float = setting(
         0.02,
-        'A frame is unchanged while no patch differs by more than this mean absolute difference '
-        'of intensity (0 to 1) from the frame that was encoded.',
+        'A patch has changed when a quarter cell of it differs by more than this mean absolute '
+        'difference of intensity (0 to 1), with or without the mean difference of the patch, from '
+        'the frame that its token was computed from.',
+        low=0.0,
+        high=1.0,
+    )
+    release: float = setting(
+        0.01,
+        'A patch that has changed is computed in each frame until it changes by no more than this. '
+        'At most the threshold, and above the noise of the camera.',
         low=0.0,
         high=1.0,
     )
     max_age: float = setting(
         1.0,
-        'Tokens older than this are recomputed whatever the image says.',
+        'Tokens older than this are recomputed whatever the image says; all of them after a gap '
+        'this long.',
         unit='s',
         low=0.0,
         high=60.0,
     )
+    refresh_every: int = setting(
+        0,
+        'Every so many frames everything is recomputed; 0 never.',
+        low=0,
+        high=100_000,
+    )
+    max_changed: float = setting(
+        0.6,
+        'Method patch: a camera is recomputed as a whole where more than this share of it changed.',
+        low=0.0,
+        high=1.0,
+    )
+    probe: float = setting(
+        0.02,
+        'Method patch: share of the patches, the oldest unchanged ones, that is computed along '
+        'with the changed ones to measure the error of the others.',
+        low=0.001,
+        high=1.0,
+    )
+    max_error: float = setting(
+        0.3,
+        'Method patch: a camera is recomputed as a whole where the hidden state of a probed patch '
+        'moved by more than this share of its length. Patches that were not probed may have moved '
+        'further; more probes make the bound tighter.',
+        low=0.0,
+        high=100.0,
+    )
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        if self.release > self.threshold:
+            return (
+                f'cache.release {self.release} is above cache.threshold {self.threshold}; expected '
+                'at most that, since a patch would be clean and changed at once. Lower release too.'
+            )
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +87,12 @@ class PerceptionSettings:
     """Parameters of the perception stage."""
 
     cache: CacheSettings = group(CacheSettings)
+    signals: bool = setting(
+        False,
+        'Compute for each token its share of edge pixels and the attention it receives in the last '
+        'layer of the vision tower, which some selectors rank tokens by.',
+    )
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        return self.cache.check()

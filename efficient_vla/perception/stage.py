@@ -3,39 +3,91 @@
 """Frame -> VisualTokens."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from efficient_vla.perception.cache import FrameGate
+from efficient_vla.perception.cache import QUARTERS
+from efficient_vla.perception.cache import Decision
+from efficient_vla.perception.cache import Patches
+from efficient_vla.perception.cache import PatchGate
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.perception.signals import contour
+from efficient_vla.perception.tower import Memory
+from efficient_vla.types import MIN_IMAGE_SIDE
 from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import VisualTokens
 
 
+class Tower(Protocol):
+    """What the stage needs of a vision tower; ``VisionTower`` says what each does."""
+
+    patch_size: int
+    reach: tuple[int, int]
+    can_update: bool
+    """Where this is false, only calls are made."""
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map float [cameras, 3, H, W] to tokens [cameras, T, D]."""
+
+    def encode(self, pixels: torch.Tensor, slots: bool, scores: bool) -> Memory:
+        """Encode one image and keep what partial passes and saliency need."""
+
+    def update(self, memory: Memory, pixels: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+        """Compute some patches again."""
+
+    def project(self, memory: Memory) -> torch.Tensor:
+        """Return one camera's tokens."""
+
+    def saliency(self, memory: Memory) -> torch.Tensor:
+        """Return the attention that patches receive."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PassReport:
+    """What the last frame cost, in patches of the vision tower over all cameras."""
+
+    patches: int = 0
+    changed: int = 0
+    """Those that changed or grew too old."""
+    computed: int = 0
+    """Those that were computed: the changed ones, probes, or all."""
+    change: float = 0.0
+    """Largest change of a patch since it was computed, intensity from 0 to 1."""
+    token_error: float = 0.0
+    """Largest relative change of a probed patch's hidden state; 0 where nothing was probed."""
+
+
 class Perception:
-    """Encode camera frames with a vision tower, or reuse the tokens of an unchanged frame."""
+    """Encode camera frames with a vision tower, or the parts of them that changed."""
 
     def __init__(
         self,
-        tower: Callable[[torch.Tensor], torch.Tensor],
+        tower: Tower,
         cameras: tuple[str, ...],
         pixels: Callable[[np.ndarray], np.ndarray],
         settings: PerceptionSettings,
     ) -> None:
-        """Use ``tower``: float [cameras, 3, H, W] -> tokens [cameras, T, D].
-
-        ``pixels`` maps one camera image to the tower's input [3, H, W].
-        """
+        """Use ``tower``; ``pixels`` maps one camera image to its input [3, size, size]."""
         self.tower = tower
         self.cameras = cameras
+        self.last = PassReport()
         self._pixels = pixels
         self._settings = settings
-        self._gate = FrameGate()
-        self._tokens: VisualTokens | None = None
+        self._size = pixels(np.zeros((MIN_IMAGE_SIDE, MIN_IMAGE_SIDE, 3), np.uint8)).shape[-1]
+        before, after = (math.ceil(QUARTERS * px / tower.patch_size) for px in tower.reach)
+        self.patches = Patches(self._size // tower.patch_size, (before, after))
+        self._gate = PatchGate()
+        self._memories: dict[int, Memory] = {}
+        self._features: dict[int, np.ndarray] = {}
+        self._contour: dict[int, np.ndarray] = {}
+        self._saliency: dict[int, np.ndarray] = {}
+        self._sent: VisualTokens | None = None
         self._epoch = 0
 
     @property
@@ -45,15 +97,19 @@ class Perception:
         return sum(w.numel() * w.element_size() for w in weights) / 1e6
 
     def configure(self, settings: PerceptionSettings) -> None:
-        """Apply settings from the next frame on; a change of the method empties the cache."""
+        """Apply settings from the next frame on; a change of what is kept empties the cache."""
         if settings.cache.method != self._settings.cache.method:
             self.reset('cache method changed')
+        elif settings.signals != self._settings.signals:
+            self.reset('signals switched')
         self._settings = settings
 
     def reset(self, reason: str = 'reset') -> None:
         """Forget all tokens."""
         self._gate.reset(reason)
-        self._tokens = None
+        for kept in (self._memories, self._features, self._contour, self._saliency):
+            kept.clear()
+        self._sent = None
         self._epoch += 1
 
     def encode(self, frame: Frame) -> VisualTokens | None:
@@ -69,42 +125,110 @@ class Perception:
                 f'{list(self.cameras)}. Remap the topics of the cameras {missing}.'
             )
         images = {camera: frame.images[camera] for camera in self.cameras}
-        decision = self._gate.decide(images, frame.stamp, self._settings.cache)
-        if not decision.encode and self._tokens is not None:
-            if self._settings.cache.method == 'skip':
-                return None
-            return self._reuse(frame.stamp, started)
-        self._tokens = self._compute(images, frame.stamp, decision.reason, started)
-        return self._tokens
+        cache = self._settings.cache
+        decision = self._gate.decide(images, frame.stamp, self.patches, cache)
+        rows, reason, error = decision.rows, decision.reason, 0.0
+        if decision.encode:
+            try:
+                rows, reason, error = self._compute(list(images.values()), decision)
+            except BaseException:
+                # Some slots may be newer than others now, and none of them is known to be right.
+                self.reset('pass failed')
+                raise
+            self._gate.commit(rows, frame.stamp)
+        self.last = PassReport(rows.size, decision.changed, int(rows.sum()), decision.change, error)
+        if not decision.encode and cache.method == 'skip':
+            return None
+        if decision.encode or self._sent is None:
+            self._sent = self._tokens(frame.stamp, rows, reason, started)
+        else:
+            self._sent = dataclasses.replace(
+                self._sent,
+                age=self._ages(frame.stamp, rows),
+                stamp=frame.stamp,
+                latency_ms=(time.perf_counter() - started) * 1e3,
+                refresh_reason='',
+            )
+        return self._sent
 
-    def _reuse(self, stamp: float, started: float) -> VisualTokens:
-        assert self._tokens is not None
-        age = np.maximum(self._tokens.age + (stamp - self._tokens.stamp), 1e-9)
-        return dataclasses.replace(
-            self._tokens,
-            age=age.astype(np.float32),
-            stamp=stamp,
-            latency_ms=(time.perf_counter() - started) * 1e3,
-            refresh_reason='',
-        )
-
-    def _compute(self, images: dict, stamp: float, reason: str, started: float) -> VisualTokens:
-        pixels = np.stack([self._pixels(image) for image in images.values()])
+    def _compute(
+        self, images: list[np.ndarray], decision: Decision
+    ) -> tuple[np.ndarray, str, float]:
+        """Compute at least what was decided on; return what, why, and the measured error."""
+        cache, signals = self._settings.cache, self._settings.signals
+        keep = cache.method == 'patch' and self.tower.can_update
+        rows, reason, error = decision.rows.copy(), decision.reason, 0.0
+        if cache.method == 'patch' and not keep:
+            rows[:], reason = True, 'vision tower has no partial pass'
         with torch.inference_mode():
-            features = self.tower(torch.from_numpy(pixels)).float()  # [C, T, D]
-        cameras, per_camera, width = features.shape
-        side = round(per_camera**0.5)
-        cell = np.arange(cameras * per_camera, dtype=np.int32)
+            if keep or (signals and self.tower.can_update):
+                for camera in np.flatnonzero(rows.any(1)):
+                    image = torch.from_numpy(self._pixels(images[camera]))
+                    if not rows[camera].all():
+                        moved = self._update(camera, image, decision)
+                        error = max(error, moved)
+                        failed = not moved <= cache.max_error
+                        self._gate.judge(camera, failed)
+                        if failed:
+                            rows[camera], reason = True, 'token error'
+                    if rows[camera].all():
+                        self._memories[camera] = self.tower.encode(image, keep, signals)
+                    self._read(camera, self._memories[camera])
+            else:
+                pixels = np.stack([self._pixels(image) for image in images])
+                features = self.tower(torch.from_numpy(pixels)).float().numpy()  # [C, T, D]
+                self._features = dict(enumerate(features))
+        if signals:
+            for camera in np.flatnonzero(rows.any(1)):
+                side = math.isqrt(len(self._features[camera]))
+                self._contour[camera] = contour(images[camera], self._size, side)
+        return rows, reason, error
+
+    def _update(self, camera: int, image: torch.Tensor, decision: Decision) -> float:
+        """Compute the patches of one camera that were decided on; return the error of others."""
+        patches = np.flatnonzero(decision.rows[camera])
+        moved = self.tower.update(self._memories[camera], image, torch.from_numpy(patches))
+        probed = moved.numpy()[decision.probe[camera, patches]]
+        return float(probed.max()) if len(probed) else 0.0
+
+    def _read(self, camera: int, memory: Memory) -> None:
+        self._features[camera] = self.tower.project(memory).float().numpy()
+        if self._settings.signals:
+            self._saliency[camera] = self.tower.saliency(memory).float().numpy()
+
+    def _tokens(self, stamp: float, rows: np.ndarray, reason: str, started: float) -> VisualTokens:
+        order = range(len(self._features))
+        features = np.concatenate([self._features[camera] for camera in order])
+        per_camera = len(features) // len(order)
+        side = math.isqrt(per_camera)
+        cell = np.arange(len(features), dtype=np.int32)
+        nothing = np.zeros(0, np.float32)
+        saliency = [self._by_token(self._saliency[c][None], side).sum(-1) for c in self._saliency]
         return VisualTokens(
-            features=features.reshape(-1, width).numpy(),
+            features=features,
             camera=cell // per_camera,
             row=cell % per_camera // side,
             column=cell % side,
             position=cell,
-            age=np.zeros(len(cell), np.float32),
+            age=self._ages(stamp, rows),
             grid=(side, side),
             stamp=stamp,
             epoch=self._epoch,
             latency_ms=(time.perf_counter() - started) * 1e3,
             refresh_reason=reason,
+            contour=np.concatenate([self._contour[c] for c in order]) if self._contour else nothing,
+            saliency=np.concatenate(saliency).ravel() if saliency else nothing,
         )
+
+    def _ages(self, stamp: float, rows: np.ndarray) -> np.ndarray:
+        """Return float32 [tokens]; a token is as old as the oldest patch in it."""
+        side = math.isqrt(len(self._features[0]))
+        fresh = self._by_token(rows, side).all(-1)
+        oldest = self._by_token(self._gate.ages(stamp), side).max(-1)
+        return np.where(fresh, 0.0, np.maximum(oldest, 1e-9)).astype(np.float32).ravel()
+
+    def _by_token(self, values: np.ndarray, side: int) -> np.ndarray:
+        """Gather values of patches [cameras, patches] by token, [cameras, side^2, patches each]."""
+        cameras, cell = len(values), self.patches.side // side
+        blocks = values.reshape(cameras, side, cell, side, cell).swapaxes(2, 3)
+        return blocks.reshape(cameras, side * side, cell * cell)

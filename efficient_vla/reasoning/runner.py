@@ -1,46 +1,104 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Run any Llama-type decoder of transformers over a mixed sequence, dropping tokens inside.
+"""Run a decoder of transformers over a mixed sequence, and compute only the tokens that matter.
 
-The runner walks the stock decoder layers itself, so that positions, masks and rotary embeddings
-of the tokens that remain are gathered once, here, for every selector. Kept tokens keep their
-original position ids. The mask is always explicit: without one, transformers takes gaps in the
-positions for sequence boundaries.
+Three mechanisms, written once for all methods and families: drop visual tokens before layer 0,
+drop them after layer K, or keep them and take their keys and values from the last frame. The
+runner walks the stock layers, so that rows, positions, rotary embeddings and masks of what remains
+are gathered here and nowhere else. Kept tokens keep their original position ids. The mask is
+always explicit: without one, transformers takes gaps in the positions for sequence boundaries, and
+cuts keys that have no row.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from dataclasses import field
 from typing import Protocol
 
 import torch
 
-from efficient_vla.reasoning import attention_scores
-from efficient_vla.reasoning.pruning import NEEDS_SCORES
-from efficient_vla.reasoning.pruning import SELECTORS
+from efficient_vla import threads
+from efficient_vla.attention import Hook
+from efficient_vla.attention import KeyValues
+from efficient_vla.attention import hooked
+from efficient_vla.reasoning.decoders import Decoder
 
 
-class Decoder(Protocol):
-    """What the runner needs: LlamaModel, Qwen2Model, MistralModel and their like have it."""
+@dataclass(slots=True)
+class Sequence:
+    """One mixed sequence of N tokens and who is who in it."""
 
-    config: Any
-    layers: Any
-    norm: Any
-    rotary_emb: Any
+    embeddings: torch.Tensor
+    """[B, N, D]; B is 1 wherever tokens are dropped or reused."""
+    positions: torch.Tensor
+    """Position ids, int64 [B, N], or [3, B, N] for a decoder with three axes."""
+    mask: torch.Tensor
+    """Who sees whom, bool [B, 1, N, N]."""
+    visual: torch.Tensor
+    """Places of the V visual tokens, int64, increasing."""
+    text: torch.Tensor
+    """Places of the instruction's tokens, int64; relevance is asked of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Keep ``count`` of the visual tokens from layer ``layer`` on."""
+@dataclass(slots=True)
+class Moment:
+    """What is known before one layer about the visual tokens that are still in the sequence."""
 
-    method: str
     layer: int
-    count: int
+    remaining: torch.Tensor
+    """Which of the V visual tokens remain, int64 [n], increasing."""
+    tokens: torch.Tensor
+    """Hidden states that enter the layer, [n, D]."""
+    text: torch.Tensor
+    """Hidden states of the instruction, [L, D]."""
+    attention: torch.Tensor
+    """Probabilities the instruction gave the tokens in the layer before, [L, n], or empty."""
+    last: torch.Tensor
+    """The same of the last row of the sequence, [n], or empty."""
+    output: torch.Tensor
+    """Attention output of the layer before, [n, heads x d], or empty."""
 
 
-def prepare(decoder: Any) -> Any:
-    """Let the decoder's attention report scores; its results stay those of the fused kernel."""
-    decoder.config._attn_implementation = attention_scores.NAME
-    return decoder
+class Selection(Protocol):
+    """Who decides which visual tokens stay."""
+
+    layers: frozenset[int]
+    """Before which layers it is asked."""
+    scored: frozenset[int]
+    """After which layers it wants attention probabilities."""
+    outputs: frozenset[int]
+    """After which layers it wants the attention's output."""
+
+    def choose(self, moment: Moment) -> torch.Tensor:
+        """Return which of the n remaining tokens stay, int64, increasing."""
+
+
+@dataclass(slots=True)
+class Reuse:
+    """Keys and values of the last frames, and which tokens to take from there."""
+
+    slots: list[KeyValues]
+    """One a layer."""
+    skip: dict[int, torch.Tensor] = field(default_factory=dict)
+    """Layer -> which of the V visual tokens are no longer computed from there on, int64."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What a pass gave."""
+
+    hidden: torch.Tensor
+    """Last hidden states of the computed rows, [B, n, D]."""
+    rows: torch.Tensor
+    """Their places in the sequence, int64 [n]."""
+    kept: torch.Tensor
+    """Which of the V visual tokens took part in the last layer, int64."""
+    computed: torch.Tensor
+    """Which of the V visual tokens were computed in every layer, int64."""
+    scores: dict[int, torch.Tensor] = field(default_factory=dict)
+    """Layer -> attention of the instruction to the visual tokens, [L, V], NaN where dropped."""
+    entropy: dict[int, float] = field(default_factory=dict)
+    """Layer -> mean entropy of those rows [nat]."""
 
 
 def causal_mask(attend: torch.Tensor) -> torch.Tensor:
@@ -56,39 +114,129 @@ def causal_mask(attend: torch.Tensor) -> torch.Tensor:
 
 def run(
     decoder: Decoder,
-    embeddings: torch.Tensor,
-    positions: torch.Tensor,
-    mask: torch.Tensor,
-    visual: int = 0,
-    drop: Drop | None = None,
-    generator: torch.Generator | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return last hidden states [B, N', D] and the indices of the tokens that remain [N'].
+    sequence: Sequence,
+    selection: Selection | None = None,
+    reuse: Reuse | None = None,
+    observe: Iterable[int] = (),
+) -> Result:
+    """Return the last hidden states of the rows that were computed.
 
-    ``embeddings`` [B, N, D] hold ``visual`` visual tokens first, ``positions`` [B, N] their ids,
-    ``mask`` bool [B, 1, N, N] who sees whom. With ``drop`` the batch is one sequence.
+    ``observe`` names layers whose attention from the instruction to the visual tokens is wanted.
+    Rows that are not visual are computed in every layer.
     """
-    hidden = embeddings
-    kept = torch.arange(hidden.shape[1], device=hidden.device)
-    rotary = decoder.rotary_emb(hidden, position_ids=positions)
-    if drop is not None and drop.count >= visual:
-        drop = None
-    scores = torch.zeros(visual)
+    walk = _Walk(decoder, sequence, selection, reuse, frozenset(observe))
     for index, layer in enumerate(decoder.layers):
-        if drop is not None and index == drop.layer:
-            local = SELECTORS[drop.method](scores, drop.count, generator)
-            kept = torch.cat([local.to(kept), kept[visual:]])
-            hidden, positions = hidden[:, kept], positions[..., kept]
-            rotary = tuple(part[..., kept, :] for part in rotary)
-            mask = mask[:, :, kept][:, :, :, kept]
-        scored = drop is not None and index == drop.layer - 1 and drop.method in NEEDS_SCORES
-        with attention_scores.probing(layer.self_attn, slice(-1, None), scored) as probe:
-            hidden = layer(
-                hidden,
-                attention_mask=mask,
-                position_ids=positions,
-                position_embeddings=rotary,
+        if selection is not None and index in selection.layers:
+            walk.drop(index, selection)
+        if reuse is not None and index in reuse.skip:
+            walk.skip(reuse.skip[index])
+        walk.step(index, layer)
+    return walk.result()
+
+
+class _Walk:
+    """State of one pass: which tokens are attended to, and which of them are computed."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        sequence: Sequence,
+        selection: Selection | None,
+        reuse: Reuse | None,
+        observe: frozenset[int],
+    ) -> None:
+        self.decoder, self.sequence = decoder, sequence
+        self.reuse, self.observe = reuse, observe
+        self.scored = observe | (selection.scored if selection else frozenset())
+        self.outputs = selection.outputs if selection else frozenset()
+        length = sequence.embeddings.shape[1]
+        self.hidden = sequence.embeddings
+        self.rotary = decoder.rotary(self.hidden, sequence.positions)
+        self.full_rotary, self.mask = self.rotary, sequence.mask
+        everything = torch.arange(length, device=self.hidden.device)
+        self.columns = self.rows = everything
+        self.kept = torch.arange(len(sequence.visual), device=self.hidden.device)
+        self.computed = self.kept
+        self.hook: Hook | None = None
+        self.found: dict[int, torch.Tensor] = {}
+        self.entropy: dict[int, float] = {}
+
+    def drop(self, index: int, selection: Selection) -> None:
+        """Ask the selection, and take what it does not keep out of rows and columns."""
+        chosen = selection.choose(self._moment(index))
+        if len(chosen) == len(self.computed):
+            return
+        gone = torch.ones(len(self.computed), dtype=torch.bool, device=chosen.device)
+        gone[chosen] = False
+        gone = self.computed[gone]
+        self.kept = self.kept[~torch.isin(self.kept, gone)]
+        lost = self.sequence.visual[gone]
+        self.columns = self.columns[~torch.isin(self.columns, lost)]
+        self._narrow(lost)
+
+    def skip(self, tokens: torch.Tensor) -> None:
+        """Take tokens out of the rows; their keys and values stay in the columns."""
+        self._narrow(self.sequence.visual[tokens])
+
+    def _narrow(self, lost: torch.Tensor) -> None:
+        stay = ~torch.isin(self.rows, lost)
+        self.hidden = self.hidden[:, stay]
+        self.rows = self.rows[stay]
+        self.computed = self.computed[~torch.isin(self.sequence.visual[self.computed], lost)]
+        self.rotary = tuple(part[..., self.rows, :] for part in self.full_rotary)
+        self.mask = self.sequence.mask[:, :, self.rows][..., self.columns]
+
+    def step(self, index: int, layer: torch.nn.Module) -> None:
+        """Run one layer with what it has to report."""
+        hook = None
+        if index in self.scored or index in self.outputs or self.reuse is not None:
+            text = torch.searchsorted(self.rows, self.sequence.text)
+            last = torch.tensor([len(self.rows) - 1], device=text.device)
+            hook = Hook(
+                score_rows=torch.cat([text, last]) if index in self.scored else None,
+                keep_output=index in self.outputs,
+                slots=self.reuse.slots[index] if self.reuse else None,
+                rows=self.rows,
+                columns=None if len(self.columns) == self.sequence.mask.shape[-1] else self.columns,
             )
-        if scored:
-            scores = probe.scores[0, 0, :visual]
-    return decoder.norm(hidden), kept
+        work = (self.hidden.shape[0] * self.hidden.shape[1], *self.decoder.largest_product)
+        with threads.fitting(*work), hooked(self.decoder.attention(layer), hook):
+            self.hidden = self.decoder.step(layer, self.hidden, self.mask, self.rotary)
+        self.hook = hook
+        if index in self.observe:
+            self._observe(index)
+
+    def _observe(self, index: int) -> None:
+        assert self.hook is not None
+        rows = self.hook.scores[:-1]
+        full = rows.new_full((len(rows), len(self.sequence.visual)), float('nan'))
+        full[:, self.kept] = rows[:, self._kept_columns()]
+        self.found[index] = full
+        self.entropy[index] = float(torch.special.entr(rows).sum(-1).mean())
+
+    def _kept_columns(self) -> torch.Tensor:
+        return torch.searchsorted(self.columns, self.sequence.visual[self.kept])
+
+    def _moment(self, index: int) -> Moment:
+        places = self.sequence.visual[self.computed]
+        visual_rows = torch.searchsorted(self.rows, places)
+        text_rows = torch.searchsorted(self.rows, self.sequence.text)
+        hook = self.hook or Hook()
+        empty = self.hidden.new_zeros(0)
+        scores = hook.scores
+        if len(scores):
+            scores = scores[:, torch.searchsorted(self.columns, places)]
+        return Moment(
+            layer=index,
+            remaining=self.computed,
+            tokens=self.hidden[0, visual_rows],
+            text=self.hidden[0, text_rows],
+            attention=scores[:-1] if len(scores) else empty,
+            last=scores[-1] if len(scores) else empty,
+            output=hook.output[visual_rows] if len(hook.output) else empty,
+        )
+
+    def result(self) -> Result:
+        """Return what the pass gave."""
+        hidden = self.decoder.norm(self.hidden)
+        return Result(hidden, self.rows, self.kept, self.computed, self.found, self.entropy)

@@ -4,11 +4,140 @@
 
 from dataclasses import dataclass
 
+from efficient_vla.reasoning.resampling.settings import FIXED_LENGTH
+from efficient_vla.reasoning.resampling.settings import ResamplingSettings
 from efficient_vla.settings import group
 from efficient_vla.settings import setting
 
-PRUNING_METHODS = ('none', 'fastv', 'uniform', 'random')
+PRUNING_METHODS = (
+    'none',
+    'fastv',
+    'efficientvla',
+    'sp_vla',
+    'flashvla',
+    'lightvla',
+    'adp',
+    'fastdrivevla',
+    'specprune',
+    'sqap',
+    'uniform',
+    'random',
+)
+GATE_METHODS = ('none', 'speed', 'extrema')
+REUSE_METHODS = ('none', 'vla_cache')
 QUANTIZATION_MODES = ('none', 'bf16', 'int8_dynamic')
+CAMERA_ROW = 12
+"""Numbers of one camera's 3 x 4 projection."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectSettings:
+    """Tokens that stay whatever the selector says of them, up to half of the budget."""
+
+    end_effector: bool = setting(
+        False, 'Keep the tokens around the projected end effector; needs projection.'
+    )
+    projection: tuple[float, ...] = setting(
+        (0.0,) * CAMERA_ROW,
+        'A 3 x 4 matrix a camera, by rows, from the end effector (x, y, z, 1) [m] of robot_state '
+        'to image coordinates (u w, v w, w), u and v from 0 to 1. Zeros: the camera is not known.',
+    )
+    ring: int = setting(
+        1, 'Tokens around the projected end effector that stay too.', unit='tokens', low=0, high=16
+    )
+    contours: float = setting(
+        0.0,
+        'Keep tokens with at least this share of edge pixels, most edges first; 0 keeps none for '
+        'that reason. Needs perception.signals.',
+        low=0.0,
+        high=1.0,
+    )
+    coverage: float = setting(
+        0.0,
+        'Share of the budget spent on farthest points of the grid, so that no region goes blind.',
+        low=0.0,
+        high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """When the robot does fine work, all tokens are given back."""
+
+    method: str = setting(
+        'none',
+        'speed: all tokens below slow, pruned above fast, with hysteresis. extrema: ADP, pruned '
+        'where the last window moved at least as far as those before, all tokens where it moved '
+        'least. Both need robot_state.',
+        choices=GATE_METHODS,
+    )
+    slow: float = setting(
+        0.05, 'Below this speed the work is fine.', unit='m/s', low=0.0, high=10.0
+    )
+    fast: float = setting(
+        0.1, 'Above this speed the work is coarse again.', unit='m/s', low=0.0, high=10.0
+    )
+    window: float = setting(
+        0.5, 'Length of a window of the method extrema.', unit='s', low=0.05, high=10.0
+    )
+    max_pruned: int = setting(
+        3, 'Windows in a row that extrema may prune before one is seen in full.', low=1, high=1000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EfficientVlaSettings:
+    """EfficientVLA, section 3.3."""
+
+    key: int = setting(4, 'Tokens most relevant to the task that stay first.', low=1, high=256)
+    alpha: float = setting(
+        0.5, 'Share of the rest chosen by relevance; what remains by diversity.', low=0.0, high=1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SpVlaSettings:
+    """SP-VLA: less attention mass is kept the faster the arm moves."""
+
+    full_speed: float = setting(0.8, 'Speed that counts as 1.', unit='m/s', low=0.01, high=10.0)
+    threshold: float = setting(0.5, 'Below this relative speed all stays.', low=0.0, high=0.99)
+    span: float = setting(0.9, 'Mass given up at full speed.', low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FlashVlaSettings:
+    """FlashVLA: contribution by singular vectors of the attention output."""
+
+    energy: float = setting(
+        0.99, 'Share of the energy that sets the rank; not given by the paper.', low=0.1, high=1.0
+    )
+    rank: int = setting(16, 'Directions looked at at most; more take longer.', low=1, high=1024)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecPruneSettings:
+    """SpecPrune-VLA: shares of the budget, and what is dropped again on the way."""
+
+    remembered: float = setting(
+        0.35, "Share chosen by the earlier frames' attention.", low=0.0, high=1.0
+    )
+    dynamic: float = setting(0.25, 'Share chosen because they changed most.', low=0.0, high=1.0)
+    unchanged: float = setting(
+        0.986,
+        'A token has not changed where its cosine with an earlier frame is at least this.',
+        low=-1.0,
+        high=1.0,
+    )
+    later: float = setting(
+        0.1, 'Share of the remaining tokens dropped again at each later layer.', low=0.0, high=0.9
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SqapSettings:
+    """SQAP-VLA: the very top of the attention survives quantization, the rest is coverage."""
+
+    top: float = setting(0.5, 'Share of the budget chosen by attention.', low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +147,76 @@ class PruningSettings:
     method: str = setting(
         'none', 'How visual tokens are selected; none keeps all.', choices=PRUNING_METHODS
     )
-    keep: float = setting(0.5, 'Fraction of the visual tokens that is kept.', low=0.01, high=1.0)
+    keep: float = setting(
+        0.5, 'Fraction of the visual tokens that is kept at most.', low=0.01, high=1.0
+    )
     layer: int = setting(
-        2, 'Decoder layers that see all tokens before the rest is dropped.', low=0, high=128
+        -1,
+        "Decoder layers that see all tokens before the rest is dropped; -1 is the method's own.",
+        low=-1,
+        high=128,
+    )
+    min_tokens: int = setting(
+        8, 'Visual tokens that stay at least, however small keep is.', low=1, high=100_000
+    )
+    camera_weights: tuple[float, ...] = setting(
+        (0.0,),
+        "Shares of the budget by camera, in the policy's order, the last one for all further "
+        'cameras; 0 lets the cameras compete in one pool.',
+        low=0.0,
+        high=1000.0,
+    )
+    refresh_every: int = setting(
+        0,
+        'Every so many plans all tokens are seen, so that the memory of scores stays whole; '
+        '0 never.',
+        low=0,
+        high=100_000,
+    )
+    protect: ProtectSettings = group(ProtectSettings)
+    gate: GateSettings = group(GateSettings)
+    efficientvla: EfficientVlaSettings = group(EfficientVlaSettings)
+    sp_vla: SpVlaSettings = group(SpVlaSettings)
+    flashvla: FlashVlaSettings = group(FlashVlaSettings)
+    specprune: SpecPruneSettings = group(SpecPruneSettings)
+    sqap: SqapSettings = group(SqapSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseSettings:
+    """Keys and values of tokens that did not change, taken from an earlier frame."""
+
+    method: str = setting(
+        'none',
+        'vla_cache: static tokens that the instruction does not look at are not computed again.',
+        choices=REUSE_METHODS,
+    )
+    threshold: float = setting(
+        0.05,
+        'A token is static while its features differ by at most this share of their length from '
+        'those that its keys and values were computed from.',
+        low=0.0,
+        high=2.0,
+    )
+    task_share: float = setting(
+        0.2,
+        'Share of the visual tokens, those the instruction attends to most, that is always '
+        'computed.',
+        low=0.0,
+        high=1.0,
+    )
+    adaptive: bool = setting(
+        True,
+        'Reuse fewer tokens in layers whose attention is spread out; off: all from layer 0 on.',
+    )
+    growth: float = setting(
+        0.55, 'How fast the adaptive share may grow from layer to layer.', low=0.0, high=1.0
+    )
+    max_age: float = setting(
+        1.0, 'Keys and values older than this are computed again.', unit='s', low=0.0, high=60.0
+    )
+    refresh_every: int = setting(
+        10, 'Every so many plans everything is computed.', low=1, high=100_000
     )
 
 
@@ -49,13 +245,53 @@ class ReasonerSettings:
         high=60.0,
     )
     pruning: PruningSettings = group(PruningSettings)
+    reuse: ReuseSettings = group(ReuseSettings)
+    resampling: ResamplingSettings = group(ResamplingSettings)
     quantization: QuantizationSettings = group(QuantizationSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
-        if self.pruning.method == 'fastv' and self.pruning.layer < 1:
+        pruning = self.pruning
+        spent = {'pruning': pruning.method, 'reuse': self.reuse.method}
+        for name, method in spent.items():
+            if method != 'none' and self.resampling.method in FIXED_LENGTH:
+                return (
+                    f'{name}.method is {method} with resampling.method {self.resampling.method}; '
+                    'expected none, since resampled tokens have no place in the image. Choose one.'
+                )
+        if pruning.layer == 0 and pruning.method in NEED_A_LAYER:
             return (
-                'pruning.layer is 0 with pruning.method fastv; expected at least 1, since fastv '
-                'ranks tokens by the attention of the layer before the drop. Set it to 2.'
+                f'pruning.layer is 0 with pruning.method {pruning.method}; expected at least 1, '
+                'since it ranks tokens by the attention of the layer before the drop. Set it to 2.'
+            )
+        if pruning.protect.end_effector and not any(pruning.protect.projection):
+            return (
+                'pruning.protect.end_effector is on and pruning.protect.projection is all zeros; '
+                'expected a 3 x 4 matrix a camera. Set it, or turn the protection off.'
+            )
+        if len(pruning.protect.projection) % CAMERA_ROW:
+            return (
+                f'pruning.protect.projection has {len(pruning.protect.projection)} numbers; '
+                f'expected {CAMERA_ROW} a camera, row by row.'
+            )
+        weights = pruning.camera_weights
+        if any(weights) and not all(weights):
+            return (
+                f'pruning.camera_weights are {list(weights)}; expected all 0 (one pool) or all '
+                'above 0.'
+            )
+        if pruning.gate.slow > pruning.gate.fast:
+            return (
+                f'pruning.gate.slow {pruning.gate.slow} m/s is above pruning.gate.fast '
+                f'{pruning.gate.fast} m/s; expected at most that. Swap them.'
+            )
+        if pruning.specprune.remembered + pruning.specprune.dynamic > 1:
+            return (
+                'pruning.specprune.remembered and pruning.specprune.dynamic add up to more than '
+                '1; expected shares of one budget. Lower one of them.'
             )
         return None
+
+
+NEED_A_LAYER = ('fastv', 'efficientvla', 'flashvla', 'specprune', 'sqap')
+"""Methods that rank by what the layer before the drop computed."""

@@ -4,6 +4,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,21 @@ import torch
 from torch import nn
 
 from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.gate import MotionGate
+from efficient_vla.reasoning.memory import ScoreMemory
+from efficient_vla.reasoning.protection import protected
+from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.reasoning.resampling.layers import places
+from efficient_vla.reasoning.resampling.resamplers import output_positions
+from efficient_vla.reasoning.reuse.vla_cache import Frame
+from efficient_vla.reasoning.reuse.vla_cache import VlaCache
+from efficient_vla.reasoning.selection import Context
+from efficient_vla.reasoning.selection import TokenSelection
+from efficient_vla.reasoning.selection import drop_layers
+from efficient_vla.reasoning.selection import observed_layers
 from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.savings import Savings
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import Plan
 from efficient_vla.types import VisualTokens
@@ -23,16 +38,22 @@ MAX_TEXT_TOKENS = 48
 class Trunk(nn.Module):
     """The language half of a VLM with learned action queries at its end.
 
-    The sequence is visual tokens, instruction, queries, under a causal mask, so that keys and
-    values of the image do not depend on the instruction.
+    The sequence is visual tokens, instruction, queries. Under a causal mask keys and values of the
+    image do not depend on the instruction; a decoder with a bidirectional prefix (PaliGemma) sees
+    image and instruction both ways.
     """
 
-    def __init__(self, decoder: Any, queries: int) -> None:
-        """Wrap a transformers decoder (its ``embed_tokens``, ``layers``, ``norm``)."""
+    def __init__(self, decoder: Any, queries: int, bidirectional_prefix: bool = False) -> None:
+        """Wrap a transformers decoder of a family in ``decoders.FAMILIES``."""
         super().__init__()
-        self.decoder = runner.prepare(decoder)
-        width = self.decoder.config.hidden_size
-        self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
+        self.bidirectional_prefix = bidirectional_prefix
+        self.queries = nn.Parameter(torch.randn(queries, decoder.config.hidden_size) * 0.02)
+        self.replace(decoder)
+
+    def replace(self, decoder: Any) -> None:
+        """Put another module in the decoder's place, such as its quantized form."""
+        self.decoder = decoder
+        self.parts = Decoder(decoder)
 
     def forward(
         self,
@@ -41,20 +62,22 @@ class Trunk(nn.Module):
         text: torch.Tensor,
         text_mask: torch.Tensor,
         text_start: int,
-        drop: runner.Drop | None = None,
-        generator: torch.Generator | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return plan latents [B, Q, D] and the visual tokens that remained [V'].
+        selection: runner.Selection | None = None,
+        reuse: runner.Reuse | None = None,
+        observe: frozenset[int] = frozenset(),
+    ) -> tuple[torch.Tensor, runner.Result]:
+        """Return plan latents [B, Q, D] and what the pass told of the visual tokens.
 
-        ``visual`` [B, V, D] with position ids ``visual_positions`` [B, V]; ``text`` token ids
-        [B, L] with ``text_mask`` bool [B, L]; the first text token has position ``text_start``.
+        ``visual`` [B, V, D] with position ids ``visual_positions`` [B, V] or [3, B, V]; ``text``
+        token ids [B, L] with ``text_mask`` bool [B, L]; the first text token has position
+        ``text_start``. ``selection`` and ``reuse`` take one sequence at a time.
         """
         batch, count, _ = visual.shape
         queries = len(self.queries)
         embeddings = torch.cat(
             [
                 visual,
-                self.decoder.embed_tokens(text).to(visual.dtype),
+                self.parts.embed(text).to(visual.dtype),
                 self.queries.to(visual.dtype).expand(batch, -1, -1),
             ],
             1,
@@ -62,13 +85,9 @@ class Trunk(nn.Module):
         lengths = text_mask.sum(1, keepdim=True)  # [B, 1]
         text_positions = text_start + torch.arange(text.shape[1], device=text.device)
         query_positions = text_start + lengths + torch.arange(queries, device=text.device)
+        ahead = torch.cat([text_positions.expand(batch, -1), query_positions], 1)
         positions = torch.cat(
-            [
-                visual_positions,
-                text_positions.expand(batch, -1),
-                query_positions,
-            ],
-            1,
+            [visual_positions, ahead.expand(*visual_positions.shape[:-2], -1, -1)], -1
         )
         attend = torch.cat(
             [
@@ -78,10 +97,25 @@ class Trunk(nn.Module):
             ],
             1,
         )
-        hidden, kept = runner.run(
-            self.decoder, embeddings, positions, runner.causal_mask(attend), count, drop, generator
+        mask = runner.causal_mask(attend)
+        if self.bidirectional_prefix:
+            prefix = count + text.shape[1]
+            mask[:, :, :prefix, :prefix] |= attend[:, None, None, :prefix]
+        place = torch.arange(embeddings.shape[1], device=embeddings.device)
+        sequence = runner.Sequence(
+            embeddings, positions, mask, place[:count], place[count : count + text.shape[1]]
         )
-        return hidden[:, -queries:], kept[kept < count]
+        result = runner.run(self.parts, sequence, selection, reuse, observe)
+        return result.hidden[:, -queries:], result
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """How one plan spends its tokens, and why."""
+
+    selection: TokenSelection | None
+    guarded: np.ndarray
+    reason: str
 
 
 class Reasoner:
@@ -94,37 +128,79 @@ class Reasoner:
         tokens_per_frame: int,
         settings: ReasonerSettings,
         parameters_mb: float,
+        state_names: tuple[str, ...] = (),
+        scorers: dict[str, nn.Module] | None = None,
+        resampler: nn.Module | None = None,
     ) -> None:
         """Use a tokenizer of transformers; positions of text start after a full frame's tokens.
 
-        ``parameters_mb`` is the resident size of the trunk's weights in their number format.
+        ``parameters_mb`` is the resident size of the trunk's weights in their number format,
+        ``state_names`` name what ``observe`` is given, ``scorers`` are learned modules by method,
+        ``resampler`` makes other tokens of the visual ones, as ``resampling.resamplers`` says.
         """
         self.trunk = trunk
         self.parameters_mb = parameters_mb
         self.tokenizer = tokenizer
         self.text_start = tokens_per_frame
+        self.state_names = state_names
+        self._scorers = scorers or {}
+        self._resampler = resampler
         self._sequence = 0
         self._text: dict[str, torch.Tensor] = {}
         self._generator = torch.Generator().manual_seed(0)
+        self._memory = ScoreMemory()
+        self._gate = MotionGate(state_names)
+        self._cache = VlaCache(len(trunk.parts.layers))
+        self._savings = Savings()
+        self._instruction = ''
+        self._since_refresh = 0
+        self._settings = settings
         self.configure(settings)
 
     def configure(self, settings: ReasonerSettings) -> None:
         """Apply settings from the next plan on.
 
-        Raises ``InvalidRecordError`` when the drop layer is not inside the decoder.
+        Raises ``InvalidRecordError`` when the decoder cannot do what they ask for; the settings
+        from before then stay.
         """
-        depth = len(self.trunk.decoder.layers)
-        pruning = settings.pruning
-        if pruning.method != 'none' and pruning.layer >= depth:
+        parts, pruning = self.trunk.parts, settings.pruning
+        if pruning.method != 'none':
+            drop_layers(pruning, len(parts.layers))
+            needs = METHODS[pruning.method].needs
+            asked = needs & {'attention', 'output', 'projections', 'memory'}
+            if asked and not parts.has_attention:
+                raise InvalidRecordError(
+                    f'pruning.method {pruning.method} ranks tokens by attention, which a '
+                    f'{parts.model.config.model_type} decoder does not have. Choose uniform, '
+                    'random, lightvla, sp_vla or fastdrivevla.'
+                )
+            if 'scorer' in needs and pruning.method not in self._scorers:
+                raise InvalidRecordError(
+                    f'pruning.method {pruning.method} needs a learned scorer, which this policy '
+                    f'does not have. Train it: efficient-vla train --method {pruning.method}.'
+                )
+        if settings.reuse.method != 'none' and not parts.has_attention:
             raise InvalidRecordError(
-                f'pruning.layer is {pruning.layer}; the decoder has {depth} layers, expected less. '
-                f'Set pruning.layer to 2.'
+                f'reuse.method {settings.reuse.method} keeps keys and values, which a '
+                f'{parts.model.config.model_type} decoder does not have. Set it to none.'
             )
+        if settings.reuse.method != self._settings.reuse.method:
+            self._cache.flush('reuse method changed')
         self._settings = settings
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode; the random control starts over, so that runs repeat."""
         self._generator.manual_seed(0)
+        self._memory.reset()
+        self._gate.reset()
+        self._cache.flush(reason)
+        self._instruction = ''
+        self._since_refresh = 0
+
+    def observe(self, state: np.ndarray, stamp: float) -> None:
+        """Follow the robot's state [S], so that fine work can be told from coarse."""
+        if self.state_names:
+            self._gate.observe(state, stamp, self._settings.pruning.gate)
 
     def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
         """Return the plan for one frame.
@@ -138,36 +214,137 @@ class Reasoner:
                 f'visual tokens are {tokens.features.shape[1]} wide; the decoder expects {width}. '
                 'Start perception and reasoner from the same policy.'
             )
-        total = len(tokens.features)
+        settings, total = self._settings, len(tokens.features)
         text = self._encode(instruction)
-        dtype = self.trunk.decoder.embed_tokens.weight.dtype
+        self._remember_scene(tokens, instruction)
         with torch.inference_mode():
-            latents, kept = self.trunk(
-                torch.from_numpy(tokens.features)[None].to(dtype),
-                torch.from_numpy(tokens.position.astype(np.int64))[None],
+            features, positions = self._entering(tokens, text)
+            choice = self._choose(tokens)
+            first = choice.selection.first if choice.selection else 0
+            reuse, refresh = self._reuse(tokens, features, text, first)
+            latents, result = self.trunk(
+                features[None].to(self.trunk.parts.dtype),
+                positions,
                 text,
                 torch.ones_like(text, dtype=torch.bool),
-                max(self.text_start, int(tokens.position[-1]) + 1),
-                self._drop(total),
-                self._generator,
+                self.trunk.parts.text_start(tokens, self.text_start),
+                choice.selection,
+                reuse,
+                self._observed(),
             )
+            self._learn(features, result)
+            if reuse is not None:
+                self._cache.end(result)
         self._sequence += 1
+        kept, computed = result.kept.numpy(), result.computed.numpy()
+        reused = np.setdiff1d(kept, computed)
+        guarded = kept[choice.guarded[kept]]
+        spent = choice.selection.spent(len(kept), len(guarded)) if choice.selection else ''
+        ids = tokens.position
+        if len(features) != total:
+            ids = positions[0].numpy().astype(np.int32)
+            spent = f'{settings.resampling.method}: {len(ids)} tokens in place of {total}'
+        latency = (time.perf_counter() - started) * 1e3
         return Plan(
             latents=latents[0].float().numpy(),
             instruction=instruction,
             stamp=tokens.stamp,
-            valid_for=self._settings.plan_validity,
+            valid_for=settings.plan_validity,
             sequence=self._sequence,
-            kept=tokens.position[kept.numpy()],
+            kept=ids[kept],
             tokens_total=total,
-            latency_ms=(time.perf_counter() - started) * 1e3,
+            latency_ms=latency,
+            reused=ids[reused],
+            reused_age=self._cache.age(reused, tokens.stamp),
+            protected=ids[guarded],
+            reason='; '.join(part for part in (spent or choice.reason, refresh) if part),
+            saved_ms=self._savings.add(latency, full=len(computed) == total),
         )
 
-    def _drop(self, total: int) -> runner.Drop | None:
+    def _entering(
+        self, tokens: VisualTokens, text: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tokens that enter the decoder [V, D] and their position ids [..., 1, V]."""
+        features = torch.from_numpy(tokens.features)
+        parts = self.trunk.parts
+        if self._resampler is None:
+            return features, parts.visual_positions(tokens)
+        camera, row, column = map(torch.from_numpy, (tokens.camera, tokens.row, tokens.column))
+        words = parts.embed(text).float()
+        mask = torch.ones_like(text, dtype=torch.bool)
+        made = self._resampler(
+            features[None], places(camera, row, column, tokens.grid), words, mask
+        )[0]
+        if len(made) == len(features):
+            return made, parts.visual_positions(tokens)
+        return made, output_positions(len(made), self.text_start)[None]
+
+    def _remember_scene(self, tokens: VisualTokens, instruction: str) -> None:
+        """Keep what earlier frames told, as long as it is about the same tokens and task."""
+        if instruction != self._instruction:
+            self._memory.reset()
+            self._instruction = instruction
+        self._memory.fit(len(tokens.features))
+
+    def _choose(self, tokens: VisualTokens) -> _Choice:
+        """Return the selection of this plan, or ``None`` with the reason for all tokens."""
         pruning = self._settings.pruning
+        nothing = np.zeros(len(tokens.features), bool)
         if pruning.method == 'none' or pruning.keep >= 1.0:
-            return None
-        return runner.Drop(pruning.method, pruning.layer, max(1, round(pruning.keep * total)))
+            return _Choice(None, nothing, '')
+        self._since_refresh += 1
+        if pruning.refresh_every and self._since_refresh >= pruning.refresh_every:
+            self._since_refresh = 0
+            return _Choice(None, nothing, 'all tokens: refresh')
+        fine = self._gate.judge(tokens.stamp, pruning.gate)
+        if fine:
+            return _Choice(None, nothing, f'all tokens: {fine}')
+        guarded = protected(tokens, self._gate.position, pruning.protect)
+        context = Context(
+            self._memory,
+            self._gate.speed(tokens.stamp),
+            guarded,
+            self._generator,
+            self._scorers.get(pruning.method),
+        )
+        selection = TokenSelection(self.trunk.parts, pruning, tokens, context)
+        return _Choice(selection, guarded, '')
+
+    def _reuse(
+        self, tokens: VisualTokens, features: torch.Tensor, text: torch.Tensor, first: int
+    ) -> tuple[runner.Reuse | None, str]:
+        """Return what is taken from earlier frames, and why if nothing is."""
+        settings = self._settings.reuse
+        if settings.method == 'none':
+            return None, ''
+        frame = Frame(
+            features,
+            len(features) + text.shape[1] + len(self.trunk.queries),
+            (self._instruction, tokens.epoch, tokens.position.tobytes()),
+            tokens.stamp,
+        )
+        reuse, reason = self._cache.begin(frame, self._memory.attention, settings, first)
+        return reuse, f'all computed: {reason}' if reason else ''
+
+    def _observed(self) -> frozenset[int]:
+        """Return the layers whose attention is looked at in this pass."""
+        depth = len(self.trunk.parts.layers)
+        reuse = self._settings.reuse
+        if reuse.method != 'none' and reuse.adaptive and self._cache.wants_entropy:
+            return frozenset(range(depth))
+        return observed_layers(self._settings.pruning, depth, reuse.method != 'none')
+
+    def _learn(self, features: torch.Tensor, result: runner.Result) -> None:
+        """Put the attention of the instruction into the memory."""
+        wanted = observed_layers(
+            self._settings.pruning,
+            len(self.trunk.parts.layers),
+            self._settings.reuse.method != 'none',
+        )
+        if wanted:
+            rows = torch.stack([result.scores[layer].mean(0) for layer in sorted(wanted)])
+            # A token that a later layer dropped is known from the layers that saw it.
+            self._memory.update(features, rows.nanmean(0))
 
     def _encode(self, instruction: str) -> torch.Tensor:
         """Return token ids [1, L]; the last instruction is remembered."""

@@ -30,37 +30,23 @@ from efficient_vla.training import resume
 from efficient_vla.training.dataset import Batch
 from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.instructions import corpus
+from efficient_vla.training.losses import action_loss
 from efficient_vla.training.model import EvlaNano
 from efficient_vla.training.model import nano_config
+from efficient_vla.training.schedule import schedule
 from efficient_vla.training.tokenizer import train_tokenizer
 
 STAGES = ('eye', 'joint', 'actor')
 BATCH = 64
 LEARNING_RATE = {'eye': 2e-3, 'joint': 1e-3, 'actor': 1e-3}
-WARMUP_STEPS = 100
 LABEL_SCALE = 0.1
 """Metres that 1 in an auxiliary target stands for."""
-PATH_WEIGHT = 0.1
-"""Weight of the error of the cumulated displacement, beside that of each row."""
 LABEL_WEIGHT = 0.5
 PLAN_VARIANTS = 1
 FULL_SHARE = 0.12
 """Share of batches that show the decoder all visual tokens."""
 LOG_STEPS = 20
 SAVE_SECONDS = 120.0
-
-
-def action_loss(predicted: torch.Tensor, target: torch.Tensor, fit: torch.Tensor) -> torch.Tensor:
-    """Return the L1 error of rows and of the path they add up to, [B, H, 4] normalised.
-
-    Where the sentence does not fit the scene, the target is to hold still.
-    """
-    target = target * fit[:, None, None]
-    rows = functional.smooth_l1_loss(predicted, target, beta=0.05)
-    path = functional.smooth_l1_loss(
-        predicted[..., :3].cumsum(1), target[..., :3].cumsum(1), beta=0.5
-    )
-    return rows + PATH_WEIGHT * path
 
 
 @dataclass(slots=True)
@@ -286,15 +272,6 @@ class Trainer:
         self.card = replace(self.card, state_mean=card.state_mean, state_std=card.state_std)
         self.mean, self.std = torch.tensor(card.state_mean), torch.tensor(card.state_std)
         self.rng = np.random.default_rng([self.args.seed, sum(self.done.values())])
-
-
-def schedule(step: int, steps: int, warm_from: int = 0) -> float:
-    """Return the fraction of the learning rate: a linear start, then a cosine to 2 %.
-
-    The linear start begins at ``warm_from``, the step at which the optimizer was new.
-    """
-    cosine = 0.5 * (1 + np.cos(np.pi * step / steps))
-    return min(1.0, (step - warm_from + 1) / WARMUP_STEPS) * (0.02 + 0.98 * cosine)
 
 
 def main(args: argparse.Namespace) -> int:

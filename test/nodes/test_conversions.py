@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records survive the wire, and bad messages are named at the edge."""
 
+import dataclasses
 import math
 from array import array
 
@@ -35,6 +36,8 @@ def tokens() -> VisualTokens:
         epoch=4,
         latency_ms=12.5,
         refresh_reason='frame changed',
+        contour=np.linspace(0, 1, count, dtype=np.float32),
+        saliency=np.linspace(2, 3, count, dtype=np.float32),
     )
 
 
@@ -63,6 +66,11 @@ def plan() -> Plan:
         kept=np.array([5, 7, 8], np.int32),
         tokens_total=6,
         latency_ms=80.5,
+        reused=np.array([6, 8], np.int32),
+        reused_age=np.array([0.25, 1.5], np.float32),
+        protected=np.array([7], np.int32),
+        reason='fastv kept 3 of 6 after layer 2, 1 protected',
+        saved_ms=-1.5,
     )
 
 
@@ -84,6 +92,15 @@ def test_tokens_survive_the_wire():
 
 def test_plan_survives_the_wire():
     same(plan(), convert.message_to_plan(convert.plan_to_message(plan())))
+
+
+def test_what_was_not_computed_is_empty_on_the_wire_or_not_a_number():
+    bare = dataclasses.replace(
+        tokens(), contour=np.zeros(0, np.float32), saliency=np.zeros(0, np.float32)
+    )
+    same(bare, convert.message_to_tokens(convert.tokens_to_message(bare)))
+    unknown = convert.plan_to_message(dataclasses.replace(plan(), saved_ms=math.nan))
+    assert math.isnan(convert.message_to_plan(unknown).saved_ms)
 
 
 def test_chunk_survives_the_wire():
@@ -205,3 +222,37 @@ def test_plan_with_wrong_size_is_refused():
     message.width = 4
     with pytest.raises(InvalidRecordError, match='plan has 6 values'):
         convert.message_to_plan(message)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'kept': array('i', [5, 8, 7])}, 'kept position ids .* increasing'),
+        ({'kept': array('i', [5, 7, 7])}, 'named one twice'),
+        ({'reused': array('i', [8, 6])}, 'reused position ids'),
+        ({'reused': array('i', [6])}, '2 ages for 1 reused'),
+        ({'reused_age': array('f')}, '0 ages for 2 reused'),
+        ({'reused_age': array('f', [0.1, math.nan])}, 'ages of reused tokens .* not finite'),
+        ({'reused_age': array('f', [0.1, -2.0])}, '-2.0 s old'),
+        ({'protected_tokens': array('i', [6])}, 'not kept'),
+        ({'protected_tokens': array('i', [8, 7])}, 'protected position ids'),
+        ({'saved_ms': math.inf}, 'saved inf ms'),
+    ],
+)
+def test_bad_plans_are_refused_with_the_reason(fields: dict, words: str):
+    message = convert.plan_to_message(plan())
+    for name, value in fields.items():
+        setattr(message, name, value)
+    with pytest.raises(InvalidRecordError, match=words):
+        convert.message_to_plan(message)
+
+
+@pytest.mark.parametrize('name', ['contour', 'saliency'])
+@pytest.mark.parametrize(
+    ('values', 'words'), [([0.5], 'one value for each of 6'), ([math.nan] * 6, 'not finite')]
+)
+def test_signals_of_tokens_are_complete_and_finite_or_absent(name: str, values: list, words: str):
+    message = convert.tokens_to_message(tokens())
+    setattr(message, name, array('f', values))
+    with pytest.raises(InvalidRecordError, match=words):
+        convert.message_to_tokens(message)

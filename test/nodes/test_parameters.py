@@ -4,6 +4,7 @@
 
 import math
 import re
+import threading
 
 import pytest
 from rcl_interfaces.srv import SetParametersAtomically
@@ -12,6 +13,10 @@ from rclpy.parameter import Parameter
 from efficient_vla.nodes.controller import ControllerNode
 from efficient_vla.nodes.monitor import MonitorNode
 from efficient_vla.nodes.reasoner import ReasonerNode
+from efficient_vla.policy import default_policy
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import flatten
+from efficient_vla.types import InvalidRecordError
 
 
 @pytest.fixture
@@ -84,6 +89,141 @@ def test_new_settings_reach_the_stage(graph, reasoner):
     assert set_all(reasoner, pruning__keep=0.25).successful
     graph.settle()
     assert reasoner.stage._settings.pruning.keep == 0.25
+
+
+PROJECTION = [float(value) for value in range(12)]
+
+
+@pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        ({'pruning.camera_weights': [1.0, 0.0]}, 'all 0 .one pool. or all above 0'),
+        ({'pruning.camera_weights': [1.0, -1.0]}, 'at least 0'),
+        ({'pruning.camera_weights': [1.0, math.nan]}, 'finite'),
+        ({'pruning.camera_weights': 1.0}, 'type'),
+        ({'pruning.protect.projection': PROJECTION[:11]}, '11 numbers; expected 12 a camera'),
+        ({'pruning.protect.projection': [math.inf] * 12}, 'finite'),
+        ({'pruning.protect.end_effector': True}, 'projection is all zeros'),
+        ({'pruning.gate.slow': 0.5, 'pruning.gate.fast': 0.2}, 'slow 0.5 m/s is above'),
+        ({'pruning.specprune.remembered': 0.9, 'pruning.specprune.dynamic': 0.2}, 'more than 1'),
+        ({'reuse.method': 'kv'}, 'none, vla_cache'),
+        ({'reuse.max_age': -1.0}, 'out of range'),
+    ],
+)
+def test_token_settings_that_cannot_work_are_refused_over_the_wire(graph, reasoner, values, words):
+    earlier, reached = reasoner.settings, reasoner.stage._settings
+    items = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+    service = 'reasoner/set_parameters_atomically'
+    result = graph.call(SetParametersAtomically, service, parameters=items).result
+    assert not result.successful
+    assert re.search(words, result.reason), result.reason
+    assert reasoner.settings == earlier
+    assert reasoner.stage._settings is reached
+    for name in values:
+        value = reasoner.get_parameter(name).value
+        kept = flatten(earlier)[name]
+        assert (tuple(value) if isinstance(kept, tuple) else value) == kept
+
+
+def test_lists_of_numbers_change_over_the_wire(graph, reasoner):
+    values = {
+        'pruning.protect.projection': PROJECTION,
+        'pruning.protect.end_effector': True,
+        'pruning.camera_weights': [2.0, 1.0],
+        'reuse.method': 'vla_cache',
+        'pruning.gate.method': 'speed',
+    }
+    items = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+    service = 'reasoner/set_parameters_atomically'
+    result = graph.call(SetParametersAtomically, service, parameters=items).result
+    assert result.successful, result.reason
+    pruning = reasoner.stage._settings.pruning
+    assert pruning.protect.projection == tuple(PROJECTION)
+    assert pruning.camera_weights == (2.0, 1.0)
+    # A list as long as another number of cameras needs, and one that is too long again.
+    two = {'pruning.protect.projection': PROJECTION * 2}
+    assert set_all(reasoner, **two).successful
+    bad = {'pruning.protect.projection': [*PROJECTION, 1.0]}
+    assert 'has 13 numbers' in set_all(reasoner, **bad).reason
+    assert reasoner.stage._settings.pruning.protect.projection == tuple(PROJECTION * 2)
+
+
+class Picky:
+    """A stage that cannot do everything that the rules allow."""
+
+    parameters_mb = 0.0
+    state_names = ()
+    cameras = ('corner2',)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.taken: list = []
+
+    def configure(self, settings):
+        self.taken.append(settings)
+        if settings.pruning.keep < 0.2:
+            raise self.error
+
+    def reset(self, reason='reset'):
+        """Forget nothing."""
+
+
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [
+        (InvalidRecordError('keep is too little for this decoder'), 'keep is too little'),
+        (InvalidSettingError('keep is too little for this policy'), 'keep is too little'),
+        (RuntimeError('out of memory'), 'the policy failed .* RuntimeError: out of memory'),
+    ],
+)
+def test_what_the_stage_refuses_is_refused_and_the_earlier_set_holds(reasoner, error, words):
+    reasoner.stage = Picky(error)
+    earlier = reasoner.settings
+    result = set_all(reasoner, pruning__keep=0.1, plan_validity=1.0)
+    assert not result.successful
+    assert re.search(words, result.reason), result.reason
+    assert reasoner.settings == reasoner.applied == earlier
+    assert reasoner.get_parameter('pruning.keep').value == 0.5
+    assert reasoner.get_parameter('plan_validity').value == 2.0
+    # The stage is back at what it had, and takes the next good set.
+    assert reasoner.stage.taken[-1] == earlier
+    assert set_all(reasoner, pruning__keep=0.3).successful
+    assert reasoner.stage.taken[-1] == reasoner.applied == reasoner.settings
+    assert not reasoner.health.message('pass')
+
+
+def test_settings_wait_for_the_pass_under_way_but_not_for_ever(reasoner, monkeypatch):
+    started, gate = threading.Event(), threading.Event()
+
+    def busy():
+        started.set()
+        assert gate.wait(10.0)
+
+    monkeypatch.setattr('efficient_vla.nodes.stage.ACCEPT_TIMEOUT_S', 0.05)
+    reasoner._worker.call(busy)
+    assert started.wait(10.0)
+    result = set_all(reasoner, pruning__keep=0.25)
+    gate.set()
+    assert not result.successful
+    assert 'reasoner was busy for more than 0.05 s; nothing is changed' in result.reason
+    assert reasoner.wait_idle(5.0)
+    assert reasoner.stage._settings.pruning.keep == reasoner.settings.pruning.keep == 0.5
+
+
+def test_settings_of_an_unconfigured_node_are_for_the_next_configure(graph):
+    node = graph.add(ReasonerNode, start=False)
+    assert set_all(node, pruning__method='fastv', pruning__keep=0.25).successful
+    assert node.autostart()
+    assert node.stage._settings.pruning.keep == 0.25
+    assert node.method() == 'pruning=fastv keep=0.25'
+
+
+def test_learned_policy_refuses_a_layer_that_it_does_not_have(graph):
+    node = graph.add(ReasonerNode, policy=str(default_policy()), pruning__method='fastv')
+    result = set_all(node, pruning__layer=100)
+    assert not result.successful
+    assert 'layer' in result.reason
+    assert node.settings.pruning.layer == node.stage._settings.pruning.layer == -1
 
 
 def test_unknown_key_keeps_the_node_unconfigured(graph):

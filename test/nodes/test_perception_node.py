@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Only good images become tokens."""
 
+import math
+
 import numpy as np
 import pytest
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from efficient_vla import msg
@@ -13,6 +16,7 @@ from efficient_vla.nodes.qos import image_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import report_qos
 from efficient_vla.passthrough import write_policy
+from efficient_vla.policy import default_policy
 
 
 class Setup:
@@ -86,7 +90,57 @@ def test_skip_sends_nothing_but_reports_the_reuse(graph):
     setup.see(graph.image(value=200, stamp=100.2), passes=3)
     graph.until(lambda: len(setup.tokens) == 2)
     assert [s.tokens_reused for s in setup.stats] == [0, 16, 0]
+    assert [s.hit_rate for s in setup.stats] == [0, 1, 0]
+    assert [s.oldest_age_s for s in setup.stats] == pytest.approx([0, 0.1, 0])
     assert 'cache=skip' in setup.stats[0].method
+
+
+def test_saved_time_and_age_of_reused_tokens_are_reported(graph, tmp_path):
+    folder = write_policy(tmp_path, latency_ms={'perception': 30.0})
+    setup = Setup(graph, policy=str(folder), cache__method='reuse', cache__max_age=10.0)
+    # All images differ but the last; the two passes of the warm-up count for nothing.
+    for number, value in enumerate((10, 60, 110, 160, 160)):
+        setup.see(graph.image(value, stamp=99.0 + number * 0.1), passes=number + 1)
+    saved = [stats.saved_ms for stats in setup.stats]
+    assert [math.isnan(value) for value in saved] == [True, True, False, False, False]
+    # A sleep is never shorter than was asked for.
+    assert saved[2] == 0
+    assert saved[4] > 20
+    assert [s.hit_rate for s in setup.stats] == [0, 0, 0, 0, 1]
+    assert setup.stats[-1].oldest_age_s == pytest.approx(0.1)
+    assert [s.refresh_reason for s in setup.stats[2:]] == ['frame changed', 'frame changed', '']
+    values = setup.node.report()
+    assert (values['tokens_kept'], values['tokens_reused'], values['tokens_dropped']) == (16, 16, 0)
+    assert values['saved_ms'] == pytest.approx(saved[-1])
+    assert values['hit_rate'] == 1
+    assert 'cache=reuse' in values['method']
+
+
+def test_diagnostics_of_a_vision_tower_tell_what_the_frame_cost_it(graph):
+    setup = Setup(graph, policy=str(default_policy()), cache__method='reuse')
+    for number in range(2):
+        setup.see(graph.image(stamp=99.0 + number * 0.1, side=96), passes=number + 1)
+    values = setup.node.report()
+    assert values['patches'] > 0
+    assert values['computed'] == 0
+    assert values['token_error'] == 0
+    assert values['hit_rate'] == 1
+    assert values['oldest_age_s'] == pytest.approx(0.1)
+
+
+def test_settings_of_the_cache_change_between_two_frames(graph, setup):
+    setup.see(graph.image(), passes=1)
+    change = [Parameter('cache.method', value='reuse'), Parameter('cache.max_age', value=0.5)]
+    assert setup.node.set_parameters_atomically(change).successful
+    setup.see(graph.image(stamp=100.1), passes=2)
+    assert setup.stats[-1].method.startswith('cache=reuse')
+    refused = setup.node.set_parameters_atomically(
+        [Parameter('cache.method', value='none'), Parameter('cache.max_age', value=-1.0)]
+    )
+    assert not refused.successful
+    setup.see(graph.image(stamp=100.2), passes=3)
+    assert setup.stats[-1].method.startswith('cache=reuse')
+    assert setup.stats[-1].tokens_reused == 16
 
 
 def test_reset_caches_computes_anew(graph):

@@ -2,10 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plans follow the newest tokens and the present instruction, and nothing else."""
 
+import dataclasses
+import math
 import threading
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla.nodes.conversions import seconds_to_stamp
@@ -13,8 +18,19 @@ from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.conversions import tokens_to_message
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
+from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.qos import state_qos
 from efficient_vla.nodes.reasoner import ReasonerNode
+from efficient_vla.passthrough import write_policy
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.policy import default_policy
+from efficient_vla.policy import load_perception
+from efficient_vla.reasoning.settings import PRUNING_METHODS
+from efficient_vla.reasoning.settings import REUSE_METHODS
+from efficient_vla.settings import build
+from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import Plan
 from efficient_vla.types import VisualTokens
 
 
@@ -214,4 +230,208 @@ def test_pruning_is_named_in_the_statistics(graph):
     setup.plan(99.0)
     graph.until(lambda: stats)
     assert (stats[0].tokens_total, stats[0].tokens_kept) == (4, 2)
-    assert stats[0].method == 'pruning=uniform keep=0.5 layer=2'
+    assert stats[0].method == 'pruning=uniform keep=0.5'
+
+
+def pass_of(graph, setup, made=None, monkeypatch=None):
+    """Return the statistics of one pass, whose plan is ``made`` where one is given."""
+    if made is not None:
+        monkeypatch.setattr(setup.node.stage, 'plan', lambda visual, text: made)
+    stats = graph.hear(msg.EfficiencyStats, 'efficiency', newest_qos())
+    graph.until(setup.node._efficiency.get_subscription_count)
+    setup.instruct('open the drawer')
+    setup.plan(99.0)
+    graph.until(lambda: stats)
+    return stats[0]
+
+
+def reusing_plan() -> Plan:
+    return Plan(
+        latents=np.ones((1, 3), np.float32),
+        instruction='open the drawer',
+        stamp=99.0,
+        valid_for=2.0,
+        kept=np.array([0, 1, 3], np.int32),
+        tokens_total=4,
+        reused=np.array([1, 3], np.int32),
+        reused_age=np.array([0.25, 0.5], np.float32),
+        protected=np.array([3], np.int32),
+        reason='fastv kept 3 of 4, 1 protected',
+        saved_ms=6.5,
+    )
+
+
+def test_statistics_tell_what_was_reused_how_old_it_is_and_why(graph, setup, monkeypatch):
+    stats = pass_of(graph, setup, reusing_plan(), monkeypatch)
+    assert (stats.tokens_total, stats.tokens_kept, stats.tokens_reused) == (4, 3, 2)
+    assert (stats.hit_rate, stats.oldest_age_s, stats.saved_ms) == (0.5, 0.5, 6.5)
+    assert stats.reason == 'fastv kept 3 of 4, 1 protected'
+    assert stats.refresh_reason == ''
+    plan = setup.plans[-1]
+    assert list(plan.reused) == [1, 3]
+    assert list(plan.reused_age) == [0.25, 0.5]
+    assert list(plan.protected_tokens) == [3]
+    assert plan.reason == stats.reason
+
+
+def test_refresh_reason_tells_why_keys_and_values_were_not_reused(graph, monkeypatch):
+    setup = Setup(graph, reuse__method='vla_cache')
+    made = dataclasses.replace(
+        reusing_plan(),
+        reused=np.zeros(0, np.int32),
+        reused_age=np.zeros(0, np.float32),
+        reason='all computed: instruction changed',
+    )
+    stats = pass_of(graph, setup, made, monkeypatch)
+    assert stats.refresh_reason == 'all computed: instruction changed'
+    assert (stats.hit_rate, stats.oldest_age_s) == (0.0, 0.0)
+    assert stats.method == 'reuse=vla_cache threshold=0.05'
+
+
+def test_diagnostics_name_method_tokens_ages_and_reasons(graph, setup, monkeypatch):
+    assert 'tokens_kept' not in setup.node.report()
+    pass_of(graph, setup, reusing_plan(), monkeypatch)
+    heard = graph.hear(DiagnosticArray, '/diagnostics', report_qos())
+    graph.until(setup.node._diagnostics.get_subscription_count)
+    setup.node.publish_diagnostics()
+    graph.until(lambda: heard)
+    values = {item.key: item.value for item in heard[-1].status[0].values}
+    expected = {
+        'method': '',
+        'tokens_kept': '3',
+        'tokens_reused': '2',
+        'tokens_dropped': '1',
+        'hit_rate': '0.5',
+        'oldest_age_s': '0.5',
+        'refresh_reason': '',
+        'reason': 'fastv kept 3 of 4, 1 protected',
+        'saved_ms': '6.5',
+    }
+    assert {name: values[name] for name in expected} == expected
+
+
+def watch_motion(graph, setup, monkeypatch):
+    """Return the list of states that the stage was told, and their publisher."""
+    seen = []
+    monkeypatch.setattr(
+        setup.node.stage, 'observe', lambda state, stamp: seen.append((state, stamp))
+    )
+    return seen, graph.publisher(JointState, 'robot_state', state_qos())
+
+
+def test_stage_is_told_how_the_robot_moved_before_it_plans(graph, setup, monkeypatch):
+    seen, states = watch_motion(graph, setup, monkeypatch)
+    for step in range(3):
+        states.publish(graph.state((0.1 * step, 0.6, 0.2), stamp=98.9 + step * 0.05))
+        graph.until(lambda n=step: len(setup.node._states) > n)
+    # Between plans nothing is told: the stage belongs to the worker thread.
+    assert seen == []
+    setup.instruct('open the drawer')
+    setup.plan(99.0)
+    assert [stamp for _, stamp in seen] == pytest.approx([98.9, 98.95, 99.0])
+    state = seen[1][0]
+    assert (state.dtype, state.shape) == (np.float32, (4,))
+    assert state == pytest.approx([0.1, 0.6, 0.2, 1.0])
+    assert not setup.node._states
+
+
+def joints(name, position, stamp=99.0):
+    message = JointState(name=name, position=position)
+    message.header.stamp = seconds_to_stamp(stamp)
+    return message
+
+
+@pytest.mark.parametrize(
+    ('message', 'words'),
+    [
+        (joints(['a', 'b'], [0.0, 1.0]), 'names a, b'),
+        (joints(['x', 'y', 'z', 'gripper'], [0.0, 1.0]), '2 positions for 4 names'),
+        (joints(['x', 'y', 'z', 'gripper'], [0.0, math.nan, 0.0, 1.0]), 'not finite for y'),
+        (joints(['x', 'y', 'z', 'gripper'], [0.0] * 4, stamp=104.0), 'in the future'),
+    ],
+)
+def test_bad_robot_states_are_refused_and_plans_go_on(graph, setup, monkeypatch, message, words):
+    seen, states = watch_motion(graph, setup, monkeypatch)
+    states.publish(message)
+    graph.until(lambda: setup.node.health.message('state'))
+    assert words in setup.node.health.message('state')
+    setup.instruct('open the drawer')
+    setup.plan(99.0)
+    assert seen == []
+    states.publish(graph.state(stamp=99.1))
+    graph.until(lambda: not setup.node.health.message('state'))
+
+
+def test_state_that_the_stage_refuses_is_named_and_the_next_one_recovers(graph, setup, monkeypatch):
+    seen, states = watch_motion(graph, setup, monkeypatch)
+
+    def picky(state, stamp):
+        if state[0] > 5:
+            raise InvalidRecordError('hand is 9 m away')
+        seen.append(stamp)
+
+    monkeypatch.setattr(setup.node.stage, 'observe', picky)
+    for number, (x, stamp) in enumerate(((9.0, 98.9), (0.0, 98.95))):
+        states.publish(graph.state((x, 0.6, 0.2), stamp=stamp))
+        graph.until(lambda n=number: len(setup.node._states) > n)
+    setup.instruct('open the drawer')
+    setup.plan(99.0)
+    assert seen == pytest.approx([98.95])
+    assert setup.node.health.message('motion') == 'hand is 9 m away'
+    setup.plan(99.2)
+    assert not setup.node.health.message('motion')
+
+
+def test_clock_that_jumps_back_forgets_how_the_robot_moved(graph, setup, monkeypatch):
+    seen, states = watch_motion(graph, setup, monkeypatch)
+    states.publish(graph.state(stamp=99.0))
+    graph.until(lambda: setup.node._states)
+    setup.instruct('open the drawer')
+    graph.until(lambda: setup.node._instruction)
+    graph.set_time(50.0)
+    setup.plan(49.9)
+    assert seen == []
+
+
+def test_policy_that_does_not_look_at_the_robot_subscribes_to_no_state(graph, tmp_path):
+    folder = write_policy(tmp_path, state_names=())
+    node = graph.add(ReasonerNode, policy=str(folder))
+    assert graph.peer.count_subscribers('robot_state') == 0
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert node._robot_state is None
+
+
+@pytest.fixture(scope='module')
+def nano_tokens():
+    """Return what perception makes of one image for the shipped policy."""
+    stage = load_perception(default_policy(), build(PerceptionSettings, {'signals': True}))
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    return stage.encode(Frame({stage.cameras[0]: image}, np.zeros(0, np.float32), 99.0))
+
+
+def test_every_method_is_taken_or_refused_with_a_reason_and_plans_go_on(graph, nano_tokens):
+    setup = Setup(graph, policy=str(default_policy()), max_rate=1000.0)
+    setup.instruct('open the drawer')
+    taken, plans = [], 0
+    for reuse in REUSE_METHODS:
+        for method in PRUNING_METHODS:
+            result = setup.node.set_parameters_atomically(
+                [
+                    Parameter('pruning.method', value=method),
+                    Parameter('reuse.method', value=reuse),
+                ]
+            )
+            assert result.successful or method in result.reason
+            if result.successful:
+                taken.append(method)
+            made = dataclasses.replace(nano_tokens, stamp=99.0 + plans * 0.001)
+            setup.tokens.publish(tokens_to_message(made))
+            plans += 1
+            graph.until(lambda n=plans: len(setup.plans) == n or setup.node.health.message('pass'))
+            assert not setup.node.health.message('pass'), (method, reuse)
+            plan = setup.plans[-1]
+            assert plan.tokens_total == len(nano_tokens.position)
+            if result.successful and method != 'none':
+                assert 0 < len(plan.kept) <= plan.tokens_total // 2, method
+    assert {'none', 'fastv', 'uniform', 'random'} <= set(taken)

@@ -5,7 +5,9 @@
 import numpy as np
 from nodes.arm import Arm
 from nodes.arm import Status
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.action import ActionClient
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 
@@ -14,6 +16,8 @@ from efficient_vla.action import ExecuteTask
 from efficient_vla.nodes.actor import ActorNode
 from efficient_vla.nodes.perception import PerceptionNode
 from efficient_vla.nodes.qos import image_qos
+from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import report_qos
 from efficient_vla.nodes.reasoner import ReasonerNode
 
@@ -108,3 +112,48 @@ def test_camera_that_dies_lets_the_robot_hold(graph):
     whole.run(0.8)
     assert whole.arm.state == Status.STATE_HOLDING
     assert whole.arm.node.at_rest
+
+
+CHANGES = [
+    ('perception', {'cache.method': 'reuse', 'cache.max_age': 0.5}, ''),
+    ('reasoner', {'pruning.method': 'uniform', 'pruning.keep': 0.25}, ''),
+    ('reasoner', {'pruning.keep': 0.5, 'pruning.camera_weights': [1.0, 0.0]}, 'camera_weights'),
+    ('reasoner', {'pruning.protect.projection': [float(n) for n in range(12)]}, ''),
+    ('reasoner', {'pruning.protect.projection': [1.0] * 5}, '5 numbers'),
+    ('perception', {'cache.threshold': 0.001}, 'cache.release 0.01 is above'),
+    ('perception', {'cache.threshold': 0.2, 'cache.refresh_every': 3}, ''),
+    ('reasoner', {'reuse.method': 'vla_cache', 'reuse.threshold': 0.1}, ''),
+    ('reasoner', {'pruning.method': 'fastv', 'pruning.layer': 0}, 'pruning.layer is 0'),
+    ('reasoner', {'pruning.gate.method': 'speed', 'pruning.gate.slow': 0.05}, ''),
+    ('reasoner', {'pruning.method': 'none', 'reuse.method': 'none'}, ''),
+]
+
+
+def test_token_settings_change_while_the_robot_moves_and_no_plan_is_dropped(graph):
+    whole = Whole(graph)
+    tokens = graph.hear(msg.VisualTokens, 'visual_tokens', newest_qos())
+    plans = graph.hear(msg.Plan, 'plan', latched_qos())
+    graph.until(whole.reasoner._plan.get_subscription_count)
+    graph.until(whole.perception._tokens.get_subscription_count)
+    whole.start()
+    whole.run(0.4)
+    place = whole.arm.position[1]
+    first = plans[-1].sequence
+    for node, values, refused in CHANGES:
+        items = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        service = f'{node}/set_parameters_atomically'
+        result = graph.call(SetParametersAtomically, service, parameters=items).result
+        assert result.successful == (not refused), result.reason
+        assert refused in result.reason
+        whole.run(0.1)
+        assert whole.arm.state == Status.STATE_TRACKING
+        assert whole.arm.position[1] > place
+        place = whole.arm.position[1]
+    stamps = [plan.header.stamp for plan in plans]
+    assert stamps == [item.header.stamp for item in tokens[-len(stamps) :]]
+    assert [plan.sequence for plan in plans] == list(range(1, len(plans) + 1))
+    assert plans[-1].sequence >= first + len(CHANGES)
+    assert {len(plan.kept) for plan in plans} == {4, 16}
+    assert whole.reasoner._worker.dropped == whole.perception._worker.dropped == 0
+    assert not whole.reasoner.health.message('pass')
+    assert not whole.perception.health.message('pass')

@@ -91,3 +91,29 @@ def test_stop_reports_a_pass_that_does_not_end(recorder: Recorder):
     assert not recorder.worker.stop(0.01)
     recorder.gate.release()
     assert recorder.worker.stop(TIMEOUT)
+
+
+def test_asked_function_runs_between_two_jobs_and_its_end_is_awaited(recorder: Recorder):
+    recorder.worker.submit(1)
+    assert recorder.started.acquire(timeout=TIMEOUT)
+    recorder.worker.submit(2)
+    for _ in range(2):
+        recorder.gate.release()
+    recorder.worker.ask(lambda: recorder.done.append('asked'), TIMEOUT)
+    assert recorder.done[:2] == [1, 'asked']
+
+
+def test_error_of_an_asked_function_goes_to_who_asked(recorder: Recorder):
+    with pytest.raises(ZeroDivisionError):
+        recorder.worker.ask(lambda: 1 / 0, TIMEOUT)
+    assert recorder.errors == []
+
+
+def test_question_to_a_busy_worker_is_withdrawn_in_time(recorder: Recorder):
+    recorder.worker.submit(1)
+    assert recorder.started.acquire(timeout=TIMEOUT)
+    with pytest.raises(TimeoutError, match=r'test was busy for more than 0\.01 s'):
+        recorder.worker.ask(lambda: recorder.done.append('late'), 0.01)
+    recorder.gate.release()
+    assert recorder.worker.wait_idle(TIMEOUT)
+    assert recorder.done == [1]

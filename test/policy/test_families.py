@@ -9,9 +9,12 @@ import pytest
 import torch
 from transformers import AutoModel
 from transformers import CLIPVisionConfig
+from transformers import GemmaConfig
 from transformers import LlamaConfig
 from transformers import LlavaConfig
+from transformers import PaliGemmaConfig
 from transformers import Qwen2Config
+from transformers import SiglipVisionConfig
 from transformers import SmolVLMConfig
 
 from efficient_vla import checkpoint
@@ -50,7 +53,16 @@ def llava():
     )
 
 
-@pytest.fixture(params=[smolvlm, llava])
+def paligemma():
+    return PaliGemmaConfig(
+        vision_config=SiglipVisionConfig(**VISION, projection_dim=24),
+        text_config=GemmaConfig(**TEXT, head_dim=12),
+        projection_dim=24,
+        image_token_index=399,
+    )
+
+
+@pytest.fixture(params=[smolvlm, llava, paligemma])
 def other(request, card, tmp_path: Path):
     """Write a model of transformers with queries and heads beside it; return both."""
     torch.manual_seed(0)
@@ -87,7 +99,10 @@ def test_the_trunk_gives_the_stock_hidden_states(other):
     latents, _ = trunk(visual, torch.arange(5)[None], text, torch.ones(1, 2, dtype=torch.bool), 5)
     decoder = getattr(model, checkpoint.FAMILIES[model.config.model_type].text)
     embeddings = torch.cat([visual, decoder.embed_tokens(text), trunk.queries[None]], 1)
-    stock = decoder(inputs_embeds=embeddings).last_hidden_state[:, -2:]
+    mask = torch.ones(1, 1, 9, 9, dtype=torch.bool).tril()
+    if model.config.model_type == 'paligemma':
+        mask[:, :, :7, :7] = True
+    stock = decoder(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state[:, -2:]
     torch.testing.assert_close(latents, stock, atol=1e-5, rtol=0)
 
 

@@ -1,113 +1,345 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The decoder runner gives what the stock model of transformers gives, and drops what it says."""
+"""The decoder runner gives what the stock models of transformers give, and drops what it says."""
+
+from dataclasses import dataclass
 
 import pytest
 import torch
 from transformers import AutoModel
+from transformers import GemmaConfig
+from transformers import GPTNeoXConfig
 from transformers import LlamaConfig
+from transformers import MambaConfig
 from transformers import MistralConfig
+from transformers import OPTConfig
 from transformers import Qwen2Config
+from transformers.models.qwen2_5_vl import Qwen2_5_VLTextConfig
+from transformers.models.qwen2_5_vl import Qwen2_5_VLTextModel
 
-from efficient_vla.reasoning import attention_scores
+from efficient_vla.attention import KeyValues
+from efficient_vla.attention import rows_of_attention
 from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.types import InvalidRecordError
 
+WIDTH, DEPTH = 32, 4
 SIZES = {
-    'hidden_size': 32,
+    'hidden_size': WIDTH,
     'intermediate_size': 48,
-    'num_hidden_layers': 4,
+    'num_hidden_layers': DEPTH,
     'num_attention_heads': 4,
     'num_key_value_heads': 2,
     'vocab_size': 40,
+    'initializer_range': 0.1,
 }
-FAMILIES = {'llama': LlamaConfig, 'qwen2': Qwen2Config, 'mistral': MistralConfig}
-VISUAL, TEXT = 9, 4
+LEAD, VISUAL, TEXT = 2, 9, 4
+LENGTH = LEAD + VISUAL + TEXT
+EXACT = {'atol': 1e-5, 'rtol': 0}
 
 
-@pytest.fixture(params=FAMILIES)
-def decoder(request):
-    torch.manual_seed(0)
-    return AutoModel.from_config(FAMILIES[request.param](**SIZES)).eval()
+def qwen_vl():
+    rope = {'rope_type': 'default', 'rope_theta': 1e4, 'mrope_section': [1, 1, 2]}
+    config = Qwen2_5_VLTextConfig(**SIZES, rope_parameters=rope)
+    return Qwen2_5_VLTextModel._from_config(config)
 
 
-def inputs():
-    torch.manual_seed(1)
-    embeddings = torch.randn(1, VISUAL + TEXT, SIZES['hidden_size'])
-    positions = torch.arange(VISUAL + TEXT)[None]
-    mask = runner.causal_mask(torch.ones(1, VISUAL + TEXT, dtype=torch.bool))
-    return embeddings, positions, mask
+def neox():
+    sizes = {k: v for k, v in SIZES.items() if k != 'num_key_value_heads'}
+    return AutoModel.from_config(GPTNeoXConfig(**sizes))
 
 
-@torch.inference_mode()
-def test_identity_without_drop_is_the_stock_forward(decoder):
-    embeddings, positions, mask = inputs()
-    stock = decoder(inputs_embeds=embeddings, position_ids=positions).last_hidden_state
-    ours, kept = runner.run(runner.prepare(decoder), embeddings, positions, mask, VISUAL)
-    torch.testing.assert_close(ours, stock, atol=1e-5, rtol=0)
-    assert kept.tolist() == list(range(VISUAL + TEXT))
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize('method', ['fastv', 'uniform', 'random'])
-def test_identity_keeping_all_tokens_is_dense(decoder, method):
-    embeddings, positions, mask = inputs()
-    runner.prepare(decoder)
-    dense, _ = runner.run(decoder, embeddings, positions, mask, VISUAL)
-    drop = runner.Drop(method, 2, VISUAL)
-    ours, _ = runner.run(decoder, embeddings, positions, mask, VISUAL, drop, torch.Generator())
-    assert torch.equal(ours, dense)
-
-
-@torch.inference_mode()
-def test_drop_before_layer_0_is_the_stock_forward_on_the_kept_tokens(decoder):
-    embeddings, positions, mask = inputs()
-    drop = runner.Drop('uniform', 0, 4)
-    ours, kept = runner.run(runner.prepare(decoder), embeddings, positions, mask, VISUAL, drop)
-    allowed = runner.causal_mask(torch.ones(1, len(kept), dtype=torch.bool))
-    stock = decoder(
-        inputs_embeds=embeddings[:, kept], position_ids=positions[:, kept], attention_mask=allowed
-    ).last_hidden_state
-    torch.testing.assert_close(ours, stock, atol=1e-5, rtol=0)
-
-
-@torch.inference_mode()
-def test_drop_after_layer_k_leaves_earlier_layers_dense(decoder):
-    embeddings, positions, mask = inputs()
-    layer = 2
-    ours, kept = runner.run(
-        runner.prepare(decoder),
-        embeddings,
-        positions,
-        mask,
-        VISUAL,
-        runner.Drop('uniform', layer, 3),
+def mamba():
+    return AutoModel.from_config(
+        MambaConfig(hidden_size=WIDTH, num_hidden_layers=DEPTH, vocab_size=40, state_size=4)
     )
-    hidden = embeddings
-    for index, block in enumerate(decoder.layers):
-        if index == layer:
-            hidden, positions = hidden[:, kept], positions[:, kept]
-            mask = mask[:, :, kept][:, :, :, kept]
-        rotary = decoder.rotary_emb(hidden, position_ids=positions)
-        hidden = block(
-            hidden, attention_mask=mask, position_ids=positions, position_embeddings=rotary
-        )
-    torch.testing.assert_close(ours, decoder.norm(hidden), atol=1e-5, rtol=0)
+
+
+ATTENDING = {
+    'llama': lambda: AutoModel.from_config(LlamaConfig(**SIZES)),
+    'qwen2': lambda: AutoModel.from_config(Qwen2Config(**SIZES)),
+    'mistral': lambda: AutoModel.from_config(MistralConfig(**SIZES)),
+    'gemma': lambda: AutoModel.from_config(GemmaConfig(**SIZES, head_dim=8)),
+    'gpt_neox': neox,
+    'qwen2_5_vl': qwen_vl,
+}
+ALL = {**ATTENDING, 'mamba': mamba}
+
+
+@dataclass
+class Case:
+    model: torch.nn.Module
+    decoder: Decoder
+    sequence: runner.Sequence
+
+    def stock(self, places=None, embeddings=None):
+        """Return the stock forward over ``places`` with their positions and explicit mask."""
+        places = torch.arange(LENGTH) if places is None else places
+        embeddings = self.sequence.embeddings if embeddings is None else embeddings
+        options = {'inputs_embeds': embeddings[:, places], 'use_cache': False}
+        if self.decoder.has_attention:
+            mask = self.sequence.mask[:, :, places][..., places]
+            options |= {
+                'attention_mask': {'full_attention': mask} if self.decoder.three_axes else mask,
+                'position_ids': self.sequence.positions[..., places],
+            }
+        return self.model(**options).last_hidden_state
+
+
+def make(family: str, bidirectional: bool = False) -> Case:
+    torch.manual_seed(0)
+    model = ALL[family]().eval()
+    decoder = Decoder(model)
+    embeddings = torch.randn(1, LENGTH, WIDTH)
+    positions = torch.arange(LENGTH)[None]
+    if decoder.three_axes:
+        grid = torch.stack([torch.zeros(9), torch.arange(9) // 3, torch.arange(9) % 3]).long()
+        text = LEAD + 3 + torch.arange(TEXT)
+        ahead = torch.arange(LEAD).expand(3, -1)
+        positions = torch.cat([ahead, LEAD + grid, text.expand(3, -1)], 1)[:, None]
+    mask = runner.causal_mask(torch.ones(1, LENGTH, dtype=torch.bool))
+    if bidirectional:
+        prefix = LENGTH - 2
+        mask[:, :, :prefix, :prefix] = True
+    place = torch.arange(LENGTH)
+    visual, text = place[LEAD : LEAD + VISUAL], place[LEAD + VISUAL : -2]
+    return Case(model, decoder, runner.Sequence(embeddings, positions, mask, visual, text))
+
+
+@pytest.fixture(params=[*ALL, 'paligemma'])
+def case(request):
+    return (
+        make('gemma', bidirectional=True) if request.param == 'paligemma' else make(request.param)
+    )
+
+
+@pytest.fixture(params=[*ATTENDING, 'paligemma'])
+def attending(request):
+    return (
+        make('gemma', bidirectional=True) if request.param == 'paligemma' else make(request.param)
+    )
+
+
+class Fixed:
+    """Keeps the given visual tokens at the given layers."""
+
+    def __init__(self, chosen, scored=(), outputs=()):
+        self.chosen = {layer: torch.tensor(kept) for layer, kept in chosen.items()}
+        self.layers = frozenset(chosen)
+        self.scored, self.outputs = frozenset(scored), frozenset(outputs)
+        self.moments = []
+
+    def choose(self, moment):
+        self.moments.append(moment)
+        return torch.isin(moment.remaining, self.chosen[moment.layer]).nonzero()[:, 0]
 
 
 @torch.inference_mode()
-def test_scores_are_those_of_eager_attention(decoder):
-    embeddings, positions, mask = inputs()
-    decoder.config._attn_implementation = 'eager'
-    eager = decoder(
-        inputs_embeds=embeddings, position_ids=positions, output_attentions=True
-    ).attentions[1]
-    runner.prepare(decoder)
-    with attention_scores.probing(decoder.layers[1].self_attn, slice(-2, None)) as probe:
-        runner.run(decoder, embeddings, positions, mask, VISUAL)
-    torch.testing.assert_close(probe.scores, eager[:, :, -2:].mean(1), atol=1e-5, rtol=0)
+def test_identity_without_drop_is_the_stock_forward(case):
+    result = runner.run(case.decoder, case.sequence)
+    torch.testing.assert_close(result.hidden, case.stock(), **EXACT)
+    assert result.rows.tolist() == list(range(LENGTH))
 
 
-def test_padding_is_invisible():
-    attend = torch.tensor([[True, False, True]])
-    mask = runner.causal_mask(attend)[0, 0]
-    assert mask.tolist() == [[True, False, False], [True, True, False], [True, False, True]]
+@torch.inference_mode()
+@pytest.mark.parametrize('layer', [0, 2])
+def test_identity_keeping_all_tokens_is_dense(case, layer):
+    dense = runner.run(case.decoder, case.sequence)
+    ours = runner.run(case.decoder, case.sequence, Fixed({layer: list(range(VISUAL))}))
+    assert torch.equal(ours.hidden, dense.hidden)
+
+
+@torch.inference_mode()
+def test_kept_tokens_before_layer_0_are_the_stock_forward_of_those_tokens(case):
+    kept = [0, 3, 4, 8]
+    result = runner.run(case.decoder, case.sequence, Fixed({0: kept}))
+    places = torch.cat([torch.arange(LEAD), LEAD + torch.tensor(kept), torch.arange(11, LENGTH)])
+    assert result.rows.tolist() == places.tolist()
+    torch.testing.assert_close(result.hidden, case.stock(places), **EXACT)
+
+
+@torch.inference_mode()
+def test_drop_after_layer_2_is_two_stock_layers_then_the_rest_of_those_tokens(case):
+    kept = [1, 2, 7]
+    result = runner.run(case.decoder, case.sequence, Fixed({2: kept}))
+    places = torch.cat([torch.arange(LEAD), LEAD + torch.tensor(kept), torch.arange(11, LENGTH)])
+    layers = case.model.layers
+    case.model.layers = layers[:2]
+    entered = []
+    norm = getattr(case.model, case.decoder.family.norm)
+    remember = norm.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+    case.stock()
+    remember.remove()
+    case.model.layers = layers[2:]
+    case.model.config.num_hidden_layers = 2
+    torch.testing.assert_close(result.hidden, case.stock(places, entered[0]), **EXACT)
+    assert result.kept.tolist() == kept
+
+
+@torch.inference_mode()
+def test_a_second_drop_chooses_among_what_the_first_left(attending):
+    selection = Fixed({1: [0, 2, 4, 6], 3: [2, 6]}, scored=[0, 2])
+    result = runner.run(attending.decoder, attending.sequence, selection)
+    assert result.kept.tolist() == [2, 6]
+    assert [m.remaining.tolist() for m in selection.moments] == [list(range(VISUAL)), [0, 2, 4, 6]]
+    assert selection.moments[1].attention.shape == (2, 4)
+
+
+@torch.inference_mode()
+def test_identity_reusing_an_unchanged_frame_is_the_full_forward(attending):
+    slots = [KeyValues(LENGTH) for _ in range(DEPTH)]
+    full = runner.run(attending.decoder, attending.sequence, reuse=runner.Reuse(slots))
+    torch.testing.assert_close(full.hidden, attending.stock(), **EXACT)
+    reuse = runner.Reuse(slots, {0: torch.tensor([0, 1, 5]), 2: torch.tensor([0, 1, 4, 5, 7])})
+    again = runner.run(attending.decoder, attending.sequence, reuse=reuse)
+    assert again.computed.tolist() == [2, 3, 6, 8]
+    assert again.kept.tolist() == list(range(VISUAL))
+    torch.testing.assert_close(again.hidden, full.hidden[:, again.rows], **EXACT)
+
+
+@torch.inference_mode()
+def test_identity_reusing_nothing_is_dense(attending):
+    slots = [KeyValues(LENGTH) for _ in range(DEPTH)]
+    first = runner.run(attending.decoder, attending.sequence, reuse=runner.Reuse(slots))
+    second = runner.run(attending.decoder, attending.sequence, reuse=runner.Reuse(slots))
+    dense = runner.run(attending.decoder, attending.sequence)
+    assert torch.equal(first.hidden, dense.hidden)
+    assert torch.equal(second.hidden, dense.hidden)
+
+
+@torch.inference_mode()
+def test_reuse_behind_a_changed_token_is_stale_exactly_where_it_was_skipped():
+    """Against the stock layers, run by hand with stale keys and values of token 5."""
+    case = make('llama')
+    slots = [KeyValues(LENGTH) for _ in range(DEPTH)]
+    runner.run(case.decoder, case.sequence, reuse=runner.Reuse(slots))
+    stale = [(kv.keys.clone(), kv.values.clone()) for kv in slots]
+    case.sequence.embeddings = case.sequence.embeddings.clone()
+    case.sequence.embeddings[:, LEAD + 1] += 1.0
+    ours = runner.run(
+        case.decoder, case.sequence, reuse=runner.Reuse(slots, {0: torch.tensor([5])})
+    )
+    rows = torch.tensor([i for i in range(LENGTH) if i != LEAD + 5])
+    expected = hand_run(case, rows, stale)
+    torch.testing.assert_close(ours.hidden, expected, **EXACT)
+    dense = runner.run(case.decoder, case.sequence)
+    assert not torch.allclose(ours.hidden, dense.hidden[:, rows], atol=1e-4)
+
+
+def hand_run(case, rows, stale):
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    model, hidden = case.model, case.sequence.embeddings[:, rows]
+    cos, sin = model.rotary_emb(hidden, position_ids=case.sequence.positions)
+    cos, sin = cos[:, rows], sin[:, rows]
+    for layer, (keys, values) in zip(model.layers, stale, strict=True):
+        normed, module = layer.input_layernorm(hidden), layer.self_attn
+        q, k, v = (
+            project(normed).view(1, len(rows), -1, module.head_dim).transpose(1, 2)
+            for project in (module.q_proj, module.k_proj, module.v_proj)
+        )
+        q, k = apply_rotary_pos_emb(q, k, cos, sin)
+        keys[:, :, rows], values[:, :, rows] = k, v
+        logits = q @ keys.repeat_interleave(2, 1).transpose(-1, -2) * module.head_dim**-0.5
+        logits = logits.masked_fill(~case.sequence.mask[:, :, rows], float('-inf'))
+        mixed = (logits.softmax(-1) @ values.repeat_interleave(2, 1)).transpose(1, 2).flatten(2)
+        hidden = hidden + module.o_proj(mixed)
+        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    return model.norm(hidden)
+
+
+@torch.inference_mode()
+def test_reuse_after_a_drop_leaves_the_dropped_tokens_out():
+    case = make('llama')
+    slots = [KeyValues(LENGTH) for _ in range(DEPTH)]
+    runner.run(case.decoder, case.sequence, reuse=runner.Reuse(slots))
+    kept = [0, 3, 4, 8]
+    reuse = runner.Reuse(slots, {0: torch.tensor([3, 5])})
+    ours = runner.run(case.decoder, case.sequence, Fixed({0: kept}), reuse)
+    assert ours.kept.tolist() == kept
+    assert ours.computed.tolist() == [0, 4, 8]
+
+
+@torch.inference_mode()
+def test_moment_reports_the_attention_of_the_eager_kernel(attending):
+    selection = Fixed({2: list(range(VISUAL))}, scored=[1], outputs=[1])
+    runner.run(attending.decoder, attending.sequence, selection, observe=[1])
+    moment = selection.moments[0]
+    attending.model.config._attn_implementation = 'eager'
+    bias = torch.zeros(attending.sequence.mask.shape).masked_fill(
+        ~attending.sequence.mask, float('-inf')
+    )
+    attending.sequence.mask, kept = bias, attending.sequence.mask
+    captured = []
+    module = attending.decoder.attention(attending.model.layers[1])
+    hook = module.register_forward_hook(lambda m, i, out: captured.append(out[1]))
+    attending.stock()
+    hook.remove()
+    attending.sequence.mask = kept
+    eager = captured[0].mean(1)[0]
+    visual, text = attending.sequence.visual, attending.sequence.text
+    torch.testing.assert_close(moment.attention, eager[text][:, visual], **EXACT)
+    torch.testing.assert_close(moment.last, eager[-1][visual], **EXACT)
+    assert moment.output.shape == (VISUAL, WIDTH)
+
+
+@torch.inference_mode()
+def test_observed_scores_are_unknown_where_a_token_was_dropped():
+    case = make('llama')
+    result = runner.run(case.decoder, case.sequence, Fixed({1: [2, 5]}), observe=[0, 3])
+    assert not result.scores[0].isnan().any()
+    assert result.scores[3].isnan().all(0).nonzero()[:, 0].tolist() == [0, 1, 3, 4, 6, 7, 8]
+    assert result.entropy[3] > 0
+
+
+def test_rows_of_attention_by_hand():
+    """Two heads that share one key head; row 1 sees two columns of three."""
+    query = torch.tensor([[[[9.0], [1.0]], [[9.0], [0.0]]]])
+    key = torch.tensor([[[[0.0], [2.0], [5.0]]]])
+    mask = torch.tensor([[[[True, True, True], [True, True, False]]]])
+    row = rows_of_attention(query, key, mask, torch.tensor([1]), 1.0)
+    first = torch.tensor([0.0, 2.0]).softmax(0)
+    expected = torch.tensor([(first[0] + 0.5) / 2, (first[1] + 0.5) / 2, 0.0])
+    torch.testing.assert_close(row[0, 0], expected)
+
+
+@torch.inference_mode()
+def test_projections_without_rotary_are_those_of_the_layer(attending):
+    layer = attending.model.layers[0]
+    hidden = torch.randn(3, WIDTH)
+    q, k = attending.decoder.project(layer, hidden, hidden[:2])
+    heads = 4 if hasattr(attending.decoder.attention(layer), 'query_key_value') else 2
+    assert q.shape == (3, 4, 8)
+    assert k.shape == (2, heads, 8)
+    # Rotary embedding at position 0 changes nothing, so a pass shows the same keys there.
+    slots = [KeyValues(1) for _ in range(DEPTH)]
+    alone = runner.Sequence(
+        hidden[None, :1],
+        torch.zeros(1, 1, dtype=torch.int64),
+        torch.ones(1, 1, 1, 1, dtype=torch.bool),
+        torch.arange(1),
+        torch.arange(0),
+    )
+    runner.run(attending.decoder, alone, reuse=runner.Reuse(slots))
+    torch.testing.assert_close(slots[0].keys[0, :, 0], k[0], **EXACT)
+
+
+def test_an_unknown_family_is_refused():
+    model = AutoModel.from_config(
+        OPTConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            ffn_dim=16,
+            num_attention_heads=2,
+            word_embed_proj_dim=16,
+            vocab_size=20,
+        )
+    )
+    with pytest.raises(InvalidRecordError, match=r'opt.*llama'):
+        Decoder(model)
+
+
+def test_sliding_window_layers_are_refused():
+    config = Qwen2Config(**SIZES, use_sliding_window=True, max_window_layers=2)
+    with pytest.raises(InvalidRecordError, match='sliding_attention'):
+        Decoder(AutoModel.from_config(config))

@@ -2,15 +2,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selectors of visual tokens: one file a method.
 
-A selector says which tokens stay; it never touches positions, masks or caches. Signature:
-``select(scores, count, generator) -> indices``, where ``scores`` [V] are the attention
-probabilities that the last query gives to the V visual tokens (zeros unless the method is in
-``NEEDS_SCORES``), ``count`` how many stay, and the result is sorted, int64, [count].
+A method scores tokens and never touches positions, masks or caches. ``score(view)`` returns one
+number a token, [n]; the highest stay, ``-inf`` asks to leave a token out even where the budget has
+room. What stays beside the best (protected tokens, quotas of cameras, the floor) is decided once,
+in ``budget.py``.
 """
 
-from efficient_vla.reasoning.pruning import fastv
-from efficient_vla.reasoning.pruning import random
-from efficient_vla.reasoning.pruning import uniform
+from collections.abc import Callable
+from dataclasses import dataclass
 
-SELECTORS = {'fastv': fastv.select, 'uniform': uniform.select, 'random': random.select}
-NEEDS_SCORES = frozenset({'fastv'})
+import torch
+
+from efficient_vla.reasoning.pruning import adp
+from efficient_vla.reasoning.pruning import efficientvla
+from efficient_vla.reasoning.pruning import fastdrivevla
+from efficient_vla.reasoning.pruning import fastv
+from efficient_vla.reasoning.pruning import flashvla
+from efficient_vla.reasoning.pruning import lightvla
+from efficient_vla.reasoning.pruning import random
+from efficient_vla.reasoning.pruning import sp_vla
+from efficient_vla.reasoning.pruning import specprune
+from efficient_vla.reasoning.pruning import sqap
+from efficient_vla.reasoning.pruning import uniform
+from efficient_vla.reasoning.pruning.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A selector and what it has to be given."""
+
+    score: Callable[[View], torch.Tensor]
+    layer: int = 0
+    """Layers that see all tokens before the drop, where ``pruning.layer`` is -1."""
+    needs: frozenset[str] = frozenset()
+    """Of 'attention', 'output', 'projections', 'signals', 'memory', 'scorer'; see ``View``."""
+    later: tuple[float, ...] = ()
+    """Shares of the decoder's depth at which the method is asked again."""
+
+
+_ATTENTION = frozenset({'attention'})
+
+METHODS: dict[str, Method] = {
+    'adp': Method(adp.score, needs=frozenset({'projections'})),
+    'efficientvla': Method(efficientvla.score, layer=2, needs=_ATTENTION),
+    'fastdrivevla': Method(fastdrivevla.score, needs=frozenset({'scorer'})),
+    'fastv': Method(fastv.score, layer=2, needs=_ATTENTION),
+    'flashvla': Method(flashvla.score, layer=2, needs=frozenset({'output'})),
+    'lightvla': Method(lightvla.score),
+    'random': Method(random.score),
+    'sp_vla': Method(sp_vla.score, needs=frozenset({'signals'})),
+    'specprune': Method(
+        specprune.score,
+        layer=2,
+        needs=frozenset({'attention', 'memory'}),
+        later=(5 / 32, 10 / 32, 15 / 32, 20 / 32),
+    ),
+    'sqap': Method(sqap.score, layer=2, needs=_ATTENTION),
+    'uniform': Method(uniform.score),
+}
+"""``pruning.method`` -> selector."""

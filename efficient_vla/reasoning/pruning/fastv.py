@@ -8,7 +8,9 @@ averaged over heads; so does this.
 
 import torch
 
+from efficient_vla.reasoning.pruning.view import View
 
-def select(scores: torch.Tensor, count: int, generator: torch.Generator | None) -> torch.Tensor:
-    """Return the sorted indices of the ``count`` highest scores."""
-    return scores.topk(count).indices.sort().values
+
+def score(view: View) -> torch.Tensor:
+    """Return the attention of the last row, [n]."""
+    return view.last

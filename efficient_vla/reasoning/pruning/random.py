@@ -4,7 +4,10 @@
 
 import torch
 
+from efficient_vla.reasoning.pruning.view import View
 
-def select(scores: torch.Tensor, count: int, generator: torch.Generator | None) -> torch.Tensor:
-    """Return ``count`` sorted indices drawn without replacement."""
-    return torch.randperm(len(scores), generator=generator)[:count].sort().values
+
+def score(view: View) -> torch.Tensor:
+    """Return uniform noise, [n], drawn from ``view.generator``."""
+    noise = torch.rand(len(view.tokens), generator=view.generator)
+    return noise.to(view.tokens.device)

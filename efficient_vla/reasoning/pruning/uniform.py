@@ -4,8 +4,12 @@
 
 import torch
 
+from efficient_vla.reasoning.pruning.view import View
 
-def select(scores: torch.Tensor, count: int, generator: torch.Generator | None) -> torch.Tensor:
-    """Return ``count`` sorted indices, evenly spaced over all tokens of ``scores``."""
-    total = len(scores)
-    return (torch.arange(count) * total + total // 2) // count
+
+def score(view: View) -> torch.Tensor:
+    """Return 1 for ``view.count`` evenly spaced tokens and 0 for the rest, [n]."""
+    total = len(view.tokens)
+    scores = torch.zeros(total, device=view.tokens.device)
+    scores[(torch.arange(view.count) * total + total // 2) // view.count] = 1.0
+    return scores

@@ -1,0 +1,138 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Trained methods of a policy: ``<policy>/<method>.safetensors``, beside weights that stay.
+
+An add-on holds the method's own module (``module.*``) and, where the decoder has to know of it,
+low-rank updates of the decoder's linear layers (``lora.<layer>.down`` [R, in] and ``.up`` [out, R],
+arXiv 2106.09685), which are added to the weights when the policy is loaded. ``actions.*`` is a head
+of the actor that reads what the module made of the plan. Its metadata name the method, the module's
+shape and the weights it was trained for.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from efficient_vla.errors import CheckpointError
+
+LORA, MODULE = 'lora.', 'module.'
+ACTIONS = 'actions.'
+
+
+@dataclass(frozen=True, slots=True)
+class Addon:
+    """The contents of one file."""
+
+    path: Path
+    method: str
+    shape: dict[str, Any]
+    """Keywords of the module's class."""
+    tensors: dict[str, torch.Tensor]
+
+    def fill(self, module: nn.Module, prefix: str = MODULE) -> None:
+        """Put the tensors under ``prefix`` into ``module``, in float32, and end its training.
+
+        Raises ``CheckpointError`` where they do not fit.
+        """
+        tensors = {
+            name.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
+        try:
+            module.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f'{self.path} does not fit {type(module).__name__}({self.shape}): '
+                f'{str(error).splitlines()[-1].strip()} Train the method again for this policy.'
+            ) from error
+        module.eval()
+
+    def merge(self, decoder: nn.Module) -> None:
+        """Add the low-rank updates to the decoder's weights.
+
+        Raises ``CheckpointError`` where a layer is missing or of another shape.
+        """
+        names = [n for n in self.tensors if n.startswith(LORA) and n.endswith('.down')]
+        for name in names:
+            layer = name.removeprefix(LORA).removesuffix('.down')
+            update = self.tensors[f'{LORA}{layer}.up'].float() @ self.tensors[name].float()
+            try:
+                weight = decoder.get_submodule(layer).weight
+            except AttributeError:
+                weight = None
+            if not isinstance(weight, torch.Tensor) or weight.shape != update.shape:
+                found = 'no such layer' if weight is None else list(weight.shape)
+                raise CheckpointError(
+                    f'{self.path} updates {layer} by {list(update.shape)}; the decoder has '
+                    f'{found}. Train the method again for this policy.'
+                )
+            with torch.no_grad():
+                weight += update.to(weight)
+
+
+def path(folder: Path, method: str) -> Path:
+    """Return where the add-on of a method lies."""
+    return folder / f'{method}.safetensors'
+
+
+def read(folder: Path, method: str, weights: str) -> Addon:
+    """Return the add-on of a method for the policy whose weights have the hash ``weights``.
+
+    Raises ``CheckpointError`` where it is missing, damaged or was trained for other weights.
+    """
+    file = path(folder, method)
+    if not file.exists():
+        raise CheckpointError(
+            f'{file} is missing; {method} has to be trained for a policy. Run efficient-vla train '
+            f'--method {method} --policy {folder}, or choose another method.'
+        )
+    try:
+        with safe_open(file, 'pt') as opened:
+            about = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{file} cannot be read: {error}. The file is truncated or not safetensors; '
+            'copy it again.'
+        ) from error
+    if about.get('method') != method:
+        raise CheckpointError(
+            f'{file} holds the method {about.get("method")!r}; expected {method!r}. '
+            'Give the file its own name.'
+        )
+    if about.get('weights') != weights:
+        raise CheckpointError(
+            f'{file} was trained for weights {about.get("weights", "")[:12]}; those of '
+            f'{folder} are {weights[:12]}. Train it again: efficient-vla train --method {method}.'
+        )
+    return Addon(file, method, json.loads(about['shape']), tensors)
+
+
+def write(
+    folder: Path,
+    method: str,
+    shape: dict[str, Any],
+    tensors: dict[str, torch.Tensor],
+    weights: str,
+) -> None:
+    """Write an add-on in float16, or leave an earlier one as it was."""
+    file = path(folder, method)
+    temporary = file.with_suffix('.tmp')
+    save_file(
+        {
+            name: (t.half() if t.is_floating_point() else t).detach().contiguous().cpu()
+            for name, t in tensors.items()
+        },
+        temporary,
+        metadata={'method': method, 'shape': json.dumps(shape), 'weights': weights},
+    )
+    os.replace(temporary, file)

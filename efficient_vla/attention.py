@@ -1,0 +1,141 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A fused attention kernel that can also report a few rows, and reuse keys and values by slot.
+
+A fused kernel never forms the attention matrix. The rows that a selector ranks tokens by are
+recomputed with one small matrix product, O(rows x tokens x width), instead of running a whole
+layer, let alone the whole model, in eager mode. Keys and values of rows that are not computed in
+this pass come from an earlier one, by slot, so that no cache of transformers has to know of gaps.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+NAME = 'sdpa_with_hooks'
+_HOOK = '_efficient_vla_hook'
+
+
+class KeyValues:
+    """Keys and values of one attention module, one slot a token; a pass writes some of them."""
+
+    def __init__(self, length: int) -> None:
+        """Make ``length`` slots; who reads a slot that was never written reads zeros."""
+        self.length = length
+        self.keys: torch.Tensor | None = None
+        self.values: torch.Tensor | None = None
+
+    def exchange(
+        self,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the slots ``rows`` [n] and return those of ``columns``, ``None`` meaning all.
+
+        ``keys`` and ``values`` are [1, key heads, n, d], the result [1, key heads, columns, d].
+        """
+        if keys.shape[2] == self.length:
+            self.keys, self.values = keys.contiguous(), values.contiguous()
+        else:
+            if self.keys is None or self.values is None:
+                shape = (*keys.shape[:2], self.length, keys.shape[3])
+                self.keys, self.values = keys.new_zeros(shape), values.new_zeros(shape)
+            self.keys.index_copy_(2, rows, keys)
+            self.values.index_copy_(2, rows, values)
+        if columns is None:
+            return self.keys, self.values
+        return self.keys[:, :, columns], self.values[:, :, columns]
+
+
+@dataclass(slots=True)
+class Hook:
+    """What one attention module does beside attending, during one pass."""
+
+    score_rows: torch.Tensor | None = None
+    """Query rows whose attention probabilities are wanted, int64 [R]."""
+    keep_output: bool = False
+    slots: KeyValues | None = None
+    rows: torch.Tensor | None = None
+    """Slots that this pass writes, int64 [n]; with ``slots``."""
+    columns: torch.Tensor | None = None
+    """Slots that are attended to, int64 [m]; ``None`` means all."""
+    scores: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    """Result: attention probabilities, mean over heads, [R, m]."""
+    output: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+    """Result: attention output before its projection, [n, heads x d]."""
+
+
+def attention_with_hooks(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Run the fused kernel, and what the module's hook asks for, where it has one.
+
+    query [B, heads, N, d], key and value [B, key heads, N, d], mask [B, 1, N, M] of bool.
+    """
+    hook: Hook | None = getattr(module, _HOOK, None)
+    if hook is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+    if hook.slots is not None:
+        assert hook.rows is not None
+        key, value = hook.slots.exchange(key, value, hook.rows, hook.columns)
+    if hook.score_rows is not None:
+        hook.scores = rows_of_attention(query, key, attention_mask, hook.score_rows, scaling)[0]
+    output, weights = sdpa_attention_forward(
+        module, query, key, value, attention_mask, scaling=scaling, **options
+    )
+    if hook.keep_output:
+        hook.output = output[0].flatten(1)
+    return output, weights
+
+
+def rows_of_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    rows: torch.Tensor,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Return attention probabilities of ``rows`` [R], averaged over heads, [B, R, M]."""
+    query = query[:, :, rows]
+    groups = query.shape[1] // key.shape[1]
+    # Grouped heads share their keys: [B, key heads, groups x R, d] needs no copy of the keys.
+    grouped = query.unflatten(1, (key.shape[1], groups)).flatten(2, 3)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    logits = (grouped @ key.transpose(-1, -2) * scale).float()
+    logits = logits.unflatten(2, (groups, len(rows))).flatten(1, 2)  # [B, heads, R, M]
+    if mask is not None:
+        logits = logits.masked_fill(~mask[:, :, rows], float('-inf'))
+    return logits.softmax(-1).mean(1)
+
+
+@contextmanager
+def hooked(attention: nn.Module | None, hook: Hook | None) -> Iterator[None]:
+    """Attach ``hook`` to an attention module for one pass, where there is one."""
+    if attention is None or hook is None:
+        yield
+        return
+    setattr(attention, _HOOK, hook)
+    try:
+        yield
+    finally:
+        delattr(attention, _HOOK)
+
+
+AttentionInterface.register(NAME, attention_with_hooks)

@@ -1,0 +1,93 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of `efficient-vla bench tokens`: written after each configuration, found again by key."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.bench.errors import UsageError
+
+REFUSED = 'refused'
+"""Column of a configuration that could not run, with the reason; it is tried again."""
+
+
+def row_key(part: str, **config: Any) -> str:
+    """Return what names a configuration: its part and all that decides about its numbers.
+
+    No commit is in it, so that rows survive an edit of the source.
+    """
+    return f'{part} {json.dumps(config, sort_keys=True, separators=(",", ":"))}'
+
+
+class Rows:
+    """The rows of one output file, in the order in which they were first measured."""
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any], resume: bool) -> None:
+        """Begin empty, or with the rows that the file has where ``resume`` asks for it.
+
+        Raises ``UsageError`` when the file is there and is no such result.
+        """
+        self.path = path
+        self.manifest = dict(manifest)
+        self._rows = {row['key']: row for row in _read(path)} if resume else {}
+
+    def done(self, key: str) -> bool:
+        """Return whether the configuration was measured."""
+        return key in self._rows and REFUSED not in self._rows[key]
+
+    def get(self, key: str) -> dict[str, Any]:
+        """Return a measured row."""
+        return self._rows[key]
+
+    def of(self, part: str) -> list[dict[str, Any]]:
+        """Return all rows of one part."""
+        return [row for row in self._rows.values() if row['part'] == part]
+
+    def add(self, part: str, key: str, **values: Any) -> None:
+        """Take in one row and write the file; numbers that are not finite become null."""
+        self.add_all(part, {key: values})
+
+    def add_all(self, part: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take in rows that belong together, by key: the file gets all of them or none."""
+        commit = str(self.manifest.get('git_commit', ''))[:12]
+        for key, values in found.items():
+            taken = values.keys() & {'part', 'commit', 'key'}
+            if taken:
+                raise ValueError(f"a row of {part} has {sorted(taken)}, which are the file's own.")
+            row = {'part': part, **values, 'commit': commit, 'key': key}
+            self._rows[key] = {name: _plain(value) for name, value in row.items()}
+        self.write()
+
+    def write(self) -> None:
+        """Write the file at once, so that a run that is interrupted leaves whole rows."""
+        text = json.dumps({'rows': [*self._rows.values()], 'manifest': self.manifest}, indent=1)
+        unfinished = self.path.with_name(self.path.name + '.part')
+        unfinished.write_text(text + '\n')
+        os.replace(unfinished, self.path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    if not isinstance(value, (str, int, bool, type(None))):
+        raise TypeError(f'{value!r} in a row; expected a plain number or text, rows are flat.')
+    return value
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists() or not path.stat().st_size:
+        return []
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text())['rows']
+        if not all({'part', 'key'} <= row.keys() for row in rows):
+            raise ValueError('rows without part and key')
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f'{path} is no result of `efficient-vla bench tokens`: {error}. '
+            'Choose another file, or leave --resume out to begin anew.'
+        ) from error
+    return rows

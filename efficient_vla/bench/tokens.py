@@ -1,0 +1,336 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All measurements about visual tokens: which parts there are, and what a run of them writes."""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from efficient_vla.bench.conditions import merged
+from efficient_vla.bench.evaluate import Request
+from efficient_vla.bench.manifest import checkpoint_hash
+from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.token_conditions import COMPOSITION
+from efficient_vla.bench.token_conditions import DENSE
+from efficient_vla.bench.token_conditions import KEEPS
+from efficient_vla.bench.token_conditions import Condition
+from efficient_vla.bench.token_conditions import conditions
+from efficient_vla.bench.token_latency import Scene
+from efficient_vla.bench.token_latency import record_scenes
+from efficient_vla.bench.token_rows import REFUSED
+from efficient_vla.bench.token_rows import Rows
+from efficient_vla.bench.token_rows import row_key
+from efficient_vla.errors import CheckpointError
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.sim.tasks import DEMO_TASKS
+from efficient_vla.types import InvalidRecordError
+
+if TYPE_CHECKING:
+    from efficient_vla.bench.graph_runner import Observer
+
+SINGLE: dict[str, dict[str, Any]] = {'actor': {'architecture': 'single'}}
+REFUSALS = (InvalidSettingError, InvalidRecordError, CheckpointError)
+SUCCESS_PICTURE = 'tokens_success.png'
+SHAPES_PICTURE = 'tokens_shapes.png'
+PAGE = 'tokens.md'
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything is measured."""
+
+    tasks: tuple[str, ...] = DEMO_TASKS
+    episodes: int = 20
+    keeps: tuple[float, ...] = KEEPS
+    max_steps: int = 500
+    """Steps after which an episode has failed."""
+    frames: int = 16
+    """Recorded frames a task, for latencies."""
+    shape_s: float = 90.0
+    """Time for the rounds of one shape."""
+    soak_frames: int = 10_000
+    graph_episodes: int = 4
+    graph_blocks: int = 2
+    graph_s: float = 6.25
+    """Simulated time of an episode through the graph."""
+
+
+QUICK = Sizes(
+    tasks=DEMO_TASKS[:1],
+    episodes=2,
+    keeps=(0.5,),
+    max_steps=48,
+    frames=5,
+    shape_s=0.0,
+    soak_frames=300,
+    graph_episodes=1,
+    graph_blocks=1,
+    graph_s=2.0,
+)
+"""Everything once, in about two minutes: the numbers say that it runs and no more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what to measure with what."""
+
+    policy: Path
+    sizes: Sizes = Sizes()
+    quick: bool = False
+    seed: int = 1000
+    render: str = 'default'
+    workers: int = 1
+    device: str = 'auto'
+    hardware: str = 'cpu_2core'
+    composition: tuple[str, ...] = COMPOSITION
+    tell: Callable[[str], None] = lambda text: None
+    display: 'Callable[[int], AbstractContextManager[Observer]] | None' = None
+    """Makes what shows a number of episodes of the graph."""
+
+    @cached_property
+    def checkpoint(self) -> str:
+        """The checkpoint's hash, shortened; rows of another one are measured again."""
+        return checkpoint_hash(self.policy)[:12]
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """Recorded frames, for all latencies of the run."""
+        from efficient_vla.checkpoint import read_card
+
+        self.tell('recording frames')
+        cameras = read_card(self.policy).cameras
+        return record_scenes(self.sizes.tasks, cameras, self.sizes.frames)
+
+    @property
+    def request(self) -> Request:
+        """The dense evaluation."""
+        return Request(
+            policy=self.policy,
+            tasks=self.sizes.tasks,
+            episodes=self.sizes.episodes,
+            seed=self.seed,
+            overrides=merged(SINGLE, {'eval': {'max_steps': self.sizes.max_steps}}),
+            render=self.render,
+            workers=self.workers,
+        )
+
+
+def open_rows(path: Path, job: Job, resume: bool) -> Rows:
+    """Return the rows of an output file, with the manifest of this run."""
+    facts = {'seed': job.seed, 'render': job.render, 'quick': job.quick, 'hardware': job.hardware}
+    return Rows(path, manifest(job.policy, {}, **facts), resume)
+
+
+def measure_methods(job: Job, rows: Rows) -> None:
+    """Measure success and cost of every technique, dense first."""
+    from efficient_vla.bench.token_success import measure_cost
+    from efficient_vla.bench.token_success import measure_success
+    from efficient_vla.bench.token_success import read
+    from efficient_vla.bench.token_success import success_columns
+
+    base = job.request.overrides
+    dense_key = ''
+    for condition in conditions(job.sizes.keeps, job.composition):
+        key = _method_key(job, condition)
+        dense_key = dense_key or key
+        if rows.done(key):
+            continue
+        columns = _described(job, condition)
+        try:
+            job.tell(f'methods: {condition.name}')
+            cost = measure_cost(job.policy, base, condition, job.scenes)
+            seen = measure_success(job.request, condition)
+        except REFUSALS as error:
+            if condition.kind == DENSE:
+                raise
+            rows.add('methods', key, **columns, **{REFUSED: str(error)})
+            continue
+        dense = seen if key == dense_key else read(rows.get(dense_key)['outcomes'])
+        rows.add('methods', key, **columns, **success_columns(seen, dense), **cost)
+
+
+def _method_key(job: Job, condition: Condition) -> str:
+    sizes = job.sizes
+    return row_key(
+        'methods',
+        overrides=condition.words,
+        tasks=sizes.tasks,
+        episodes=sizes.episodes,
+        max_steps=sizes.max_steps,
+        frames=sizes.frames,
+        seed=job.seed,
+        render=job.render,
+        checkpoint=job.checkpoint,
+    )
+
+
+def _described(job: Job, condition: Condition) -> dict[str, Any]:
+    return {
+        'name': condition.name,
+        'kind': condition.kind,
+        'method': condition.method,
+        'keep': condition.keep,
+        'overrides': ' '.join(condition.words),
+        'tasks': ','.join(job.sizes.tasks),
+        'seed': job.seed,
+        'render': job.render,
+        'max_steps': job.sizes.max_steps,
+    }
+
+
+def measure_overheads(job: Job, rows: Rows) -> None:
+    """Measure what every selector and reuse method costs beside the pass."""
+    from efficient_vla.bench.token_overhead import measure_overhead
+    from efficient_vla.bench.token_overhead import measured_methods
+
+    sizes = job.sizes
+    for method in measured_methods():
+        key = row_key(
+            'overhead',
+            method=method,
+            tasks=sizes.tasks,
+            frames=sizes.frames,
+            checkpoint=job.checkpoint,
+        )
+        if rows.done(key):
+            continue
+        job.tell(f'overhead: {method}')
+        try:
+            found = measure_overhead(job.policy, method, job.scenes)
+        except REFUSALS as error:
+            found = {'name': method, 'method': method, REFUSED: str(error)}
+        rows.add('overhead', key, **found)
+
+
+def measure_shapes(job: Job, rows: Rows) -> None:
+    """Measure the language parts of published models against keep and reuse."""
+    from efficient_vla.bench.token_shapes import CASES
+    from efficient_vla.bench.token_shapes import SHAPES
+    from efficient_vla.bench.token_shapes import TINY
+    from efficient_vla.bench.token_shapes import device_name
+    from efficient_vla.bench.token_shapes import measure_shape
+    from efficient_vla.bench.token_shapes import pick_device
+
+    device = pick_device(job.device)
+    for shape in (TINY,) if job.quick else SHAPES:
+        where = device_name(device)
+        config = {'shape': shape.name, 'device': where, 'seconds': job.sizes.shape_s}
+        keys = [row_key('shapes', **config, case=dataclasses.astuple(case)) for case in CASES]
+        if all(rows.done(key) for key in keys):
+            continue
+        job.tell(f'shapes: {shape.name} on {where}')
+        found = measure_shape(shape, device, job.sizes.shape_s)
+        rows.add_all('shapes', dict(zip(keys, found, strict=True)))
+
+
+def measure_vision(job: Job, rows: Rows) -> None:
+    """Measure the vision tower: where the time goes, partial recomputation, a static scene."""
+    from efficient_vla.bench import vision
+
+    for name in ('where_time_goes', 'partial_recompute', 'static_scene'):
+        config = {'measurement': name, 'quick': job.quick}
+        if rows.done(row_key('vision', **config, row=0)):
+            continue
+        job.tell(f'vision: {name}')
+        found: list[Mapping[str, Any]] = getattr(vision, name)(quick=job.quick)
+        keyed = {
+            row_key('vision', **config, row=index): _vision_row(name, row)
+            for index, row in enumerate(found)
+        }
+        rows.add_all('vision', keyed)
+
+
+def _vision_row(measurement: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose ``part`` (of the policy) does not hide that of the benchmark."""
+    renamed = {'part': 'stage', 'table': 'measurement'}
+    return {'measurement': measurement} | {renamed.get(name, name): v for name, v in row.items()}
+
+
+def measure_graphs(job: Job, rows: Rows) -> None:
+    """Measure dense and the composition through the graph."""
+    from efficient_vla.bench.token_graph import GraphPlan
+    from efficient_vla.bench.token_graph import measure_graph
+
+    assert job.display is not None
+    sizes = job.sizes
+    plan = GraphPlan(
+        policy=job.policy,
+        tasks=sizes.tasks,
+        episodes=sizes.graph_episodes,
+        seed=job.seed,
+        blocks=sizes.graph_blocks,
+        hardware=job.hardware,
+        composition=job.composition,
+        episode_s=sizes.graph_s,
+    )
+    parse_overrides(plan.composition)
+    config = {
+        'tasks': plan.tasks,
+        'episodes': plan.episodes,
+        'seed': plan.seed,
+        'blocks': plan.blocks,
+        'hardware': plan.hardware,
+        'composition': plan.composition,
+        'episode_s': plan.episode_s,
+        'checkpoint': job.checkpoint,
+    }
+    keys = {name: row_key('graph', **config, name=name) for name in (DENSE, 'composition')}
+    if all(rows.done(key) for key in keys.values()):
+        return
+    job.tell('graph: dense and composition in turn')
+    found = measure_graph(plan, job.display)
+    rows.add_all('graph', {keys[row['name']]: row for row in found})
+
+
+def measure_soak(job: Job, rows: Rows) -> None:
+    """Run thousands of frames with accidents."""
+    from efficient_vla.bench.token_soak import soak
+
+    frames = job.sizes.soak_frames
+    key = row_key('soak', frames=frames, seed=job.seed, checkpoint=job.checkpoint)
+    if not rows.done(key):
+        job.tell(f'soak: {frames} frames')
+        rows.add('soak', key, **soak(job.policy, frames, job.seed))
+
+
+PARTS: dict[str, Callable[[Job, Rows], None]] = {
+    'shapes': measure_shapes,
+    'vision': measure_vision,
+    'overhead': measure_overheads,
+    'methods': measure_methods,
+    'graph': measure_graphs,
+    'soak': measure_soak,
+}
+"""Name -> what measures it, the short ones first."""
+
+
+def write_page(rows: Rows) -> Iterator[Path]:
+    """Write the page and its pictures beside the rows; yield what was written."""
+    from efficient_vla.bench.token_plots import plot_shapes
+    from efficient_vla.bench.token_plots import plot_success
+    from efficient_vla.bench.token_table import page
+
+    folder = rows.path.parent
+    for name, draw, part in (
+        (SUCCESS_PICTURE, plot_success, 'methods'),
+        (SHAPES_PICTURE, plot_shapes, 'shapes'),
+    ):
+        if draw(folder / name, rows.of(part)):
+            yield folder / name
+    every = [row for part in PARTS for row in rows.of(part)]
+    if every:
+        (folder / PAGE).write_text(page(every, rows.manifest))
+        yield folder / PAGE
+
+
+def failures(rows: Rows) -> list[str]:
+    """Return what went wrong in the soak."""
+    return [row['first_failure'] for row in rows.of('soak') if row['failures']]

@@ -1,0 +1,27 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""SQAP-VLA: the top of the attention, then an even cover of the grid (arXiv 2509.09090).
+
+Quantization scatters attention, but the order of its very top holds. So a share of the budget goes
+by attention, and farthest points of the grid fill the rest, seen from those and from the protected
+tokens around the end effector (``pruning.protect``). The authors' shares are not known here.
+"""
+
+import torch
+
+from efficient_vla.reasoning.pruning.budget import farthest_points
+from efficient_vla.reasoning.pruning.budget import in_turn
+from efficient_vla.reasoning.pruning.budget import shielded
+from efficient_vla.reasoning.pruning.view import View
+
+
+def score(view: View) -> torch.Tensor:
+    """Return scores in the order protected, attended to, farthest, the rest by attention, [n]."""
+    order = view.attention.sum(0).argsort(descending=True, stable=True)
+    protected = shielded(order, view)
+    top = order[: round(view.settings.sqap.top * view.count)]
+    taken = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+    taken[protected] = True
+    taken[top] = True
+    cover = farthest_points(view, taken, ~taken, max(0, view.count - int(taken.sum())))
+    return in_turn(len(order), protected, top, cover, order)

@@ -1,0 +1,160 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One plan's choice of visual tokens: the method's scores, made into a set by the shared budget."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.memory import ScoreMemory
+from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.reasoning.pruning.budget import budget
+from efficient_vla.reasoning.pruning.budget import choose
+from efficient_vla.reasoning.pruning.view import View
+from efficient_vla.reasoning.runner import Moment
+from efficient_vla.reasoning.settings import PruningSettings
+from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import VisualTokens
+
+OBSERVED_DEPTH = 15 / 32
+"""Share of the depth whose attention tells what the task needs; layer 15 of 32 in VLA-Cache and
+SpecPrune-VLA."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a plan knows beside its tokens."""
+
+    memory: ScoreMemory
+    speed: float
+    protected: np.ndarray
+    generator: torch.Generator
+    scorer: Any = None
+
+
+class TokenSelection:
+    """Answer the runner's question, which visual tokens stay; see ``runner.Selection``."""
+
+    def __init__(
+        self, decoder: Decoder, settings: PruningSettings, tokens: VisualTokens, context: Context
+    ) -> None:
+        """Prepare for the tokens of one frame.
+
+        Raises ``InvalidRecordError`` where the method needs what perception did not send.
+        """
+        self._method = METHODS[settings.method]
+        self._decoder, self._settings, self._context = decoder, settings, context
+        first, later = drop_layers(settings, len(decoder.layers))
+        self.first = first
+        self.layers = frozenset({first, *later})
+        before = frozenset(layer - 1 for layer in self.layers)
+        self.scored = before if 'attention' in self._method.needs else frozenset()
+        self.outputs = before if 'output' in self._method.needs else frozenset()
+        if 'signals' in self._method.needs and not len(tokens.saliency):
+            raise InvalidRecordError(
+                f'pruning.method {settings.method} needs contours and saliency, which the visual '
+                'tokens do not carry. Set perception signals to true.'
+            )
+        if 'scorer' in self._method.needs and context.scorer is None:
+            raise InvalidRecordError(
+                f'pruning.method {settings.method} needs a learned scorer, which this policy does '
+                f'not have. Train it: efficient-vla train --method {settings.method}.'
+            )
+        self._tokens = tokens
+        self._total = len(tokens.features)
+        self._visits = 0
+        self._carry: dict[str, torch.Tensor] = {}
+
+    def choose(self, moment: Moment) -> torch.Tensor:
+        """Return which of the remaining tokens stay, int64, increasing."""
+        view = self._view(moment)
+        if view.count >= len(moment.remaining):
+            self._visits += 1
+            return torch.arange(len(moment.remaining), device=moment.tokens.device)
+        scores = self._method.score(view).float()
+        self._visits += 1
+        return choose(scores, view)
+
+    def spent(self, kept: int, protected: int) -> str:
+        """Say in words what became of the tokens."""
+        words = f'{self._settings.method} kept {kept} of {self._total} after layer {self.first}'
+        return f'{words}, {protected} protected' if protected else words
+
+    def _view(self, moment: Moment) -> View:
+        method, context, tokens = self._method, self._context, self._tokens
+        index = moment.remaining.cpu().numpy()
+        device = moment.tokens.device
+
+        def placed(values: np.ndarray, kind: torch.dtype) -> torch.Tensor:
+            if not len(values):
+                return torch.zeros(0, dtype=kind, device=device)
+            return torch.from_numpy(values[index]).to(device, kind)
+
+        view = View(
+            tokens=moment.tokens.float(),
+            text=moment.text.float(),
+            count=self._count(len(index)),
+            camera=placed(tokens.camera, torch.int64),
+            row=placed(tokens.row, torch.int64),
+            column=placed(tokens.column, torch.int64),
+            grid=tokens.grid,
+            settings=self._settings,
+            protected=placed(context.protected, torch.bool),
+            attention=moment.attention,
+            last=moment.last,
+            output=moment.output.float(),
+            speed=context.speed,
+            scorer=context.scorer,
+            visit=self._visits,
+            carry=self._carry,
+            remaining=moment.remaining,
+            generator=context.generator,
+        )
+        if 'projections' in method.needs:
+            layer = self._decoder.layers[moment.layer]
+            view.project = partial(self._decoder.project, layer)
+        if 'signals' in method.needs:
+            view.contour = placed(tokens.contour, torch.float32)
+            view.saliency = placed(tokens.saliency, torch.float32)
+        if 'memory' in method.needs:
+            features = torch.from_numpy(tokens.features)
+            view.remembered = context.memory.attention[index].to(device)
+            view.similarity = context.memory.similarity(features)[index].to(device)
+        return view
+
+    def _count(self, remaining: int) -> int:
+        settings = self._settings
+        if self._visits == 0:
+            return min(remaining, budget(self._total, settings.keep, settings.min_tokens))
+        return max(
+            min(remaining, settings.min_tokens),
+            remaining - round(settings.specprune.later * remaining),
+        )
+
+
+def drop_layers(settings: PruningSettings, depth: int) -> tuple[int, tuple[int, ...]]:
+    """Return the layer of the first drop and those of later ones.
+
+    Raises ``InvalidRecordError`` when the first is not inside the decoder.
+    """
+    method = METHODS[settings.method]
+    first = method.layer if settings.layer < 0 else settings.layer
+    if first >= depth:
+        raise InvalidRecordError(
+            f'pruning.layer is {first}; the decoder has {depth} layers, expected less. '
+            f'Set pruning.layer to {min(2, depth - 1)}.'
+        )
+    later = {round(share * depth) for share in method.later}
+    return first, tuple(sorted(layer for layer in later if first < layer < depth))
+
+
+def observed_layers(settings: PruningSettings, depth: int, reuse: bool) -> frozenset[int]:
+    """Return the layers whose attention the memory takes in after a pass."""
+    middle = min(depth - 1, round(OBSERVED_DEPTH * depth))
+    if settings.method != 'none' and 'memory' in METHODS[settings.method].needs:
+        return frozenset({middle, depth - 1})
+    return frozenset({middle}) if reuse else frozenset()

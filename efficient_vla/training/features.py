@@ -1,0 +1,138 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the frozen parts of a policy make of the demonstrations, computed once and kept.
+
+A method that works on visual tokens needs the tower's tokens as input and the dense trunk's plan as
+its teacher. Both cost more than a step of the method and never change.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS
+from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.frozen import Frozen
+
+COMPUTE_BATCH = 64
+
+
+@dataclass(slots=True)
+class Samples:
+    """A batch: what a plan is made from, and what it should lead to."""
+
+    tokens: torch.Tensor
+    """The tower's tokens, [B, V, D]."""
+    latents: torch.Tensor
+    """The dense plan, [B, Q, D]."""
+    text: torch.Tensor
+    """Token ids, int64 [B, L]."""
+    text_mask: torch.Tensor
+    fit: torch.Tensor
+    """bool [B]: whether the sentence asks for what the chunk does."""
+    image: torch.Tensor
+    """The slow frame, uint8 [B, rows, columns, 3]."""
+    labels: torch.Tensor
+    """Hand, object and goal [m], [B, 9]."""
+    state: torch.Tensor
+    """Normalised, [B, S]."""
+    chunk: torch.Tensor
+    """In the network's units, [B, H, A]."""
+    fast_pixels: torch.Tensor
+    """A frame up to a second later, normalised, [B, 3, rows, columns]."""
+    fast_state: torch.Tensor
+    fast_chunk: torch.Tensor
+
+
+class Features:
+    """Tokens and dense plans of some frames of a set of demonstrations."""
+
+    def __init__(
+        self,
+        frozen: Frozen,
+        data: Demonstrations,
+        frames: int,
+        seed: int,
+        jitter: bool,
+        cache: Path | None = None,
+    ) -> None:
+        """Compute them, or read them from ``cache`` where it holds those of the same choice.
+
+        ``frames`` of the data are drawn; ``jitter`` varies gain and brightness of their images.
+        """
+        self.frozen, self.data = frozen, data
+        rng = np.random.default_rng([seed, len(data)])
+        count = min(frames, len(data))
+        self.frames = np.sort(rng.permutation(len(data))[:count])
+        self.sentences, self.fit = data.sentences(self.frames, rng)
+        key = f'{frozen.sha256} {data.episodes} {len(data)} {count} {seed} {jitter}'
+        stored = _read(cache, key) if cache is not None else None
+        if stored is None:
+            stored = self._compute(jitter)
+            if cache is not None:
+                save_file(stored, cache, metadata={'key': key})
+        self.tokens, self.latents = stored['tokens'], stored['latents']
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def samples(self, chosen: np.ndarray, rng: np.random.Generator, jitter: bool) -> Samples:
+        """Return the samples at places ``chosen`` of the drawn frames."""
+        frozen, data = self.frozen, self.data
+        slow = self.frames[chosen]
+        fast = _later_frames(data, slow, rng)
+        text, text_mask = frozen.text([self.sentences[place] for place in chosen])
+        return Samples(
+            tokens=self.tokens[chosen].to(frozen.device).float(),
+            latents=self.latents[chosen].to(frozen.device).float(),
+            text=text,
+            text_mask=text_mask,
+            fit=torch.from_numpy(self.fit[chosen]).to(frozen.device),
+            image=data.image[slow],
+            labels=data.labels[slow].to(frozen.device),
+            state=frozen.state(data.state[slow]),
+            chunk=frozen.targets(data.chunk[slow]),
+            fast_pixels=frozen.pixels(data.image[fast], jitter),
+            fast_state=frozen.state(data.state[fast]),
+            fast_chunk=frozen.targets(data.chunk[fast]),
+        )
+
+    def _compute(self, jitter: bool) -> dict[str, torch.Tensor]:
+        tokens, latents = [], []
+        places = np.arange(len(self.frames))
+        parts = np.array_split(places, max(1, len(places) // COMPUTE_BATCH))
+        for part in track(parts, 'tokens and dense plans'):
+            with torch.inference_mode(), self.frozen.autocast():
+                visual = self.frozen.tower(
+                    self.frozen.pixels(self.data.image[self.frames[part]], jitter)
+                )
+                text = self.frozen.text([self.sentences[place] for place in part])
+                plan = self.frozen.dense_plan(visual, *text)
+            tokens.append(visual.half().cpu())
+            latents.append(plan.half().cpu())
+        return {'tokens': torch.cat(tokens), 'latents': torch.cat(latents)}
+
+
+def _read(cache: Path, key: str) -> dict[str, torch.Tensor] | None:
+    if not cache.exists():
+        return None
+    with safe_open(cache, 'pt') as file:
+        if file.metadata().get('key') != key:
+            return None
+        return {name: file.get_tensor(name) for name in ('tokens', 'latents')}
+
+
+def _later_frames(data: Demonstrations, slow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return frames of the same episodes, up to ``MAX_PLAN_AGE_STEPS`` later."""
+    fast = slow.copy()
+    for index, frame in enumerate(slow):
+        end = np.searchsorted(data.first, data.first[frame], side='right')
+        later = np.arange(frame, end)
+        later = later[data.step[later] - data.step[frame] <= MAX_PLAN_AGE_STEPS]
+        fast[index] = rng.choice(later)
+    return fast

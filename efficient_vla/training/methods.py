@@ -1,0 +1,211 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Train a method that spends fewer visual tokens: `efficient-vla train --method NAME`.
+
+The policy stays frozen. A method adds a module of its own and, where the decoder has to learn to
+read what the module gives, low-rank updates of the decoder. Its teacher is the dense plan beside
+the actions of the demonstrations. Runs resume; what is written is an add-on file of the policy.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from typing import Protocol
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+
+from efficient_vla import addons
+from efficient_vla.bench.errors import UsageError
+from efficient_vla.training import curves
+from efficient_vla.training import resume
+from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.features import Features
+from efficient_vla.training.features import Samples
+from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.recipes.fastdrivevla import FastDriveRecipe
+from efficient_vla.training.recipes.lightvla import LightRecipe
+from efficient_vla.training.recipes.resampler import OtterRecipe
+from efficient_vla.training.recipes.resampler import PerceiverRecipe
+from efficient_vla.training.recipes.unified import UnifiedRecipe
+from efficient_vla.training.schedule import schedule
+
+
+class Recipe(Protocol):
+    """How one method is trained."""
+
+    trained: nn.Module
+    """Holds all parameters that change."""
+    shape: dict[str, Any]
+    """Keywords of the add-on's module."""
+
+    def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
+        """Return the named losses of a batch; ``progress`` goes from 0 to 1."""
+
+    def measures(self, samples: Samples) -> dict[str, float]:
+        """Return what is reported of held-out samples."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors of the add-on."""
+
+
+RECIPES: dict[str, Any] = {
+    'lightvla': LightRecipe,
+    'fastdrivevla': FastDriveRecipe,
+    'otter': OtterRecipe,
+    'perceiver': PerceiverRecipe,
+    'univla': UnifiedRecipe,
+}
+"""Method -> recipe, made of (frozen policy, training features, rank of the updates)."""
+LEARNING_RATE = 1e-3
+LOG_STEPS = 20
+SAVE_SECONDS = 60.0
+VALIDATION_BATCH = 32
+
+
+class MethodTrainer:
+    """One method, its data and what it takes to go on after an interruption."""
+
+    def __init__(self, args: argparse.Namespace, policy: Path) -> None:
+        """Compute or read the features, and make or resume the recipe."""
+        torch.manual_seed(args.seed)
+        self.args, self.method = args, args.method
+        automatic = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = torch.device(automatic if args.device == 'auto' else args.device)
+        self.frozen = Frozen(policy, device, args.precision)
+        args.out.mkdir(parents=True, exist_ok=True)
+        self.features = Features(
+            self.frozen,
+            Demonstrations(args.data),
+            args.frames,
+            args.seed,
+            True,
+            args.out / 'features.safetensors',
+        )
+        self.held_out = None
+        if args.validation is not None:
+            self.held_out = Features(
+                self.frozen,
+                Demonstrations(args.validation),
+                args.validation_frames,
+                0,
+                False,
+                args.out / 'features-validation.safetensors',
+            )
+        torch.manual_seed(args.seed)
+        self.recipe: Recipe = RECIPES[self.method](self.frozen, self.features, args.rank)
+        self.parameters = [p for p in self.recipe.trained.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, LEARNING_RATE, (0.9, 0.95), weight_decay=1e-4
+        )
+        self.done = 0
+        self.resume_path: Path = args.out / f'{self.method}.training.safetensors'
+        if self.resume_path.exists() and not args.restart:
+            self.done = resume.read_model(self.resume_path, self.recipe.trained)[self.method]
+            resume.read_optimizer(self.resume_path, self.method, self.optimizer)
+        self.rng = np.random.default_rng([args.seed, self.done])
+        self.started = time.time()
+
+    def run(self, steps: int) -> None:
+        """Train for ``steps`` batches in all, those of earlier runs counted in."""
+        running: dict[str, float] = {}
+        saved = time.time()
+        with Progress() as progress:
+            bar = progress.add_task(self.method, total=steps, completed=self.done)
+            while self.done < steps:
+                for options in self.optimizer.param_groups:
+                    options['lr'] = LEARNING_RATE * schedule(self.done, steps)
+                self.step(self.done / steps, running)
+                self.done += 1
+                losses = ' '.join(f'{name} {value:.4f}' for name, value in running.items())
+                progress.update(bar, advance=1, description=f'{self.method} {losses}')
+                if self.done % LOG_STEPS == 0:
+                    self._log(running)
+                if time.time() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.time()
+        self.save()
+
+    def step(self, progress: float, running: dict[str, float]) -> None:
+        """Take one step on one batch; ``running`` averages each loss over some fifty steps."""
+        chosen = self.rng.integers(len(self.features), size=self.args.batch)
+        samples = self.features.samples(chosen, self.rng, True)
+        self.recipe.trained.train()
+        with self.frozen.autocast():
+            losses = self.recipe.losses(samples, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        for name, loss in losses.items():
+            value = loss.item()
+            running[name] = 0.98 * running.get(name, value) + 0.02 * value
+
+    def validate(self) -> dict[str, float]:
+        """Return the mean of the recipe's measures over the held-out frames."""
+        assert self.held_out is not None
+        rng = np.random.default_rng(0)
+        places = np.arange(len(self.held_out))
+        sums: dict[str, float] = {}
+        self.recipe.trained.eval()
+        for part in np.array_split(places, -(-len(places) // VALIDATION_BATCH)):
+            with torch.inference_mode(), self.frozen.autocast():
+                found = self.recipe.measures(self.held_out.samples(part, rng, False))
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0.0) + value * len(part) / len(places)
+        return sums
+
+    def save(self) -> None:
+        """Write what training needs to resume."""
+        done = {self.method: self.done}
+        resume.write(self.resume_path, self.recipe.trained, self.method, self.optimizer, done)
+
+    def write(self, folder: Path) -> None:
+        """Write the add-on."""
+        self.recipe.trained.eval()
+        addons.write(
+            folder, self.method, self.recipe.shape, self.recipe.tensors(), self.frozen.sha256
+        )
+
+    def _log(self, losses: dict[str, float]) -> None:
+        seconds = time.time() - self.started
+        curves.append(self.args.out / 'curves.csv', self.method, self.done, losses, seconds)
+
+
+def main(args: argparse.Namespace, policy: Path) -> int:
+    """Train what is left of the method, then write its add-on file."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.validation is not None and not args.validation.is_dir():
+        raise UsageError(
+            f'{args.validation} is no folder of demonstrations. Make one with efficient-vla data '
+            '--first 50000, or leave --validation out.'
+        )
+    console = Console()
+    trainer = MethodTrainer(args, policy)
+    console.print(
+        f'{args.method}: {len(trainer.features)} frames, '
+        f'{sum(p.numel() for p in trainer.parameters)} parameters, {trainer.frozen.device}'
+    )
+    trainer.run(args.steps)
+    if trainer.held_out is not None:
+        measures = trainer.validate()
+        curves.append(args.out / 'validation.csv', args.method, trainer.done, measures, 0.0)
+        for name, value in measures.items():
+            console.print(f'{name} {value:.4f}')
+    trainer.write(args.out)
+    target = addons.path(policy, args.method)
+    if args.install:
+        shutil.copyfile(addons.path(args.out, args.method), target)
+        console.print(f'add-on written to {target}')
+    else:
+        console.print(f'add-on written to {args.out}; copy it to {policy} or give --install')
+    curves_file = args.out / 'curves.csv'
+    if curves_file.exists():
+        curves.draw(curves_file, args.out / 'curves.png')
+    return 0

@@ -1,0 +1,73 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Train LightVLA's votes through the action losses (arXiv 2509.12594).
+
+Each of the n queries hands one token to the decoder, with the gradient of a softmax; noise on the
+votes falls from 1 to 0. The authors train low-rank updates of the whole model, tower included,
+which moves both sides of the vote. Here the tower stays as it is, and what is trained is the text's
+side of the vote (``TextSide``), so that the same decoder still serves every other method; with a
+rank above 0 the decoder's updates are trained too. A batch shows the decoder a third of the
+queries: a step then costs a third, and the decoder has seen such gaps before. What is handed on is
+sorted by place, duplicates included.
+"""
+
+import torch
+from torch import nn
+
+from efficient_vla.addons import LORA
+from efficient_vla.addons import MODULE
+from efficient_vla.reasoning.pruning.lightvla import TextSide
+from efficient_vla.reasoning.pruning.lightvla import select_soft
+from efficient_vla.training import lora
+from efficient_vla.training.features import Features
+from efficient_vla.training.features import Samples
+from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.losses import plan_losses
+from efficient_vla.training.recipes import selected
+
+SHOWN = 1 / 3
+"""Share of the queries whose tokens a batch shows the decoder."""
+
+
+class LightRecipe:
+    """The text's side of the vote and, with a rank, the decoder's updates."""
+
+    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
+        """Start from the untrained vote: the instruction as it is, beside the action queries."""
+        del features
+        self.frozen = frozen
+        self.shape = {'width': frozen.width, 'extra': len(frozen.trunk.queries)}
+        self.text_side = TextSide(**self.shape)
+        with torch.no_grad():
+            self.text_side.extra.copy_(frozen.trunk.queries)
+        updates = lora.attach(frozen.trunk.decoder, rank) if rank else []
+        self.trained = nn.ModuleDict({'text_side': self.text_side})
+        self.trained.register_module('updates', nn.ParameterList(updates))
+        self.trained.to(frozen.device)
+
+    def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
+        """Return the losses of the plan of the tokens that a third of the queries vote for."""
+        trunk, tokens = self.frozen.trunk, samples.tokens
+        words = self.text_side(trunk.parts.embed(samples.text))
+        added = samples.text_mask.new_ones(len(words), self.shape['extra'])
+        mask = torch.cat([samples.text_mask, added], 1)
+        voted = select_soft(tokens, words, mask, 1 - progress)
+        shown = torch.randperm(voted.shape[1])[: round(SHOWN * voted.shape[1])]
+        voted = voted[:, shown.to(voted.device)]
+        places = torch.cdist(voted.detach().float(), tokens).argmin(-1)
+        places, order = places.sort(1)
+        voted = voted.gather(1, order[..., None].expand_as(voted))
+        latents = trunk(voted, places, samples.text, samples.text_mask, self.frozen.tokens)[0]
+        return plan_losses(self.frozen, latents, samples)
+
+    def measures(self, samples: Samples) -> dict[str, float]:
+        """Return the losses of the plan beside those of the controls and of untrained votes."""
+        found = selected.measures(self.frozen, samples, {'lightvla': None})
+        found = {name.replace('lightvla', 'untrained'): value for name, value in found.items()}
+        trained = {'lightvla': self.text_side, 'uniform': None, 'random': None}
+        return found | selected.measures(self.frozen, samples, trained)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the text's side and the updates."""
+        named = {MODULE + name: tensor for name, tensor in self.text_side.state_dict().items()}
+        return named | {LORA + n: t for n, t in lora.updates(self.frozen.trunk.decoder)}

@@ -1,0 +1,70 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Judge a selector: losses of the plan that is made of the tokens it keeps."""
+
+from collections.abc import Mapping
+
+import torch
+
+from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.reasoning.pruning.budget import budget
+from efficient_vla.reasoning.pruning.budget import choose
+from efficient_vla.reasoning.pruning.view import View
+from efficient_vla.reasoning.settings import PruningSettings
+from efficient_vla.training.features import Samples
+from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.losses import plan_measures
+
+KEEPS = (0.5, 0.25)
+"""Fractions of the tokens at which selectors are judged."""
+
+
+def view(
+    frozen: Frozen, tokens: torch.Tensor, text: torch.Tensor, count: int, scorer: object
+) -> View:
+    """Return what a selector sees of one frame of the policy."""
+    side = round(frozen.card.tokens_per_camera**0.5)
+    place = torch.arange(len(tokens), device=tokens.device)
+    inside = place % frozen.card.tokens_per_camera
+    return View(
+        tokens=tokens.float(),
+        text=text.float(),
+        count=count,
+        camera=place // frozen.card.tokens_per_camera,
+        row=inside // side,
+        column=inside % side,
+        grid=(side, side),
+        settings=PruningSettings(),
+        protected=torch.zeros_like(place, dtype=torch.bool),
+        scorer=scorer,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def plan(
+    frozen: Frozen, samples: Samples, method: str, keep: float, scorer: object
+) -> torch.Tensor:
+    """Return the plans [B, Q, D] of the tokens that a method keeps before layer 0."""
+    trunk = frozen.trunk
+    settings = PruningSettings()
+    count = budget(samples.tokens.shape[1], keep, settings.min_tokens)
+    plans = []
+    for index in range(len(samples.tokens)):
+        text = samples.text[index, samples.text_mask[index]][None]
+        tokens = samples.tokens[index]
+        seen = view(frozen, tokens, trunk.parts.embed(text)[0], count, scorer)
+        kept = choose(METHODS[method].score(seen), seen)
+        mask = torch.ones_like(text, dtype=torch.bool)
+        plans.append(trunk(tokens[kept][None], kept[None], text, mask, frozen.tokens)[0])
+    return torch.cat(plans)
+
+
+def measures(frozen: Frozen, samples: Samples, methods: Mapping[str, object]) -> dict[str, float]:
+    """Return losses at every ``KEEPS`` of methods, each with its scorer, and of the dense plan."""
+    found = {}
+    for method, scorer in methods.items():
+        for keep in KEEPS:
+            latents = plan(frozen, samples, method, keep, scorer)
+            for name, value in plan_measures(frozen, latents, samples).items():
+                found[name if 'dense' in name else f'{method}_{keep}_{name}'] = value
+    return found

@@ -1,0 +1,91 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Add-on files: what is read is what was written, for the weights it was trained for."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from efficient_vla import addons
+from efficient_vla import checkpoint
+from efficient_vla.errors import CheckpointError
+from efficient_vla.reasoning.resampling.perceiver import Perceiver
+
+SHAPE = {'width': 8, 'tokens': 3, 'heads': 2}
+
+
+@pytest.fixture
+def tensors() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    named = {addons.MODULE + n: t for n, t in Perceiver(**SHAPE).state_dict().items()}
+    named['lora.0.down'], named['lora.0.up'] = torch.randn(2, 5), torch.randn(4, 2)
+    return named
+
+
+def test_module_and_updates_come_back_in_half_precision(tensors, tmp_path):
+    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    addon = addons.read(tmp_path, 'perceiver', 'abc')
+    module = Perceiver(**addon.shape)
+    addon.fill(module)
+    assert not module.training
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, tensors[addons.MODULE + name].half().float())
+    layers = nn.Sequential(nn.Linear(5, 4))
+    before = layers[0].weight.clone()
+    addon.merge(layers)
+    update = tensors['lora.0.up'].half().float() @ tensors['lora.0.down'].half().float()
+    assert torch.allclose(layers[0].weight, before + update)
+
+
+def test_a_missing_addon_says_how_to_train_it(folder):
+    with pytest.raises(CheckpointError, match='efficient-vla train --method otter'):
+        checkpoint.load_resampler(folder, 'otter', checkpoint.load_trunk(folder)[1])
+    assert checkpoint.load_scorers(folder) == {}
+
+
+def test_an_addon_of_other_weights_is_refused(tensors, tmp_path):
+    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    with pytest.raises(CheckpointError, match=r'trained for weights abc; those of .* are def'):
+        addons.read(tmp_path, 'perceiver', 'def')
+
+
+def test_an_addon_of_another_method_is_refused(tensors, tmp_path):
+    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    addons.path(tmp_path, 'perceiver').rename(addons.path(tmp_path, 'otter'))
+    with pytest.raises(CheckpointError, match="holds the method 'perceiver'; expected 'otter'"):
+        addons.read(tmp_path, 'otter', 'abc')
+
+
+def test_a_truncated_addon_is_named(tensors, tmp_path):
+    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    path = addons.path(tmp_path, 'perceiver')
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match='truncated'):
+        addons.read(tmp_path, 'perceiver', 'abc')
+
+
+def test_a_module_of_another_shape_is_refused(tensors, tmp_path):
+    about = {'method': 'perceiver', 'shape': json.dumps(SHAPE | {'tokens': 4}), 'weights': 'abc'}
+    save_file(tensors, addons.path(tmp_path, 'perceiver'), metadata=about)
+    addon = addons.read(tmp_path, 'perceiver', 'abc')
+    with pytest.raises(CheckpointError, match='does not fit Perceiver'):
+        addon.fill(Perceiver(**addon.shape))
+
+
+@pytest.mark.parametrize(
+    ('layers', 'found'),
+    [(nn.Sequential(nn.Linear(5, 3)), r'\[3, 5\]'), (nn.Sequential(), 'no such layer')],
+)
+def test_updates_of_a_layer_that_is_not_there_are_refused(tensors, tmp_path, layers, found):
+    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    with pytest.raises(CheckpointError, match=f'updates 0 by .* the decoder has {found}'):
+        addons.read(tmp_path, 'perceiver', 'abc').merge(layers)
+
+
+def test_writing_leaves_no_temporary_file(tensors, tmp_path):
+    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    assert [path.name for path in Path(tmp_path).iterdir()] == ['perceiver.safetensors']

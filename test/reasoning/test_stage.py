@@ -1,0 +1,276 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The reasoner spends tokens as its settings say, and tells how."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+from transformers import LlamaConfig
+from transformers import MambaConfig
+
+from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.reasoning.settings import PRUNING_METHODS
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.reasoning.stage import Reasoner
+from efficient_vla.reasoning.stage import Trunk
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import build
+from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import VisualTokens
+
+WIDTH, DEPTH, SIDE = 32, 6, 6
+COUNT = SIDE * SIDE
+NAMES = ('x', 'y', 'z', 'gripper')
+
+
+def words(text):
+    return {'input_ids': [ord(letter) % 40 for letter in text.replace(' ', '')][:8]}
+
+
+def trunk():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=40,
+        initializer_range=0.1,
+    )
+    return Trunk(AutoModel.from_config(config), 2).eval()
+
+
+class Brightest(torch.nn.Module):
+    def forward(self, tokens):
+        return tokens[:, 0]
+
+
+def reasoner(**values):
+    settings = build(ReasonerSettings, {name.replace('__', '.'): v for name, v in values.items()})
+    scorers = {'fastdrivevla': Brightest()}
+    return Reasoner(trunk(), words, COUNT, settings, 0.1, NAMES, scorers)
+
+
+def change(stage, **values):
+    values = {name.replace('__', '.'): v for name, v in values.items()}
+    stage.configure(build(ReasonerSettings, values, stage._settings))
+
+
+def tokens(stamp=0.0, seed=0, moved=(), epoch=0):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(COUNT, WIDTH)).astype(np.float32)
+    features[list(moved)] += 1.0
+    cell = np.arange(COUNT, dtype=np.int32)
+    saliency = rng.random(COUNT).astype(np.float32)
+    return VisualTokens(
+        features=features,
+        camera=np.zeros(COUNT, np.int32),
+        row=cell // SIDE,
+        column=cell % SIDE,
+        position=cell,
+        age=np.zeros(COUNT, np.float32),
+        grid=(SIDE, SIDE),
+        stamp=stamp,
+        epoch=epoch,
+        contour=rng.random(COUNT).astype(np.float32) * (cell % 3 == 0),
+        saliency=saliency / saliency.sum(),
+    )
+
+
+def test_every_method_of_the_settings_has_a_selector():
+    assert set(METHODS) == set(PRUNING_METHODS) - {'none'}
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_identity_keeping_all_tokens_is_dense(method):
+    dense = reasoner().plan(tokens(), 'open it')
+    plan = reasoner(pruning__method=method, pruning__keep=1.0).plan(tokens(), 'open it')
+    assert np.array_equal(plan.latents, dense.latents)
+    assert len(plan.kept) == COUNT
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('keep', [0.5, 0.25])
+def test_no_method_keeps_more_than_the_budget(method, keep):
+    stage = reasoner(pruning__method=method, pruning__keep=keep, pruning__min_tokens=1)
+    for step in range(3):
+        stage.observe(np.array([0.2 * step, 0, 0, 1]), 0.2 * step)
+        plan = stage.plan(tokens(0.2 * step, seed=step), 'open it')
+        assert 1 <= len(plan.kept) <= round(keep * COUNT)
+        assert (np.diff(plan.kept) > 0).all()
+        assert plan.tokens_total == COUNT
+        assert method in plan.reason
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_min_tokens_is_a_floor(method):
+    stage = reasoner(pruning__method=method, pruning__keep=0.01, pruning__min_tokens=9)
+    assert len(stage.plan(tokens(), 'open it').kept) == 9
+
+
+def test_protected_tokens_survive_the_random_control():
+    contour = tokens().contour
+    protect = np.sort(contour.argsort()[-5:])
+    limit = float(contour[protect].min())
+    stage = reasoner(pruning__method='random', pruning__keep=0.3, pruning__protect__contours=limit)
+    for step in range(5):
+        plan = stage.plan(tokens(0.1 * step), 'open it')
+        assert plan.protected.tolist() == protect.tolist()
+        assert np.isin(protect, plan.kept).all()
+
+
+def test_fine_work_gives_all_tokens_back():
+    stage = reasoner(pruning__method='fastv', pruning__gate__method='speed')
+    kept = []
+    for speed, start in ((0.5, 0.0), (0.01, 1.0)):
+        for stamp in np.arange(start, start + 1.0, 0.05):
+            place = speed * (stamp - start) + start
+            stage.observe(np.array([place, 0.0, 0.0, 1.0]), float(stamp))
+        plan = stage.plan(tokens(float(stamp)), 'open it')
+        kept.append(len(plan.kept))
+    assert kept == [COUNT // 2, COUNT]
+    assert 'fine work at 0.010 m/s' in plan.reason
+
+
+def test_refresh_every_sees_all_tokens():
+    stage = reasoner(pruning__method='fastv', pruning__refresh_every=3)
+    kept = [len(stage.plan(tokens(0.1 * step), 'open it').kept) for step in range(6)]
+    assert kept == [COUNT // 2, COUNT // 2, COUNT] * 2
+
+
+def test_identity_reuse_on_an_unchanged_frame_is_the_full_forward():
+    dense = reasoner().plan(tokens(), 'open it')
+    stage = reasoner(reuse__method='vla_cache', reuse__task_share=0.0, reuse__growth=1.0)
+    stage.plan(tokens(), 'open it')
+    plan = stage.plan(tokens(0.1), 'open it')
+    assert len(plan.reused) == COUNT
+    assert plan.reused_age.tolist() == pytest.approx([0.1] * COUNT)
+    np.testing.assert_allclose(plan.latents, dense.latents, atol=1e-5)
+
+
+def test_identity_reuse_with_threshold_zero_and_every_token_changed_is_dense():
+    stage = reasoner(reuse__method='vla_cache', reuse__threshold=0.0)
+    stage.plan(tokens(seed=1), 'open it')
+    plan = stage.plan(tokens(0.1, seed=2), 'open it')
+    dense = reasoner().plan(tokens(0.1, seed=2), 'open it')
+    assert not len(plan.reused)
+    np.testing.assert_allclose(plan.latents, dense.latents, atol=1e-6)
+
+
+def test_a_moved_token_is_computed_and_the_rest_reused():
+    stage = reasoner(reuse__method='vla_cache', reuse__adaptive=False, reuse__task_share=0.0)
+    stage.plan(tokens(), 'open it')
+    plan = stage.plan(tokens(0.1, moved=[4, 9]), 'open it')
+    assert sorted(set(range(COUNT)) - set(plan.reused.tolist())) == [4, 9]
+
+
+@pytest.mark.parametrize(
+    ('second', 'sentence', 'reason'),
+    [
+        (tokens(0.1), 'close it', 'instruction or epoch changed'),
+        (tokens(0.1, epoch=1), 'open it', 'instruction or epoch changed'),
+        (tokens(-5.0), 'open it', 'clock jumped back'),
+        (tokens(5.0), 'open it', 'max age'),
+    ],
+)
+def test_reuse_is_invalidated(second, sentence, reason):
+    stage = reasoner(reuse__method='vla_cache', reuse__adaptive=False)
+    stage.plan(tokens(), 'open it')
+    plan = stage.plan(second, sentence)
+    assert not len(plan.reused)
+    assert reason in plan.reason
+
+
+def test_reset_forgets_keys_and_values():
+    stage = reasoner(reuse__method='vla_cache', reuse__adaptive=False)
+    stage.plan(tokens(), 'open it')
+    stage.reset('episode started')
+    plan = stage.plan(tokens(0.1), 'open it')
+    assert 'episode started' in plan.reason
+
+
+def test_pruning_and_reuse_compose():
+    stage = reasoner(
+        pruning__method='fastv',
+        reuse__method='vla_cache',
+        reuse__adaptive=False,
+        reuse__task_share=0.0,
+    )
+    stage.plan(tokens(), 'open it')
+    plan = stage.plan(tokens(0.1), 'open it')
+    assert len(plan.kept) == COUNT // 2
+    assert len(plan.reused) > 0
+    assert np.isin(plan.reused, plan.kept).all()
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        {'pruning__layer': DEPTH, 'pruning__method': 'fastv'},
+        {'pruning__method': 'lightvla', 'pruning__layer': 99},
+    ],
+)
+def test_a_layer_outside_the_decoder_is_refused_and_the_old_set_stays(values):
+    stage = reasoner(pruning__method='uniform')
+    with pytest.raises(InvalidRecordError, match='layers'):
+        change(stage, **values)
+    assert len(stage.plan(tokens(), 'open it').kept) == COUNT // 2
+
+
+@pytest.mark.parametrize(
+    ('values', 'words_of_the_error'),
+    [
+        ({'pruning.method': 'fastv', 'pruning.layer': 0}, 'layer before'),
+        ({'pruning.protect.end_effector': True}, 'projection'),
+        ({'pruning.protect.projection': (1.0,) * 13}, '13 numbers'),
+        ({'pruning.camera_weights': (0.0, 1.0)}, 'camera_weights'),
+        ({'pruning.gate.slow': 0.5}, 'gate.slow'),
+        ({'pruning.specprune.remembered': 0.9, 'pruning.specprune.dynamic': 0.9}, 'one budget'),
+    ],
+)
+def test_a_set_that_cannot_work_is_refused_with_the_reason(values, words_of_the_error):
+    with pytest.raises(InvalidSettingError, match=words_of_the_error):
+        build(ReasonerSettings, values)
+
+
+def test_signals_that_perception_does_not_send_are_named():
+    stage = reasoner(pruning__method='sp_vla')
+    bare = dataclasses.replace(
+        tokens(), contour=np.zeros(0, np.float32), saliency=np.zeros(0, np.float32)
+    )
+    with pytest.raises(InvalidRecordError, match='signals'):
+        stage.plan(bare, 'open it')
+
+
+def test_a_scorer_that_the_policy_lacks_is_named():
+    stage = Reasoner(trunk(), words, COUNT, ReasonerSettings(), 0.1, NAMES)
+    with pytest.raises(InvalidRecordError, match='efficient-vla train --method fastdrivevla'):
+        change(stage, pruning__method='fastdrivevla')
+
+
+def mamba_reasoner(**values):
+    settings = build(ReasonerSettings, {name.replace('__', '.'): v for name, v in values.items()})
+    torch.manual_seed(0)
+    config = MambaConfig(hidden_size=WIDTH, num_hidden_layers=3, vocab_size=40, state_size=4)
+    return Reasoner(Trunk(AutoModel.from_config(config), 2).eval(), words, COUNT, settings, 0.1)
+
+
+def test_mamba_prunes_by_what_needs_no_attention_and_refuses_the_rest():
+    plan = mamba_reasoner(pruning__method='lightvla').plan(tokens(), 'open it')
+    assert len(plan.kept) <= COUNT // 2
+    for method in ('fastv', 'flashvla', 'adp', 'specprune'):
+        with pytest.raises(InvalidRecordError, match='mamba decoder does not have'):
+            mamba_reasoner(pruning__method=method)
+    with pytest.raises(InvalidRecordError, match='keys and values'):
+        mamba_reasoner(reuse__method='vla_cache')
+
+
+def test_saved_time_is_against_full_passes():
+    stage = reasoner(pruning__method='random', pruning__keep=0.1, pruning__refresh_every=4)
+    saved = [stage.plan(tokens(0.1 * step), 'open it').saved_ms for step in range(12)]
+    assert np.isnan(saved[0])
+    assert np.isfinite(saved[4:]).all()

@@ -1,0 +1,231 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every trained method learns on a tiny policy, resumes, and writes an add-on that loads."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from efficient_vla import addons
+from efficient_vla import checkpoint
+from efficient_vla.cli.train import METHODS
+from efficient_vla.cli.train import add_arguments
+from efficient_vla.cli.train import main
+from efficient_vla.reasoning.pruning import lightvla
+from efficient_vla.reasoning.pruning.lightvla import TextSide
+from efficient_vla.reasoning.pruning.lightvla import select_soft
+from efficient_vla.sim.tasks import TASKS
+from efficient_vla.training import foreground
+from efficient_vla.training import lora
+from efficient_vla.training import methods
+from efficient_vla.training.instructions import corpus
+from efficient_vla.training.model import EvlaNano
+from efficient_vla.training.model import nano_config
+from efficient_vla.training.recipes import unified
+from efficient_vla.training.recipes.selected import view
+from efficient_vla.training.tokenizer import train_tokenizer
+
+LENGTH = 24
+CARD = checkpoint.Card(
+    name='tiny',
+    cameras=('corner2',),
+    image_size=144,
+    tokens_per_camera=144,
+    stem='conv',
+    queries=2,
+    state_names=('x', 'y', 'z', 'gripper'),
+    state_mean=(0.0, 0.6, 0.2, 0.5),
+    state_std=(0.1, 0.1, 0.1, 0.5),
+    action_names=('x', 'y', 'z', 'gripper'),
+    action_scale=(0.01, 0.01, 0.01, 1.0),
+    control_mode='EE_DELTA',
+    horizon=40,
+    dt=0.0125,
+)
+
+
+@pytest.fixture(scope='module')
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp('policy')
+    tokenizer = train_tokenizer(corpus(), 300)
+    config = nano_config(len(tokenizer), width=64)
+    config.text_config.num_hidden_layers = 2
+    checkpoint.save(path, CARD, config, dict(EvlaNano(CARD, config).eval().deployed()), tokenizer)
+    return path
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('demonstrations')
+    rng = np.random.default_rng(0)
+    for index, task in enumerate(TASKS[:2]):
+        coarse = rng.integers(0, 255, (LENGTH, 12, 12, 3), np.uint8)
+        near = rng.normal(0, 0.1, (LENGTH, 3, 3)) + [0.0, 0.7, 0.1]
+        np.savez(
+            path / f'{task}.{task}.{index:05d}.npz',
+            seed=index,
+            image=coarse.repeat(12, 1).repeat(12, 2),
+            state=rng.normal(0, 0.1, (LENGTH, 4)).astype(np.float32),
+            chunk=np.full((LENGTH, 40, 4), 0.005, np.float32),
+            labels=near.reshape(LENGTH, 9).astype(np.float32),
+            step=np.arange(LENGTH, dtype=np.int32) * 4,
+        )
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unified, 'CODES', 32)
+    monkeypatch.setattr(unified, 'FIT_TOKENS', 500)
+    monkeypatch.setattr(methods, 'LOG_STEPS', 1)
+
+
+def arguments(method: str, policy: Path, data: Path, out: Path, *more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    common = f'--method {method} --policy {policy} --data {data} --out {out} --device cpu'
+    return parser.parse_args([*common.split(), '--batch=4', '--precision=fp32', *more])
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_loss_of_the_same_frames_falls(method, policy, data, tmp_path):
+    trainer = methods.MethodTrainer(arguments(method, policy, data, tmp_path), policy)
+
+    def loss() -> float:
+        torch.manual_seed(1)
+        rng = np.random.default_rng(1)
+        samples = trainer.features.samples(np.arange(16), rng, False)
+        with torch.inference_mode():
+            return float(sum(trainer.recipe.losses(samples, 1.0).values()))
+
+    before = loss()
+    torch.manual_seed(0)
+    trainer.run(25)
+    assert loss() < 0.97 * before
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
+    short = arguments(method, policy, data, tmp_path, '--steps=2', '--install')
+    assert main(short) == 0
+    trainer = methods.MethodTrainer(short, policy)
+    assert trainer.done == 2
+    assert len(trainer.optimizer.state) == len(trainer.parameters)
+    before = [parameter.clone() for parameter in trainer.parameters]
+    trainer.run(3)
+    assert trainer.done == 3
+    changed = [not torch.equal(a, b) for a, b in zip(before, trainer.parameters, strict=True)]
+    assert np.mean(changed) > 0.9
+    trainer.write(policy)
+
+    trunk = checkpoint.load_trunk(policy)[1]
+    if method in checkpoint.SCORERS:
+        loaded = checkpoint.load_scorer(policy, method)
+    else:
+        loaded = checkpoint.load_resampler(policy, method, trunk)
+    name = 'module' if 'module' in trainer.recipe.trained else next(iter(trainer.recipe.trained))
+    mine = trainer.recipe.trained[name].state_dict()
+    for part, theirs in loaded.state_dict().items():
+        assert torch.equal(mine[part].half().float(), theirs)
+    if method == 'univla':
+        chunk = checkpoint.load_action_words(policy)[1](torch.zeros(1, 2, 64), torch.zeros(1, 4))
+        assert chunk.shape == (1, 40, 4)
+
+
+def test_held_out_frames_are_measured_beside_the_dense_plan_and_the_controls(
+    policy, data, tmp_path
+):
+    limits = ('--steps=1', '--validation', str(data), '--validation-frames=6')
+    trainer = methods.MethodTrainer(arguments('lightvla', policy, data, tmp_path, *limits), policy)
+    found = trainer.validate()
+    assert found['dense_single'] > 0
+    names = {f'{m}_{k}_single' for m in ('lightvla', 'untrained', 'uniform') for k in (0.5, 0.25)}
+    assert names <= set(found)
+    assert found['uniform_0.5_latents'] > 0
+
+
+def test_features_are_read_again_only_for_the_same_policy_and_frames(policy, data, tmp_path):
+    first = methods.MethodTrainer(arguments('otter', policy, data, tmp_path), policy)
+    stored = (tmp_path / 'features.safetensors').stat().st_mtime_ns
+    again = methods.MethodTrainer(arguments('otter', policy, data, tmp_path), policy)
+    assert (tmp_path / 'features.safetensors').stat().st_mtime_ns == stored
+    assert torch.equal(first.features.latents, again.features.latents)
+    assert first.features.sentences == again.features.sentences
+    fewer = methods.MethodTrainer(arguments('otter', policy, data, tmp_path, '--frames=10'), policy)
+    assert len(fewer.features.tokens) == 10
+
+
+def test_an_attached_update_gives_what_the_merged_one_gives(tmp_path):
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 3))
+    plain = [layer.clone() for layer in layers.state_dict().values()]
+    added = lora.attach(layers, 2)
+    hidden = torch.randn(6, 5)
+    unchanged = layers(hidden)
+    with torch.no_grad():
+        for parameter in added:
+            parameter.add_(torch.randn_like(parameter))
+    tensors = {addons.LORA + name: tensor for name, tensor in lora.updates(layers)}
+    merged = nn.Sequential(nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 3))
+    for tensor, value in zip(merged.state_dict().values(), plain, strict=True):
+        tensor.copy_(value)
+    assert torch.equal(merged(hidden), unchanged)
+    addons.Addon(tmp_path, 'any', {}, tensors).merge(merged)
+    assert torch.allclose(merged(hidden), layers(hidden), atol=1e-5)
+
+
+def test_the_text_side_of_the_vote_learns_to_find_a_token():
+    torch.manual_seed(0)
+    tokens = torch.randn(1, 12, 16)
+    text, mask = torch.randn(1, 3, 16), torch.ones(1, 5, dtype=torch.bool)
+    side = TextSide(16, 2)
+    with torch.no_grad():
+        side.extra.copy_(torch.randn(2, 16))
+    optimizer = torch.optim.Adam(side.parameters(), 0.05)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(150):
+        chosen = select_soft(tokens, side(text), mask, 1 - step / 150, generator)
+        loss = (chosen.mean(1) - tokens[:, 7]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    frozen = argparse.Namespace(card=argparse.Namespace(tokens_per_camera=12))
+    trained = lightvla.score(view(frozen, tokens[0], text[0], 3, side.requires_grad_(False)))
+    untrained = lightvla.score(view(frozen, tokens[0], text[0], 3, None))
+    assert trained.argmax() == 7
+    assert untrained.argmax() != 7
+
+
+def test_a_codebook_finds_the_clusters_beside_the_means_of_places():
+    torch.manual_seed(0)
+    centres = torch.tensor([[0.0, 10.0], [10.0, 0.0], [-10.0, -10.0]])
+    offsets = torch.tensor([[100.0, 0.0], [0.0, 100.0]])
+    which = torch.randint(3, (400, 2))
+    tokens = centres[which] + offsets + 0.1 * torch.randn(400, 2, 2)
+    book, means = unified.fit_codebook(tokens, 6)
+    rest = (tokens - means).flatten(0, 1)
+    error = torch.cdist(rest, book).min(1).values
+    assert error.mean() < 1.0
+
+
+def test_foreground_is_where_the_simulator_draws_the_hand():
+    metaworld = pytest.importorskip('efficient_vla.sim.metaworld')
+    sim = metaworld.MetaWorldSim('reach-v3')
+    sim.reset(3)
+    model, state = sim.env.model, sim.env.data
+    camera = model.camera(metaworld.CAMERA).id
+    seen = state.cam_xmat[camera].reshape(3, 3).T @ (sim.observation[:3] - state.cam_xpos[camera])
+    reach = 0.5 / np.tan(np.radians(model.cam_fovy[camera]) / 2)
+    # The camera looks along -z, x to the right and y up; the robot flips both axes of the image.
+    u, v = 0.5 + reach * seen[0] / seen[2], 0.5 + reach * -seen[1] / seen[2]
+    found = np.array(foreground.PROJECTION) @ np.append(sim.observation[:3], 1.0)
+    assert found[:2] / found[2] == pytest.approx([u, v], abs=1e-4)
+    labels = torch.tensor(np.tile(sim.observation[:3], 3)[None], dtype=torch.float32)
+    mask = foreground.masks(labels, 12).view(12, 12)
+    assert mask[int(v * 12), int(u * 12)]
+    assert 3 <= mask.sum() <= 9

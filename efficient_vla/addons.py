@@ -135,4 +135,5 @@ def write(
         temporary,
         metadata={'method': method, 'shape': json.dumps(shape), 'weights': weights},
     )
+    temporary.chmod(0o644)
     os.replace(temporary, file)

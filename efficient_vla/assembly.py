@@ -25,6 +25,7 @@ from efficient_vla.types import ControlMode
 def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     """Return the perception stage."""
     card, tower = checkpoint.load_tower(folder)
+    tower = quantize(tower, settings.quantization.mode)
     return Perception(tower, card.cameras, _preprocess(card), settings)
 
 

@@ -203,7 +203,7 @@ class Plan:
             'expected ages of at least 0. Synchronise the clocks.',
         )
         _require(
-            bool(np.isin(self.protected, self.kept).all()),
+            not self.protected.size or bool(np.isin(self.protected, self.kept).all()),
             'plan protects tokens that it has not kept; expected protected to be among kept. '
             'Check the sender.',
         )

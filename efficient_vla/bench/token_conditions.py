@@ -14,13 +14,18 @@ KEEPS = (0.5, 0.25)
 DENSE = 'dense'
 PERCEPTION_SIGNALS = 'perception.signals'
 COMPOSITION = (
-    'perception.cache.method=patch',
-    'reasoner.pruning.method=adp',
-    'reasoner.pruning.keep=0.25',
+    'perception.cache.method=reuse',
+    'reasoner.pruning.method=uniform',
+    'reasoner.pruning.keep=0.125',
 )
-"""The best composition known; what ``--composition`` replaces."""
+"""The best composition of pruning and caching known; what ``--composition`` replaces."""
 COMPOSITIONS: dict[str, tuple[str, ...]] = {
     'best composition': COMPOSITION,
+    'best composition + quantization': (
+        *COMPOSITION,
+        'perception.quantization.mode=bf16',
+        'reasoner.quantization.mode=int8_dynamic',
+    ),
     'fastv + vla_cache': (
         'reasoner.pruning.method=fastv',
         'reasoner.pruning.keep=0.5',
@@ -77,11 +82,17 @@ def conditions(
             for method in choices(parameter)
             if (kind, method) not in WHOLE_FRAME_CACHES
         ]
+    found.append(
+        Condition('vla_cache loose', 'reuse', 'vla_cache', None, (*VLA_CACHE, *LOOSE_REUSE))
+    )
     for name, words in {**COMPOSITIONS, 'best composition': tuple(composition)}.items():
         found.append(Condition(name, 'composition', name, None, words))
     return found
 
 
+VLA_CACHE = ('reasoner.reuse.method=vla_cache',)
+LOOSE_REUSE = ('reasoner.reuse.threshold=0.4', 'reasoner.reuse.adaptive=false')
+"""The default threshold finds next to no static token while the arm of evla-nano moves."""
 WHOLE_FRAME_CACHES = (('cache', 'reuse'), ('cache', 'skip'))
 """They have rows in ``bench techniques``: all tokens or none, no token is chosen."""
 

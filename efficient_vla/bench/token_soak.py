@@ -38,7 +38,7 @@ frame of a long run."""
 CLOCK_SLACK_S = 1e-3
 """Ages are float32, caps are compared in float64."""
 
-PARAMETERS = 0.05
+PARAMETERS = 0.1
 INSTRUCTION = 0.01
 DROPPED = 0.1
 RESET = 0.005

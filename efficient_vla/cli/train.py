@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--rank',
         type=int,
         default=8,
-        help="rank of the updates of the decoder's layers, 0 for none (default: %(default)s)",
+        help="rank of the updates of the decoder's layers, 0 for none (default: %(default)s); "
+        'lightvla and fastdrivevla leave the decoder as it is',
     )
     method.add_argument(
         '--frames',

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from efficient_vla.settings import group
 from efficient_vla.settings import setting
 
+QUANTIZATION_MODES = ('none', 'bf16')
 CACHE_METHODS = ('none', 'reuse', 'skip', 'patch')
 
 
@@ -83,10 +84,23 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantizationSettings:
+    """Number format of the vision tower's weights."""
+
+    mode: str = setting(
+        'none',
+        'none is float32, bf16 halves memory and time on a processor that computes in bfloat16.',
+        choices=QUANTIZATION_MODES,
+        read_only=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PerceptionSettings:
     """Parameters of the perception stage."""
 
     cache: CacheSettings = group(CacheSettings)
+    quantization: QuantizationSettings = group(QuantizationSettings)
     signals: bool = setting(
         False,
         'Compute for each token its share of edge pixels and the attention it receives in the last '

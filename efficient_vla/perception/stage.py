@@ -188,7 +188,7 @@ class Perception:
         """Compute the patches of one camera that were decided on; return the error of others."""
         patches = np.flatnonzero(decision.rows[camera])
         moved = self.tower.update(self._memories[camera], image, torch.from_numpy(patches))
-        probed = moved.numpy()[decision.probe[camera, patches]]
+        probed = moved.float().numpy()[decision.probe[camera, patches]]
         return float(probed.max()) if len(probed) else 0.0
 
     def _read(self, camera: int, memory: Memory) -> None:

@@ -118,7 +118,7 @@ class VisionTower(nn.Module):
         memory = Memory(
             states,
             [KeyValues(length) for _ in range(depth if slots else 0)],
-            states.new_zeros(length, length) if scores else states.new_zeros(0, 0),
+            states.new_zeros((length, length) if scores else (0, 0), dtype=torch.float32),
         )
         memory.hidden = self._walk(memory, states, torch.arange(length, device=states.device))
         return memory
@@ -222,7 +222,7 @@ class VisionTower(nn.Module):
             )
             try:
                 with torch.no_grad():
-                    self._positions = (key, self._stock_embeddings(pixels[:1]))
+                    self._positions = (key, self._stock_embeddings(pixels[:1].to(weight.dtype)))
             finally:
                 nothing.remove()
         return self._positions[1]

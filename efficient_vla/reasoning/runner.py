@@ -168,21 +168,28 @@ class _Walk:
             return
         gone = torch.ones(len(self.computed), dtype=torch.bool, device=chosen.device)
         gone[chosen] = False
-        gone = self.computed[gone]
-        self.kept = self.kept[~torch.isin(self.kept, gone)]
-        lost = self.sequence.visual[gone]
-        self.columns = self.columns[~torch.isin(self.columns, lost)]
+        lost = self._marked(self.computed[gone])
+        self.kept = self.kept[~lost[self.sequence.visual[self.kept]]]
+        self.columns = self.columns[~lost[self.columns]]
         self._narrow(lost)
 
     def skip(self, tokens: torch.Tensor) -> None:
         """Take tokens out of the rows; their keys and values stay in the columns."""
-        self._narrow(self.sequence.visual[tokens])
+        self._narrow(self._marked(tokens))
+
+    def _marked(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return which places of the sequence these visual tokens have, bool [N]."""
+        length = self.sequence.mask.shape[-1]
+        marked = torch.zeros(length, dtype=torch.bool, device=tokens.device)
+        marked[self.sequence.visual[tokens]] = True
+        return marked
 
     def _narrow(self, lost: torch.Tensor) -> None:
-        stay = ~torch.isin(self.rows, lost)
+        """Take the marked places out of the rows."""
+        stay = ~lost[self.rows]
         self.hidden = self.hidden[:, stay]
         self.rows = self.rows[stay]
-        self.computed = self.computed[~torch.isin(self.sequence.visual[self.computed], lost)]
+        self.computed = self.computed[~lost[self.sequence.visual[self.computed]]]
         self.rotary = tuple(part[..., self.rows, :] for part in self.full_rotary)
         self.mask = self.sequence.mask[:, :, self.rows][..., self.columns]
 

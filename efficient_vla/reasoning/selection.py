@@ -68,6 +68,7 @@ class TokenSelection:
         self._total = len(tokens.features)
         self._visits = 0
         self._carry: dict[str, torch.Tensor] = {}
+        self._whole: dict[str, torch.Tensor] = {}
 
     def choose(self, moment: Moment) -> torch.Tensor:
         """Return which of the remaining tokens stay, int64, increasing."""
@@ -85,25 +86,19 @@ class TokenSelection:
         return f'{words}, {protected} protected' if protected else words
 
     def _view(self, moment: Moment) -> View:
-        method, context, tokens = self._method, self._context, self._tokens
-        index = moment.remaining.cpu().numpy()
+        context, remaining = self._context, moment.remaining
         device = moment.tokens.device
-
-        def placed(values: np.ndarray, kind: torch.dtype) -> torch.Tensor:
-            if not len(values):
-                return torch.zeros(0, dtype=kind, device=device)
-            return torch.from_numpy(values[index]).to(device, kind)
-
+        if not self._whole:
+            self._whole = {n: v.to(device) for n, v in self._known().items()}
+        known = self._whole
+        if len(remaining) < self._total:
+            known = {name: values[remaining] for name, values in known.items()}
         view = View(
             tokens=moment.tokens.float(),
             text=moment.text.float(),
-            count=self._count(len(index)),
-            camera=placed(tokens.camera, torch.int64),
-            row=placed(tokens.row, torch.int64),
-            column=placed(tokens.column, torch.int64),
-            grid=tokens.grid,
+            count=self._count(len(remaining)),
+            grid=self._tokens.grid,
             settings=self._settings,
-            protected=placed(context.protected, torch.bool),
             attention=moment.attention,
             last=moment.last,
             output=moment.output.float(),
@@ -111,20 +106,33 @@ class TokenSelection:
             scorer=context.scorer,
             visit=self._visits,
             carry=self._carry,
-            remaining=moment.remaining,
+            remaining=remaining,
             generator=context.generator,
+            **known,
         )
-        if 'projections' in method.needs:
+        if 'projections' in self._method.needs:
             layer = self._decoder.layers[moment.layer]
             view.project = partial(self._decoder.project, layer)
-        if 'signals' in method.needs:
-            view.contour = placed(tokens.contour, torch.float32)
-            view.saliency = placed(tokens.saliency, torch.float32)
-        if 'memory' in method.needs:
-            features = torch.from_numpy(tokens.features)
-            view.remembered = context.memory.attention[index].to(device)
-            view.similarity = context.memory.similarity(features)[index].to(device)
         return view
+
+    def _known(self) -> dict[str, torch.Tensor]:
+        """Return what is known of all V tokens from outside the decoder, by the view's names."""
+        tokens, context = self._tokens, self._context
+        known = {
+            'camera': torch.from_numpy(tokens.camera).long(),
+            'row': torch.from_numpy(tokens.row).long(),
+            'column': torch.from_numpy(tokens.column).long(),
+        }
+        if context.protected.any():
+            known['protected'] = torch.from_numpy(context.protected)
+        if 'signals' in self._method.needs:
+            known['contour'] = torch.from_numpy(tokens.contour)
+            known['saliency'] = torch.from_numpy(tokens.saliency)
+        if 'memory' in self._method.needs:
+            features = torch.from_numpy(tokens.features)
+            known['remembered'] = context.memory.attention
+            known['similarity'] = context.memory.similarity(features)
+        return known
 
     def _count(self, remaining: int) -> int:
         settings = self._settings

@@ -237,7 +237,9 @@ class Reasoner:
                 self._cache.end(result)
         self._sequence += 1
         kept, computed = result.kept.numpy(), result.computed.numpy()
-        reused = np.setdiff1d(kept, computed)
+        reused = kept
+        if len(computed):
+            reused = kept[~np.isin(kept, computed, assume_unique=True, kind='table')]
         guarded = kept[choice.guarded[kept]]
         spent = choice.selection.spent(len(kept), len(guarded)) if choice.selection else ''
         ids = tokens.position

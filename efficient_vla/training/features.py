@@ -37,8 +37,6 @@ class Samples:
     """bool [B]: whether the sentence asks for what the chunk does."""
     image: torch.Tensor
     """The slow frame, uint8 [B, rows, columns, 3]."""
-    labels: torch.Tensor
-    """Hand, object and goal [m], [B, 9]."""
     state: torch.Tensor
     """Normalised, [B, S]."""
     chunk: torch.Tensor
@@ -94,7 +92,6 @@ class Features:
             text_mask=text_mask,
             fit=torch.from_numpy(self.fit[chosen]).to(frozen.device),
             image=data.image[slow],
-            labels=data.labels[slow].to(frozen.device),
             state=frozen.state(data.state[slow]),
             chunk=frozen.targets(data.chunk[slow]),
             fast_pixels=frozen.pixels(data.image[fast], jitter),

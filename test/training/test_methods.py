@@ -19,7 +19,6 @@ from efficient_vla.reasoning.pruning import lightvla
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.pruning.lightvla import select_soft
 from efficient_vla.sim.tasks import TASKS
-from efficient_vla.training import foreground
 from efficient_vla.training import lora
 from efficient_vla.training import methods
 from efficient_vla.training.instructions import corpus
@@ -65,14 +64,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for index, task in enumerate(TASKS[:2]):
         coarse = rng.integers(0, 255, (LENGTH, 12, 12, 3), np.uint8)
-        near = rng.normal(0, 0.1, (LENGTH, 3, 3)) + [0.0, 0.7, 0.1]
         np.savez(
             path / f'{task}.{task}.{index:05d}.npz',
             seed=index,
             image=coarse.repeat(12, 1).repeat(12, 2),
             state=rng.normal(0, 0.1, (LENGTH, 4)).astype(np.float32),
             chunk=np.full((LENGTH, 40, 4), 0.005, np.float32),
-            labels=near.reshape(LENGTH, 9).astype(np.float32),
+            labels=np.zeros((LENGTH, 9), np.float32),
             step=np.arange(LENGTH, dtype=np.int32) * 4,
         )
     return path
@@ -100,13 +98,14 @@ def test_the_loss_of_the_same_frames_falls(method, policy, data, tmp_path):
         torch.manual_seed(1)
         rng = np.random.default_rng(1)
         samples = trainer.features.samples(np.arange(16), rng, False)
-        with torch.inference_mode():
+        with torch.no_grad():
             return float(sum(trainer.recipe.losses(samples, 1.0).values()))
 
     before = loss()
     torch.manual_seed(0)
     trainer.run(25)
-    assert loss() < 0.97 * before
+    # lightvla alone changes no weight of the decoder, only which of its tokens it gets.
+    assert loss() < (0.995 if method == 'lightvla' else 0.97) * before
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -125,7 +124,7 @@ def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
 
     trunk = checkpoint.load_trunk(policy)[1]
     if method in checkpoint.SCORERS:
-        loaded = checkpoint.load_scorer(policy, method)
+        loaded = checkpoint.load_scorers(policy)[method]
     else:
         loaded = checkpoint.load_resampler(policy, method, trunk)
     name = 'module' if 'module' in trainer.recipe.trained else next(iter(trainer.recipe.trained))
@@ -147,6 +146,7 @@ def test_held_out_frames_are_measured_beside_the_dense_plan_and_the_controls(
     names = {f'{m}_{k}_single' for m in ('lightvla', 'untrained', 'uniform') for k in (0.5, 0.25)}
     assert names <= set(found)
     assert found['uniform_0.5_latents'] > 0
+    assert found['uniform_0.25_tokens'] == 36
 
 
 def test_features_are_read_again_only_for_the_same_policy_and_frames(policy, data, tmp_path):
@@ -211,21 +211,3 @@ def test_a_codebook_finds_the_clusters_beside_the_means_of_places():
     rest = (tokens - means).flatten(0, 1)
     error = torch.cdist(rest, book).min(1).values
     assert error.mean() < 1.0
-
-
-def test_foreground_is_where_the_simulator_draws_the_hand():
-    metaworld = pytest.importorskip('efficient_vla.sim.metaworld')
-    sim = metaworld.MetaWorldSim('reach-v3')
-    sim.reset(3)
-    model, state = sim.env.model, sim.env.data
-    camera = model.camera(metaworld.CAMERA).id
-    seen = state.cam_xmat[camera].reshape(3, 3).T @ (sim.observation[:3] - state.cam_xpos[camera])
-    reach = 0.5 / np.tan(np.radians(model.cam_fovy[camera]) / 2)
-    # The camera looks along -z, x to the right and y up; the robot flips both axes of the image.
-    u, v = 0.5 + reach * seen[0] / seen[2], 0.5 + reach * -seen[1] / seen[2]
-    found = np.array(foreground.PROJECTION) @ np.append(sim.observation[:3], 1.0)
-    assert found[:2] / found[2] == pytest.approx([u, v], abs=1e-4)
-    labels = torch.tensor(np.tile(sim.observation[:3], 3)[None], dtype=torch.float32)
-    mask = foreground.masks(labels, 12).view(12, 12)
-    assert mask[int(v * 12), int(u * 12)]
-    assert 3 <= mask.sum() <= 9

@@ -4,9 +4,13 @@
 
 Tokens scored above 0 must suffice to draw the foreground, the others the background; the hard mask
 has the gradient of the sigmoid. Each half mixes squared error and structural similarity, 0.2 of the
-latter; that it is this way round is an assumption. The paper's foreground is that of a street, cut
-out by Grounded-SAM; here it is the neighbourhood of hand, object and goal, projected from the
-simulator's labels. Its decoder has six layers; this one two. Only the scorer is kept.
+latter; that it is this way round is an assumption. The decoder that draws has two layers, not six,
+and is thrown away.
+
+The paper's foreground is that of a street, cut out by Grounded-SAM. Here it is what the plan
+depends on: the patches whose tokens have the largest gradient of a random projection of the dense
+plan. The neighbourhoods of hand, object and goal did worse: the decoder also reads the
+surroundings. A batch draws its own share of foreground, so that scores learn an order.
 """
 
 import torch
@@ -14,15 +18,17 @@ from torch import nn
 from torch.nn import functional
 
 from efficient_vla.addons import MODULE
+from efficient_vla.bench.errors import UsageError
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.resampling.layers import sincos
 from efficient_vla.training.features import Features
 from efficient_vla.training.features import Samples
-from efficient_vla.training.foreground import masks
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.recipes import selected
 from efficient_vla.training.recipes.resampler import grid_places
 
+FOREGROUND = (1 / 8, 1 / 2)
+"""Least and largest share of the patches that are foreground."""
 SSIM_SHARE = 0.2
 WINDOW, STRIDE = 7, 4
 """Side of the windows of structural similarity and distance between them [pixels]."""
@@ -63,9 +69,9 @@ class FastDriveRecipe:
         del features, rank
         card = frozen.card
         if len(card.cameras) != 1:
-            raise ValueError(
-                f'{card.name} has cameras {", ".join(card.cameras)}; foreground labels are known '
-                'for one. Train the scorer of a policy with one camera.'
+            raise UsageError(
+                f'{card.name} has cameras {", ".join(card.cameras)}; the scorer is trained by '
+                'drawing the image of one. Choose a policy with one camera.'
             )
         self.frozen = frozen
         self.places = grid_places(frozen)
@@ -85,7 +91,7 @@ class FastDriveRecipe:
         front = painter(samples.tokens * kept, self.places).float()
         back = painter(samples.tokens * (1 - kept), self.places).float()
         image = self.frozen.pixels(samples.image, False)
-        mask = masks(samples.labels, self.side).float().unflatten(1, (1, self.side, self.side))
+        mask = self._foreground(samples).float().unflatten(1, (1, self.side, self.side))
         mask = functional.interpolate(mask, image.shape[-2:])
         return {
             'foreground': 0.5 * _difference(front, image, mask),
@@ -93,15 +99,21 @@ class FastDriveRecipe:
         }
 
     def measures(self, samples: Samples) -> dict[str, float]:
-        """Return how much foreground is kept, and the losses of the plan beside the controls."""
-        scores = self.scorer(samples.tokens).float()
-        mask = masks(samples.labels, self.side)
-        found = {}
-        for keep in selected.KEEPS:
-            top = scores.topk(round(keep * scores.shape[1]), 1).indices
-            found[f'foreground_kept_{keep}'] = (mask.gather(1, top).sum() / mask.sum()).item()
-        controls = {'fastdrivevla': self.scorer, 'uniform': None, 'random': None}
-        return found | selected.measures(self.frozen, samples, controls)
+        """Return the losses of the plan beside those of the controls."""
+        methods = {'fastdrivevla': self.scorer, 'uniform': None, 'random': None}
+        return selected.measures(self.frozen, samples, methods)
+
+    def _foreground(self, samples: Samples) -> torch.Tensor:
+        """Return which patches the plan depends on most, bool [B, V]."""
+        tokens = samples.tokens.clone().requires_grad_()
+        with torch.enable_grad():
+            plan = self.frozen.dense_plan(tokens, samples.text, samples.text_mask)
+            (gradient,) = torch.autograd.grad((plan * torch.randn_like(plan)).sum(), tokens)
+        saliency = torch.linalg.vector_norm(gradient, dim=-1)
+        least, most = FOREGROUND
+        share = least + (most - least) * torch.rand(1).item()
+        count = round(share * saliency.shape[1])
+        return saliency >= saliency.topk(count, 1).values[:, -1:]
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the scorer."""

@@ -4,46 +4,48 @@
 
 Each of the n queries hands one token to the decoder, with the gradient of a softmax; noise on the
 votes falls from 1 to 0. The authors train low-rank updates of the whole model, tower included,
-which moves both sides of the vote. Here the tower stays as it is, and what is trained is the text's
-side of the vote (``TextSide``), so that the same decoder still serves every other method; with a
-rank above 0 the decoder's updates are trained too. A batch shows the decoder a third of the
-queries: a step then costs a third, and the decoder has seen such gaps before. What is handed on is
-sorted by place, duplicates included.
+which moves both sides of the vote. Here tower and decoder stay as they are, and what is trained is
+the text's side of the vote (``TextSide``), so that the same decoder serves every other method too.
+A batch shows the decoder a third of the queries: a step then costs a third, and the decoder has
+seen such gaps before. What is handed on is sorted by place, duplicates included.
 """
 
 import torch
 from torch import nn
 
-from efficient_vla.addons import LORA
 from efficient_vla.addons import MODULE
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.pruning.lightvla import select_soft
-from efficient_vla.training import lora
 from efficient_vla.training.features import Features
 from efficient_vla.training.features import Samples
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import plan_losses
 from efficient_vla.training.recipes import selected
 
+ROWS = 56
+"""Learned rows beside the instruction, as many as OpenVLA-OFT has action places."""
+MEAN_FRAMES = 512
 SHOWN = 1 / 3
 """Share of the queries whose tokens a batch shows the decoder."""
 
 
 class LightRecipe:
-    """The text's side of the vote and, with a rank, the decoder's updates."""
+    """The text's side of the vote."""
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
-        """Start from the untrained vote: the instruction as it is, beside the action queries."""
-        del features
+        """Start from the instruction as it is, beside rows that are mean tokens of some places.
+
+        Such a row draws the votes of its surroundings; training makes of it what the plan needs.
+        """
+        del rank
         self.frozen = frozen
-        self.shape = {'width': frozen.width, 'extra': len(frozen.trunk.queries)}
+        self.shape = {'width': frozen.width, 'extra': min(ROWS, frozen.tokens)}
         self.text_side = TextSide(**self.shape)
         with torch.no_grad():
-            self.text_side.extra.copy_(frozen.trunk.queries)
-        updates = lora.attach(frozen.trunk.decoder, rank) if rank else []
-        self.trained = nn.ModuleDict({'text_side': self.text_side})
-        self.trained.register_module('updates', nn.ParameterList(updates))
-        self.trained.to(frozen.device)
+            means = features.tokens[:: max(1, len(features) // MEAN_FRAMES)].float().mean(0)
+            places = torch.linspace(0, frozen.tokens - 1, self.shape['extra']).round().long()
+            self.text_side.extra.copy_(means[places])
+        self.trained = nn.ModuleDict({'text_side': self.text_side}).to(frozen.device)
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of the plan of the tokens that a third of the queries vote for."""
@@ -68,6 +70,5 @@ class LightRecipe:
         return found | selected.measures(self.frozen, samples, trained)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the text's side and the updates."""
-        named = {MODULE + name: tensor for name, tensor in self.text_side.state_dict().items()}
-        return named | {LORA + n: t for n, t in lora.updates(self.frozen.trunk.decoder)}
+        """Return the text's side."""
+        return {MODULE + name: tensor for name, tensor in self.text_side.state_dict().items()}

@@ -43,20 +43,21 @@ def view(
 
 def plan(
     frozen: Frozen, samples: Samples, method: str, keep: float, scorer: object
-) -> torch.Tensor:
-    """Return the plans [B, Q, D] of the tokens that a method keeps before layer 0."""
+) -> tuple[torch.Tensor, float]:
+    """Return the plans [B, Q, D] of the tokens kept before layer 0, and how many that are."""
     trunk = frozen.trunk
     settings = PruningSettings()
     count = budget(samples.tokens.shape[1], keep, settings.min_tokens)
-    plans = []
+    plans, left = [], 0
     for index in range(len(samples.tokens)):
         text = samples.text[index, samples.text_mask[index]][None]
         tokens = samples.tokens[index]
         seen = view(frozen, tokens, trunk.parts.embed(text)[0], count, scorer)
         kept = choose(METHODS[method].score(seen), seen)
+        left += len(kept)
         mask = torch.ones_like(text, dtype=torch.bool)
         plans.append(trunk(tokens[kept][None], kept[None], text, mask, frozen.tokens)[0])
-    return torch.cat(plans)
+    return torch.cat(plans), left / len(plans)
 
 
 def measures(frozen: Frozen, samples: Samples, methods: Mapping[str, object]) -> dict[str, float]:
@@ -64,7 +65,8 @@ def measures(frozen: Frozen, samples: Samples, methods: Mapping[str, object]) ->
     found = {}
     for method, scorer in methods.items():
         for keep in KEEPS:
-            latents = plan(frozen, samples, method, keep, scorer)
+            latents, left = plan(frozen, samples, method, keep, scorer)
+            found[f'{method}_{keep}_tokens'] = left
             for name, value in plan_measures(frozen, latents, samples).items():
                 found[name if 'dense' in name else f'{method}_{keep}_{name}'] = value
     return found

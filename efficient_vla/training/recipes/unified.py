@@ -32,6 +32,8 @@ SHOWN = 1 / 3
 """Share of the codes that a batch shows the decoder, which has seen such gaps before."""
 NEXT_WEIGHT = 0.03
 WORD_WEIGHT = 0.1
+DENSE_SAMPLES = 256
+"""Dense plans a batch trains the action words with beside its own; they cost no pass."""
 TAIL = 0.002
 """Share of the coefficients that lies outside of the bins on either side."""
 
@@ -41,7 +43,7 @@ class UnifiedRecipe:
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Fit codebook and bins, and start from the decoder and head that there are."""
-        self.frozen = frozen
+        self.frozen, self.features = frozen, features
         card = frozen.card
         self.shape = {'width': frozen.width, 'places': frozen.tokens, 'codes': CODES}
         self.module = UniVla(**self.shape)
@@ -73,7 +75,8 @@ class UnifiedRecipe:
         latents, hidden = self._run(codes, samples, shown)
         losses = plan_losses(self.frozen, latents, samples)
         losses['next'] = NEXT_WEIGHT * self._next(hidden, codes[:, shown], samples)
-        losses['words'] = WORD_WEIGHT * self._words(latents, samples)
+        words = self._words(latents, samples.state, samples.chunk, samples.fit)
+        losses['words'] = WORD_WEIGHT * (words + self._dense_words())
         return losses
 
     def measures(self, samples: Samples) -> dict[str, float]:
@@ -83,12 +86,12 @@ class UnifiedRecipe:
         latents, hidden = self._run(codes, samples, everything)
         latents = latents.float()
         decoded = self.actions(latents, samples.state).float()
-        rounded = self.actions.chunk(self.actions.words(_held(samples)))
+        rounded = self.actions.chunk(self.actions.words(_held(samples.chunk, samples.fit)))
         quantized = self.module.codebook[codes] + self.module.means
         spread = (samples.tokens - self.module.means).square().mean()
         return plan_measures(self.frozen, latents, samples) | {
             'single_words': action_loss(decoded, samples.chunk, samples.fit).item(),
-            'words': self._words(latents, samples).item(),
+            'words': self._words(latents, samples.state, samples.chunk, samples.fit).item(),
             'rounding': action_loss(rounded, samples.chunk, samples.fit).item(),
             'next': self._next(hidden, codes, samples).item(),
             'code_error': ((samples.tokens - quantized).square().mean() / spread).item(),
@@ -123,16 +126,30 @@ class UnifiedRecipe:
         logits = said @ vocabulary.T.to(said.dtype) * vocabulary.shape[1] ** -0.5
         return functional.cross_entropy(logits.float(), targets[counted])
 
-    def _words(self, latents: torch.Tensor, samples: Samples) -> torch.Tensor:
+    def _words(
+        self, latents: torch.Tensor, state: torch.Tensor, chunk: torch.Tensor, fit: torch.Tensor
+    ) -> torch.Tensor:
         """Return the cross-entropy [nat] of the action words."""
-        targets = self.actions.words(_held(samples))
-        logits = self.actions.logits(latents.float(), samples.state).float()
+        targets = self.actions.words(_held(chunk, fit))
+        logits = self.actions.logits(latents.float(), state).float()
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
+    def _dense_words(self) -> torch.Tensor:
+        """Return the same for dense plans that were made before."""
+        features, frozen = self.features, self.frozen
+        chosen = torch.randint(len(features), (DENSE_SAMPLES,)).numpy()
+        frames = features.frames[chosen]
+        return self._words(
+            features.latents[chosen].to(frozen.device),
+            frozen.state(features.data.state[frames]),
+            frozen.targets(features.data.chunk[frames]),
+            torch.from_numpy(features.fit[chosen]).to(frozen.device),
+        )
 
-def _held(samples: Samples) -> torch.Tensor:
+
+def _held(chunk: torch.Tensor, fit: torch.Tensor) -> torch.Tensor:
     """Return the chunk, or stillness where the sentence does not fit."""
-    return samples.chunk * samples.fit[:, None, None]
+    return chunk * fit[:, None, None]
 
 
 def fit_codebook(tokens: torch.Tensor, codes: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -30,6 +30,7 @@ from efficient_vla.action.policies import DualPolicy
 from efficient_vla.action.policies import SinglePolicy
 from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.conv_stem import ConvStem
+from efficient_vla.perception.qwen_tower import QwenTower
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
@@ -78,6 +79,7 @@ class Family:
 
     vision: str
     connector: str
+    """Empty where the vision module projects by itself."""
     text: str
     bidirectional_prefix: bool = False
     """Whether image and instruction see each other both ways."""
@@ -89,6 +91,7 @@ FAMILIES = {
     'smolvlm': Family('vision_model', 'connector', 'text_model'),
     'idefics3': Family('vision_model', 'connector', 'text_model'),
     'llava': Family('vision_tower', 'multi_modal_projector', 'language_model', chooses_layer=True),
+    'qwen2_5_vl': Family('visual', '', 'language_model'),
     'paligemma': Family(
         'vision_tower', 'multi_modal_projector', 'language_model', bidirectional_prefix=True
     ),
@@ -116,17 +119,19 @@ def read_card(folder: Path) -> Card:
         ) from error
 
 
-def load_tower(folder: Path) -> tuple[Card, VisionTower]:
+def load_tower(folder: Path) -> tuple[Card, VisionTower | QwenTower]:
     """Return the card and the vision tower, in evaluation mode."""
     card, config, family = _open(folder)
     with torch.device('meta'):
         model = AutoModel.from_config(config)
-    connector = getattr(model, family.connector)
     # Buffers that are not stored, such as CLIP's position ids, exist only in a real model.
     encoder: Any = type(getattr(model, family.vision))._from_config(config.vision_config)
     if card.stem == 'conv':
         encoder.embeddings.patch_embedding = ConvStem(config.vision_config.hidden_size)
     _fill(encoder, folder, f'{family.vision}.')
+    if not family.connector:
+        return card, QwenTower(encoder).eval()
+    connector = getattr(model, family.connector)
     _fill(connector, folder, f'{family.connector}.')
     layer, skip = None, 0
     if family.chooses_layer:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from efficient_vla.policy import Policy
+from efficient_vla.policy import default_policy
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import ControlMode
 from efficient_vla.types import Frame
@@ -47,6 +48,44 @@ def test_identity_neutral_settings_are_dense(folder, architecture):
         quantization_mode='none',
     )
     assert np.array_equal(dense, neutral)
+
+
+SHIPPED = default_policy()
+
+
+@pytest.mark.parametrize('method', ['otter', 'perceiver', 'univla'])
+def test_the_shipped_resamplers_plan_from_their_own_tokens(method):
+    policy = Policy.from_pretrained(SHIPPED, architecture='single', resampling_method=method)
+    policy.act(frame(), SENTENCE)
+    plan = policy.reasoner.plan(policy.perception.encode(frame()), SENTENCE)
+    assert len(plan.kept) == {'otter': 16, 'perceiver': 32, 'univla': 144}[method]
+    assert (np.diff(plan.kept) > 0).all()
+    dense = Policy.from_pretrained(SHIPPED, architecture='single')
+    reference = dense.reasoner.plan(dense.perception.encode(frame()), SENTENCE)
+    assert not np.allclose(plan.latents, reference.latents)
+
+
+def test_action_words_of_the_shipped_vocabulary_are_a_chunk():
+    policy = Policy.from_pretrained(
+        SHIPPED, architecture='single', head='tokens', resampling_method='univla'
+    )
+    chunk = policy.act(frame(), SENTENCE)
+    assert chunk.actions.shape == (40, 4)
+    assert np.abs(chunk.actions[:, :3]).max() < 0.05
+
+
+@pytest.mark.parametrize('method', ['lightvla', 'fastdrivevla'])
+def test_the_shipped_scorers_choose_tokens(method):
+    policy = Policy.from_pretrained(SHIPPED, pruning_method=method, pruning_keep=0.25)
+    plan = policy.reasoner.plan(policy.perception.encode(frame()), SENTENCE)
+    assert 8 <= len(plan.kept) <= 36
+
+
+def test_resampled_tokens_cannot_be_pruned_and_action_words_need_the_plan_alone():
+    with pytest.raises(InvalidSettingError, match='no place in the image'):
+        Policy.from_pretrained(SHIPPED, resampling_method='otter', pruning_method='fastv')
+    with pytest.raises(InvalidSettingError, match='architecture'):
+        Policy.from_pretrained(SHIPPED, head='tokens')
 
 
 def test_identity_reuse_of_an_unchanged_frame_is_dense(folder):

@@ -80,6 +80,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unified, 'CODES', 32)
     monkeypatch.setattr(unified, 'FIT_TOKENS', 500)
+    monkeypatch.setattr(unified, 'WORD_STEPS', 3)
     monkeypatch.setattr(methods, 'LOG_STEPS', 1)
 
 

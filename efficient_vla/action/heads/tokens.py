@@ -5,7 +5,8 @@
 The chunk's cosine transform over time keeps the lowest coefficients of each action, as FAST does
 (arXiv 2501.09747), and each coefficient is one of ``bins`` words. UniVLA (arXiv 2506.19850) decodes
 FAST's byte pairs one after the other; here every coefficient has a place of its own and no byte
-pairs follow, so that one matrix product with the words' rows of the vocabulary names them all.
+pairs follow, so that one matrix product with the words' rows of the vocabulary names them all. Of
+each place's distribution the median word is taken: neighbouring words are neighbouring values.
 """
 
 import math
@@ -80,4 +81,5 @@ class TokenPolicy(nn.Module):
 
     def forward(self, latents: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Map latents [B, Q, D] and normalised state [B, S] to a normalised chunk [B, H, A]."""
-        return self.chunk(self.logits(latents, state).argmax(-1))
+        below = self.logits(latents, state).float().softmax(-1).cumsum(-1) < 0.5
+        return self.chunk(below.sum(-1).clamp(max=len(self.vocabulary) - 1))

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train UniVLA's one vocabulary of visual codes, text and action words (arXiv 2506.19850).
 
-The codebook is fitted first. Then vocabulary, decoder updates and action words are trained together
-by cross-entropy: of the next code or text token of the sequence (the paper's world-model stage,
-here a small weight beside), and of the action words. The paper has no teacher; the dense plan's is
-kept, so that the other heads read the same plan.
+Codebook and action words are fitted first. Then vocabulary, decoder updates and action words are
+trained together by cross-entropy: of the next code or text token of the sequence (the paper's
+world-model stage, here a small weight beside), and of the action words. The paper has no teacher;
+the dense plan's is kept, so that the other heads read the same plan.
 """
 
 import torch
+from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
@@ -24,6 +25,7 @@ from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import action_loss
 from efficient_vla.training.losses import plan_losses
 from efficient_vla.training.losses import plan_measures
+from efficient_vla.training.schedule import schedule
 
 CODES = 1024
 FIT_TOKENS = 60_000
@@ -32,8 +34,12 @@ SHOWN = 1 / 3
 """Share of the codes that a batch shows the decoder, which has seen such gaps before."""
 NEXT_WEIGHT = 0.03
 WORD_WEIGHT = 0.1
+WORD_STEPS = 800
+WORD_RATE = 1e-3
 DENSE_SAMPLES = 256
-"""Dense plans a batch trains the action words with beside its own; they cost no pass."""
+"""Dense plans that train the action words at a time; they cost no pass of the decoder."""
+PLAN_NOISE = 0.05
+"""Standard deviation of what is added to them, since plans of codes are a little off."""
 TAIL = 0.002
 """Share of the coefficients that lies outside of the bins on either side."""
 
@@ -67,8 +73,9 @@ class UnifiedRecipe:
         self.trained.to(frozen.device)
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
-        """Return the losses of a batch that sees a third of the codes."""
-        del progress
+        """Return the losses of a batch that sees a third of the codes; the first fits the words."""
+        if progress == 0:
+            self._fit_words()
         total = self.frozen.tokens
         shown = torch.randperm(total)[: round(SHOWN * total)].sort().values.to(self.frozen.device)
         codes = self.module.codes(samples.tokens)
@@ -134,13 +141,26 @@ class UnifiedRecipe:
         logits = self.actions.logits(latents.float(), state).float()
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
+    def _fit_words(self) -> None:
+        """Train the action words alone on dense plans."""
+        optimizer = torch.optim.AdamW(self.actions.parameters(), WORD_RATE, (0.9, 0.95))
+        with torch.enable_grad():
+            for step in track(range(WORD_STEPS), 'action words'):
+                optimizer.param_groups[0]['lr'] = WORD_RATE * schedule(step, WORD_STEPS)
+                optimizer.zero_grad()
+                self._dense_words().backward()
+                torch.nn.utils.clip_grad_norm_(self.actions.parameters(), 1.0)
+                optimizer.step()
+        optimizer.zero_grad()
+
     def _dense_words(self) -> torch.Tensor:
-        """Return the same for dense plans that were made before."""
+        """Return the same for dense plans that were made before, a little off."""
         features, frozen = self.features, self.frozen
         chosen = torch.randint(len(features), (DENSE_SAMPLES,)).numpy()
         frames = features.frames[chosen]
+        latents = features.latents[chosen].to(frozen.device).float()
         return self._words(
-            features.latents[chosen].to(frozen.device),
+            latents + PLAN_NOISE * torch.randn_like(latents),
             frozen.state(features.data.state[frames]),
             frozen.targets(features.data.chunk[frames]),
             torch.from_numpy(features.fit[chosen]).to(frozen.device),

@@ -20,8 +20,8 @@ from efficient_vla.reasoning.pruning.view import View
 class TextSide(nn.Module):
     """What is trained of the vote: a map of the instruction, and learned rows beside it.
 
-    The rows stand for the action places that the authors' T holds; the map starts as the identity.
-    Tokens and decoder stay as they are.
+    The rows stand for the action places that the authors' T holds, and start as the policy's action
+    queries do; the map starts as the identity. Tokens and decoder stay as they are.
     """
 
     def __init__(self, width: int, extra: int) -> None:

@@ -22,9 +22,6 @@ from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import plan_losses
 from efficient_vla.training.recipes import selected
 
-ROWS = 56
-"""Learned rows beside the instruction, as many as OpenVLA-OFT has action places."""
-MEAN_FRAMES = 512
 SHOWN = 1 / 3
 """Share of the queries whose tokens a batch shows the decoder."""
 
@@ -33,18 +30,13 @@ class LightRecipe:
     """The text's side of the vote."""
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
-        """Start from the instruction as it is, beside rows that are mean tokens of some places.
-
-        Such a row draws the votes of its surroundings; training makes of it what the plan needs.
-        """
-        del rank
+        """Start from the instruction as it is, beside the action queries; no decoder updates."""
+        del features, rank
         self.frozen = frozen
-        self.shape = {'width': frozen.width, 'extra': min(ROWS, frozen.tokens)}
+        self.shape = {'width': frozen.width, 'extra': len(frozen.trunk.queries)}
         self.text_side = TextSide(**self.shape)
         with torch.no_grad():
-            means = features.tokens[:: max(1, len(features) // MEAN_FRAMES)].float().mean(0)
-            places = torch.linspace(0, frozen.tokens - 1, self.shape['extra']).round().long()
-            self.text_side.extra.copy_(means[places])
+            self.text_side.extra.copy_(frozen.trunk.queries)
         self.trained = nn.ModuleDict({'text_side': self.text_side}).to(frozen.device)
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:

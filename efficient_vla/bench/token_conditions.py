@@ -15,7 +15,7 @@ DENSE = 'dense'
 PERCEPTION_SIGNALS = 'perception.signals'
 COMPOSITION = (
     'perception.cache.method=reuse',
-    'reasoner.pruning.method=uniform',
+    'reasoner.pruning.method=random',
     'reasoner.pruning.keep=0.125',
 )
 """The best composition of pruning and caching known; what ``--composition`` replaces."""

@@ -31,6 +31,10 @@ COMPOSITIONS: dict[str, tuple[str, ...]] = {
         'reasoner.pruning.keep=0.5',
         'reasoner.reuse.method=vla_cache',
     ),
+    'univla with action words': (
+        'reasoner.resampling.method=univla',
+        'actor.head=tokens',
+    ),
     'patch + vla_cache': ('perception.cache.method=patch', 'reasoner.reuse.method=vla_cache'),
     'fastv + gate + coverage': (
         'reasoner.pruning.method=fastv',

@@ -87,16 +87,14 @@ def conditions(
             if (kind, method) not in WHOLE_FRAME_CACHES
         ]
     found.append(
-        Condition('vla_cache loose', 'reuse', 'vla_cache', None, (*VLA_CACHE, *LOOSE_REUSE))
+        Condition('vla_cache, all layers', 'reuse', 'vla_cache', None, REUSE_IN_ALL_LAYERS)
     )
     for name, words in {**COMPOSITIONS, 'best composition': tuple(composition)}.items():
         found.append(Condition(name, 'composition', name, None, words))
     return found
 
 
-VLA_CACHE = ('reasoner.reuse.method=vla_cache',)
-LOOSE_REUSE = ('reasoner.reuse.threshold=0.4', 'reasoner.reuse.adaptive=false')
-"""The default threshold finds next to no static token while the arm of evla-nano moves."""
+REUSE_IN_ALL_LAYERS = ('reasoner.reuse.method=vla_cache', 'reasoner.reuse.adaptive=false')
 WHOLE_FRAME_CACHES = (('cache', 'reuse'), ('cache', 'skip'))
 """They have rows in ``bench techniques``: all tokens or none, no token is chosen."""
 

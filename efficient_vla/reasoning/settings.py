@@ -192,7 +192,7 @@ class ReuseSettings:
         choices=REUSE_METHODS,
     )
     threshold: float = setting(
-        0.05,
+        0.4,
         'A token is static while its features differ by at most this share of their length from '
         'those that its keys and values were computed from.',
         low=0.0,

@@ -106,16 +106,16 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f'unknown part {unknown[0]!r}; expected some of {", ".join(PARTS)}.')
     target = writable_file(arguments.json)
 
-    from efficient_vla.bench import tokens
     from efficient_vla.bench.overrides import parse_overrides
+    from efficient_vla.bench.tokens import run
     from efficient_vla.cli.display import console
     from efficient_vla.cli.live import LiveObserver
 
-    sizes = _sizes(arguments, tokens.QUICK if arguments.quick else tokens.Sizes())
-    composition = arguments.composition or tokens.COMPOSITION
+    sizes = _sizes(arguments, run.QUICK if arguments.quick else run.Sizes())
+    composition = arguments.composition or run.COMPOSITION
     if arguments.composition:
         parse_overrides(composition)
-    job = tokens.Job(
+    job = run.Job(
         policy=policy_folder(arguments.policy),
         sizes=sizes,
         quick=arguments.quick,
@@ -128,14 +128,14 @@ def main(arguments: argparse.Namespace) -> int:
         tell=lambda text: console.print(text, markup=False),
         display=lambda episodes: LiveObserver(console, episodes),
     )
-    rows = tokens.open_rows(target, job, arguments.resume)
-    for name in tokens.PARTS:
+    rows = run.open_rows(target, job, arguments.resume)
+    for name in run.PARTS:
         if name in arguments.parts:
-            tokens.PARTS[name](job, rows)
+            run.PARTS[name](job, rows)
     rows.write()
-    for path in tokens.write_page(rows):
+    for path in run.write_page(rows):
         console.print(f'wrote {path}', markup=False)
-    wrong = tokens.failures(rows)
+    wrong = run.failures(rows)
     for text in wrong:
         console.print(f'soak: {text}', style='red', markup=False)
     return int(bool(wrong))

@@ -88,12 +88,6 @@ class Decoder:
         """Number format of the embeddings."""
         return getattr(self.model, self.family.embedding).weight.dtype
 
-    @property
-    def largest_product(self) -> tuple[int, int]:
-        """Width and inner width of a layer's largest matrix product."""
-        config = self.model.config
-        return config.hidden_size, config.intermediate_size
-
     def norm(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the last norm."""
         return getattr(self.model, self.family.norm)(hidden)

@@ -17,7 +17,6 @@ from typing import Protocol
 
 import torch
 
-from efficient_vla import threads
 from efficient_vla.attention import Hook
 from efficient_vla.attention import KeyValues
 from efficient_vla.attention import hooked
@@ -206,8 +205,7 @@ class _Walk:
                 rows=self.rows,
                 columns=None if len(self.columns) == self.sequence.mask.shape[-1] else self.columns,
             )
-        work = (self.hidden.shape[0] * self.hidden.shape[1], *self.decoder.largest_product)
-        with threads.fitting(*work), hooked(self.decoder.attention(layer), hook):
+        with hooked(self.decoder.attention(layer), hook):
             self.hidden = self.decoder.step(layer, self.hidden, self.mask, self.rotary)
         self.hook = hook
         if index in self.observe:

@@ -11,41 +11,42 @@ import pytest
 import torch
 
 from efficient_vla import cli
-from efficient_vla.bench import token_soak
-from efficient_vla.bench import token_success
-from efficient_vla.bench import tokens
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.records import StageRecord
-from efficient_vla.bench.token_conditions import conditions
-from efficient_vla.bench.token_conditions import pruning
-from efficient_vla.bench.token_flops import layer_flops
-from efficient_vla.bench.token_graph import blocks
-from efficient_vla.bench.token_graph import graph_columns
-from efficient_vla.bench.token_latency import WARM_UP_FRAMES
-from efficient_vla.bench.token_latency import Scene
-from efficient_vla.bench.token_latency import interleaved
-from efficient_vla.bench.token_latency import record_scenes
-from efficient_vla.bench.token_latency import stopwatch
-from efficient_vla.bench.token_overhead import measure_overhead
-from efficient_vla.bench.token_plots import _free_place
-from efficient_vla.bench.token_plots import plot_shapes
-from efficient_vla.bench.token_plots import plot_success
-from efficient_vla.bench.token_published import verdicts
-from efficient_vla.bench.token_rows import Rows
-from efficient_vla.bench.token_rows import row_key
-from efficient_vla.bench.token_shapes import CASES
-from efficient_vla.bench.token_shapes import TINY
-from efficient_vla.bench.token_shapes import layers_that_fit
-from efficient_vla.bench.token_shapes import measure_shape
-from efficient_vla.bench.token_shapes import pick_device
-from efficient_vla.bench.token_table import page
+from efficient_vla.bench.tokens import run
+from efficient_vla.bench.tokens import soak
+from efficient_vla.bench.tokens import success
+from efficient_vla.bench.tokens.conditions import conditions
+from efficient_vla.bench.tokens.conditions import pruning
+from efficient_vla.bench.tokens.flops import layer_flops
+from efficient_vla.bench.tokens.graph import blocks
+from efficient_vla.bench.tokens.graph import graph_columns
+from efficient_vla.bench.tokens.latency import WARM_UP_FRAMES
+from efficient_vla.bench.tokens.latency import Scene
+from efficient_vla.bench.tokens.latency import interleaved
+from efficient_vla.bench.tokens.latency import record_scenes
+from efficient_vla.bench.tokens.latency import stopwatch
+from efficient_vla.bench.tokens.overhead import measure_overhead
+from efficient_vla.bench.tokens.plots import _free_place
+from efficient_vla.bench.tokens.plots import plot_shapes
+from efficient_vla.bench.tokens.plots import plot_success
+from efficient_vla.bench.tokens.published import verdicts
+from efficient_vla.bench.tokens.rows import Rows
+from efficient_vla.bench.tokens.rows import row_key
+from efficient_vla.bench.tokens.shapes import CASES
+from efficient_vla.bench.tokens.shapes import TINY
+from efficient_vla.bench.tokens.shapes import layers_that_fit
+from efficient_vla.bench.tokens.shapes import measure_shape
+from efficient_vla.bench.tokens.shapes import pick_device
+from efficient_vla.bench.tokens.table import page
 from efficient_vla.policy import default_policy
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.types import Frame
+from efficient_vla.types import InvalidRecordError
 
 CPU = torch.device('cpu')
 MANIFEST = {
@@ -203,10 +204,10 @@ def test_recorded_frames_show_the_expert_at_the_pace_of_plans():
 
 
 def test_a_stopwatch_adds_up_and_leaves_what_it_followed(monkeypatch):
-    from efficient_vla.bench import token_latency
+    from efficient_vla.bench.tokens import latency
 
     ticks = iter(range(100))
-    monkeypatch.setattr(token_latency.time, 'perf_counter', lambda: next(ticks))
+    monkeypatch.setattr(latency.time, 'perf_counter', lambda: next(ticks))
 
     class Owner:
         def call(self):
@@ -235,7 +236,7 @@ def test_overhead_of_a_selector_is_measured_both_ways():
 
 def test_cost_of_a_method_counts_its_tokens_and_flops():
     scene = still_scene(WARM_UP_FRAMES + 2, size=144)
-    row = token_success.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])
+    row = success.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])
     assert row['tokens_kept'] == 36
     assert row['tokens_total'] == 144
     # 36 of 144 visual tokens, and the text and queries that always stay.
@@ -248,14 +249,14 @@ def test_cost_of_a_method_counts_its_tokens_and_flops():
 
 def test_outcomes_survive_a_flat_row():
     seen = {('reach-v3', 1000): True, ('reach-v3', 1001): False, ('push-v3', 1000): True}
-    assert token_success.written(seen) == 'reach-v3:1000:10 push-v3:1000:1'
-    assert token_success.read(token_success.written(seen)) == seen
+    assert success.written(seen) == 'reach-v3:1000:10 push-v3:1000:1'
+    assert success.read(success.written(seen)) == seen
 
 
 def test_success_is_paired_with_dense():
     dense = {('reach-v3', seed): True for seed in range(8)}
     seen = {('reach-v3', seed): seed >= 6 for seed in range(8)}
-    row = token_success.success_columns(seen, dense)
+    row = success.success_columns(seen, dense)
     assert (row['success_rate'], row['dense_success_rate'], row['episodes']) == (0.25, 1.0, 8)
     assert (row['only_dense'], row['only_method'], row['pairs']) == (6, 0, 8)
     assert row['p_value'] == pytest.approx(1 / 32)
@@ -274,32 +275,32 @@ def played(monkeypatch):
 
     def success(request, condition, on_result=None):
         if condition.method == 'random':
-            raise tokens.InvalidRecordError('random is refused here.')
+            raise InvalidRecordError('random is refused here.')
         worse = condition.method == 'fastv'
         return {(task, seed): not (worse and seed == 1000) for task, seed in request.jobs()}
 
-    monkeypatch.setattr(token_success, 'measure_cost', cost)
-    monkeypatch.setattr(token_success, 'measure_success', success)
-    monkeypatch.setattr(tokens, 'record_scenes', lambda *_: [])
+    monkeypatch.setattr(success, 'measure_cost', cost)
+    monkeypatch.setattr(success, 'measure_success', success)
+    monkeypatch.setattr(run, 'record_scenes', lambda *_: [])
     return asked
 
 
 def test_methods_are_resumed_paired_and_refused_with_the_reason(played, tmp_path):
-    job = tokens.Job(default_policy(), tokens.QUICK, quick=True)
+    job = run.Job(default_policy(), run.QUICK, quick=True)
     path = tmp_path / 'out.json'
-    rows = tokens.open_rows(path, job, resume=False)
-    tokens.measure_methods(job, rows)
+    rows = run.open_rows(path, job, resume=False)
+    run.measure_methods(job, rows)
     by_name = {row['name']: row for row in rows.of('methods')}
     assert by_name['dense']['success_rate'] == 1.0
     assert by_name['fastv 0.5']['only_dense'] == 1
     assert by_name['random 0.5']['refused'] == 'random is refused here.'
     first = len(played)
     assert first == len(conditions((0.5,)))
-    resumed = tokens.open_rows(path, job, resume=True)
-    tokens.measure_methods(job, resumed)
+    resumed = run.open_rows(path, job, resume=True)
+    run.measure_methods(job, resumed)
     assert played[first:] == ['random 0.5']
     another = dataclasses.replace(job, seed=7)
-    tokens.measure_methods(another, tokens.open_rows(path, another, resume=True))
+    run.measure_methods(another, run.open_rows(path, another, resume=True))
     assert played[first + 1] == 'dense'
 
 
@@ -338,8 +339,8 @@ def test_whole_plan_latency_is_the_sum_of_both_medians():
 
 
 def test_the_soak_repeats_and_finds_nothing():
-    first = token_soak.soak(default_policy(), 25, seed=5)
-    second = token_soak.soak(default_policy(), 25, seed=5)
+    first = soak.soak(default_policy(), 25, seed=5)
+    second = soak.soak(default_policy(), 25, seed=5)
     assert first['failures'] == 0
     assert first['plans'] > 10
     measured = ('memory_mb', 'memory_growth_mb')
@@ -360,8 +361,8 @@ def test_the_soak_finds_a_token_that_outlived_its_cap(monkeypatch):
         stages.perception.encode = old
         return stages
 
-    monkeypatch.setattr(token_soak, 'load_stages', stale)
-    row = token_soak.soak(default_policy(), 5, seed=0)
+    monkeypatch.setattr(soak, 'load_stages', stale)
+    row = soak.soak(default_policy(), 5, seed=0)
     assert row['failures'] > 0
     assert 'cache.max_age' in row['first_failure']
 
@@ -372,17 +373,17 @@ def test_the_soak_counts_a_crash_as_a_failure(monkeypatch):
         stages.reasoner.plan = lambda tokens, instruction: 1 / 0
         return stages
 
-    monkeypatch.setattr(token_soak, 'load_stages', broken)
-    row = token_soak.soak(default_policy(), 4, seed=0)
+    monkeypatch.setattr(soak, 'load_stages', broken)
+    row = soak.soak(default_policy(), 4, seed=0)
     assert row['failures'] > 0
     assert 'ZeroDivisionError' in row['first_failure']
 
 
 def test_memory_that_rises_is_growth_and_one_peak_is_not():
-    assert token_soak.memory_growth([100.0 + i for i in range(100)]) == pytest.approx(90.0)
+    assert soak.memory_growth([100.0 + i for i in range(100)]) == pytest.approx(90.0)
     flat = [100.0] * 100
     flat[50] = 900.0
-    assert token_soak.memory_growth(flat) == 0.0
+    assert soak.memory_growth(flat) == 0.0
 
 
 # Pictures and page
@@ -462,7 +463,7 @@ def test_the_page_shows_published_numbers_and_what_was_not_measured():
 
 
 def test_vision_rows_keep_their_own_columns(monkeypatch, tmp_path):
-    from efficient_vla.bench import vision
+    from efficient_vla.bench.tokens import vision
 
     def found(quick):
         assert quick
@@ -470,9 +471,9 @@ def test_vision_rows_keep_their_own_columns(monkeypatch, tmp_path):
 
     for name in ('where_time_goes', 'partial_recompute', 'static_scene'):
         monkeypatch.setattr(vision, name, found)
-    job = tokens.Job(default_policy(), tokens.QUICK, quick=True)
-    rows = tokens.open_rows(tmp_path / 'out.json', job, resume=False)
-    tokens.measure_vision(job, rows)
+    job = run.Job(default_policy(), run.QUICK, quick=True)
+    rows = run.open_rows(tmp_path / 'out.json', job, resume=False)
+    run.measure_vision(job, rows)
     written = rows.of('vision')
     assert len(written) == 6
     assert {(row['stage'], row['p50_ms']) for row in written} == {('language', 3.0)}

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from efficient_vla.bench import vision
+from efficient_vla.bench.tokens import vision
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,7 @@ import numpy as np
 
 from efficient_vla.bench.lockstep import PLAN_PERIOD_S
 from efficient_vla.bench.lockstep import Stages
-from efficient_vla.bench.token_flops import metered
+from efficient_vla.bench.tokens.flops import metered
 from efficient_vla.sim.experts import Expert
 from efficient_vla.sim.metaworld import MetaWorldSim
 from efficient_vla.types import Frame

@@ -22,11 +22,11 @@ from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.bench.statistics import wilson_interval
-from efficient_vla.bench.token_conditions import Condition
-from efficient_vla.bench.token_latency import Passes
-from efficient_vla.bench.token_latency import Scene
-from efficient_vla.bench.token_latency import count_flops
-from efficient_vla.bench.token_latency import interleaved
+from efficient_vla.bench.tokens.conditions import Condition
+from efficient_vla.bench.tokens.latency import Passes
+from efficient_vla.bench.tokens.latency import Scene
+from efficient_vla.bench.tokens.latency import count_flops
+from efficient_vla.bench.tokens.latency import interleaved
 
 
 def measure_success(

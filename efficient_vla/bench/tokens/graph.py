@@ -26,7 +26,7 @@ from efficient_vla.bench.parameters_doc import NODE_SETTINGS
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.records import StageRecord
 from efficient_vla.bench.report import merged_stages
-from efficient_vla.bench.token_success import success_columns
+from efficient_vla.bench.tokens.success import success_columns
 
 if TYPE_CHECKING:
     from efficient_vla.bench.graph_runner import Observer

@@ -18,16 +18,16 @@ from efficient_vla.bench.evaluate import Request
 from efficient_vla.bench.manifest import checkpoint_hash
 from efficient_vla.bench.manifest import manifest
 from efficient_vla.bench.overrides import parse_overrides
-from efficient_vla.bench.token_conditions import COMPOSITION
-from efficient_vla.bench.token_conditions import DENSE
-from efficient_vla.bench.token_conditions import KEEPS
-from efficient_vla.bench.token_conditions import Condition
-from efficient_vla.bench.token_conditions import conditions
-from efficient_vla.bench.token_latency import Scene
-from efficient_vla.bench.token_latency import record_scenes
-from efficient_vla.bench.token_rows import REFUSED
-from efficient_vla.bench.token_rows import Rows
-from efficient_vla.bench.token_rows import row_key
+from efficient_vla.bench.tokens.conditions import COMPOSITION
+from efficient_vla.bench.tokens.conditions import DENSE
+from efficient_vla.bench.tokens.conditions import KEEPS
+from efficient_vla.bench.tokens.conditions import Condition
+from efficient_vla.bench.tokens.conditions import conditions
+from efficient_vla.bench.tokens.latency import Scene
+from efficient_vla.bench.tokens.latency import record_scenes
+from efficient_vla.bench.tokens.rows import REFUSED
+from efficient_vla.bench.tokens.rows import Rows
+from efficient_vla.bench.tokens.rows import row_key
 from efficient_vla.errors import CheckpointError
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.sim.tasks import DEMO_TASKS
@@ -131,10 +131,10 @@ def open_rows(path: Path, job: Job, resume: bool) -> Rows:
 
 def measure_methods(job: Job, rows: Rows) -> None:
     """Measure success and cost of every technique, dense first."""
-    from efficient_vla.bench.token_success import measure_cost
-    from efficient_vla.bench.token_success import measure_success
-    from efficient_vla.bench.token_success import read
-    from efficient_vla.bench.token_success import success_columns
+    from efficient_vla.bench.tokens.success import measure_cost
+    from efficient_vla.bench.tokens.success import measure_success
+    from efficient_vla.bench.tokens.success import read
+    from efficient_vla.bench.tokens.success import success_columns
 
     base = job.request.overrides
     dense_key = ''
@@ -188,8 +188,8 @@ def _described(job: Job, condition: Condition) -> dict[str, Any]:
 
 def measure_overheads(job: Job, rows: Rows) -> None:
     """Measure what every selector and reuse method costs beside the pass."""
-    from efficient_vla.bench.token_overhead import measure_overhead
-    from efficient_vla.bench.token_overhead import measured_methods
+    from efficient_vla.bench.tokens.overhead import measure_overhead
+    from efficient_vla.bench.tokens.overhead import measured_methods
 
     sizes = job.sizes
     for method in measured_methods():
@@ -212,12 +212,12 @@ def measure_overheads(job: Job, rows: Rows) -> None:
 
 def measure_shapes(job: Job, rows: Rows) -> None:
     """Measure the language parts of published models against keep and reuse."""
-    from efficient_vla.bench.token_shapes import CASES
-    from efficient_vla.bench.token_shapes import SHAPES
-    from efficient_vla.bench.token_shapes import TINY
-    from efficient_vla.bench.token_shapes import device_name
-    from efficient_vla.bench.token_shapes import measure_shape
-    from efficient_vla.bench.token_shapes import pick_device
+    from efficient_vla.bench.tokens.shapes import CASES
+    from efficient_vla.bench.tokens.shapes import SHAPES
+    from efficient_vla.bench.tokens.shapes import TINY
+    from efficient_vla.bench.tokens.shapes import device_name
+    from efficient_vla.bench.tokens.shapes import measure_shape
+    from efficient_vla.bench.tokens.shapes import pick_device
 
     device = pick_device(job.device)
     for shape in (TINY,) if job.quick else SHAPES:
@@ -233,7 +233,7 @@ def measure_shapes(job: Job, rows: Rows) -> None:
 
 def measure_vision(job: Job, rows: Rows) -> None:
     """Measure the vision tower: where the time goes, partial recomputation, a static scene."""
-    from efficient_vla.bench import vision
+    from efficient_vla.bench.tokens import vision
 
     for name in ('where_time_goes', 'partial_recompute', 'static_scene'):
         config = {'measurement': name, 'quick': job.quick}
@@ -256,8 +256,8 @@ def _vision_row(measurement: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def measure_graphs(job: Job, rows: Rows) -> None:
     """Measure dense and the composition through the graph."""
-    from efficient_vla.bench.token_graph import GraphPlan
-    from efficient_vla.bench.token_graph import measure_graph
+    from efficient_vla.bench.tokens.graph import GraphPlan
+    from efficient_vla.bench.tokens.graph import measure_graph
 
     assert job.display is not None
     sizes = job.sizes
@@ -292,7 +292,7 @@ def measure_graphs(job: Job, rows: Rows) -> None:
 
 def measure_soak(job: Job, rows: Rows) -> None:
     """Run thousands of frames with accidents."""
-    from efficient_vla.bench.token_soak import soak
+    from efficient_vla.bench.tokens.soak import soak
 
     frames = job.sizes.soak_frames
     key = row_key('soak', frames=frames, seed=job.seed, checkpoint=job.checkpoint)
@@ -314,9 +314,9 @@ PARTS: dict[str, Callable[[Job, Rows], None]] = {
 
 def write_page(rows: Rows) -> Iterator[Path]:
     """Write the page and its pictures beside the rows; yield what was written."""
-    from efficient_vla.bench.token_plots import plot_shapes
-    from efficient_vla.bench.token_plots import plot_success
-    from efficient_vla.bench.token_table import page
+    from efficient_vla.bench.tokens.plots import plot_shapes
+    from efficient_vla.bench.tokens.plots import plot_success
+    from efficient_vla.bench.tokens.table import page
 
     folder = rows.path.parent
     for name, draw, part in (

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from efficient_vla.bench.token_flops import FORMULA
-from efficient_vla.bench.token_published import PUBLISHED
-from efficient_vla.bench.token_published import verdicts
+from efficient_vla.bench.tokens.flops import FORMULA
+from efficient_vla.bench.tokens.published import PUBLISHED
+from efficient_vla.bench.tokens.published import verdicts
 
 Row = Mapping[str, Any]
 GRAPH_SPEED_UP, GRAPH_POINTS = 2.5, 2.0

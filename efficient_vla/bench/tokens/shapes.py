@@ -21,8 +21,8 @@ from transformers import AutoModel
 from transformers import LlamaConfig
 
 from efficient_vla.attention import KeyValues
-from efficient_vla.bench.token_flops import PassMeter
-from efficient_vla.bench.token_flops import metered
+from efficient_vla.bench.tokens.flops import PassMeter
+from efficient_vla.bench.tokens.flops import metered
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
 

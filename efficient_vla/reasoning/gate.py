@@ -39,8 +39,14 @@ class MotionGate:
         self._window_start: tuple[float, np.ndarray] | None = None
         self._fine = True
         self._pruned_windows = 0
-        self.position: np.ndarray | None = None
+
+    @property
+    def position(self) -> np.ndarray | None:
         """Newest observed position, [3] where the state is Cartesian."""
+        return self._place(self._path[-1][1]) if self._path else None
+
+    def _place(self, state: np.ndarray) -> np.ndarray:
+        return np.asarray(state, np.float64)[self._axes]
 
     def observe(self, state: np.ndarray, stamp: float, gate: GateSettings) -> None:
         """Take in the robot's state [S] at ``stamp`` [s]; a clock that jumps back starts anew."""
@@ -48,20 +54,18 @@ class MotionGate:
             if stamp == self._path[-1][0]:
                 return
             self.reset()
-        position = np.asarray(state, np.float64)[self._axes]
-        self.position = position
-        self._path.append((stamp, position))
+        self._path.append((stamp, state))
         while len(self._path) > 2 and stamp - self._path[1][0] >= SPEED_OVER_S:
             self._path.popleft()
         if gate.method == 'extrema':
-            self._follow_windows(stamp, position, gate)
+            self._follow_windows(stamp, state, gate)
 
     def speed(self, stamp: float) -> float:
         """Return the speed [m/s, or rad/s of joints] at ``stamp``, NaN where it is not known."""
         if len(self._path) < 2 or stamp - self._path[-1][0] > STALE_S:
             return float('nan')
         (before, start), (now, end) = self._path[0], self._path[-1]
-        return float(np.linalg.norm(end - start)) / (now - before)
+        return float(np.linalg.norm(self._place(end) - self._place(start))) / (now - before)
 
     def judge(self, stamp: float, gate: GateSettings) -> str:
         """Return why all tokens are to be seen, or nothing where the work is coarse."""
@@ -79,15 +83,15 @@ class MotionGate:
             self._fine = False
         return f'fine work at {speed:.3f} m/s' if self._fine else ''
 
-    def _follow_windows(self, stamp: float, position: np.ndarray, gate: GateSettings) -> None:
+    def _follow_windows(self, stamp: float, state: np.ndarray, gate: GateSettings) -> None:
         if self._window_start is None:
-            self._window_start = (stamp, position)
+            self._window_start = (stamp, state)
             return
         began, start = self._window_start
         if stamp - began < gate.window:
             return
-        moved = float(np.linalg.norm(position - start))
-        self._window_start = (stamp, position)
+        moved = float(np.linalg.norm(self._place(state) - self._place(start)))
+        self._window_start = (stamp, state)
         if len(self._windows) == COMPARED_WINDOWS:
             if moved >= max(self._windows):
                 self._fine = False

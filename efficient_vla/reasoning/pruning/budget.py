@@ -28,6 +28,9 @@ def choose(scores: torch.Tensor, view: View) -> torch.Tensor:
     if view.count >= total:
         return torch.arange(total, device=scores.device)
     order = scores.argsort(descending=True, stable=True)
+    pooled = not any(view.settings.camera_weights) and not coverage and not len(view.protected)
+    if pooled and bool((scores > -torch.inf).all()):
+        return order[: view.count].sort().values
     chosen = torch.zeros(total, dtype=torch.bool, device=scores.device)
     chosen[shielded(order, view)] = True
     ranked = order[(scores > -torch.inf)[order] & ~chosen[order]]

@@ -24,8 +24,8 @@ def score(view: View) -> torch.Tensor:
     output = view.output
     size = min(settings.rank, *output.shape)
     start = torch.randn(output.shape[1], size, generator=torch.Generator().manual_seed(0))
-    basis = torch.linalg.qr(output @ start.to(output.device)).Q
-    basis = torch.linalg.qr(output @ (basis.T @ output).T).Q  # [n, size]
+    sketch = output @ start.to(output.device)
+    basis = torch.linalg.qr(output @ (output.T @ sketch)).Q  # [n, size]
     small = basis.T @ output
     energy, directions = torch.linalg.eigh(small @ small.T)
     energy, directions = energy.flip(0).clamp(min=0), directions.flip(1)

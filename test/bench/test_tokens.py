@@ -19,7 +19,7 @@ from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.records import StageRecord
 from efficient_vla.bench.tokens import run
 from efficient_vla.bench.tokens import soak
-from efficient_vla.bench.tokens import success
+from efficient_vla.bench.tokens import success as success_part
 from efficient_vla.bench.tokens.conditions import conditions
 from efficient_vla.bench.tokens.conditions import pruning
 from efficient_vla.bench.tokens.flops import layer_flops
@@ -236,7 +236,7 @@ def test_overhead_of_a_selector_is_measured_both_ways():
 
 def test_cost_of_a_method_counts_its_tokens_and_flops():
     scene = still_scene(WARM_UP_FRAMES + 2, size=144)
-    row = success.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])
+    row = success_part.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])
     assert row['tokens_kept'] == 36
     assert row['tokens_total'] == 144
     # 36 of 144 visual tokens, and the text and queries that always stay.
@@ -249,14 +249,14 @@ def test_cost_of_a_method_counts_its_tokens_and_flops():
 
 def test_outcomes_survive_a_flat_row():
     seen = {('reach-v3', 1000): True, ('reach-v3', 1001): False, ('push-v3', 1000): True}
-    assert success.written(seen) == 'reach-v3:1000:10 push-v3:1000:1'
-    assert success.read(success.written(seen)) == seen
+    assert success_part.written(seen) == 'reach-v3:1000:10 push-v3:1000:1'
+    assert success_part.read(success_part.written(seen)) == seen
 
 
 def test_success_is_paired_with_dense():
     dense = {('reach-v3', seed): True for seed in range(8)}
     seen = {('reach-v3', seed): seed >= 6 for seed in range(8)}
-    row = success.success_columns(seen, dense)
+    row = success_part.success_columns(seen, dense)
     assert (row['success_rate'], row['dense_success_rate'], row['episodes']) == (0.25, 1.0, 8)
     assert (row['only_dense'], row['only_method'], row['pairs']) == (6, 0, 8)
     assert row['p_value'] == pytest.approx(1 / 32)
@@ -279,8 +279,8 @@ def played(monkeypatch):
         worse = condition.method == 'fastv'
         return {(task, seed): not (worse and seed == 1000) for task, seed in request.jobs()}
 
-    monkeypatch.setattr(success, 'measure_cost', cost)
-    monkeypatch.setattr(success, 'measure_success', success)
+    monkeypatch.setattr(success_part, 'measure_cost', cost)
+    monkeypatch.setattr(success_part, 'measure_success', success)
     monkeypatch.setattr(run, 'record_scenes', lambda *_: [])
     return asked
 

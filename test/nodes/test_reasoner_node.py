@@ -285,7 +285,7 @@ def test_refresh_reason_tells_why_keys_and_values_were_not_reused(graph, monkeyp
     stats = pass_of(graph, setup, made, monkeypatch)
     assert stats.refresh_reason == 'all computed: instruction changed'
     assert (stats.hit_rate, stats.oldest_age_s) == (0.0, 0.0)
-    assert stats.method == 'reuse=vla_cache threshold=0.05'
+    assert stats.method == 'reuse=vla_cache threshold=0.4'
 
 
 def test_diagnostics_name_method_tokens_ages_and_reasons(graph, setup, monkeypatch):

@@ -33,6 +33,7 @@ COMPOSITIONS: dict[str, tuple[str, ...]] = {
     ),
     'univla with action words': (
         'reasoner.resampling.method=univla',
+        'actor.architecture=single',
         'actor.head=tokens',
     ),
     'patch + vla_cache': ('perception.cache.method=patch', 'reasoner.reuse.method=vla_cache'),

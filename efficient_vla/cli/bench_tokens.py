@@ -27,7 +27,7 @@ Measure everything about visual tokens, and write rows, pictures and a page besi
   soak      thousands of frames with random changes and accidents"""
 
 EXAMPLE = """\
-  efficient-vla bench tokens --quick --json /tmp/tokens.json
+  efficient-vla bench tokens --quick --json tokens.json
   efficient-vla bench tokens --parts methods,graph --resume --json docs/results/tokens.json"""
 
 

@@ -174,12 +174,13 @@ def load_head(folder: Path, architecture: str) -> tuple[Card, SinglePolicy | Dua
 
 def load_scorers(folder: Path) -> dict[str, nn.Module]:
     """Return the trained module of each pruning method that has an add-on file in the folder."""
+    trained = [method for method in SCORERS if addons.path(folder, method).exists()]
+    weights = sha256(folder) if trained else ''
     scorers = {}
-    for method, kind in SCORERS.items():
-        if addons.path(folder, method).exists():
-            addon = addons.read(folder, method, sha256(folder))
-            scorers[method] = kind(**addon.shape)
-            addon.fill(scorers[method])
+    for method in trained:
+        addon = addons.read(folder, method, weights)
+        scorers[method] = SCORERS[method](**addon.shape)
+        addon.fill(scorers[method])
     return scorers
 
 

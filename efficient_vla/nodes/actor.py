@@ -16,9 +16,7 @@ from efficient_vla.nodes.cameras import ImageSet
 from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.cameras import transport_ms
 from efficient_vla.nodes.conversions import chunk_to_message
-from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import message_to_plan
-from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.history import StateHistory
 from efficient_vla.nodes.qos import latched_qos
@@ -126,18 +124,10 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         return self.stage.cameras
 
     def _state_received(self, message: JointState) -> None:
-        if not self.active or self.stage is None:
-            return
-        now = self.seconds()
-        try:
-            values = joint_values(message, self.stage.state_names)
-            stamp = stamp_to_seconds(message.header.stamp)
-            refuse_future('robot state', stamp, now, self.settings.max_future)
-        except InvalidRecordError as error:
-            self.health.error('state', str(error))
-            return
-        self.health.clear('state')
-        self._states.add(stamp, values.astype('float32'))
+        found = self.robot_state(message)
+        if found is not None:
+            values, stamp = found
+            self._states.add(stamp, values)
 
     def _instruction_received(self, message: msg.Instruction) -> None:
         try:

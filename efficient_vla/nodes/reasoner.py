@@ -15,7 +15,6 @@ from efficient_vla import msg
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.cameras import transport_ms
-from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import message_to_tokens
 from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.conversions import stamp_to_seconds
@@ -193,18 +192,9 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self._plan_newest()
 
     def _state_received(self, message: JointState) -> None:
-        if not self.active or self.stage is None:
-            return
-        now = self.seconds()
-        try:
-            values = joint_values(message, self.stage.state_names)
-            stamp = stamp_to_seconds(message.header.stamp)
-            refuse_future('robot state', stamp, now, self.settings.max_future)
-        except InvalidRecordError as error:
-            self.health.error('state', str(error))
-            return
-        self.health.clear('state')
-        self._states.append((values.astype(np.float32), stamp))
+        found = self.robot_state(message)
+        if found is not None:
+            self._states.append(found)
 
     def _refresh_reason(self, plan: Plan) -> str:
         """Return why no keys and values were reused, where that was allowed."""

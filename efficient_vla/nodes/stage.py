@@ -13,13 +13,18 @@ from typing import Any
 from typing import Generic
 from typing import TypeVar
 
+import numpy as np
 from rclpy.task import Future
+from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla import srv
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.places import share_folder
+from efficient_vla.nodes.cameras import refuse_future
+from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import seconds_to_stamp
+from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.lifecycle import ManagedNode
 from efficient_vla.nodes.liveliness import offer_liveliness
 from efficient_vla.nodes.qos import report_qos
@@ -213,6 +218,25 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
     def offer_reset(self) -> None:
         """Offer the service that empties the caches of the stage."""
         self.create_service(srv.ResetCaches, '~/reset_caches', self._reset_caches)
+
+    def robot_state(self, message: JointState) -> tuple[np.ndarray, float] | None:
+        """Return the state float32 [S] in the policy's order and its stamp [s].
+
+        ``None`` while the node is not active, and for a message that is refused, as an error of
+        the node's health.
+        """
+        if not self.active or self.stage is None:
+            return None
+        now = self.seconds()
+        try:
+            values = joint_values(message, self.stage.state_names)
+            stamp = stamp_to_seconds(message.header.stamp)
+            refuse_future('robot state', stamp, now, self.settings.max_future)
+        except InvalidRecordError as error:
+            self.health.error('state', str(error))
+            return None
+        self.health.clear('state')
+        return values.astype(np.float32), stamp
 
     def submit(self, job: Job) -> None:
         """Run a pass on ``job`` as soon as the one that runs now is over."""

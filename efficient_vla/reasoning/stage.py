@@ -222,6 +222,9 @@ class Reasoner:
             choice = self._choose(tokens)
             first = choice.selection.first if choice.selection else 0
             reuse, refresh = self._reuse(tokens, features, text, first)
+            remembered = observed_layers(
+                settings.pruning, len(self.trunk.parts.layers), reuse is not None
+            )
             latents, result = self.trunk(
                 features[None].to(self.trunk.parts.dtype),
                 positions,
@@ -230,9 +233,9 @@ class Reasoner:
                 self.trunk.parts.text_start(tokens, self.text_start),
                 choice.selection,
                 reuse,
-                self._observed(),
+                self._observed(remembered),
             )
-            self._learn(features, result)
+            self._learn(features, result, remembered)
             if reuse is not None:
                 self._cache.end(result)
         self._sequence += 1
@@ -328,23 +331,19 @@ class Reasoner:
         reuse, reason = self._cache.begin(frame, self._memory.attention, settings, first)
         return reuse, f'all computed: {reason}' if reason else ''
 
-    def _observed(self) -> frozenset[int]:
-        """Return the layers whose attention is looked at in this pass."""
-        depth = len(self.trunk.parts.layers)
+    def _observed(self, remembered: frozenset[int]) -> frozenset[int]:
+        """Return the layers whose attention is looked at in this pass: all where entropy lacks."""
         reuse = self._settings.reuse
         if reuse.method != 'none' and reuse.adaptive and self._cache.wants_entropy:
-            return frozenset(range(depth))
-        return observed_layers(self._settings.pruning, depth, reuse.method != 'none')
+            return frozenset(range(len(self.trunk.parts.layers)))
+        return remembered
 
-    def _learn(self, features: torch.Tensor, result: runner.Result) -> None:
-        """Put the attention of the instruction into the memory."""
-        wanted = observed_layers(
-            self._settings.pruning,
-            len(self.trunk.parts.layers),
-            self._settings.reuse.method != 'none',
-        )
-        if wanted:
-            rows = torch.stack([result.scores[layer].mean(0) for layer in sorted(wanted)])
+    def _learn(
+        self, features: torch.Tensor, result: runner.Result, remembered: frozenset[int]
+    ) -> None:
+        """Put the attention of the instruction in these layers into the memory."""
+        if remembered:
+            rows = torch.stack([result.scores[layer].mean(0) for layer in sorted(remembered)])
             # A token that a later layer dropped is known from the layers that saw it.
             self._memory.update(features, rows.nanmean(0))
 

@@ -11,9 +11,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from efficient_vla import checkpoint
-
-GAIN, SHIFT = 0.15, 0.08
-"""Standard deviations of the gain a colour and of the brightness of training images."""
+from efficient_vla.training.jitter import jittered
 
 
 class Frozen:
@@ -44,10 +42,7 @@ class Frozen:
         """Return uint8 [B, rows, columns, 3] as normalised floats [B, 3, rows, columns]."""
         pixels = images.to(self.device).permute(0, 3, 1, 2).float().div(255)
         pixels = (pixels - self.mean) / self.std
-        if not jitter:
-            return pixels
-        gain = 1 + GAIN * torch.randn(len(pixels), 3, 1, 1, device=self.device).clamp(-2, 2)
-        return pixels * gain + SHIFT * torch.randn(len(pixels), 1, 1, 1, device=self.device)
+        return jittered(pixels) if jitter else pixels
 
     def state(self, state: torch.Tensor) -> torch.Tensor:
         """Return the normalised state."""

@@ -30,6 +30,7 @@ from efficient_vla.training import resume
 from efficient_vla.training.dataset import Batch
 from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.instructions import corpus
+from efficient_vla.training.jitter import jittered
 from efficient_vla.training.losses import action_loss
 from efficient_vla.training.model import EvlaNano
 from efficient_vla.training.model import nano_config
@@ -110,10 +111,7 @@ class Trainer:
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
         """Return uint8 [B, rows, columns, 3] as jittered floats [B, 3, rows, columns]."""
-        pixels = images.to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-        gain = 1 + 0.15 * torch.randn(len(pixels), 3, 1, 1, device=self.device).clamp(-2, 2)
-        shift = 0.08 * torch.randn(len(pixels), 1, 1, 1, device=self.device)
-        return pixels * gain + shift
+        return jittered(images.to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1))
 
     def state(self, state: torch.Tensor) -> torch.Tensor:
         """Return the normalised state with a little noise, so that the image stays needed."""

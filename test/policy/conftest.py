@@ -7,29 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_policy import CARD
 
 from efficient_vla import checkpoint
 from efficient_vla.training.model import EvlaNano
 from efficient_vla.training.model import nano_config
 from efficient_vla.training.tokenizer import train_tokenizer
 from efficient_vla.types import Frame
-
-CARD = checkpoint.Card(
-    name='tiny',
-    cameras=('corner2',),
-    image_size=144,
-    tokens_per_camera=144,
-    stem='conv',
-    queries=2,
-    state_names=('x', 'y', 'z', 'gripper'),
-    state_mean=(0.0, 0.6, 0.2, 0.5),
-    state_std=(0.1, 0.1, 0.1, 0.5),
-    action_names=('x', 'y', 'z', 'gripper'),
-    action_scale=(0.01, 0.01, 0.01, 1.0),
-    control_mode='EE_DELTA',
-    horizon=5,
-    dt=0.0125,
-)
 
 
 @pytest.fixture(scope='session')

@@ -3,10 +3,12 @@
 """Every trained method learns on a tiny policy, resumes, and writes an add-on that loads."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_policy
 import torch
 from torch import nn
 
@@ -29,22 +31,7 @@ from efficient_vla.training.recipes.selected import view
 from efficient_vla.training.tokenizer import train_tokenizer
 
 LENGTH = 24
-CARD = checkpoint.Card(
-    name='tiny',
-    cameras=('corner2',),
-    image_size=144,
-    tokens_per_camera=144,
-    stem='conv',
-    queries=2,
-    state_names=('x', 'y', 'z', 'gripper'),
-    state_mean=(0.0, 0.6, 0.2, 0.5),
-    state_std=(0.1, 0.1, 0.1, 0.5),
-    action_names=('x', 'y', 'z', 'gripper'),
-    action_scale=(0.01, 0.01, 0.01, 1.0),
-    control_mode='EE_DELTA',
-    horizon=40,
-    dt=0.0125,
-)
+CARD = dataclasses.replace(tiny_policy.CARD, horizon=40)
 
 
 @pytest.fixture(scope='module')

@@ -17,6 +17,7 @@ from efficient_vla.compression.quantization import resident_mb
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
+from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Reasoner
 from efficient_vla.types import ControlMode
@@ -25,6 +26,8 @@ from efficient_vla.types import ControlMode
 def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     """Return the perception stage."""
     card, tower = checkpoint.load_tower(folder)
+    if isinstance(tower, VisionTower):
+        tower.fuse()
     tower = quantize(tower, settings.quantization.mode)
     return Perception(tower, card.cameras, _preprocess(card), settings)
 
@@ -36,6 +39,7 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     resampler = None
     if settings.resampling.method != 'none':
         resampler = checkpoint.load_resampler(folder, settings.resampling.method, trunk)
+    trunk.parts.fuse()
     trunk.replace(quantize(trunk.decoder, mode))
     tokens = card.tokens_per_camera * len(card.cameras)
     return Reasoner(

@@ -8,6 +8,7 @@ Source: "Early Convolutions Help Transformers See Better", arXiv 2106.14881.
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 STRIDE = 12
 SQUARE = 3
@@ -45,6 +46,19 @@ class ConvStem(nn.Module):
                 first = first * stride - padding
                 last = last * stride - padding + kernel[0] - 1
         return -first, last - (STRIDE - 1)
+
+    def fold(self) -> None:
+        """Put the norms into the convolutions before them, for inference; the map stays the same.
+
+        Weights are laid out by pixel, as camera images are.
+        """
+        folded: list[nn.Module] = []
+        for layer in self.layers.eval():
+            if isinstance(layer, nn.BatchNorm2d):
+                folded[-1] = fuse_conv_bn_eval(folded[-1], layer)
+            else:
+                folded.append(nn.ReLU(inplace=True) if isinstance(layer, nn.ReLU) else layer)
+        self.layers = nn.Sequential(*folded).to(memory_format=torch.channels_last)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the feature map."""

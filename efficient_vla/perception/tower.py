@@ -102,6 +102,11 @@ class VisionTower(nn.Module):
         stem = self._stem
         return stem.reach if isinstance(stem, ConvStem) else (0, 0)
 
+    def fuse(self) -> None:
+        """Make inference cheaper without a change of results; no training after this."""
+        if isinstance(self._stem, ConvStem):
+            self._stem.fold()
+
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map normalised pixels [B, 3, H, W] to tokens [B, T, D]."""
         if self._anatomy is None:

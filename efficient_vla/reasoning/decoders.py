@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from efficient_vla import attention
+from efficient_vla.reasoning import fused
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import VisualTokens
 
@@ -66,6 +67,7 @@ class Decoder:
             )
         self.model = model
         self.family = FAMILIES[kind]
+        self._fused = isinstance(model.layers[0], fused.FusedLayer)
         if self.has_attention:
             model.config._attn_implementation = attention.NAME
 
@@ -73,6 +75,15 @@ class Decoder:
     def has_attention(self) -> bool:
         """Whether layers attend; a state-space decoder (Mamba) does not."""
         return bool(self.family.attention)
+
+    def fuse(self) -> None:
+        """Replace the layers by faster ones with the same results, where the family has them.
+
+        The weights are moved: no training after this.
+        """
+        if self.family is LLAMA and not self._fused:
+            fused.fuse(self.model)
+            self._fused = True
 
     @property
     def layers(self) -> Any:
@@ -98,7 +109,8 @@ class Decoder:
             return ()
         if self.three_axes and positions.ndim == 2:
             positions = positions.expand(3, *positions.shape)
-        return getattr(self.model, self.family.rotary)(hidden, position_ids=positions)
+        stock = getattr(self.model, self.family.rotary)(hidden, position_ids=positions)
+        return fused.rotary(*stock) if self._fused else stock
 
     def visual_positions(self, tokens: VisualTokens) -> torch.Tensor:
         """Return the position ids of visual tokens, [1, V], or [3, 1, V] with three axes.

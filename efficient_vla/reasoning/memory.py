@@ -35,7 +35,9 @@ class ScoreMemory:
         """Return the cosine of each token [V, D] with itself a plan ago, [V], NaN if unknown."""
         if self._features.shape != features.shape:
             return torch.full((len(features),), float('nan'))
-        return torch.cosine_similarity(features, self._features, dim=1)
+        products = (features * self._features).sum(1)
+        lengths = torch.linalg.vector_norm(features, dim=1)
+        return products / (lengths * torch.linalg.vector_norm(self._features, dim=1)).clamp(1e-12)
 
     def update(self, features: torch.Tensor, scores: torch.Tensor | None) -> None:
         """Take in the features [V, D] of a plan and the attention [V], NaN where not observed."""

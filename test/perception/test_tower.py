@@ -156,6 +156,20 @@ def test_stem_reaches_seven_pixels_before_and_four_after_its_cell():
         assert torch.equal(stem(changed)[:, :, cell], whole[:, :, cell])
 
 
+def test_identity_folded_stem_equals_the_stem():
+    walked, pixels = stem_tower(), images(2, 96)
+    for norm in (m for m in walked.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2.0)
+    dense = walked(pixels)
+    walked.fuse()
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in walked.modules())
+    assert torch.allclose(walked(pixels), dense, atol=1e-5)
+    cells = torch.tensor([0, 9, 10, 63])
+    part = walked._stem.cells(pixels[0], cells // 8, cells % 8)
+    assert torch.allclose(part, walked._stem(pixels[:1])[0].flatten(1).T[cells], atol=1e-5)
+
+
 def test_identity_update_with_a_convolutional_stem_equals_dense():
     walked, (old, new) = stem_tower(), images(2, 96)
     memory = walked.encode(old, slots=True, scores=False)

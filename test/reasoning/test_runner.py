@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder runner gives what the stock models of transformers give, and drops what it says."""
 
+import copy
 from dataclasses import dataclass
 
 import pytest
@@ -19,6 +20,7 @@ from transformers.models.qwen2_5_vl import Qwen2_5_VLTextModel
 
 from efficient_vla.attention import KeyValues
 from efficient_vla.attention import rows_of_attention
+from efficient_vla.compression.quantization import quantize
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.types import InvalidRecordError
@@ -86,10 +88,19 @@ class Case:
         return self.model(**options).last_hidden_state
 
 
-def make(family: str, bidirectional: bool = False) -> Case:
+def make(name: str) -> Case:
+    """Return a case of a family, 'paligemma' or, with fused layers, 'fused FAMILY'."""
     torch.manual_seed(0)
-    model = ALL[family]().eval()
+    family = name.removeprefix('fused ')
+    bidirectional = family == 'paligemma'
+    model = ALL['gemma' if bidirectional else family]().eval()
+    with torch.no_grad():
+        for vector in (weight for weight in model.parameters() if weight.ndim == 1):
+            vector.add_(0.1 * torch.randn_like(vector))
     decoder = Decoder(model)
+    if family != name:
+        decoder = Decoder(copy.deepcopy(model))
+        decoder.fuse()
     embeddings = torch.randn(1, LENGTH, WIDTH)
     positions = torch.arange(LENGTH)[None]
     if decoder.three_axes:
@@ -106,18 +117,17 @@ def make(family: str, bidirectional: bool = False) -> Case:
     return Case(model, decoder, runner.Sequence(embeddings, positions, mask, visual, text))
 
 
-@pytest.fixture(params=[*ALL, 'paligemma'])
+FUSED = [f'fused {name}' for name in (*ATTENDING, 'paligemma') if name != 'gpt_neox']
+
+
+@pytest.fixture(params=[*ALL, 'paligemma', *FUSED])
 def case(request):
-    return (
-        make('gemma', bidirectional=True) if request.param == 'paligemma' else make(request.param)
-    )
+    return make(request.param)
 
 
-@pytest.fixture(params=[*ATTENDING, 'paligemma'])
+@pytest.fixture(params=[*ATTENDING, 'paligemma', *FUSED])
 def attending(request):
-    return (
-        make('gemma', bidirectional=True) if request.param == 'paligemma' else make(request.param)
-    )
+    return make(request.param)
 
 
 class Fixed:
@@ -305,7 +315,7 @@ def test_rows_of_attention_by_hand():
 
 @torch.inference_mode()
 def test_projections_without_rotary_are_those_of_the_layer(attending):
-    layer = attending.model.layers[0]
+    layer = attending.decoder.layers[0]
     hidden = torch.randn(3, WIDTH)
     q, k = attending.decoder.project(layer, hidden, hidden[:2])
     heads = 4 if hasattr(attending.decoder.attention(layer), 'query_key_value') else 2
@@ -322,6 +332,29 @@ def test_projections_without_rotary_are_those_of_the_layer(attending):
     )
     runner.run(attending.decoder, alone, reuse=runner.Reuse(slots))
     torch.testing.assert_close(slots[0].keys[0, :, 0], k[0], **EXACT)
+
+
+@pytest.mark.parametrize('family', ['gpt_neox', 'mamba'])
+def test_a_layout_without_fused_layers_keeps_its_own(family):
+    decoder = make(family).decoder
+    before = list(decoder.layers)
+    decoder.fuse()
+    assert list(decoder.layers) == before
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize('mode', ['bf16', 'int8_dynamic'])
+def test_fused_layers_take_reduced_formats(mode):
+    case, exact = make('fused qwen2'), make('qwen2').stock()
+    case.decoder.model = quantize(case.decoder.model, mode)
+    case.sequence.embeddings = case.sequence.embeddings.to(case.decoder.dtype)
+    ours = runner.run(case.decoder, case.sequence).hidden.float()
+    assert 0 < (ours - exact).norm() / exact.norm() < 0.05
+    hidden = torch.randn(3, WIDTH)
+    q, k = case.decoder.project(case.decoder.layers[0], hidden, hidden)
+    stock = make('qwen2').decoder
+    for mine, full in zip((q, k), stock.project(stock.layers[0], hidden, hidden), strict=True):
+        assert (mine - full).norm() / full.norm() < 0.05
 
 
 def test_an_unknown_family_is_refused():

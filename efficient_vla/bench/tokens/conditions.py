@@ -15,6 +15,9 @@ DENSE = 'dense'
 PERCEPTION_SIGNALS = 'perception.signals'
 COMPOSITION = (
     'perception.cache.method=reuse',
+    'perception.cache.threshold=1.0',
+    'perception.cache.release=1.0',
+    'perception.cache.max_age=0.25',
     'reasoner.pruning.method=random',
     'reasoner.pruning.keep=0.125',
 )

@@ -127,21 +127,23 @@ def graph_columns(
     for stage in STAGES:
         p50, p95 = np.percentile(mine[stage].latency_ms, (50, 95))
         found[f'{stage}_p50_ms'], found[f'{stage}_p95_ms'] = float(p50), float(p95)
+        found[f'{stage}_mean_ms'] = float(np.mean(mine[stage].latency_ms))
         found[f'{stage}_passes'] = len(mine[stage].latency_ms)
         found[f'{stage}_ratio'] = float(p50) / float(np.median(whole[stage].latency_ms))
-    plan, reference = _plan_ms(mine), _plan_ms(whole)
+    plan, reference = _plan_ms(mine, np.median), _plan_ms(whole, np.median)
     return {
         'plan_p50_ms': plan,
         'dense_plan_p50_ms': reference,
         'plan_ratio': plan / reference,
         'speed_up': reference / plan,
+        'speed_up_of_means': _plan_ms(whole, np.mean) / _plan_ms(mine, np.mean),
         **found,
         **success_columns(_outcomes(results), _outcomes(dense)),
     }
 
 
-def _plan_ms(stages: Mapping[str, StageRecord]) -> float:
-    return sum(float(np.median(stages[stage].latency_ms)) for stage in STAGES)
+def _plan_ms(stages: Mapping[str, StageRecord], average: Callable[[Sequence[float]], Any]) -> float:
+    return sum(float(average(stages[stage].latency_ms)) for stage in STAGES)
 
 
 def _outcomes(results: Sequence[EpisodeResult]) -> Outcomes:

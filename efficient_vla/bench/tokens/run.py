@@ -25,6 +25,7 @@ from efficient_vla.bench.tokens.conditions import Condition
 from efficient_vla.bench.tokens.conditions import conditions
 from efficient_vla.bench.tokens.latency import Scene
 from efficient_vla.bench.tokens.latency import record_scenes
+from efficient_vla.bench.tokens.latency import threads_of
 from efficient_vla.bench.tokens.rows import REFUSED
 from efficient_vla.bench.tokens.rows import Rows
 from efficient_vla.bench.tokens.rows import row_key
@@ -146,7 +147,8 @@ def measure_methods(job: Job, rows: Rows) -> None:
         columns = _described(job, condition)
         try:
             job.tell(f'methods: {condition.name}')
-            cost = measure_cost(job.policy, base, condition, job.scenes)
+            with threads_of(job.hardware) as threads:
+                cost = measure_cost(job.policy, base, condition, job.scenes)
             seen = measure_success(job.request, condition)
         except REFUSALS as error:
             if condition.kind == DENSE:
@@ -154,7 +156,7 @@ def measure_methods(job: Job, rows: Rows) -> None:
             rows.add('methods', key, **columns, **{REFUSED: str(error)})
             continue
         dense = seen if key == dense_key else read(rows.get(dense_key)['outcomes'])
-        rows.add('methods', key, **columns, **success_columns(seen, dense), **cost)
+        rows.add('methods', key, **columns, **success_columns(seen, dense), **cost, threads=threads)
 
 
 def _method_key(job: Job, condition: Condition) -> str:
@@ -204,7 +206,8 @@ def measure_overheads(job: Job, rows: Rows) -> None:
             continue
         job.tell(f'overhead: {method}')
         try:
-            found = measure_overhead(job.policy, method, job.scenes)
+            with threads_of(job.hardware) as threads:
+                found = measure_overhead(job.policy, method, job.scenes) | {'threads': threads}
         except REFUSALS as error:
             found = {'name': method, 'method': method, REFUSED: str(error)}
         rows.add('overhead', key, **found)

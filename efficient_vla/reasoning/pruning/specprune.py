@@ -8,6 +8,8 @@ At later visits an average over layers ranks what remains. The third part, a con
 and fine work, is the gate ``speed``, shared by all methods.
 """
 
+import functools
+
 import torch
 
 from efficient_vla.reasoning.pruning.budget import in_turn
@@ -27,7 +29,7 @@ def score(view: View) -> torch.Tensor:
     if view.visit > 0:
         return average
     settings = view.settings.specprune
-    memory = _judged(view.remembered, order).argsort(descending=True, stable=True)
+    memory = _judged(view.remembered, order)
     return in_turn(
         len(order),
         memory[: round(settings.remembered * view.count)],
@@ -39,13 +41,15 @@ def score(view: View) -> torch.Tensor:
 
 
 def _judged(remembered: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """Return how far up each token is in the memory, 0 to 1, [n].
+    """Return the tokens by their place in the memory, highest first, int64 [n].
 
     A token the memory knows nothing of, since it was dropped, is as far up as this frame's
     attention puts it, so that it can come back.
     """
-    total = len(order)
     unknown = remembered.isnan()
+    if not unknown.any():
+        return remembered.argsort(descending=True, stable=True)
+    total = len(order)
     known = (~unknown).sum()
     place = remembered.nan_to_num(-torch.inf).argsort(descending=True, stable=True)
     ranks = torch.arange(total, device=order.device) + 0.5
@@ -53,7 +57,7 @@ def _judged(remembered: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     up[place] = 1 - ranks / known
     now = torch.empty_like(ranks)
     now[order] = 1 - ranks / total
-    return torch.where(unknown, now, up)
+    return torch.where(unknown, now, up).argsort(descending=True, stable=True)
 
 
 def _changed(similarity: torch.Tensor, order: torch.Tensor, unchanged: float) -> torch.Tensor:
@@ -73,12 +77,11 @@ def _average(view: View, order: torch.Tensor) -> torch.Tensor:
     over the mean entropy of the instruction's attention, scaled to the visual tokens. The average
     starts at the first visit's value and is kept in ``view.carry`` by visual token.
     """
-    total = len(order)
-    weight = torch.sigmoid(-SLOPE / total * torch.arange(total, device=order.device))
+    weight = _rank_weights(len(order), order.device)
     rows = view.attention / view.attention.sum(1, keepdim=True).clamp(min=1e-12)
     confidence = 1 / (torch.special.entr(rows).sum(1).mean() + 1e-6)
     fresh = torch.empty_like(weight)
-    fresh[order] = weight / weight.sum() * confidence
+    fresh[order] = weight * confidence
     if NAME not in view.carry:
         view.carry[NAME] = fresh.new_zeros(int(view.remaining[-1]) + 1)
         view.carry[NAME][view.remaining] = fresh
@@ -86,3 +89,11 @@ def _average(view: View, order: torch.Tensor) -> torch.Tensor:
     average = MOMENTUM * view.carry[NAME][view.remaining] + (1 - MOMENTUM) * fresh
     view.carry[NAME][view.remaining] = average
     return average
+
+
+@functools.lru_cache(maxsize=256)
+def _rank_weights(total: int, device: torch.device) -> torch.Tensor:
+    """Return the weights of the ranks 0 to ``total`` - 1, which sum to 1."""
+    with torch.inference_mode(False):
+        weight = torch.sigmoid(-SLOPE / total * torch.arange(total, device=device))
+        return weight / weight.sum()

@@ -1,0 +1,120 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Decoder layers for inference with a third of the operations of the stock ones.
+
+Where few tokens are left, a layer costs its operations rather than its arithmetic. These layers
+hold the weights of the stock layers, three projections in one product and two in another, and give
+their results up to rounding.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+
+from efficient_vla.attention import attention_with_hooks
+
+
+def fuse(decoder: Any) -> None:
+    """Replace the layers of a decoder of Llama's layout, of which the weights are moved."""
+    for index, layer in enumerate(decoder.layers):
+        decoder.layers[index] = FusedLayer(layer)
+
+
+def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what ``FusedLayer`` rotates with, [B, 1, N, d] each, of stock ones [B, N, d]."""
+    half = sin.shape[-1] // 2
+    return cos[:, None], torch.cat((-sin[..., :half], sin[..., half:]), -1)[:, None]
+
+
+class FusedAttention(nn.Module):
+    """Self-attention with one product for queries, keys and values."""
+
+    is_causal = True
+
+    def __init__(self, stock: Any) -> None:
+        """Take over the projections of a stock module."""
+        super().__init__()
+        self.head_dim: int = stock.head_dim
+        self.scaling: float = stock.scaling
+        self.heads = stock.q_proj.out_features // self.head_dim
+        self.key_heads = stock.k_proj.out_features // self.head_dim
+        self.num_key_value_groups = self.heads // self.key_heads
+        self.qkv = _stacked(stock.q_proj, stock.k_proj, stock.v_proj)
+        self.o_proj = stock.o_proj
+
+    def forward(
+        self, hidden: torch.Tensor, mask: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> torch.Tensor:
+        """Attend over normalised hidden states [B, N, D]; ``cos`` and ``sin`` are of ``rotary``."""
+        heads = self.qkv(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        turning, value = heads.split((self.heads + self.key_heads, self.key_heads), 1)
+        turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, -1), sin)
+        query, key = turned.split((self.heads, self.key_heads), 1)
+        output, _ = attention_with_hooks(self, query, key, value, mask, scaling=self.scaling)
+        return self.o_proj(output.flatten(2))
+
+    def q_proj(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return queries [..., heads x d]."""
+        return self._part(hidden, 0, self.heads * self.head_dim)
+
+    def k_proj(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return keys [..., key heads x d]."""
+        start = self.heads * self.head_dim
+        return self._part(hidden, start, start + self.key_heads * self.head_dim)
+
+    def _part(self, hidden: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        if not isinstance(self.qkv, nn.Linear):  # packed int8 weights cannot be cut
+            return self.qkv(hidden)[..., start:stop]
+        bias = self.qkv.bias
+        return F.linear(
+            hidden, self.qkv.weight[start:stop], None if bias is None else bias[start:stop]
+        )
+
+
+class FusedLayer(nn.Module):
+    """A pre-norm layer with gated feed-forward network."""
+
+    def __init__(self, stock: Any) -> None:
+        """Take over the weights of a stock layer."""
+        super().__init__()
+        self.self_attn = FusedAttention(stock.self_attn)
+        self.input_layernorm = _norm(stock.input_layernorm)
+        self.post_attention_layernorm = _norm(stock.post_attention_layernorm)
+        self.gate_up = _stacked(stock.mlp.gate_proj, stock.mlp.up_proj)
+        self.down_proj = stock.mlp.down_proj
+        self.activation = stock.mlp.act_fn
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        """Map hidden states [B, N, D], as the stock layer does."""
+        normed = self.input_layernorm(hidden)
+        hidden = hidden + self.self_attn(normed, attention_mask, *position_embeddings)
+        gate, up = self.gate_up(self.post_attention_layernorm(hidden)).chunk(2, -1)
+        return hidden + self.down_proj(self.activation(gate) * up)
+
+
+def _stacked(*linears: nn.Linear) -> nn.Linear:
+    """Return one module that gives the outputs of all, one after the other."""
+    weight = torch.cat([linear.weight.detach() for linear in linears])
+    stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device='meta')
+    stacked.weight = nn.Parameter(weight, requires_grad=False)
+    if linears[0].bias is not None:
+        bias = torch.cat([linear.bias.detach() for linear in linears])
+        stacked.bias = nn.Parameter(bias, requires_grad=False)
+    return stacked
+
+
+def _norm(stock: Any) -> nn.RMSNorm:
+    """Return the norm of torch with the weights of a stock one; Gemma stores them less one."""
+    gemma = isinstance(stock, GemmaRMSNorm)
+    weight = stock.weight.detach()
+    norm = nn.RMSNorm(len(weight), stock.eps if gemma else stock.variance_epsilon)
+    norm.weight = nn.Parameter(weight + 1 if gemma else weight, requires_grad=False)
+    return norm

@@ -24,6 +24,10 @@ class ControlMode(IntEnum):
     """Absolute end-effector position [m], then gripper effort in [-1, 1]."""
     JOINT_POSITION = 3
     """Absolute joint positions [rad or m]."""
+    JOINT_DELTA = 4
+    """Joint displacement of one step of ``dt`` [rad or m]."""
+    EE_TWIST = 5
+    """End-effector velocity [m/s], then gripper effort in [-1, 1]."""
 
 
 class InvalidRecordError(ValueError):
@@ -159,6 +163,12 @@ class Plan:
     sequence: int = 0
     text: str = ''
     """Reasoning in words, or empty where the policy has none."""
+    text_age: float = 0.0
+    """Time since the frame that the text is about [s]."""
+    subgoal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32, [3], position the gripper goes to next [m], or [0] where the policy has none."""
+    subgoal_age: float = 0.0
+    """Time since the frame that the subgoal is about [s]."""
     kept: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     """Position ids of the visual tokens that reached the last layer, sorted."""
     tokens_total: int = 0
@@ -184,6 +194,16 @@ class Plan:
             self.valid_for > 0, f'plan is valid for {self.valid_for} s; expected a time above 0.'
         )
         _require_finite('plan latents', self.latents)
+        _require(
+            self.subgoal.shape in ((0,), (3,)),
+            f'subgoal of a plan has shape {self.subgoal.shape}; expected [3] or [0].',
+        )
+        _require_finite('subgoal of a plan', self.subgoal)
+        _require(
+            self.text_age >= 0 and self.subgoal_age >= 0,
+            f'text and subgoal of a plan are {self.text_age} s and {self.subgoal_age} s old; '
+            'expected ages of at least 0. Synchronise the clocks.',
+        )
         for name in ('kept', 'reused', 'protected'):
             values = getattr(self, name)
             _require(
@@ -234,6 +254,12 @@ class ActionChunk:
     plan_stamp: float = 0.0
     """Capture time of the frame behind the plan [s]."""
     latency_ms: float = 0.0
+    steps: int = 0
+    """Passes through the network of the action head; 0 where that is unknown."""
+    delay: int = 0
+    """First rows that the head took as certain to be executed from the chunk before."""
+    note: str = ''
+    """What was mended in the output of the head; empty: nothing."""
 
     def __post_init__(self) -> None:
         _require(

@@ -9,6 +9,7 @@ from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
 
 GRIPPER = 'gripper'
+JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
 TRANSLATION = frozenset({'x', 'y', 'z'})
 
 
@@ -20,8 +21,8 @@ def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
             'Use the policy that was trained for this robot.'
         )
     translates = TRANSLATION.issuperset(names) or TRANSLATION.issuperset(set(names) - {GRIPPER})
-    if translates == (chunk.control_mode == ControlMode.JOINT_POSITION):
-        expected = 'EE_DELTA or EE_POSITION' if translates else 'JOINT_POSITION'
+    if translates == (chunk.control_mode in JOINT_MODES):
+        expected = 'an EE mode' if translates else 'a JOINT mode'
         return (
             f'chunk has control mode {chunk.control_mode.name}; expected {expected} for a robot '
             f'that is commanded by {", ".join(names)}.'

@@ -60,6 +60,7 @@ class Controller:
         self._expiry_reason = ''
         self._plan_validity = math.inf
         self._state_since = 0.0
+        self._delay = math.nan
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
         self.configure(settings)
 
@@ -181,6 +182,7 @@ class Controller:
             plan_age=now - chunk.plan_stamp if chunk else math.inf,
             remaining=max(self._expiry - now, 0.0) if self.state == State.TRACKING else 0.0,
             observation_stamp=chunk.stamp if chunk else 0.0,
+            delay=self._delay,
             underruns=self.underruns,
             rejected=self.rejected,
             max_jerk=self.max_jerk,
@@ -199,6 +201,9 @@ class Controller:
     def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
         seam = self._limiter.position - trajectory.at(history.time)[0]
         self.max_seam = max(self.max_seam, float(np.linalg.norm(seam)))
+        self._delay = math.nan
+        if self.state == State.TRACKING and self._newest is not None:
+            self._delay = max(now - trajectory.start, 0.0) / self._newest.chunk.dt
         if self.state != State.TRACKING:
             self._blending = METHODS[self.settings.blending.method](self.settings.blending)
             self._enter(State.TRACKING, '', now)

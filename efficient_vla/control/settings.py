@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from efficient_vla.settings import group
 from efficient_vla.settings import setting
 
-BLENDING_METHODS = ('latest_only', 'seam_fade', 'temporal_ensemble')
+BLENDING_METHODS = ('latest_only', 'offset_fade', 'temporal_ensemble')
 MAX_STOP_TIME = 0.2
 """A robot without fresh chunks must stand still after this long [s]."""
 
@@ -17,14 +17,14 @@ class BlendingSettings:
     """How a new chunk takes over from the motion under way."""
 
     method: str = setting(
-        'seam_fade',
-        'How chunks are joined: latest_only switches, seam_fade fades the offset at the seam out, '
+        'offset_fade',
+        'How chunks are joined: latest_only switches, offset_fade fades the offset at the seam out, '
         'temporal_ensemble averages all live chunks.',
         choices=BLENDING_METHODS,
     )
     fade_time: float = setting(
         0.15,
-        'Time in which seam_fade takes the offset at a seam to zero.',
+        'Time in which offset_fade takes the offset at a seam to zero.',
         unit='s',
         low=0.0,
         high=2.0,

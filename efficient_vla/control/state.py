@@ -19,6 +19,8 @@ class State(IntEnum):
     """Chunks ran out or the watchdog fired."""
     STOPPED = 6
     """Stopped until disabled and enabled again."""
+    PAUSED = 7
+    """Braked and holding until resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,9 @@ class ControllerReport:
     """Age of the frame behind the newest chunk's plan [s]."""
     remaining: float
     """Time for which the newest chunk may still drive the robot [s]."""
+    delay: float
+    """Rows of the chunk before that were executed between the observation of the newest chunk and
+    its arrival; NaN where no chunk moved the robot then."""
     underruns: int
     """Times that chunks ran out or became too old while they drove the robot."""
     rejected: int

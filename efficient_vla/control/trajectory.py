@@ -11,11 +11,15 @@ TIME_TOLERANCE = 1e-4
 """Rows; a tick on a row boundary stays on its side, also in seconds since 1970 (2.4e-7 apart)."""
 
 
+RELATIVE = frozenset({ControlMode.EE_DELTA, ControlMode.JOINT_DELTA, ControlMode.EE_TWIST})
+"""Modes whose rows say how far to go from where the row before led."""
+
+
 class Trajectory:
     """Straight lines between the knots that the rows of a chunk reach.
 
-    Row ``k`` leads from knot ``k`` to knot ``k + 1``, during ``dt``. An ``EE_DELTA`` chunk is laid
-    out from the anchor, the set-point at the time of its observation: motion that was commanded
+    Row ``k`` leads from knot ``k`` to knot ``k + 1``, during ``dt``. A chunk of displacements or
+    velocities is laid out from the anchor, the set-point at the time of its observation: motion that was commanded
     while the chunk was computed is neither lost nor repeated.
     """
 
@@ -29,7 +33,9 @@ class Trajectory:
     ) -> None:
         rows = chunk.actions[:, motion].astype(np.float64)
         knots = np.concatenate([np.zeros((1, rows.shape[1])), rows])  # [H + 1, M]
-        if chunk.control_mode == ControlMode.EE_DELTA:
+        if chunk.control_mode == ControlMode.EE_TWIST:
+            knots *= chunk.dt
+        if chunk.control_mode in RELATIVE:
             knots = np.cumsum(knots, axis=0) + anchor
         else:
             knots[0] = anchor

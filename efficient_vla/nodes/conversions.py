@@ -206,6 +206,9 @@ def plan_to_message(plan: Plan) -> msg.Plan:
         valid_for=seconds_to_duration(plan.valid_for),
         sequence=plan.sequence,
         text=plan.text,
+        text_age=float(plan.text_age),
+        subgoal=to_wire(plan.subgoal, 'f'),
+        subgoal_age=float(plan.subgoal_age),
         kept=to_wire(plan.kept, 'i'),
         reused=to_wire(plan.reused, 'i'),
         reused_age=to_wire(plan.reused_age, 'f'),
@@ -228,6 +231,9 @@ def message_to_plan(message: msg.Plan) -> Plan:
         valid_for=stamp_to_seconds(message.valid_for),
         sequence=message.sequence,
         text=message.text,
+        text_age=message.text_age,
+        subgoal=from_wire(message.subgoal, 'f'),
+        subgoal_age=message.subgoal_age,
         kept=from_wire(message.kept, 'i'),
         reused=from_wire(message.reused, 'i'),
         reused_age=from_wire(message.reused_age, 'f'),
@@ -251,6 +257,9 @@ def chunk_to_message(chunk: ActionChunk) -> msg.ActionChunk:
         plan_sequence=chunk.plan_sequence,
         plan_stamp=seconds_to_stamp(chunk.plan_stamp),
         latency_ms=float(chunk.latency_ms),
+        steps=chunk.steps,
+        delay=chunk.delay,
+        note=chunk.note,
     )
     message.header.stamp = seconds_to_stamp(chunk.stamp)
     return message
@@ -274,6 +283,9 @@ def message_to_chunk(message: msg.ActionChunk) -> ActionChunk:
         plan_sequence=message.plan_sequence,
         plan_stamp=stamp_to_seconds(message.plan_stamp),
         latency_ms=message.latency_ms,
+        steps=message.steps,
+        delay=message.delay,
+        note=message.note,
     )
 
 

@@ -192,6 +192,9 @@ def predicted_path(chunk: ActionChunk, start: np.ndarray) -> np.ndarray:
     """
     if chunk.control_mode == ControlMode.EE_DELTA:
         return np.vstack([start, start + np.cumsum(chunk.actions[:, :3], axis=0)])
+    if chunk.control_mode == ControlMode.EE_TWIST:
+        steps = chunk.actions[:, :3] * chunk.dt
+        return np.vstack([start, start + np.cumsum(steps, axis=0)])
     if chunk.control_mode == ControlMode.EE_POSITION:
         return np.vstack([start, chunk.actions[:, :3]])
     return np.array(start, np.float64).reshape(1, 3)

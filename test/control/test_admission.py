@@ -45,13 +45,13 @@ def test_wrong_order_of_columns(make_controller, make_chunk):
 
 def test_joint_rows_for_an_end_effector(make_controller, make_chunk):
     chunk = make_chunk(np.zeros((4, 4)), mode=ControlMode.JOINT_POSITION)
-    assert_rejected(make_controller(), chunk, 0.0, 'expected EE_DELTA or EE_POSITION')
+    assert_rejected(make_controller(), chunk, 0.0, 'expected an EE mode')
 
 
 def test_end_effector_rows_for_joints(make_controller, make_chunk):
     controller = make_controller(names=('a', 'b'), start=(0.0, 0.0))
     chunk = make_chunk(np.zeros((4, 2)), names=('a', 'b'))
-    assert_rejected(controller, chunk, 0.0, 'expected JOINT_POSITION')
+    assert_rejected(controller, chunk, 0.0, 'expected a JOINT mode')
 
 
 def test_a_stamp_too_far_in_the_future(make_controller, straight):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from efficient_vla.control.blending import METHODS
-from efficient_vla.control.blending.seam_fade import fade
+from efficient_vla.control.blending.offset_fade import fade
 from efficient_vla.control.settings import BLENDING_METHODS
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
@@ -74,7 +74,7 @@ def offset_chunk(straight, offset, stamp, sequence):
     return chunk
 
 
-def test_a_seam_fades_over_fade_time(make_controller, straight, unlimited, run):
+def test_a_offset_fades_over_fade_time(make_controller, straight, unlimited, run):
     controller = make_controller({**unlimited, 'blending.fade_time': 0.2})
     controller.accept(straight((0, 0, 0)), 0.0)
     run(controller, 0.0, 0.1)
@@ -85,7 +85,7 @@ def test_a_seam_fades_over_fade_time(make_controller, straight, unlimited, run):
     np.testing.assert_allclose(travelled, expected, atol=1e-9)
 
 
-def test_without_fade_time_seam_fade_is_latest_only(make_controller, straight, unlimited, run):
+def test_without_fade_time_offset_fade_is_latest_only(make_controller, straight, unlimited, run):
     positions = []
     for values in ({'blending.fade_time': 0.0}, {'blending.method': 'latest_only'}):
         controller = make_controller({**unlimited, **values})
@@ -96,7 +96,7 @@ def test_without_fade_time_seam_fade_is_latest_only(make_controller, straight, u
     np.testing.assert_array_equal(*positions)
 
 
-def test_seam_fade_costs_far_less_jerk_than_switching(make_controller, straight, unlimited, run):
+def test_offset_fade_costs_far_less_jerk_than_switching(make_controller, straight, unlimited, run):
     jerk = {}
     for method in BLENDING_METHODS:
         controller = make_controller({**unlimited, 'blending.method': method})
@@ -106,7 +106,7 @@ def test_seam_fade_costs_far_less_jerk_than_switching(make_controller, straight,
         controller.accept(straight((0.1, 0.02, 0), 0.1, 2), 0.2)
         run(controller, 0.2, 0.4)
         jerk[method] = controller.max_jerk
-    assert jerk['seam_fade'] < 0.25 * jerk['latest_only']
+    assert jerk['offset_fade'] < 0.25 * jerk['latest_only']
     assert jerk['temporal_ensemble'] < jerk['latest_only']
 
 

@@ -11,7 +11,7 @@ START = np.array([0.1, 0.6, 0.2])
 DT = 0.0125
 
 
-@pytest.mark.parametrize('method', ['latest_only', 'seam_fade', 'temporal_ensemble'])
+@pytest.mark.parametrize('method', ['latest_only', 'offset_fade', 'temporal_ensemble'])
 @pytest.mark.parametrize('stamp', [0.0, 1.7e9])
 def test_a_chunk_from_its_own_stamp_is_the_running_sum_of_its_rows(
     make_controller, make_chunk, unlimited, method, stamp

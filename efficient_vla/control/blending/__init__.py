@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from efficient_vla.control.blending.latest_only import LatestOnly
-from efficient_vla.control.blending.seam_fade import SeamFade
+from efficient_vla.control.blending.offset_fade import OffsetFade
 from efficient_vla.control.blending.temporal_ensemble import TemporalEnsemble
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
@@ -26,6 +26,6 @@ class Blending(Protocol):
 
 METHODS: dict[str, Callable[[BlendingSettings], Blending]] = {
     'latest_only': LatestOnly,
-    'seam_fade': SeamFade,
+    'offset_fade': OffsetFade,
     'temporal_ensemble': TemporalEnsemble,
 }

@@ -22,7 +22,7 @@ def fade(progress: float) -> tuple[float, float]:
     return weight, -30 * progress**2 * (1 - progress) ** 2
 
 
-class SeamFade:
+class OffsetFade:
     """The newest trajectory plus what remains of the offset at its seam."""
 
     def __init__(self, settings: BlendingSettings) -> None:

@@ -18,8 +18,8 @@ class BlendingSettings:
 
     method: str = setting(
         'offset_fade',
-        'How chunks are joined: latest_only switches, offset_fade fades the offset at the seam out, '
-        'temporal_ensemble averages all live chunks.',
+        'How chunks are joined: latest_only switches, offset_fade fades the offset at the seam '
+        'out, temporal_ensemble averages all live chunks.',
         choices=BLENDING_METHODS,
     )
     fade_time: float = setting(

@@ -19,8 +19,8 @@ class Trajectory:
     """Straight lines between the knots that the rows of a chunk reach.
 
     Row ``k`` leads from knot ``k`` to knot ``k + 1``, during ``dt``. A chunk of displacements or
-    velocities is laid out from the anchor, the set-point at the time of its observation: motion that was commanded
-    while the chunk was computed is neither lost nor repeated.
+    velocities is laid out from the anchor, the set-point at the time of its observation: motion
+    that was commanded while the chunk was computed is neither lost nor repeated.
     """
 
     def __init__(

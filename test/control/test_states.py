@@ -24,9 +24,9 @@ def moving(make_controller, straight, run):
 
 def test_numbers_are_those_of_the_message():
     assert [state.name for state in sorted(State)] == (
-        'UNKNOWN DISABLED WAITING TRACKING DECELERATING HOLDING STOPPED'.split()
+        'UNKNOWN DISABLED WAITING TRACKING DECELERATING HOLDING STOPPED PAUSED'.split()
     )
-    assert sorted(State) == list(range(7))
+    assert sorted(State) == list(range(8))
 
 
 def test_a_new_controller_is_disabled_and_cannot_be_enabled_without_a_robot():

@@ -137,8 +137,8 @@ def _overhead(rows: Sequence[Row], judge: bool) -> list[str]:
     lines = [
         '## Overhead of selectors',
         '',
-        f'Shares of the dense reasoner pass, {rows[0]["threads"]} thread(s) as in the graph; at most '
-        f'{OVERHEAD_PERCENT:g} % was asked for. Direct: '
+        f'Shares of the dense reasoner pass, {rows[0]["threads"]} thread(s) as in the graph; asked '
+        f'for was at most {OVERHEAD_PERCENT:g} %. Direct: '
         'time in selection, motion gate, protection, budget and memories at keep 0.5. End to end: '
         'median difference to dense where one token is dropped or nothing can be reused, extra '
         'attention rows included; none for a method that drops more on its own account.',

@@ -36,6 +36,7 @@ from efficient_vla.nodes.qos import report_qos
 from efficient_vla.nodes.qos import state_qos
 from efficient_vla.nodes.settings import MonitorNodeSettings
 from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import Plan
 from efficient_vla.types import VisualTokens
 
 LOOK_PERIOD_S = 0.5
@@ -68,6 +69,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self._position = np.zeros(3)
         self._instruction = ''
         self._status = msg.ControllerStatus()
+        self._plan: Plan | None = None
         self._rates: dict[str, float] = {}
         self.drawn = 0
         super().__init__('monitor', MonitorNodeSettings, **options)
@@ -99,6 +101,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
             images.clear()
         self._tokens.clear()
         self._saved.clear()
+        self._plan = None
         if self.active and self._marker_inputs:
             self._markers.publish(overlay.no_markers())
 
@@ -134,6 +137,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
                 subscribe(
                     msg.ControllerStatus, 'controller_status', self._take_status, latched_qos()
                 ),
+                subscribe(msg.Plan, 'plan', self._safely(self._take_plan), latched_qos()),
                 subscribe(
                     msg.ActionChunk, 'action_chunk', self._safely(self._draw_path), newest_qos()
                 ),
@@ -217,6 +221,9 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
     def _take_instruction(self, message: msg.Instruction) -> None:
         self._instruction = message.text
 
+    def _take_plan(self, message: msg.Plan) -> None:
+        self._plan = message_to_plan(message)
+
     def _take_status(self, message: msg.ControllerStatus) -> None:
         self._status = message
 
@@ -234,6 +241,10 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
             *overlay.path_markers(path, frame_id, stamp, self.settings.path_width),
             overlay.text_marker(self._words(), place, frame_id, stamp),
         ]
+        if self._plan is not None and len(self._plan.subgoal):
+            goal = self._plan.subgoal
+            width = self.settings.path_width
+            markers.append(overlay.subgoal_marker(goal, frame_id, stamp, width))
         self.drawn += 1
         self._markers.publish(MarkerArray(markers=markers))
 
@@ -241,7 +252,10 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         rates = ', '.join(f'{name} {rate:.1f} Hz' for name, rate in self._rates.items())
         state = State(self._status.state).name.lower()
         age = self._status.plan_age_s
-        return f'{self._instruction or "no task"}\n{state}, plan {age:.1f} s old\n{rates}'
+        lines = [self._instruction or 'no task', f'{state}, plan {age:.1f} s old', rates]
+        if self._plan is not None and self._plan.text:
+            lines.insert(1, self._plan.text)
+        return '\n'.join(lines)
 
 
 def _key(message: Any) -> int:

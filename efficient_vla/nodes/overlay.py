@@ -36,6 +36,9 @@ LINE_ROWS = 18
 MARGIN = 6
 PATH_COLOUR = (0.1, 0.9, 0.3, 1.0)
 END_COLOUR = (1.0, 0.6, 0.1, 1.0)
+SUBGOAL_COLOUR = (0.2, 0.9, 0.4, 0.6)
+SUBGOAL_WIDTHS = 5.0
+"""Size of the ball at the subgoal, in widths of the path."""
 TEXT_HEIGHT_M = 0.04
 LIFETIME_S = 1
 """Markers of a graph that stopped disappear after this long."""
@@ -219,6 +222,15 @@ def text_marker(text: str, place: np.ndarray, frame_id: str, stamp: Time) -> Mar
     x, y, z = (float(value) for value in place)
     marker.pose.position = Point(x=x, y=y, z=z)
     return marker
+
+
+def subgoal_marker(position: np.ndarray, frame_id: str, stamp: Time, width: float) -> Marker:
+    """Return a ball at ``position`` [3], where the gripper goes next."""
+    ball = _marker(3, Marker.SPHERE, frame_id, stamp, SUBGOAL_COLOUR)
+    ball.scale.x = ball.scale.y = ball.scale.z = SUBGOAL_WIDTHS * width
+    x, y, z = (float(value) for value in position)
+    ball.pose.position = Point(x=x, y=y, z=z)
+    return ball
 
 
 def no_markers() -> MarkerArray:

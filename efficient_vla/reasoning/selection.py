@@ -24,6 +24,10 @@ OBSERVED_DEPTH = 15 / 32
 """Share of the depth whose attention tells what the task needs; layer 15 of 32 in VLA-Cache and
 SpecPrune-VLA."""
 
+VISIT_GAP = 2
+"""Least layers between two visits. In a shallow decoder shares of the depth meet in neighbouring
+layers, whose attention says the same, and every visit costs as much as in a deep one."""
+
 
 @dataclass(slots=True)
 class Context:
@@ -156,8 +160,11 @@ def drop_layers(settings: PruningSettings, depth: int) -> tuple[int, tuple[int, 
             f'pruning.layer is {first}; the decoder has {depth} layers, expected less. '
             f'Set pruning.layer to {min(2, depth - 1)}.'
         )
-    later = {round(share * depth) for share in method.later}
-    return first, tuple(sorted(layer for layer in later if first < layer < depth))
+    layers = [first]
+    for layer in sorted({round(share * depth) for share in method.later}):
+        if layers[-1] + VISIT_GAP <= layer < depth:
+            layers.append(layer)
+    return first, tuple(layers[1:])
 
 
 def observed_layers(settings: PruningSettings, depth: int, reuse: bool) -> frozenset[int]:

@@ -25,6 +25,13 @@ PRUNING_METHODS = (
 )
 GATE_METHODS = ('none', 'speed', 'extrema')
 REUSE_METHODS = ('none', 'vla_cache')
+ECOT_PARTS: dict[str, tuple[str, ...]] = {
+    'none': (),
+    'text': ('subtask', 'movement'),
+    'subgoal': ('subgoal',),
+    'both': ('subtask', 'movement', 'subgoal'),
+}
+"""Method -> parts of the reasoning."""
 QUANTIZATION_MODES = ('none', 'bf16', 'int8_dynamic')
 CAMERA_ROW = 12
 """Numbers of one camera's 3 x 4 projection."""
@@ -221,6 +228,50 @@ class ReuseSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EcotSettings:
+    """Reasoning before acting: each part is decided at a low rate and kept meanwhile."""
+
+    method: str = setting(
+        'none',
+        'What is decided beside the plan: text is a phrase for the subtask and one for the '
+        'movement, subgoal the position where the gripper goes next.',
+        choices=tuple(ECOT_PARTS),
+    )
+    subtask_age: float = setting(
+        2.0, 'The subtask is decided again after this long.', unit='s', low=0.0, high=60.0
+    )
+    movement_age: float = setting(
+        1.0, 'The movement is decided again after this long.', unit='s', low=0.0, high=60.0
+    )
+    subgoal_age: float = setting(
+        1.0, 'The subgoal is decided again after this long.', unit='s', low=0.0, high=60.0
+    )
+    change: float = setting(
+        0.05,
+        'A part is decided again where one minus the cosine between the latents of the plan and '
+        'those it was decided on is above this.',
+        low=0.0,
+        high=2.0,
+    )
+    max_rate: float = setting(
+        5.0, 'A change is answered no more often than this.', unit='Hz', low=0.01, high=1000.0
+    )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is decided."""
+        return ECOT_PARTS[self.method]
+
+    def max_age(self, part: str) -> float:
+        """Return after how long a part is decided again [s]."""
+        return {
+            'subtask': self.subtask_age,
+            'movement': self.movement_age,
+            'subgoal': self.subgoal_age,
+        }[part]
+
+
+@dataclass(frozen=True, slots=True)
 class QuantizationSettings:
     """Number format of the decoder's weights."""
 
@@ -248,6 +299,7 @@ class ReasonerSettings:
     reuse: ReuseSettings = group(ReuseSettings)
     resampling: ResamplingSettings = group(ResamplingSettings)
     quantization: QuantizationSettings = group(QuantizationSettings)
+    ecot: EcotSettings = group(EcotSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""

@@ -13,6 +13,9 @@ from torch import nn
 
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.ecot.cache import Ecot
+from efficient_vla.reasoning.ecot.cache import Thought
+from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.protection import protected
@@ -131,12 +134,14 @@ class Reasoner:
         state_names: tuple[str, ...] = (),
         scorers: dict[str, nn.Module] | None = None,
         resampler: nn.Module | None = None,
+        thinker: Thinker | None = None,
     ) -> None:
         """Use a tokenizer of transformers; positions of text start after a full frame's tokens.
 
         ``parameters_mb`` is the resident size of the trunk's weights in their number format,
         ``state_names`` name what ``observe`` is given, ``scorers`` are learned modules by method,
-        ``resampler`` makes other tokens of the visual ones, as ``resampling.resamplers`` says.
+        ``resampler`` makes other tokens of the visual ones, as ``resampling.resamplers`` says,
+        ``thinker`` puts plans into words.
         """
         self.trunk = trunk
         self.parameters_mb = parameters_mb
@@ -145,6 +150,7 @@ class Reasoner:
         self.state_names = state_names
         self._scorers = scorers or {}
         self._resampler = resampler
+        self._ecot = Ecot(thinker) if thinker is not None else None
         self._sequence = 0
         self._text: dict[str, torch.Tensor] = {}
         self._generator = torch.Generator().manual_seed(0)
@@ -184,6 +190,11 @@ class Reasoner:
                 f'reuse.method {settings.reuse.method} keeps keys and values, which a '
                 f'{parts.model.config.model_type} decoder does not have. Set it to none.'
             )
+        if settings.ecot.method != 'none' and self._ecot is None:
+            raise InvalidRecordError(
+                f'ecot.method {settings.ecot.method} needs a thinker, which this policy does not '
+                'have. Train it: efficient-vla train --method ecot.'
+            )
         if settings.reuse.method != self._settings.reuse.method:
             self._cache.flush('reuse method changed')
         self._settings = settings
@@ -194,6 +205,8 @@ class Reasoner:
         self._memory.reset()
         self._gate.reset()
         self._cache.flush(reason)
+        if self._ecot is not None:
+            self._ecot.reset()
         self._instruction = ''
         self._since_refresh = 0
 
@@ -238,6 +251,11 @@ class Reasoner:
             self._learn(features, result, remembered)
             if reuse is not None:
                 self._cache.end(result)
+            thought = Thought()
+            if self._ecot is not None and settings.ecot.method != 'none':
+                thought = self._ecot.think(
+                    latents[0].float(), instruction, tokens.stamp, settings.ecot
+                )
         self._sequence += 1
         kept, computed = result.kept.numpy(), result.computed.numpy()
         reused = kept
@@ -256,6 +274,10 @@ class Reasoner:
             stamp=tokens.stamp,
             valid_for=settings.plan_validity,
             sequence=self._sequence,
+            text=thought.text,
+            text_age=thought.text_age,
+            subgoal=thought.subgoal,
+            subgoal_age=thought.subgoal_age,
             kept=ids[kept],
             tokens_total=total,
             latency_ms=latency,

@@ -45,6 +45,23 @@ class Samples:
     """A frame up to a second later, normalised, [B, 3, rows, columns]."""
     fast_state: torch.Tensor
     fast_chunk: torch.Tensor
+    data: Demonstrations
+    frames: np.ndarray
+    """Which frames of ``data`` the slow ones are."""
+
+
+@dataclass(slots=True)
+class Plans:
+    """A batch for what reads plans alone."""
+
+    latents: torch.Tensor
+    """The dense plan, [B, Q, D]."""
+    state: torch.Tensor
+    """Normalised, [B, S]."""
+    chunk: torch.Tensor
+    """In the network's units, [B, H, A]."""
+    fit: torch.Tensor
+    """bool [B]: whether the sentence asks for what the chunk does."""
 
 
 class Features:
@@ -97,6 +114,18 @@ class Features:
             fast_pixels=frozen.pixels(data.image[fast], jitter),
             fast_state=frozen.state(data.state[fast]),
             fast_chunk=frozen.targets(data.chunk[fast]),
+            data=data,
+            frames=slow,
+        )
+
+    def plans(self, chosen: np.ndarray) -> Plans:
+        """Return the plans at places ``chosen`` of the drawn frames, without tokens and images."""
+        frozen, frames = self.frozen, self.frames[chosen]
+        return Plans(
+            latents=self.latents[chosen].to(frozen.device).float(),
+            state=frozen.state(self.data.state[frames]),
+            chunk=frozen.targets(self.data.chunk[frames]),
+            fit=torch.from_numpy(self.fit[chosen]).to(frozen.device),
         )
 
     def _compute(self, jitter: bool) -> dict[str, torch.Tensor]:

@@ -299,6 +299,24 @@ def test_markers_show_path_and_words(graph):
     assert heard[1].markers[0].action == Marker.DELETEALL
 
 
+def test_markers_show_subgoal_and_reasoning(graph):
+    node = graph.add(MonitorNode)
+    heard = graph.hear(MarkerArray, 'markers', newest_qos())
+    graph.until(node._markers.get_subscription_count)
+    node.look()
+    plans = graph.publisher(msg.Plan, 'plan', latched_qos())
+    chunks = graph.publisher(msg.ActionChunk, 'action_chunk', newest_qos())
+    goal = np.array([0.1, 0.6, 0.2], np.float32)
+    plans.publish(plan_to_message(plan(text='press the button; move up', subgoal=goal)))
+    graph.until(lambda: node._plan is not None)
+    chunks.publish(chunk_to_message(chunk()))
+    graph.until(lambda: heard)
+    markers = {marker.id: marker for marker in heard[0].markers}
+    place = markers[3].pose.position
+    np.testing.assert_allclose([place.x, place.y, place.z], goal, rtol=1e-6)
+    assert 'press the button; move up' in markers[2].text
+
+
 def test_broken_input_is_named_and_draws_nothing(graph):
     node = graph.add(MonitorNode)
     graph.hear(MarkerArray, 'markers', newest_qos())

@@ -12,7 +12,9 @@ from transformers import LlamaConfig
 from transformers import MambaConfig
 
 from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.reasoning.selection import drop_layers
 from efficient_vla.reasoning.settings import PRUNING_METHODS
+from efficient_vla.reasoning.settings import PruningSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Reasoner
 from efficient_vla.reasoning.stage import Trunk
@@ -274,3 +276,11 @@ def test_saved_time_is_against_full_passes():
     saved = [stage.plan(tokens(0.1 * step), 'open it').saved_ms for step in range(12)]
     assert np.isnan(saved[0])
     assert np.isfinite(saved[4:]).all()
+
+
+def test_later_visits_are_at_least_two_layers_apart():
+    settings = build(PruningSettings, {'method': 'specprune'})
+    assert drop_layers(settings, 32) == (2, (5, 10, 15, 20))
+    assert drop_layers(settings, 16) == (2, (5, 8, 10))
+    assert drop_layers(settings, 8) == (2, (4,))
+    assert drop_layers(settings, 3) == (2, ())

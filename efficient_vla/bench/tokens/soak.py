@@ -251,6 +251,7 @@ def _row(frames: int, found: Soak) -> dict[str, Any]:
         'oldest_token_s': found.oldest_token_s,
         'oldest_slot_s': found.oldest_slot_s,
         'memory_growth_mb': growth,
+        'memory_growth_second_half_mb': memory_growth(found.memory_mb[len(found.memory_mb) // 2 :]),
         'memory_mb': found.memory_mb[-1] if found.memory_mb else None,
         **{name.replace(' ', '_'): count for name, count in sorted(found.counts.items())},
         'refusals': '; '.join(f'{n}x {text}' for text, n in found.reasons.most_common(3)),

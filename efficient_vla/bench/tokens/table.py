@@ -308,8 +308,10 @@ def _soak(rows: Sequence[Row], judge: bool) -> list[str]:
         '## Soak',
         '',
         f'{row["frames"]} frames with random accidents: {row["failures"]} failures, memory grew by '
-        f'{row["memory_growth_mb"]:.1f} MB after warm-up, oldest token {row["oldest_token_s"]:.2f} '
-        f's, oldest slot {row["oldest_slot_s"]:.2f} s; the caps changed on the way.',
+        f'{row["memory_growth_mb"]:.1f} MB after warm-up, '
+        f'{row["memory_growth_second_half_mb"]:.1f} MB of it in the second half, oldest token '
+        f'{row["oldest_token_s"]:.2f} s, oldest slot {row["oldest_slot_s"]:.2f} s; caps changed '
+        'on the way.',
     ]
     if judge and row['failures']:
         lines += ['', f'The first failure: {row["first_failure"]}']

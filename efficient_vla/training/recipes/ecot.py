@@ -1,0 +1,125 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Train the words and the subgoal beside a plan (ECoT, arXiv 2407.08693) on the experts' phases."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from efficient_vla.addons import MODULE
+from efficient_vla.reasoning.ecot.thinker import PARTS
+from efficient_vla.reasoning.ecot.thinker import Thinker
+from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.features import Features
+from efficient_vla.training.features import Samples
+from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.phases import NOTHING
+from efficient_vla.training.phases import STILL
+from efficient_vla.training.phases import Annotations
+from efficient_vla.training.phases import annotate
+from efficient_vla.training.phases import vocabulary
+
+BATCH = 256
+"""Plans a step; they were made before and cost no pass of the decoder."""
+PLAN_NOISE = 0.05
+"""Standard deviation of what is added to them, since plans of fewer tokens are a little off."""
+GOAL_WEIGHT = 5.0
+
+
+class EcotRecipe:
+    """The thinker alone."""
+
+    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
+        """Annotate the demonstrations; ``rank`` is not used, the decoder stays as it is."""
+        del rank
+        self.frozen, self.features = frozen, features
+        self.shape = {
+            'queries': frozen.card.queries,
+            'width': frozen.width,
+            'words': vocabulary(),
+        }
+        self.trained = Thinker(**self.shape).to(frozen.device)
+        self._known: dict[int, Annotations] = {}
+        goals = self._annotations(features.data).subgoal
+        with torch.no_grad():
+            self.trained.low.copy_(torch.from_numpy(np.nanmin(goals, 0)))
+            self.trained.high.copy_(torch.from_numpy(np.nanmax(goals, 0)))
+
+    def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
+        """Return the losses of plans drawn from all that were made, in place of ``samples``."""
+        del samples, progress
+        chosen = torch.randint(len(self.features), (BATCH,)).numpy()
+        latents = self.features.latents[chosen].to(self.frozen.device).float()
+        frames, fit = self.features.frames[chosen], self.features.fit[chosen]
+        latents = latents + PLAN_NOISE * torch.randn_like(latents)
+        words, goal, known = self._targets(self.features.data, frames, fit)
+        spoken = sum(
+            functional.cross_entropy(
+                self.trained.logits(latents, torch.full_like(fit_ids[:, 0], part), fit_ids)
+                .float()
+                .flatten(0, 1),
+                _silent_after_end(fit_ids).flatten(),
+                ignore_index=-1,
+            )
+            for part, fit_ids in enumerate(words)
+        )
+        span = self.trained.high - self.trained.low
+        error = (self.trained.subgoal(latents) - goal)[known] / span
+        missed = functional.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
+        return {'words': torch.as_tensor(spoken), 'subgoal': GOAL_WEIGHT * missed}
+
+    def measures(self, samples: Samples) -> dict[str, float]:
+        """Return the shares of phrases said in full, and the error of the subgoal [m]."""
+        latents = samples.latents.float()
+        fit = samples.fit.cpu().numpy()
+        told = self._annotations(samples.data)
+        _, goal, known = self._targets(samples.data, samples.frames, fit)
+        right = dict.fromkeys(PARTS, 0)
+        for index, frame in enumerate(samples.frames):
+            said = self.trained.say(latents[index], list(PARTS))
+            for part, phrase in zip(PARTS, said, strict=True):
+                right[part] += phrase == _phrase(told, part, frame, bool(fit[index]))
+        distance = (self.trained.subgoal(latents) - goal)[known].norm(dim=1)
+        return {part: count / len(fit) for part, count in right.items()} | {
+            'subgoal_error_m': distance.mean().item() if len(distance) else 0.0
+        }
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the thinker."""
+        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
+
+    def _annotations(self, data: Demonstrations) -> Annotations:
+        if id(data) not in self._known:
+            self._known[id(data)] = annotate(data)
+        return self._known[id(data)]
+
+    def _targets(
+        self, data: Demonstrations, frames: np.ndarray, fit: np.ndarray
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """Return word numbers [B, L] a part, subgoals [B, 3], and where there is one, bool [B]."""
+        told, device = self._annotations(data), self.frozen.device
+        words = []
+        for part in PARTS:
+            phrases = [
+                self.trained.ids(_phrase(told, part, frame, bool(fits)))
+                for frame, fits in zip(frames, fit, strict=True)
+            ]
+            longest = max(map(len, phrases))
+            padded = [phrase + [0] * (longest - len(phrase)) for phrase in phrases]
+            words.append(torch.tensor(padded, device=device))
+        goal = told.subgoal[frames]
+        known = np.isfinite(goal).all(1) & fit
+        goals = torch.from_numpy(np.nan_to_num(goal)).to(device)
+        return words, goals, torch.from_numpy(known).to(device)
+
+
+def _phrase(told: Annotations, part: str, frame: int, fit: bool) -> str:
+    if not fit:
+        return NOTHING if part == 'subtask' else STILL
+    return getattr(told, part)[frame]
+
+
+def _silent_after_end(words: torch.Tensor) -> torch.Tensor:
+    """Return the words with -1 behind the end of each phrase, where nothing is asked."""
+    ended = (words == 0).cumsum(1) > 1
+    return words.masked_fill(ended, -1)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from efficient_vla import addons
 from efficient_vla import checkpoint
+from efficient_vla.action.generators import Diffusion
+from efficient_vla.action.generators import Flow
+from efficient_vla.action.generators import Generator
+from efficient_vla.action.generators import Regression
+from efficient_vla.action.generators import Tokens
+from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace
 from efficient_vla.action.stage import Actor
@@ -51,16 +58,13 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
         card.state_names,
         checkpoint.load_scorers(folder),
         resampler,
+        checkpoint.load_thinker(folder) if addons.path(folder, 'ecot').exists() else None,
     )
 
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
-    card, policy = (
-        checkpoint.load_action_words(folder)
-        if settings.head == 'tokens'
-        else checkpoint.load_head(folder, settings.architecture)
-    )
+    card, generator = _generator(folder, settings)
     space = ActionSpace(
         card.state_names,
         np.array(card.state_mean, np.float32),
@@ -76,7 +80,32 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     def stacked(images: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate([preprocess(images[camera]) for camera in card.cameras])
 
-    return Actor(policy, card.cameras, space, stacked)
+    return Actor(generator, card.cameras, space, stacked)
+
+
+def _generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.Card, Generator]:
+    """Return the card and the head that the settings name."""
+    if settings.head == 'regression':
+        card, policy = checkpoint.load_head(folder, settings.architecture)
+        return card, Regression(policy)
+    if settings.head == 'tokens':
+        return _token_generator(folder, settings)
+    card, single, head = checkpoint.load_steps_head(folder, settings.head)
+    if isinstance(head, FlowHead):
+        return card, Flow(single, head, settings)
+    return card, Diffusion(single, head, settings)
+
+
+def _token_generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.Card, Generator]:
+    tokenizer = settings.tokens.tokenizer
+    if tokenizer == 'univla':
+        card, words = checkpoint.load_action_words(folder)
+        return card, Regression(words)
+    card, single, tokens, decoder = checkpoint.load_action_tokens(folder, tokenizer)
+    student = None
+    if tokenizer == 'bins' and addons.path(folder, 'consistency').exists():
+        student = checkpoint.load_action_tokens(folder, 'consistency')[3]
+    return card, Tokens(single, tokens, decoder, student, settings)
 
 
 def _preprocess(card: checkpoint.Card) -> Callable[[np.ndarray], np.ndarray]:

@@ -25,13 +25,19 @@ from transformers import PretrainedConfig
 from transformers import PreTrainedTokenizerFast
 
 from efficient_vla import addons
+from efficient_vla.action.heads.diffusion import DiffusionHead
+from efficient_vla.action.heads.flow import FlowHead
+from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.heads.tokens import TokenPolicy
 from efficient_vla.action.policies import DualPolicy
 from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.tokenizers.bins import BinTokenizer
+from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.qwen_tower import QwenTower
 from efficient_vla.perception.tower import VisionTower
+from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling.resamplers import RESAMPLERS
@@ -184,6 +190,14 @@ def load_scorers(folder: Path) -> dict[str, nn.Module]:
     return scorers
 
 
+def load_thinker(folder: Path) -> Thinker:
+    """Return what puts plans into words, of an add-on file."""
+    addon = addons.read(folder, 'ecot', sha256(folder))
+    thinker = Thinker(**addon.shape)
+    addon.fill(thinker)
+    return thinker
+
+
 def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:
     """Return the resampler of an add-on file, and update the trunk that reads its tokens."""
     addon = addons.read(folder, method, sha256(folder))
@@ -201,6 +215,36 @@ def load_action_words(folder: Path) -> tuple[Card, TokenPolicy]:
     policy = TokenPolicy(*shape)
     addons.read(folder, 'univla', sha256(folder)).fill(policy, addons.ACTIONS)
     return card, policy
+
+
+def load_steps_head(
+    folder: Path, method: str
+) -> tuple[Card, SinglePolicy, FlowHead | DiffusionHead]:
+    """Return the card, the policy whose features are read, and the head 'flow' or 'diffusion'."""
+    card, single = load_head(folder, 'single')
+    assert isinstance(single, SinglePolicy)
+    addon = addons.read(folder, method, sha256(folder))
+    kind = FlowHead if method == 'flow' else DiffusionHead
+    head = kind(**addon.shape)
+    addon.fill(head)
+    return card, single, head
+
+
+def load_action_tokens(
+    folder: Path, method: str
+) -> tuple[Card, SinglePolicy, BinTokenizer | FastTokenizer, TokenDecoder]:
+    """Return the card, the policy whose features are read, and what decodes its tokens.
+
+    ``method`` is 'bins', 'fast', or 'consistency', which has the tokens of bins.
+    """
+    card, single = load_head(folder, 'single')
+    assert isinstance(single, SinglePolicy)
+    addon = addons.read(folder, method, sha256(folder))
+    kind = FastTokenizer if method == 'fast' else BinTokenizer
+    tokenizer = kind(**addon.shape)
+    decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length)
+    addon.fill(decoder)
+    return card, single, tokenizer, decoder
 
 
 def save(

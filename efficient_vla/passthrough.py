@@ -223,6 +223,9 @@ class PassthroughActor:
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
 
+    def note_delay(self, rows: float) -> None:
+        """Take in a delay; rows that are all alike need no knowledge of it."""
+
     def reset(self, reason: str = 'reset') -> None:
         """Forget earlier frames; there is nothing to forget."""
 

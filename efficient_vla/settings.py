@@ -32,12 +32,14 @@ class Spec:
     high: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
+    item: type = str
+    """Type of the values of a list whose default is empty."""
 
 
 def setting(default: Any, description: str, **limits: Any) -> Any:
     """Declare a field of a settings dataclass; ``limits`` are the fields of ``Spec``.
 
-    ``default`` is a bool, int, float, str, or a tuple of floats or strings.
+    ``default`` is a bool, int, float, str, or a tuple of one of them.
     """
     return dataclasses.field(default=default, metadata={'spec': Spec(description, **limits)})
 
@@ -111,7 +113,7 @@ def _checked(name: str, value: Any, default: Any, spec: Spec) -> Any:
     if isinstance(default, tuple):
         if not isinstance(value, (list, tuple)) and not hasattr(value, 'tolist'):
             raise InvalidSettingError(f'{name} is {value!r}; expected a list.')
-        kind = type(default[0]) if default else str
+        kind = type(default[0]) if default else spec.item
         return tuple(_scalar(name, item, kind, spec) for item in value)
     return _scalar(name, value, type(default), spec)
 

@@ -62,5 +62,8 @@ class ActorStage(Protocol):
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return the actions that follow ``frame``."""
 
+    def note_delay(self, rows: float) -> None:
+        """Take in how many rows were executed between an observation and its chunk's arrival."""
+
     def reset(self, reason: str = 'reset') -> None:
         """Forget earlier frames."""

@@ -23,6 +23,19 @@ class SinglePolicy(nn.Module):
         """Map latents [B, Q, D] and normalised state [B, S] to a normalised chunk [B, H, A]."""
         return self.head(torch.cat([latents.flatten(1), state], 1))
 
+    @property
+    def width(self) -> int:
+        """Number of features that other heads read."""
+        return self.head.layers[-1].in_features
+
+    def features(self, latents: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Return what the head makes of them before its last layer, [B, F]; other heads read it."""
+        return self.head.layers[:-1](torch.cat([latents.flatten(1), state], 1))
+
+    def chunk_of(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the chunk [B, H, A] of these features."""
+        return self.head.layers[-1](features).unflatten(-1, self.head.shape)
+
 
 class DualPolicy(nn.Module):
     """A slow plan, a fresh image and proprioception -> chunk (HiRT, arXiv 2410.05273)."""

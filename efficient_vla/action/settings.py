@@ -4,10 +4,117 @@
 
 from dataclasses import dataclass
 
+from efficient_vla.settings import group
 from efficient_vla.settings import setting
 
 ARCHITECTURES = ('dual', 'single')
-HEADS = ('regression', 'tokens')
+HEADS = ('regression', 'flow', 'diffusion', 'tokens')
+TOKENIZERS = ('univla', 'bins', 'fast')
+DECODINGS = {
+    'univla': ('parallel',),
+    'bins': ('parallel', 'autoregressive', 'jacobi', 'speculative', 'consistency'),
+    'fast': ('autoregressive', 'jacobi', 'speculative'),
+}
+"""Tokenizer -> decodings that its head was trained for."""
+SHORTCUTS = (1, 2, 5)
+"""Numbers of equal steps that the head flow learns as shortcuts."""
+SCHEDULES = ('exponential', 'linear', 'hard')
+"""How guidance falls behind the rows that are certain."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSettings:
+    """The head flow."""
+
+    steps: int = setting(1, 'Steps from noise to chunk.', low=1, high=10)
+    shortcut: bool = setting(
+        True,
+        'Ask for the mean velocity of each step, which was learned from ten small ones, instead '
+        f'of that at its start; with steps {", ".join(map(str, SHORTCUTS))}, for which it was '
+        'learned, and without adaptive and guidance.method rtc.',
+    )
+    adaptive: bool = setting(
+        False,
+        'Choose the steps of each chunk by the cosine between two velocities (ProbeFlow), which '
+        'costs a pass, instead of steps.',
+    )
+    min_steps: int = setting(1, 'Fewest steps with adaptive.', low=1, high=10)
+    max_steps: int = setting(10, 'Most steps with adaptive.', low=1, high=10)
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionSettings:
+    """The head diffusion."""
+
+    steps: int = setting(10, 'DDIM steps from noise to chunk.', low=1, high=50)
+    cache_every: int = setting(
+        1,
+        'Compute attention and feed-forward features in every so many steps and keep them in '
+        'between (EfficientVLA); 1 computes them always.',
+        low=1,
+        high=10,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TokensSettings:
+    """The head tokens."""
+
+    tokenizer: str = setting(
+        'univla',
+        'univla: words of the vocabulary that resampling.method univla shares with image and '
+        'text. bins: a token for each number. fast: cosine transform and byte pairs, fewer tokens.',
+        choices=TOKENIZERS,
+        read_only=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingSettings:
+    """How tokens are decoded."""
+
+    method: str = setting(
+        'parallel',
+        'autoregressive: one after the other. jacobi: all again and again until none changes, the '
+        'same result. speculative: a draft that is confirmed, the same result with accept 0. '
+        'parallel: all in one pass. consistency: few passes of a decoder taught for it.',
+        choices=('parallel', 'autoregressive', 'jacobi', 'speculative', 'consistency'),
+    )
+    accept: int = setting(
+        0,
+        'With speculative, a drafted bin this far from the choice of the decoder is taken too; 0 '
+        'is exact. Needs tokens.tokenizer bins.',
+        unit='bins',
+        low=0,
+        high=64,
+    )
+    max_steps: int = setting(
+        4,
+        'Passes after which consistency stops; jacobi goes on until nothing changes.',
+        low=1,
+        high=160,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GuidanceSettings:
+    """How a chunk continues the one before."""
+
+    method: str = setting(
+        'none',
+        'rtc draws the flow to the chunk before, at the cost of a backward pass a step; '
+        'rtc_trained keeps its first rows, which training knew. Need head flow.',
+        choices=('none', 'rtc', 'rtc_trained'),
+    )
+    max_weight: float = setting(
+        5.0, 'Limit of the pull of rtc; without one it grows without bound.', low=0.0, high=100.0
+    )
+    schedule: str = setting(
+        'exponential',
+        'How the pull of rtc falls over the rows that the chunk before still knows but will not be '
+        'executed from it; hard: at once.',
+        choices=SCHEDULES,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +130,76 @@ class ActorSettings:
     )
     head: str = setting(
         'regression',
-        'regression gives numbers in one pass. tokens names words of the vocabulary that univla '
-        'shares with image and text; needs architecture single and resampling.method univla.',
+        'regression gives numbers in one pass. flow and diffusion turn noise into a chunk in some '
+        'steps. tokens names tokens, see tokens.tokenizer. All but regression need architecture '
+        'single and an add-on file of the policy.',
         choices=HEADS,
         read_only=True,
     )
+    flow: FlowSettings = group(FlowSettings)
+    diffusion: DiffusionSettings = group(DiffusionSettings)
+    tokens: TokensSettings = group(TokensSettings)
+    decoding: DecodingSettings = group(DecodingSettings)
+    guidance: GuidanceSettings = group(GuidanceSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
-        if self.head == 'tokens' and self.architecture != 'single':
+        if self.head != 'regression' and self.architecture != 'single':
             return (
-                f'head is tokens with architecture {self.architecture}; expected single, since '
-                'action words are decoded from the plan alone. Set architecture to single.'
+                f'head is {self.head} with architecture {self.architecture}; expected single, '
+                'since only the heads of the plan alone were trained. Set architecture to single.'
+            )
+        if self.guidance.method != 'none' and self.head != 'flow':
+            return (
+                f'guidance.method is {self.guidance.method} with head {self.head}; expected head '
+                'flow, whose steps can be guided. Set head to flow or guidance.method to none.'
+            )
+        if self.head == 'flow':
+            return self._check_flow()
+        if self.head == 'tokens':
+            return self._check_tokens()
+        return None
+
+    def _check_flow(self) -> str | None:
+        flow = self.flow
+        if flow.adaptive and flow.min_steps > flow.max_steps:
+            return (
+                f'flow.min_steps is {flow.min_steps}; expected at most flow.max_steps '
+                f'{flow.max_steps}.'
+            )
+        if flow.adaptive and self.guidance.method == 'rtc':
+            return (
+                'flow.adaptive is true with guidance.method rtc; the pull bends the way whose '
+                'straightness is measured. Turn one of them off.'
+            )
+        if flow.shortcut and flow.adaptive:
+            return (
+                'flow.adaptive is true with flow.shortcut; a shortcut is learned for a number of '
+                'steps known before. Turn one of them off.'
+            )
+        if flow.shortcut and self.guidance.method == 'rtc':
+            return (
+                'guidance.method is rtc with flow.shortcut true; the pull needs the velocity at '
+                'an instant. Set flow.shortcut to false and flow.steps to about 5.'
+            )
+        if flow.shortcut and flow.steps not in SHORTCUTS:
+            return (
+                f'flow.steps is {flow.steps} with flow.shortcut true; expected one of '
+                f'{", ".join(map(str, SHORTCUTS))}, or flow.shortcut false.'
+            )
+        return None
+
+    def _check_tokens(self) -> str | None:
+        tokenizer, method = self.tokens.tokenizer, self.decoding.method
+        if method not in DECODINGS[tokenizer]:
+            return (
+                f'decoding.method is {method} with tokens.tokenizer {tokenizer}; expected one of '
+                f'{", ".join(DECODINGS[tokenizer])}, which its head was trained for.'
+            )
+        if self.decoding.accept and (method, tokenizer) != ('speculative', 'bins'):
+            return (
+                f'decoding.accept is {self.decoding.accept} with {method} of {tokenizer}; expected '
+                '0: only a draft of bins can be nearly right. Set decoding.accept to 0, or '
+                'decoding.method to speculative and tokens.tokenizer to bins.'
             )
         return None

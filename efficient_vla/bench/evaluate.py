@@ -89,7 +89,7 @@ def evaluate(
     found['manifest'] = manifest(
         request.policy,
         parameters,
-        mode='in process, lock-step, inference takes no simulated time',
+        mode=f'in process, lock-step, {settings["eval"].delay:g} s of simulated time for inference',
         seeds=[request.seed, request.seed + request.episodes - 1],
         workers=request.workers,
         **facts,

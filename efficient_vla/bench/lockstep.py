@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One episode in lock-step: three stages and the controller in simulated time.
 
-Inference takes no simulated time here: a chunk starts acting in the step whose frame it was
-computed from. What real latencies cost is measured by the graph in wall-clock time.
+Inference takes the simulated time of ``eval.delay``, whatever the machine needs for it: by default
+none, so that a chunk starts acting in the step whose frame it was computed from. What real
+latencies cost is measured by the graph in wall-clock time.
 """
 
+import math
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -15,11 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from efficient_vla.bench.inference import Inference
+from efficient_vla.bench.inference import Schedule
+from efficient_vla.bench.overrides import EvaluationSettings
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.records import StageRecord
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.state import State
 from efficient_vla.settings import build
 from efficient_vla.settings import flatten
 from efficient_vla.sim.metaworld import MetaWorldSim
@@ -32,6 +38,7 @@ from efficient_vla.types import Plan
 PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
 CHUNK_PERIOD_S = 0.1
 COMMANDS = ('x', 'y', 'z', 'gripper')
+HALF_STEP = MetaWorldSim.PERIOD / 2
 VIDEO_STEPS = 4
 """A video frame every fourth step: 20 frames a second of simulated time."""
 
@@ -66,15 +73,42 @@ class Camera:
         return self._image
 
 
-class Schedule:
-    """Says whether a step is due, every ``period`` seconds counted in whole steps."""
+class Execution:
+    """When a chunk may be asked for, and how the controller gets those that arrive."""
 
-    def __init__(self, period: float) -> None:
-        self.steps = max(1, round(period / MetaWorldSim.PERIOD))
+    def __init__(
+        self, settings: EvaluationSettings, controller: Controller, actor: ActorStage, seed: int
+    ) -> None:
+        self.inference = Inference(settings, seed)
+        self.idle_steps = 0
+        self._settings = settings
+        self._controller = controller
+        self._actor = actor
+        self._followed_since = math.nan
 
-    def due(self, step: int) -> bool:
-        """Return whether the stage runs at this step."""
-        return step % self.steps == 0
+    def may_ask(self) -> bool:
+        """Return whether a frame may be taken for another chunk."""
+        standing = self._controller.state not in (State.TRACKING, State.DECELERATING)
+        return self.inference.free and (standing or self._settings.execution == 'asynchronous')
+
+    def deliver(self, now: float) -> None:
+        """Hand over the chunks that arrived, and tell the actor what the controller measured."""
+        for chunk, plan_validity in self.inference.arrived(now):
+            if self._controller.accept(chunk, now, plan_validity) is not None:
+                continue
+            self._followed_since = now
+            self._actor.note_delay(self._controller.report(now).delay)
+
+    def tick(self, now: float) -> np.ndarray:
+        """Return the set-point [A] at the end of the step that begins at ``now``."""
+        horizon = self._settings.horizon or math.inf
+        followed = now - self._followed_since
+        if followed > horizon - HALF_STEP and self._controller.state == State.TRACKING:
+            self._controller.flush(now, f'eval.horizon of {horizon} s is over')
+        position = self._controller.tick(now + MetaWorldSim.PERIOD).position
+        if math.isfinite(followed) and self._controller.state != State.TRACKING:
+            self.idle_steps += 1
+        return position
 
 
 def run_episode(
@@ -91,13 +125,15 @@ def run_episode(
     """
     sim.reset(seed)
     stages.reset()
-    architecture = stages.actor.architecture
-    plans = Schedule(settings['eval'].reasoner_period or PLAN_PERIOD_S[architecture])
-    chunks = Schedule(settings['eval'].actor_period or CHUNK_PERIOD_S)
+    single = stages.actor.architecture == 'single'
+    periods = settings['eval'].reasoner_period, settings['eval'].actor_period
+    plans = Schedule(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], sim.PERIOD)
+    chunks = Schedule(periods[1] or CHUNK_PERIOD_S, sim.PERIOD)
     records = _records(stages)
     camera = Camera(sim)
     writer = _video(sim, instruction, video)
     controller = start_controller(sim, settings['controller'])
+    execution = Execution(settings['eval'], controller, stages.actor, seed)
     plan: Plan | None = None
     try:
         while not sim.done and sim.steps < settings['eval'].max_steps:
@@ -106,19 +142,24 @@ def run_episode(
                 writer.add(camera.image(), now, sim.success)
             fresh = False
             stages.reasoner.observe(sim.state(), now)
-            if plans.due(sim.steps):
-                frame = _frame(sim, camera, stages.perception.cameras, now)
-                newest = _plan(stages, frame, instruction, records)
+            execution.deliver(now)
+            may_ask = execution.may_ask()
+            if plans.due(sim.steps) and (may_ask or not single):
+                plans.started(sim.steps)
+                frame = observe(sim, camera, stages.perception.cameras, now)
+                newest = plan_from(stages, frame, instruction, records)
                 fresh = newest is not None
                 plan = newest or plan
-            due = fresh if architecture == 'single' else chunks.due(sim.steps)
+            due = fresh if single else may_ask and chunks.due(sim.steps)
             if plan is not None and due:
+                chunks.started(sim.steps)
                 cameras = stages.perception.cameras if stages.actor.needs_image else ()
-                frame = _frame(sim, camera, cameras, now)
+                frame = observe(sim, camera, cameras, now)
                 chunk = _timed(records['actor'], stages.actor.chunk, plan, frame)
-                controller.accept(chunk, now, plan.valid_for)
-            command = controller.tick(now + sim.PERIOD)
-            sim.step(command.position[:3], command.position[3])
+                execution.inference.start(chunk, plan.valid_for)
+                execution.deliver(now)
+            position = execution.tick(now)
+            sim.step(position[:3], position[3])
         if writer:
             writer.add(camera.image(), sim.steps * sim.PERIOD, sim.success)
     finally:
@@ -138,6 +179,7 @@ def run_episode(
         controller.rejected,
         records,
         str(video) if video else '',
+        idle_s=execution.idle_steps * sim.PERIOD,
     )
 
 
@@ -171,11 +213,12 @@ def _video(sim: MetaWorldSim, instruction: str, path: Path | None) -> VideoWrite
     return VideoWriter(path, 1 / (VIDEO_STEPS * sim.PERIOD), sim.task, instruction)
 
 
-def _frame(sim: MetaWorldSim, camera: Camera, cameras: tuple[str, ...], now: float) -> Frame:
+def observe(sim: MetaWorldSim, camera: Camera, cameras: tuple[str, ...], now: float) -> Frame:
+    """Return what ``cameras`` see and where the robot is."""
     return Frame({name: camera.image() for name in cameras}, sim.state(), now)
 
 
-def _plan(
+def plan_from(
     stages: Stages, frame: Frame, instruction: str, records: dict[str, StageRecord]
 ) -> Plan | None:
     """Return a new plan, or ``None`` where perception found the frame unchanged."""

@@ -24,6 +24,8 @@ from efficient_vla.settings import flatten
 from efficient_vla.settings import setting
 from efficient_vla.settings import specs
 
+EXECUTIONS = ('asynchronous', 'synchronous')
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
@@ -50,6 +52,60 @@ class EvaluationSettings:
         low=1,
         high=500,
     )
+    delay: float = setting(
+        0.0,
+        'Simulated time from a frame to the arrival of the chunk that was computed from it.',
+        unit='s',
+        low=0.0,
+        high=10.0,
+    )
+    jitter: float = setting(
+        0.0,
+        'Largest time by which a chunk arrives even later, drawn by the seed of the episode.',
+        unit='s',
+        low=0.0,
+        high=10.0,
+    )
+    drop: float = setting(
+        0.0,
+        'Share of chunks that never arrive, drawn by the seed of the episode.',
+        low=0.0,
+        high=1.0,
+    )
+    in_flight: int = setting(
+        1,
+        'Chunks that may be under way at once: 1 for a computer that computes one after the '
+        'other, more for one that overlaps them. No frame is used while as many are under way.',
+        low=1,
+        high=64,
+    )
+    execution: str = setting(
+        'asynchronous',
+        'asynchronous: the robot goes on along its chunk while the next is computed. synchronous: '
+        'it executes a chunk, stands still, and only then takes the frame for the next.',
+        choices=EXECUTIONS,
+    )
+    horizon: float = setting(
+        0.0,
+        'Time for which synchronous execution follows a chunk; 0 takes the whole chunk.',
+        unit='s',
+        low=0.0,
+        high=10.0,
+    )
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        if self.horizon and self.execution != 'synchronous':
+            return (
+                f'horizon is {self.horizon} s with execution {self.execution}; expected 0, since '
+                'only synchronous execution ends a chunk early. Set execution to synchronous.'
+            )
+        if self.in_flight > 1 and self.execution == 'synchronous':
+            return (
+                f'in_flight is {self.in_flight} with execution synchronous; expected 1, since the '
+                'robot waits for every chunk.'
+            )
+        return None
 
 
 ROBOT = 'metaworld'

@@ -103,6 +103,8 @@ class EpisodeResult:
     video: str = ''
     message: str = ''
     """What the graph said about the end."""
+    idle_s: float | None = None
+    """Time after the first chunk in which no chunk moved the robot; ``None``: not measured."""
 
     def summary(self) -> dict[str, Any]:
         """Return the JSON object of this episode."""
@@ -117,5 +119,7 @@ class EpisodeResult:
             'rejected_chunks',
             'video',
             'message',
+            'idle_s',
         )
-        return {name: getattr(self, name) for name in names if getattr(self, name) != ''}
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value not in ('', None)}

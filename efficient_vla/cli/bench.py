@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.bench.errors import UsageError
+from efficient_vla.cli import bench_decoding
+from efficient_vla.cli import bench_motion
 from efficient_vla.cli import bench_success
 from efficient_vla.cli import bench_tokens
 from efficient_vla.cli.options import add_policy
@@ -22,6 +24,8 @@ Measure single parts.
   techniques    success with each technique alone, against dense on the same scenes
   instructions  success of a scene that is asked for its own task, for another, or for nonsense
   compare       two results of `efficient-vla eval` by task and seed, with McNemar's exact test
+  decoding      heads and decodings of actions: success, latency, tokens, with a page
+  motion        seams between chunks, delays of inference, the control loop, beside LeRobot
   tokens        everything about visual tokens, with pictures and a page
   transport     images between two processes at camera rate, with the shipped middleware profile"""
 
@@ -59,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     stages.set_defaults(part_main=_stages)
     bench_success.add_parsers(parts)
+    bench_decoding.add_parsers(parts)
+    bench_motion.add_parsers(parts)
     bench_tokens.add_parsers(parts)
     pairs = parts.add_parser(
         'compare',

@@ -19,7 +19,19 @@ EXAMPLE = """\
 
 STEPS = {'eye': 1000, 'joint': 4000, 'actor': 3000}
 """Batches of 64 samples in each stage, by default."""
-METHODS = ('lightvla', 'fastdrivevla', 'otter', 'perceiver', 'univla')
+METHODS = (
+    'lightvla',
+    'fastdrivevla',
+    'otter',
+    'perceiver',
+    'univla',
+    'ecot',
+    'flow',
+    'diffusion',
+    'bins',
+    'fast',
+    'consistency',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

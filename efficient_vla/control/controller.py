@@ -20,7 +20,9 @@ import numpy as np
 
 from efficient_vla.control import admission
 from efficient_vla.control.blending import METHODS
+from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.history import History
+from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.limits import Limiter
 from efficient_vla.control.settings import ControllerSettings
@@ -33,7 +35,11 @@ from efficient_vla.types import ActionChunk
 from efficient_vla.types import Command
 
 MAX_PERIODS = 3.0
-"""After a late tick the set-point moves at most this many periods: robots cannot leap after it."""
+MAX_LATE_S = 0.02
+"""After a late tick the set-point moves on for at most this many periods or, where that is longer,
+this time: robots cannot leap after it. Less would break the limits by the stamps of set-points."""
+RAMP_START = 0.1
+"""Fraction of the velocity limit at which a ramp begins."""
 
 
 class Controller:
@@ -61,6 +67,9 @@ class Controller:
         self._plan_validity = math.inf
         self._state_since = 0.0
         self._delay = math.nan
+        self._ramped = 0.0
+        self._paused: float | None = None
+        self._horizon = Horizon(settings.horizon)
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
         self.configure(settings)
 
@@ -72,7 +81,7 @@ class Controller:
     @property
     def enabled(self) -> bool:
         """Whether chunks may drive the robot."""
-        return self.state not in (State.DISABLED, State.STOPPED)
+        return self.state not in (State.DISABLED, State.STOPPED, State.PAUSED)
 
     def configure(self, settings: ControllerSettings) -> None:
         """Apply other settings from the next tick on, without a jump.
@@ -84,10 +93,11 @@ class Controller:
         self.settings = settings
         self._period = 1 / settings.rate
         self._blending = METHODS[settings.blending.method](settings.blending)
+        self._horizon.configure(settings.horizon)
         if self._history is not None:
             self._history.keep = self._keep()
             if self._newest is not None:
-                self._blending.add(self._newest, self._history.time, self._limiter.position)
+                self._blending.add(self._newest, self._history.time, self._limiter.motion)
                 self._watch(self._newest)
 
     def reset(self, position: np.ndarray, stamp: float) -> None:
@@ -113,9 +123,12 @@ class Controller:
             return 'the set-point of the robot is not known yet; is the robot running?'
         if self.state == State.STOPPED:
             return 'the controller is stopped; disable it first, then enable it.'
+        if self.state == State.PAUSED:
+            return 'the controller is paused; resume it.'
         if self.state == State.DISABLED:
             self._jerk.largest = 0.0
             self.max_seam = 0.0
+            self._ramped = 0.0
             self._enter(State.WAITING, 'waiting for a chunk', now)
         return None
 
@@ -128,6 +141,42 @@ class Controller:
         """Stop the robot inside the limits until it is disabled and enabled again."""
         self._forget_chunks()
         self._enter(State.STOPPED, reason, now)
+
+    def pause(self, now: float, reason: str = 'paused') -> str | None:
+        """Stop the robot inside the limits and hold; return why that is refused, or ``None``.
+
+        Chunks that come meanwhile are ignored.
+        """
+        if self.state == State.PAUSED:
+            return None
+        if not self.enabled:
+            return f'the controller is {self.state.name.lower()}; only an enabled one can pause.'
+        assert self._history is not None
+        moved = self.state == State.TRACKING
+        self._paused = self._history.idle(self._history.time, False) if moved else None
+        self._enter(State.PAUSED, reason, now)
+        return None
+
+    def resume(self, now: float) -> str | None:
+        """End a pause; return why that is refused, or ``None``.
+
+        The robot goes on along its chunk where that is still young enough, as if no time had
+        passed, and otherwise waits for the next one.
+        """
+        if self.state != State.PAUSED:
+            return f'the controller is {self.state.name.lower()}, not paused.'
+        assert self._history is not None
+        self._ramped = 0.0
+        newest = self._newest
+        if newest is not None and self._paused is not None:
+            newest = newest.later(self._history.idle(now, True) - self._paused)
+            self._watch(newest)
+            if now < self._expiry:
+                self._track(newest, now, self._history)
+                return None
+        self._forget_chunks()
+        self._enter(State.WAITING, 'resumed; waiting for a chunk', now)
+        return None
 
     def flush(self, now: float, reason: str) -> None:
         """Drop all chunks, stop inside the limits and hold until the next chunk."""
@@ -167,8 +216,13 @@ class Controller:
             self._clock_jumped_back(now)
             elapsed = self._period
         if elapsed > 0:
-            self._advance(now, min(elapsed, MAX_PERIODS * self._period), self._history)
+            longest = max(MAX_PERIODS * self._period, MAX_LATE_S)
+            self._advance(now, min(elapsed, longest), self._history)
         return self._command(max(now, self._history.time))
+
+    def brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return how the axes would stop from the newest set-point, see ``Limiter.brake_path``."""
+        return self._limiter.brake_path(points)
 
     def report(self, now: float) -> ControllerReport:
         """Return state, ages and counters at ``now``."""
@@ -196,24 +250,39 @@ class Controller:
         observed = max(observed, history.since)
         idle = history.idle(now, idle_now) - history.idle(observed, idle_now)
         anchor = history.position(observed)
-        return Trajectory(chunk, self._motion, self._gripper, anchor, observed + idle)
+        return Trajectory(
+            chunk,
+            self._motion,
+            self._gripper,
+            anchor,
+            observed + idle,
+            self.settings.interpolation,
+        )
 
     def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
         seam = self._limiter.position - trajectory.at(history.time)[0]
         self.max_seam = max(self.max_seam, float(np.linalg.norm(seam)))
-        self._delay = math.nan
-        if self.state == State.TRACKING and self._newest is not None:
-            self._delay = max(now - trajectory.start, 0.0) / self._newest.chunk.dt
+        before = self._newest if self.state == State.TRACKING else None
+        self._delay = executed_rows(trajectory, before, now)
+        if before is not None:
+            self._horizon.compare(trajectory, before, now)
+        self._track(trajectory, now, history)
+
+    def _track(self, trajectory: Trajectory, now: float, history: History) -> None:
         if self.state != State.TRACKING:
             self._blending = METHODS[self.settings.blending.method](self.settings.blending)
             self._enter(State.TRACKING, '', now)
-        self._blending.add(trajectory, history.time, self._limiter.position)
+        self._blending.add(trajectory, history.time, self._limiter.motion)
         self._newest = trajectory
         self._watch(trajectory)
 
     def _watch(self, trajectory: Trajectory) -> None:
+        delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt
         self._expiry, self._expiry_reason = deadline(
-            trajectory, self.settings.watchdog.chunk_timeout, self._plan_validity
+            trajectory.chunk,
+            self._horizon.end(trajectory, delay),
+            self.settings.watchdog.chunk_timeout,
+            self._plan_validity,
         )
 
     def _advance(self, now: float, period: float, history: History) -> None:
@@ -222,7 +291,7 @@ class Controller:
             self.underruns += 1
             self._enter(State.DECELERATING, self._expiry_reason, now)
         if self.state == State.TRACKING and newest is not None:
-            self._limiter.follow(*self._blending.at(now), period)
+            self._limiter.follow(self._blending.at(now), period, self._ramp(period))
             effort = newest.gripper(now)
             self._effort = self._effort if effort is None else effort
         else:
@@ -231,6 +300,14 @@ class Controller:
                 self._enter(State.HOLDING, self.reason, now)
         history.append(self._limiter.position, now, self.state != State.TRACKING)
         self._jerk.add(self._limiter.position, now)
+
+    def _ramp(self, period: float) -> float:
+        """Return the fraction of the velocity limits that may be used for the next ``period``."""
+        if self._ramped >= self.settings.ramp_time:
+            return 1.0
+        self._ramped += period
+        share = min(self._ramped / self.settings.ramp_time, 1.0)
+        return RAMP_START + (1 - RAMP_START) * share
 
     def _clock_jumped_back(self, now: float) -> None:
         self._forget_chunks()
@@ -241,6 +318,7 @@ class Controller:
 
     def _forget_chunks(self) -> None:
         self._newest = None
+        self._horizon.restart()
         self._expiry = -math.inf
         self._plan_validity = math.inf
 

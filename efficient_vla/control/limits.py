@@ -3,9 +3,10 @@
 """Set-points that follow a moving reference within velocity, acceleration, jerk and a box.
 
 Through all set-points runs one motion in continuous time that keeps every limit, whatever the
-jitter of the ticks. Each tick plans in the frame that moves with the reference, where the target
+jitter of the ticks. A reference that can be met within the tick is met exactly, in position,
+velocity and acceleration. Any other is chased in the frame that moves with it, where the target
 stands still: the plan is then the fastest interception of a reference of constant velocity
-(Ruckig, arXiv 2105.04830), and a reference that can be met within the tick is met exactly.
+(Ruckig, arXiv 2105.04830).
 
 Axes are planned one by one in plain floats: for so few numbers that is several times faster than
 arrays.
@@ -21,6 +22,7 @@ from ruckig import Trajectory as Profile
 
 from efficient_vla.control.braking import AxisState
 from efficient_vla.control.braking import brake
+from efficient_vla.control.braking import brake_phases
 from efficient_vla.control.braking import brake_range
 from efficient_vla.control.settings import LimitSettings
 from efficient_vla.control.settings import axes
@@ -79,13 +81,26 @@ class Limiter:
         """Whether velocity and acceleration are zero."""
         return all(state.velocity == 0 == state.acceleration for state in self._states)
 
-    def follow(self, position: np.ndarray, velocity: np.ndarray, period: float) -> None:
-        """Move for ``period`` seconds towards a reference that is then at ``position`` [M]."""
-        reference = zip(position.tolist(), velocity.tolist(), strict=True)
+    @property
+    def motion(self) -> np.ndarray:
+        """Position, velocity and acceleration of the set-point [3, M]."""
+        return np.array(self._states).T
+
+    def follow(self, reference: np.ndarray, period: float, speed: float = 1.0) -> None:
+        """Move for ``period`` seconds towards a reference.
+
+        ``reference`` is what its position, velocity and acceleration are then [3, M]; ``speed`` is
+        the fraction of the velocity limits that may be used.
+        """
+        limits = self._limits
+        if speed < 1:
+            limits = [axis._replace(velocity=speed * axis.velocity) for axis in limits]
         self._take(
             [
-                self._follow_axis(state, limits, *target, period)
-                for state, limits, target in zip(self._states, self._limits, reference, strict=True)
+                self._follow_axis(state, axis, AxisState(*target), period)
+                for state, axis, target in zip(
+                    self._states, limits, reference.T.tolist(), strict=True
+                )
             ]
         )
 
@@ -98,33 +113,50 @@ class Limiter:
             ]
         )
 
+    def brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the way from here to standing still, without moving.
+
+        Times from now [P], the last one at rest, and positions, velocities and accelerations at
+        them [P, 3, M]; P is ``points`` and the present, or 1 where the axes stand still.
+        """
+        axes_of = list(zip(self._states, self._limits, strict=True))
+        end = max(
+            sum(time for _, time in brake_phases(state.velocity, state.acceleration, stop, jerk))
+            for state, (_, _, jerk, stop, _, _) in axes_of
+        )
+        times = np.linspace(0.0, end, points + 1 if end > 0 else 1)
+        path = [
+            [brake(state, limits.stop, limits.jerk, time) for state, limits in axes_of]
+            for time in times.tolist()
+        ]
+        return times, np.array(path).transpose(0, 2, 1)
+
     def _take(self, states: list[AxisState]) -> None:
         self._states = states
         self.position = np.array([state.position for state in states])
         self.velocity = np.array([state.velocity for state in states])
 
     def _follow_axis(
-        self, state: AxisState, limits: AxisLimits, target: float, velocity: float, period: float
+        self, state: AxisState, limits: AxisLimits, target: AxisState, period: float
     ) -> AxisState:
-        if not limits.low <= target <= limits.high:
-            target = min(max(target, limits.low), limits.high)
-            velocity = 0.0
-        if _can_meet(state, limits, target, velocity, period):
-            moved = AxisState(target, velocity, 0.0)
+        if not limits.low <= target.position <= limits.high:
+            target = AxisState(min(max(target.position, limits.low), limits.high), 0.0, 0.0)
+        if _can_meet(state, limits, target, period):
+            moved = target
         else:
-            moved = self._chase(state, limits, target, velocity, period)
+            moved = self._chase(state, limits, target, period)
         if _can_stop_inside(moved, limits, state.position):
             return moved
         return brake(state, limits.stop, limits.jerk, period)
 
     def _chase(
-        self, state: AxisState, limits: AxisLimits, target: float, velocity: float, period: float
+        self, state: AxisState, limits: AxisLimits, target: AxisState, period: float
     ) -> AxisState:
         """Return the state after a tick of the fastest way to the reference."""
         fastest = (1 - HEADROOM) * limits.velocity
-        velocity = min(max(velocity, -fastest), fastest)
+        velocity = min(max(target.velocity, -fastest), fastest)
         plan = self._plan
-        plan.current_position = [state.position - (target - velocity * period)]
+        plan.current_position = [state.position - (target.position - velocity * period)]
         plan.current_velocity = [state.velocity - velocity]
         plan.current_acceleration = [state.acceleration]
         plan.max_velocity = [limits.velocity - velocity]
@@ -137,19 +169,22 @@ class Limiter:
             # Its numerics fail on rare states at the edge of the limits: slow down for this tick.
             return brake(state, limits.stop, limits.jerk, period)
         (position,), (speed,), (acceleration,) = self._profile.at_time(period)
-        return AxisState(target + position, velocity + speed, acceleration)
+        return AxisState(target.position + position, velocity + speed, acceleration)
 
 
-def _can_meet(
-    state: AxisState, limits: AxisLimits, target: float, velocity: float, period: float
-) -> bool:
+def _can_meet(state: AxisState, limits: AxisLimits, target: AxisState, period: float) -> bool:
     """Return whether three equal segments of constant jerk lead onto the reference in a tick."""
     _, speed, acceleration = state
+    position, velocity, last = target
+    # The velocity that is left once the acceleration of the reference is gone.
+    coast = velocity + last * abs(last) / (2 * limits.jerk)
+    if abs(last) > limits.acceleration or abs(coast) > limits.velocity * ROUNDING:
+        return False
     step = period / 3
-    behind = target - velocity * period - state.position
+    behind = position - velocity * period - state.position
     slower = velocity - speed
     # What the jerks must add to acceleration, velocity and position, in units of the segment.
-    rise = -acceleration / step
+    rise = (last - acceleration) / step
     gain = (slower - 3 * step * acceleration) / step**2
     way = (behind + 3 * step * slower - 4.5 * step**2 * acceleration) / step**3
     first = way - gain + rise / 3
@@ -164,7 +199,7 @@ def _can_meet(
     early_speed = speed + step * (acceleration + early) / 2
     late_speed = early_speed + step * (early + late) / 2
     # Between the switches the velocity bulges by at most this.
-    bulge = max(abs(acceleration), abs(early), abs(late)) * step / 4
+    bulge = max(abs(acceleration), abs(early), abs(late), abs(last)) * step / 4
     fastest = max(abs(early_speed), abs(late_speed), abs(velocity))
     return fastest + bulge <= limits.velocity * ROUNDING
 

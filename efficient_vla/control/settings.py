@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from efficient_vla.settings import group
 from efficient_vla.settings import setting
 
-BLENDING_METHODS = ('latest_only', 'offset_fade', 'temporal_ensemble')
-MAX_STOP_TIME = 0.2
-"""A robot without fresh chunks must stand still after this long [s]."""
+BLENDING_METHODS = ('latest_only', 'weighted_average', 'temporal_ensemble', 'offset_fade')
+HORIZON_METHODS = ('none', 'adaptive')
+INTERPOLATIONS = ('linear', 'cubic')
+MAX_STOP_TIME = 0.1
+"""A robot whose chunks ran out must stand still after this long [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,9 @@ class BlendingSettings:
 
     method: str = setting(
         'offset_fade',
-        'How chunks are joined: latest_only switches, offset_fade fades the offset at the seam '
-        'out, temporal_ensemble averages all live chunks.',
+        'How chunks are joined: latest_only switches, weighted_average goes over to the newest '
+        'chunk while both last, temporal_ensemble averages all live chunks, offset_fade fades the '
+        'offset at the seam out.',
         choices=BLENDING_METHODS,
     )
     fade_time: float = setting(
@@ -28,6 +31,14 @@ class BlendingSettings:
         unit='s',
         low=0.0,
         high=2.0,
+    )
+    average_time: float = setting(
+        0.0,
+        'Time in which the weight of the newest chunk rises to 1 in weighted_average; 0: as long '
+        'as the chunk before it lasts.',
+        unit='s',
+        low=0.0,
+        high=10.0,
     )
     ensemble_decay: float = setting(
         0.01,
@@ -98,6 +109,39 @@ class WatchdogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HorizonSettings:
+    """How long of a chunk may be executed before it runs out."""
+
+    method: str = setting(
+        'none',
+        'none executes a chunk to its end; adaptive executes less of it where successive chunks '
+        'disagree and more where they agree.',
+        choices=HORIZON_METHODS,
+    )
+    low: float = setting(
+        0.15,
+        'The adaptive horizon is at least this long, and at least two delays.',
+        unit='s',
+        low=0.01,
+        high=60.0,
+    )
+    high: float = setting(
+        2.0,
+        'The adaptive horizon is at most this long.',
+        unit='s',
+        low=0.01,
+        high=60.0,
+    )
+    disagreement: float = setting(
+        0.25,
+        'Chunks disagree where the distance between them is more than this fraction of the way '
+        'that they go; they agree below half of it.',
+        low=0.01,
+        high=10.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerSettings:
     """Parameters of the controller."""
 
@@ -112,7 +156,22 @@ class ControllerSettings:
         low=0.0,
         high=1.0,
     )
+    ramp_time: float = setting(
+        0.3,
+        'Time of motion after enabling or resuming in which the velocity limit rises from a tenth '
+        'to its full value; 0: none.',
+        unit='s',
+        low=0.0,
+        high=10.0,
+    )
+    interpolation: str = setting(
+        'cubic',
+        'The way between the rows of a chunk: linear goes straight, cubic takes the natural cubic '
+        'spline, whose acceleration has no step.',
+        choices=INTERPOLATIONS,
+    )
     blending: BlendingSettings = group(BlendingSettings)
+    horizon: HorizonSettings = group(HorizonSettings)
     limits: LimitSettings = group(LimitSettings)
     watchdog: WatchdogSettings = group(WatchdogSettings)
 
@@ -123,12 +182,28 @@ class ControllerSettings:
                 f'watchdog.chunk_timeout is {self.watchdog.chunk_timeout} s; expected at least two '
                 f'periods of rate {self.rate} Hz, which is {2 / self.rate:.3g} s.'
             )
-        return _check_limits(self.limits)
+        if self.horizon.low > self.horizon.high:
+            return (
+                f'horizon.low is {self.horizon.low} s and horizon.high is {self.horizon.high} s; '
+                'expected low not above high.'
+            )
+        return _check_limits(self.limits, 1 / self.rate)
 
 
 def axes(values: tuple[float, ...], count: int) -> tuple[float, ...]:
     """Return one value for each of ``count`` axes from one for all or one for each."""
     return values * count if len(values) == 1 else values
+
+
+def longest_stop(velocity: float, acceleration: float, deceleration: float, jerk: float) -> float:
+    """Return the longest time to stand still from any motion inside the limits [s].
+
+    The slowest to stop is a robot that still accelerates and reaches full speed once it no longer
+    does.
+    """
+    return min(acceleration / jerk, (2 * velocity / jerk) ** 0.5) + stop_time(
+        velocity, deceleration, jerk
+    )
 
 
 def stop_time(velocity: float, deceleration: float, jerk: float) -> float:
@@ -138,7 +213,7 @@ def stop_time(velocity: float, deceleration: float, jerk: float) -> float:
     return float(velocity / deceleration + deceleration / jerk)
 
 
-def _check_limits(limits: LimitSettings) -> str | None:
+def _check_limits(limits: LimitSettings, period: float) -> str | None:
     values = {name: getattr(limits, name) for name in LimitSettings.__dataclass_fields__}
     counts = {len(value) for value in values.values()} - {1}
     if 0 in counts or len(counts) > 1:
@@ -157,11 +232,14 @@ def _check_limits(limits: LimitSettings) -> str | None:
                 f'limits.stop_deceleration is {stop} on axis {axis}; expected at most '
                 f'limits.max_acceleration, which is {acceleration}.'
             )
-        time = stop_time(velocity, stop, jerk)
+        # That chunks ran out is noticed by the tick after.
+        time = period + longest_stop(velocity, acceleration, stop, jerk)
         if time > MAX_STOP_TIME:
             return (
-                f'axis {axis} needs {time:.3f} s to stop from limits.max_velocity {velocity} with '
-                f'limits.stop_deceleration {stop} and limits.max_jerk {jerk}; expected at most '
-                f'{MAX_STOP_TIME} s. Raise the deceleration and the jerk, or lower the velocity.'
+                f'axis {axis} needs {time:.3f} s to stop, of which {period:.3f} s is a period of '
+                f'rate, from limits.max_velocity {velocity} and limits.max_acceleration '
+                f'{acceleration} with limits.stop_deceleration {stop} and limits.max_jerk {jerk}; '
+                f'expected at most {MAX_STOP_TIME} s. Raise the deceleration and the jerk, or '
+                'lower the velocity.'
             )
     return None

@@ -1,6 +1,15 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk as an absolute path over time."""
+"""A chunk as an absolute path over time.
+
+Every control mode has its own meaning of hold, which is what the path does once its rows have
+been executed: the displacement of a delta and the velocity of a twist become zero, not their last
+value again, and a position is stood on. Before that time the watchdog brakes the robot where it
+is, whatever the rows that are left would have wanted.
+"""
+
+from copy import copy
+from functools import lru_cache
 
 import numpy as np
 
@@ -9,18 +18,19 @@ from efficient_vla.types import ControlMode
 
 TIME_TOLERANCE = 1e-4
 """Rows; a tick on a row boundary stays on its side, also in seconds since 1970 (2.4e-7 apart)."""
-
-
 RELATIVE = frozenset({ControlMode.EE_DELTA, ControlMode.JOINT_DELTA, ControlMode.EE_TWIST})
 """Modes whose rows say how far to go from where the row before led."""
 
 
 class Trajectory:
-    """Straight lines between the knots that the rows of a chunk reach.
+    """A path through the knots that the rows of a chunk reach.
 
     Row ``k`` leads from knot ``k`` to knot ``k + 1``, during ``dt``. A chunk of displacements or
     velocities is laid out from the anchor, the set-point at the time of its observation: motion
     that was commanded while the chunk was computed is neither lost nor repeated.
+
+    ``interpolation`` is ``linear``, straight lines from knot to knot, or ``cubic``, the natural
+    cubic spline, whose acceleration has no step.
     """
 
     def __init__(
@@ -30,43 +40,96 @@ class Trajectory:
         gripper: int | None,
         anchor: np.ndarray,
         start: float,
+        interpolation: str = 'linear',
     ) -> None:
         rows = chunk.actions[:, motion].astype(np.float64)
+        relative = chunk.control_mode in RELATIVE
         knots = np.concatenate([np.zeros((1, rows.shape[1])), rows])  # [H + 1, M]
         if chunk.control_mode == ControlMode.EE_TWIST:
             knots *= chunk.dt
-        if chunk.control_mode in RELATIVE:
+        if relative:
             knots = np.cumsum(knots, axis=0) + anchor
         else:
-            knots[0] = anchor
+            # Where the rows themselves come from: the robot may be off their line, and the way to
+            # it is the seam's, which blending fades. A jump inside the first row would hide it.
+            knots[0] = 2 * knots[1] - knots[2] if len(rows) > 1 else anchor
         self.chunk = chunk
         self.start = start
-        self.end = start + len(rows) * chunk.dt
         self.knots = knots
-        self._steps = np.diff(knots, axis=0)
-        # After the last row the path stands still.
-        self._velocities = np.concatenate([self._steps / chunk.dt, np.zeros((1, rows.shape[1]))])
+        self._dt = chunk.dt
+        self._count = len(rows)
+        self._polynomials = _straight(knots)
+        if interpolation == 'cubic':
+            self._polynomials[:-1] = _spline(knots)
+        # What a polynomial in rows says in seconds.
+        self._scale = np.array([[1.0], [1 / chunk.dt], [1 / chunk.dt**2]])
         self._efforts = None if gripper is None else np.clip(chunk.actions[:, gripper], -1, 1)
+
+    @property
+    def end(self) -> float:
+        """Time at which the last row ends [s]."""
+        return self.start + self._count * self._dt
+
+    def row(self, time: float) -> float:
+        """Return how many rows are over at ``time``, below zero before the first."""
+        return (time - self.start) / self._dt
+
+    def later(self, seconds: float) -> 'Trajectory':
+        """Return the same path ``seconds`` later."""
+        moved = copy(self)
+        moved.start += seconds
+        return moved
 
     def ended(self, time: float) -> bool:
         """Return whether no row is left at ``time``."""
-        return (time - self.start) / self.chunk.dt + TIME_TOLERANCE >= len(self._steps)
+        return self.row(time) + TIME_TOLERANCE >= self._count
 
-    def at(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return position [M] and the velocity that follows [M]; the ends hold outside."""
-        row = (time - self.start) / self.chunk.dt
-        if row <= 0:
-            return self.knots[0], self._velocities[0]
-        last = len(self._steps)
-        index = int(row + TIME_TOLERANCE)
-        if index >= last:
-            return self.knots[last], self._velocities[last]
-        position = self.knots[index] + max(row - index, 0.0) * self._steps[index]
-        return position, self._velocities[index]
+    def at(self, time: float) -> np.ndarray:
+        """Return the motion at ``time``: position, velocity and acceleration [3, M].
+
+        Where the velocity has a step, it is the one that follows; the ends hold outside.
+        """
+        row = self.row(time)
+        index = min(max(int(row + TIME_TOLERANCE), 0), self._count)
+        x = max(row - index, 0.0) if row < self._count else 0.0
+        basis = np.array(
+            [[1.0, x, x * x, x * x * x], [0.0, 1.0, 2 * x, 3 * x * x], [0.0, 0.0, 2.0, 6 * x]]
+        )
+        motion: np.ndarray = basis @ self._polynomials[index] * self._scale
+        return motion
 
     def gripper(self, time: float) -> float | None:
         """Return the gripper effort of the row that ends at or after ``time``."""
         if self._efforts is None:
             return None
-        index = int(np.ceil((time - self.start) / self.chunk.dt - TIME_TOLERANCE)) - 1
-        return float(self._efforts[min(max(index, 0), len(self._efforts) - 1)])
+        index = int(np.ceil(self.row(time) - TIME_TOLERANCE)) - 1
+        return float(self._efforts[min(max(index, 0), self._count - 1)])
+
+
+def _straight(knots: np.ndarray) -> np.ndarray:
+    """Return the polynomials of lines between ``knots`` [H + 1, M] and a hold: [H + 1, 4, M]."""
+    polynomials = np.zeros((len(knots), 4, knots.shape[1]))
+    polynomials[:, 0] = knots
+    polynomials[:-1, 1] = np.diff(knots, axis=0)
+    return polynomials
+
+
+def _spline(knots: np.ndarray) -> np.ndarray:
+    """Return the polynomials of the natural cubic spline through ``knots`` [K + 1, M]: [K, 4, M].
+
+    Its second derivatives m, in rows, satisfy m[k-1] + 4 m[k] + m[k+1] = 6 (y[k-1] - 2 y[k] +
+    y[k+1]) and are zero at both ends.
+    """
+    bends = np.zeros_like(knots)
+    if len(knots) > 2:
+        bends[1:-1] = _natural(len(knots) - 2) @ np.diff(knots, 2, axis=0)
+    before, after = bends[:-1], bends[1:]
+    slopes = np.diff(knots, axis=0) - (2 * before + after) / 6
+    return np.stack([knots[:-1], slopes, before / 2, (after - before) / 6], axis=1)
+
+
+@lru_cache(maxsize=8)
+def _natural(count: int) -> np.ndarray:
+    """Return the matrix from second differences to second derivatives of a natural spline."""
+    neighbours = np.eye(count, k=1) + np.eye(count, k=-1)
+    return 6 * np.linalg.inv(4 * np.eye(count) + neighbours)

@@ -2,19 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Until when a chunk may drive the robot."""
 
-from efficient_vla.control.trajectory import Trajectory
+from efficient_vla.types import ActionChunk
 
 EXPIRY_TOLERANCE = 1e-5
 """A tick at the very end of a chunk still executes it [s]."""
 
 
 def deadline(
-    trajectory: Trajectory, chunk_timeout: float, plan_validity: float
+    chunk: ActionChunk, end: tuple[float, str], chunk_timeout: float, plan_validity: float
 ) -> tuple[float, str]:
-    """Return the time after which ``trajectory`` must not move the robot [s], and why."""
-    chunk = trajectory.chunk
+    """Return the time after which ``chunk`` must not move the robot [s], and why.
+
+    ``end`` is when its rows run out, and why.
+    """
     return min(
-        (trajectory.end, f'chunk {chunk.sequence} ran out'),
+        end,
         (
             chunk.stamp + chunk_timeout,
             f'no observation newer than watchdog.chunk_timeout {chunk_timeout} s',

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan, image and robot state in, action chunks out."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,14 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self._states = StateHistory()
         self._pace = Pace()
         self._sequence = 0
+        self._measured = 0
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self.create_lifecycle_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
         self.create_subscription(JointState, 'robot_state', self._state_received, state_qos())
         self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
+        self.create_subscription(
+            msg.ControllerStatus, 'controller_status', self._status_received, latched_qos()
+        )
         self.create_subscription(
             msg.Instruction, 'instruction', self._instruction_received, latched_qos()
         )
@@ -96,6 +101,7 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         """Forget states, images and the plan."""
         self._states.clear()
         self._plan = None
+        self._instructed = min(self._instructed, self._latest)
         self._pace.reset()
         if self._cameras is not None:
             self._cameras.clear()
@@ -146,6 +152,16 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
                 self._worker.discard()
         if not text:
             self.health.clear('plan')
+
+    def _status_received(self, message: msg.ControllerStatus) -> None:
+        """Pass on what the controller measured of the delay, once a chunk."""
+        rows = message.delay_steps
+        if message.chunk_sequence == self._measured or not math.isfinite(rows):
+            return
+        self._measured = message.chunk_sequence
+        if self._worker is not None and self.stage is not None:
+            stage = self.stage
+            self._worker.call(lambda: stage.note_delay(rows))
 
     def _plan_received(self, message: msg.Plan, info: Any) -> None:
         now = self.seconds()

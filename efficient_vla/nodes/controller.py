@@ -25,17 +25,22 @@ from efficient_vla.nodes.controller_messages import FreshChunk
 from efficient_vla.nodes.controller_messages import fresh_chunk
 from efficient_vla.nodes.controller_messages import pass_message
 from efficient_vla.nodes.controller_messages import status_message
-from efficient_vla.nodes.conversions import command_to_message
 from efficient_vla.nodes.conversions import message_to_chunk
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.history import PlanValidity
 from efficient_vla.nodes.lifecycle import ManagedNode
 from efficient_vla.nodes.liveliness import LivelinessWatch
+from efficient_vla.nodes.outputs import make_output
+from efficient_vla.nodes.outputs.drawing import DRAWN_S
+from efficient_vla.nodes.outputs.drawing import DrawingOutput
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import report_qos
 from efficient_vla.nodes.qos import state_qos
 from efficient_vla.nodes.scheduling import freeze_garbage
+from efficient_vla.nodes.scheduling import refuse_cores
+from efficient_vla.nodes.scheduling import spread_niceness
+from efficient_vla.nodes.scheduling import use_cores
 from efficient_vla.nodes.scheduling import use_real_time
 from efficient_vla.nodes.setpoint_watch import SetpointWatch
 from efficient_vla.nodes.settings import ControllerNodeSettings
@@ -63,6 +68,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._watch: SetpointWatch | None = None
         self._command: np.ndarray | None = None
         self._speed = 0.0
+        self._anchored = 0.0
         self._malformed = 0
         self._plans = PlanValidity()
         self._periods = PeriodMeter()
@@ -75,7 +81,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         super().__init__('controller', ControllerNodeSettings, **options)
         self._collects = False
         publisher = self.create_lifecycle_publisher
-        self._commands = publisher(JointState, 'command', newest_qos())
+        self._output = make_output(self, self.settings, self._brake_path)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
         self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
         subscribe = self.create_subscription
@@ -84,7 +90,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         subscribe(msg.Plan, 'plan', self._plan_received, latched_qos())
         subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
+        self.create_service(SetBool, '~/pause', self._pause_requested)
         self.create_service(Trigger, '~/stop', self._stop_requested)
+        self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
         self._tasks = TaskServer(self, self)
         self._liveliness = LivelinessWatch(self)
 
@@ -97,6 +105,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Make the control core; it refuses limits that do not fit the robot's axes."""
         if not self.settings.names:
             raise InvalidSettingError('names is empty; expected the columns of the command.')
+        refuse_cores(self.settings.cpu_affinity)
         self._controller = Controller(self.settings, self.settings.names)
         self._watch = SetpointWatch(self.settings.names)
         self._command = None
@@ -107,6 +116,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._periods.restart()
         self._latency = LatencyWindow()
         self._command = None
+        if self.settings.dry_run:
+            self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
         # Simulated time may stand still and must not be overtaken; otherwise the steady clock
         # keeps the period when somebody sets the system clock.
         simulated = self.get_clock().ros_time_is_active
@@ -125,7 +136,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._controller.disable(now)
         period = 1 / self.settings.rate
         deadline = now + MAX_BRAKING_S
-        while not self.at_rest and now < deadline:
+        while (not self.at_rest or self._output.pending) and now < deadline:
             # The clock may be simulated and wait for this very callback.
             now += period
             self._send(now)
@@ -169,7 +180,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             'underruns': report.underruns,
             'rejected_chunks': report.rejected + self._malformed,
             'period_ms': self._periods.mean_ms(),
+            'period_p50_ms': self._periods.percentile_ms(50),
             'period_p99_ms': self._periods.p99_ms(),
+            'period_p999_ms': self._periods.percentile_ms(99.9),
+            'period_max_ms': self._periods.percentile_ms(100),
         }
 
     def tune_process(self) -> None:
@@ -179,6 +193,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """
         freeze_garbage()
         self._collects = True
+        spread_niceness()
+        use_cores(self.settings.cpu_affinity)
         use_real_time(self.settings.priority, self.get_logger())
 
     def enable(self, now: float) -> str | None:
@@ -230,7 +246,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is not None and self._command is not None:
             self._periods.tick(begin)
             self._hold_while_incomplete(controller, now)
-            if controller.state != State.DISABLED or not self.at_rest:
+            halted = controller.state == State.DISABLED and self.at_rest
+            if not halted or self._output.pending:
                 self._send(now)
             else:
                 controller.tick(now)
@@ -257,7 +274,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def _send(self, now: float) -> None:
         assert self._controller is not None
         command = self._controller.tick(now)
-        self._commands.publish(command_to_message(command))
+        self._output.send(command)
         self._command = command.position
         self._speed = float(np.abs(command.velocity).max())
 
@@ -274,6 +291,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._malformed += 1
             refused: str | None = str(error)
         else:
+            self._restart_dry_run(chunk.stamp, now)
             refused = controller.accept(chunk, now, self._plans.of(chunk.plan_stamp))
             if not refused:
                 self._fresh = fresh_chunk(message, now)
@@ -302,7 +320,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._command is None:
             self._anchor(0.0, now)
             return
-        idle = not controller.enabled and self.at_rest
+        idle = self.at_rest and not controller.enabled
+        if self.settings.sends_velocities:
+            # Such a robot is not where the sum of its velocities is.
+            idle = self.at_rest and controller.state != State.TRACKING
         if watch.moved(self._command, now, idle, self.settings.reset_distance):
             watch.forget_notice()
             self.get_logger().info('the robot was moved by others; starting from where it is')
@@ -311,14 +332,28 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             # Enabled before the robot could say where a reset had put it.
             self._anchor(watch.effort(self._command), now)
 
-    def _anchor(self, gripper: float, now: float) -> None:
-        """Start from the robot's own set-point."""
+    def _anchor(self, gripper: float, now: float, stamp: float | None = None) -> None:
+        """Start from the robot's own set-point, that of ``stamp`` where it is not of ``now``."""
         assert self._controller
         assert self._watch
         self._command = self._watch.position(gripper)
         self._speed = 0.0
-        self._controller.reset(self._command, now)
+        self._anchored = now
+        self._controller.reset(self._command, now if stamp is None else stamp)
+        if isinstance(self._output, DrawingOutput):
+            self._output.restart()
         self._publish_status(now)
+
+    def _restart_dry_run(self, stamp: float, now: float) -> None:
+        """Start again from the robot with the chunk observed at ``stamp``, where it is time."""
+        if not self.settings.dry_run or 0 <= now - self._anchored < DRAWN_S:
+            return
+        if self._watch is not None and self._command is not None:
+            self._anchor(self._watch.effort(self._command), now, min(stamp, now))
+
+    def _brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+        assert self._controller is not None
+        return self._controller.brake_path(points)
 
     def _success_received(self, message: Bool) -> None:
         now = self.seconds()
@@ -344,9 +379,41 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is not None:
             now = self.seconds()
             self._controller.stop(now)
-            self._publish_status(now)
-        response.message = 'stopped until disabled and enabled' if response.success else 'inactive'
+            self._brake_at_once(now)
+        response.message = 'stopped until reset_stop' if response.success else 'inactive'
         return response
+
+    def _reset_stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
+        controller = self._controller
+        if controller is None or controller.state != State.STOPPED:
+            response.message = 'the controller is not stopped'
+        elif not self.at_rest:
+            response.message = 'the robot still brakes; reset the stop when it stands still'
+        else:
+            now = self.seconds()
+            controller.disable(now)
+            self._publish_status(now)
+            response.success = True
+            response.message = 'stop was reset; the controller is disabled until it is enabled'
+        return response
+
+    def _pause_requested(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        controller = self._controller
+        if controller is None:
+            response.message = 'the controller is not configured'
+            return response
+        now = self.seconds()
+        reason = controller.pause(now) if request.data else controller.resume(now)
+        self._brake_at_once(now)
+        response.success = reason is None
+        response.message = reason or ('paused' if request.data else 'resumed')
+        return response
+
+    def _brake_at_once(self, now: float) -> None:
+        """Send a set-point now, the first decelerating one; the next tick may be a period away."""
+        if self.active and self._command is not None and not self.at_rest:
+            self._send(now)
+        self._publish_status(now)
 
     def _publish_status(self, now: float) -> None:
         controller = self._controller
@@ -355,7 +422,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         report = controller.report(now)
         self._reported = (report.state, report.reason)
         self._status_due = time.monotonic() + STATUS_PERIOD_S
-        message = status_message(report, self._periods, self._malformed, now)
+        refused = self.health.message('chunk')
+        message = status_message(report, self._periods, self._malformed, refused, now)
         self._status.publish(message)
 
     def _publish_pass(self, now: float) -> None:

@@ -15,12 +15,17 @@ from efficient_vla.nodes.statistics import resident_mb
 
 
 def status_message(
-    report: ControllerReport, periods: PeriodMeter, malformed: int, now: float
+    report: ControllerReport, periods: PeriodMeter, malformed: int, refused: str, now: float
 ) -> msg.ControllerStatus:
-    """Return the status at ``now`` [s]; ``malformed`` chunks never reached the control core."""
+    """Return the status at ``now`` [s].
+
+    ``malformed`` chunks never reached the control core; ``refused`` says why the newest chunk does
+    not drive the robot, where it does not.
+    """
+    reasons = [report.reason, f'chunk refused: {refused}' if refused else '']
     message = msg.ControllerStatus(
         state=int(report.state),
-        reason=report.reason,
+        reason='; '.join(filter(None, reasons)),
         chunk_sequence=report.chunk_sequence,
         chunk_age_s=known(report.chunk_age),
         plan_age_s=known(report.plan_age),

@@ -203,6 +203,13 @@ def _parameters(selection: Selection, nodes: tuple[str, ...]) -> dict[str, dict[
                 'perception.cache.method is skip while metaworld_robot.mode is lockstep; expected '
                 'none or reuse, since a skipped image gets no plan and time would stand still.'
             )
+        controller = parameters['controller']
+        if controller.get('dry_run') or controller.get('output', 'command') != 'command':
+            raise ProfileError(
+                'controller.dry_run or another controller.output than command is set while '
+                'metaworld_robot.mode is lockstep, where time waits for commands; expected '
+                'metaworld_robot.mode realtime.'
+            )
     for name, values in parameters.items():
         # The simulated robot makes the clock and cannot wait for it.
         values.setdefault('use_sim_time', bool(simulated) and name != 'metaworld_robot')

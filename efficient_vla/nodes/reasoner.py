@@ -98,6 +98,8 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
     def flush(self, reason: str) -> None:
         """Forget earlier tokens and states."""
         self._newest = None
+        # Set by the clock before; no frame of the new one would be late enough.
+        self._not_before = NEVER
         self._states.clear()
         self._pace.reset()
         super().flush(reason)

@@ -14,6 +14,8 @@ from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import setting
 
+OUTPUTS = ('command', 'joint_trajectory', 'forward', 'twist')
+
 
 @dataclass(frozen=True)
 class NodeSettings:
@@ -120,10 +122,45 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
     reset_distance: float = setting(
         0.02,
         'A robot whose set-point is further than this from the last command, while disabled or '
-        'after it reported a new episode, was moved by others: the controller starts from there.',
+        'after it reported a new episode, was moved by others: the controller starts from there. '
+        'A robot that follows velocities may also have drifted so far when it stands still.',
         unit='m',
         low=0.001,
         high=1.0,
+    )
+    output: str = setting(
+        'command',
+        'Where set-points go. command: JointState on command, for the simulated robots; '
+        'joint_trajectory: for joint_trajectory_controller, every message ending at rest; forward: '
+        'Float64MultiArray for forward_command_controller; twist: TwistStamped for MoveIt Servo. '
+        'All but command send the gripper on gripper_command.',
+        choices=OUTPUTS,
+        read_only=True,
+    )
+    output_interface: str = setting(
+        'position',
+        'What the output forward sends of each axis. A forward controller keeps the last value '
+        'when messages end: give it a timeout before you send velocities.',
+        choices=('position', 'velocity'),
+        read_only=True,
+    )
+    gripper_values: tuple[float, ...] = setting(
+        (-1.0, 1.0),
+        'Values on gripper_command for an open and for a closed gripper.',
+        low=-1e4,
+        high=1e4,
+        read_only=True,
+    )
+    frame_id: str = setting(
+        'world',
+        'Frame of the end effector in twists and in the drawing of a dry run.',
+        read_only=True,
+    )
+    dry_run: bool = setting(
+        False,
+        'Nothing is sent to the robot: what would be done is drawn on dry_run/markers and told on '
+        'dry_run/command. Not for a simulation in lockstep, which waits for commands.',
+        read_only=True,
     )
     priority: int = setting(
         10,
@@ -132,6 +169,36 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         high=99,
         read_only=True,
     )
+    cpu_affinity: tuple[int, ...] = setting(
+        (),
+        'Processor cores that the control loop may run on; empty: all. Best are cores that '
+        'isolcpus keeps free.',
+        low=0,
+        high=4095,
+        item=int,
+        read_only=True,
+    )
+
+    @property
+    def sends_velocities(self) -> bool:
+        """Whether the robot follows velocities, so that it drifts away from the set-points."""
+        forwarded = self.output == 'forward' and self.output_interface == 'velocity'
+        return self.output == 'twist' or forwarded
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        if len(self.gripper_values) != 2:
+            return (
+                f'gripper_values has {len(self.gripper_values)} values; expected two, for an open '
+                'and for a closed gripper.'
+            )
+        others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
+        if self.output == 'twist' and others:
+            return (
+                f'output is twist while names has {", ".join(others)}; expected only x, y, z and '
+                'gripper. Choose joint_trajectory or forward for joints.'
+            )
+        return super().check()
 
 
 @dataclass(frozen=True)

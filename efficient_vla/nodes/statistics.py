@@ -122,8 +122,15 @@ class PeriodMeter:
 
     def p99_ms(self) -> float:
         """Return the 99th percentile of the period [ms], NaN before the first one."""
+        return self.percentile_ms(99.0)
+
+    def percentile_ms(self, percent: float) -> float:
+        """Return a percentile of the period since ``restart`` [ms], NaN before the first one.
+
+        It is the upper end of its bin, at most ``BIN_MS`` too high; ``BINS`` is where they end.
+        """
         total = int(self._histogram.sum())
         if not total:
             return float('nan')
-        rank = int(np.searchsorted(np.cumsum(self._histogram), 0.99 * total))
+        rank = int(np.searchsorted(np.cumsum(self._histogram), percent / 100 * total))
         return (rank + 1) * self.BIN_MS

@@ -94,6 +94,8 @@ class TaskServer:
         goal = self._goal
         if goal is None:
             return
+        # Where the clock jumped back, the time of the task begins anew.
+        self._began = min(self._began, now)
         if self._ending is None:
             self._watch(goal, now)
         if self._ending is not None:
@@ -144,10 +146,14 @@ class TaskServer:
             return Result.REASON_FAULT, f'max_duration_s is {limit}; expected 0 or more seconds.'
         if not self._node.active:
             return Result.REASON_FAULT, 'the controller is not active. Activate it first.'
-        if self._arm.task_report(now).state == State.STOPPED:
+        state = self._arm.task_report(now).state
+        if state == State.PAUSED:
+            # The robot begins when the operator ends the pause.
+            return None
+        if state == State.STOPPED:
             return (
                 Result.REASON_STOPPED,
-                'the controller is stopped. Clear the stop: disable it, then enable it.',
+                'the controller is stopped. Call its service reset_stop, then enable it.',
             )
         refused = self._arm.enable(now)
         return (Result.REASON_FAULT, refused) if refused else None

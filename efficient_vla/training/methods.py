@@ -26,9 +26,16 @@ from efficient_vla.training import curves
 from efficient_vla.training import resume
 from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.features import Features
+from efficient_vla.training.features import Plans
 from efficient_vla.training.features import Samples
 from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.recipes.action_tokens import BinRecipe
+from efficient_vla.training.recipes.action_tokens import ConsistencyRecipe
+from efficient_vla.training.recipes.action_tokens import FastRecipe
+from efficient_vla.training.recipes.ecot import EcotRecipe
 from efficient_vla.training.recipes.fastdrivevla import FastDriveRecipe
+from efficient_vla.training.recipes.heads import DiffusionRecipe
+from efficient_vla.training.recipes.heads import FlowRecipe
 from efficient_vla.training.recipes.lightvla import LightRecipe
 from efficient_vla.training.recipes.resampler import OtterRecipe
 from efficient_vla.training.recipes.resampler import PerceiverRecipe
@@ -44,10 +51,13 @@ class Recipe(Protocol):
     shape: dict[str, Any]
     """Keywords of the add-on's module."""
 
-    def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
-        """Return the named losses of a batch; ``progress`` goes from 0 to 1."""
+    def losses(self, samples: Any, progress: float) -> dict[str, torch.Tensor]:
+        """Return the named losses of a batch; ``progress`` goes from 0 to 1.
 
-    def measures(self, samples: Samples) -> dict[str, float]:
+        ``samples`` are ``Samples``, or ``Plans`` for the methods in ``HEADS``.
+        """
+
+    def measures(self, samples: Any) -> dict[str, float]:
         """Return what is reported of held-out samples."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -60,8 +70,16 @@ RECIPES: dict[str, Any] = {
     'otter': OtterRecipe,
     'perceiver': PerceiverRecipe,
     'univla': UnifiedRecipe,
+    'ecot': EcotRecipe,
+    'flow': FlowRecipe,
+    'diffusion': DiffusionRecipe,
+    'bins': BinRecipe,
+    'fast': FastRecipe,
+    'consistency': ConsistencyRecipe,
 }
 """Method -> recipe, made of (frozen policy, training features, rank of the updates)."""
+HEADS = ('flow', 'diffusion', 'bins', 'fast', 'consistency')
+"""Methods that read plans alone, without tokens and images."""
 LEARNING_RATE = 1e-3
 LOG_STEPS = 20
 SAVE_SECONDS = 60.0
@@ -134,7 +152,7 @@ class MethodTrainer:
     def step(self, progress: float, running: dict[str, float]) -> None:
         """Take one step on one batch; ``running`` averages each loss over some fifty steps."""
         chosen = self.rng.integers(len(self.features), size=self.args.batch)
-        samples = self.features.samples(chosen, self.rng, True)
+        samples = self._draw(self.features, chosen, self.rng, True)
         self.recipe.trained.train()
         with self.frozen.autocast():
             losses = self.recipe.losses(samples, progress)
@@ -155,7 +173,7 @@ class MethodTrainer:
         self.recipe.trained.eval()
         for part in np.array_split(places, -(-len(places) // VALIDATION_BATCH)):
             with torch.inference_mode(), self.frozen.autocast():
-                found = self.recipe.measures(self.held_out.samples(part, rng, False))
+                found = self.recipe.measures(self._draw(self.held_out, part, rng, False))
             for name, value in found.items():
                 sums[name] = sums.get(name, 0.0) + value * len(part) / len(places)
         return sums
@@ -171,6 +189,13 @@ class MethodTrainer:
         addons.write(
             folder, self.method, self.recipe.shape, self.recipe.tensors(), self.frozen.sha256
         )
+
+    def _draw(
+        self, features: Features, chosen: np.ndarray, rng: np.random.Generator, jitter: bool
+    ) -> Samples | Plans:
+        if self.method in HEADS:
+            return features.plans(chosen)
+        return features.samples(chosen, rng, jitter)
 
     def _log(self, losses: dict[str, float]) -> None:
         seconds = time.time() - self.started

@@ -57,7 +57,8 @@ def _controller(
     start: tuple[float, ...] = START,
     stamp: float = 0.0,
 ) -> Controller:
-    controller = Controller(build(ControllerSettings, values or {}), names)
+    # Tests of motion measure it at full speed; the ramp has its own.
+    controller = Controller(build(ControllerSettings, {'ramp_time': 0.0, **(values or {})}), names)
     controller.reset(np.array(start), stamp)
     assert controller.enable(stamp) is None
     return controller

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from efficient_vla.control.blending import METHODS
-from efficient_vla.control.blending.offset_fade import fade
+from efficient_vla.control.blending.offset_fade import DETOUR
+from efficient_vla.control.blending.offset_fade import derivatives
+from efficient_vla.control.blending.offset_fade import fade_polynomial
 from efficient_vla.control.settings import BLENDING_METHODS
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
@@ -34,7 +36,7 @@ def test_every_method_of_the_settings_is_registered():
 def test_temporal_ensemble_weights_match_a_hand_computation(standing):
     ensemble = METHODS['temporal_ensemble'](build(BlendingSettings, {'ensemble_decay': 0.5}))
     for x, start in ((1.0, 0.0), (2.0, 0.1), (4.0, 0.2)):
-        ensemble.add(standing(x, start), start, np.zeros(3))
+        ensemble.add(standing(x, start), start, np.zeros((3, 3)))
     # Weights 1, 0.60653, 0.36788 for the oldest to the newest, over their sum 1.97441.
     assert ensemble.at(0.5)[0][0] == pytest.approx((1 + 1.21306 + 1.47152) / 1.97441, abs=1e-5)
     # At 1.05 s the oldest has ended: weights 1 and 0.60653.
@@ -50,21 +52,106 @@ def test_temporal_ensemble_weights_match_a_hand_computation(standing):
 def test_temporal_ensemble_of_many_chunks_stays_finite(standing, decay):
     ensemble = METHODS['temporal_ensemble'](build(BlendingSettings, {'ensemble_decay': decay}))
     for count in range(200):
-        ensemble.add(standing(float(count), 0.001 * count), 0.001 * count, np.zeros(3))
+        ensemble.add(standing(float(count), 0.001 * count), 0.001 * count, np.zeros((3, 3)))
     favoured = 0.0 if decay > 0 else 199.0
     assert ensemble.at(0.5)[0][0] == pytest.approx(favoured, abs=1e-3)
 
 
-def test_fade_leaves_no_step_at_either_end():
-    assert fade(0.0) == (1.0, 0.0)
-    assert fade(0.5) == (0.5, -1.875)
-    assert fade(1.0) == (0.0, 0.0)
-    progress = np.linspace(0, 1, 1001)
-    weights = np.array([fade(value)[0] for value in progress])
-    slopes = np.array([fade(value)[1] for value in progress])
-    assert (np.diff(weights) <= 0).all()
-    np.testing.assert_allclose(np.gradient(weights, progress)[1:-1], slopes[1:-1], atol=1e-4)
-    assert np.abs(np.diff(slopes)).max() < 0.01
+def test_weighted_average_matches_a_hand_computation(standing):
+    average = METHODS['weighted_average'](build(BlendingSettings, {}))
+    average.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
+    assert average.at(0.1)[0][0] == 1.0
+    # They overlap from 0.6 to 1 s: the weight of the newest is a quarter at 0.7 s.
+    average.add(standing(3.0, 0.6), 0.6, np.zeros((3, 3)))
+    assert average.at(0.6)[:, 0] == pytest.approx([1.0, 2.0 / 0.4, 0.0])
+    assert average.at(0.7)[:, 0] == pytest.approx([1.5, 2.0 / 0.4, 0.0])
+    # The next one averages with the average under way and overlaps with the second to 1.6 s.
+    average.add(standing(9.0, 0.8), 0.8, np.zeros((3, 3)))
+    assert average.at(0.8)[0][0] == pytest.approx(2.0)
+    assert average.at(0.9)[0][0] == pytest.approx(2.5 + (9 - 2.5) / 8)
+    assert average.at(1.2)[0][0] == pytest.approx(3 + (9 - 3) / 2)
+    assert average.at(1.6)[:, 0] == pytest.approx([9.0, 0.0, 0.0])
+
+
+def test_weighted_average_takes_a_set_time(standing):
+    average = METHODS['weighted_average'](build(BlendingSettings, {'average_time': 0.2}))
+    average.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
+    average.add(standing(3.0, 0.1), 0.1, np.zeros((3, 3)))
+    assert average.at(0.2)[0][0] == pytest.approx(2.0)
+    assert average.at(0.3)[0][0] == 3.0
+
+
+def test_weighted_average_says_the_velocity_and_acceleration_of_its_path(straight):
+    average = METHODS['weighted_average'](build(BlendingSettings, {}))
+    for count, speed in enumerate((0.1, -0.3, 0.4)):
+        chunk = straight((speed, 0, 0), 0.1 * count)
+        chunk.actions[:, 1] = 0.01 * np.sin(np.arange(40) + count)
+        trajectory = Trajectory(chunk, MOTION, 3, np.zeros(3), 0.1 * count, 'cubic')
+        average.add(trajectory, 0.1 * count, np.zeros((3, 3)))
+    step = 1e-5
+    for time in np.linspace(0.211, 0.49, 20):
+        before, here, after = (average.at(time + k * step) for k in (-1, 0, 1))
+        for order in (0, 1):
+            slope = (after[order] - before[order]) / (2 * step)
+            np.testing.assert_allclose(slope, here[order + 1], rtol=1e-3, atol=1e-2)
+
+
+def test_weighted_average_of_many_chunks_keeps_what_still_counts(standing):
+    average = METHODS['weighted_average'](build(BlendingSettings, {}))
+    for count in range(500):
+        average.add(standing(1.0, 0.1 * count), 0.1 * count, np.zeros((3, 3)))
+        average.at(0.1 * count + 0.05)
+    assert len(average._members) <= 11
+
+
+def test_offset_fade_goes_on_from_the_motion_of_the_set_point(standing):
+    fading = METHODS['offset_fade'](build(BlendingSettings, {'fade_time': 0.2}))
+    fading.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
+    motion = np.array([[1.1, 0.2, 0.0], [0.3, -0.1, 0.0], [2.0, 0.0, 1.0]])
+    fading.add(standing(1.0, 0.5), 0.5, motion)
+    np.testing.assert_allclose(fading.at(0.5), motion, atol=1e-12)
+    np.testing.assert_allclose(fading.at(0.7), standing(1.0, 0.5).at(0.7), atol=1e-12)
+
+
+def test_offset_fade_does_not_go_far_the_other_way(standing, straight):
+    fading = METHODS['offset_fade'](build(BlendingSettings, {'fade_time': 0.15}))
+    fading.add(standing(0.0, 0.0), 0.0, np.zeros((3, 3)))
+    # A chunk that leaves at 5 m/s, while the set-point stands still.
+    chunk = straight((5.0, 0.0, 0.0), 0.5)
+    fading.add(Trajectory(chunk, MOTION, 3, np.zeros(3), 0.5), 0.5, np.zeros((3, 3)))
+    astray = [fading.at(time)[0, 0] - 5 * (time - 0.5) for time in np.linspace(0.5, 0.7, 200)]
+    assert min(astray) == pytest.approx(-DETOUR, rel=1e-3)
+
+
+def test_offset_fade_does_not_rush_after_the_run_up(make_controller, straight, unlimited, run):
+    controller = make_controller(unlimited)
+    controller.accept(straight((0.2, 0, 0)), 0.0)
+    steps = np.diff(run(controller, 0.0, 0.4)[:, 0])
+    assert steps.max() <= 0.2 * 0.01 + 1e-9
+
+
+def minimum_jerk(progress):
+    """Weight of an offset in position alone, by its closed form."""
+    return 1 - progress**3 * (10 - 15 * progress + 6 * progress**2)
+
+
+def test_the_fade_of_a_position_is_the_minimum_jerk_polynomial():
+    polynomial = fade_polynomial(np.array([[2.0], [0.0], [0.0]]), 0.5)
+    for progress in (0.0, 0.25, 0.5, 0.9, 1.0):
+        value = (derivatives(progress * 0.5) @ polynomial)[0, 0]
+        assert value == pytest.approx(2.0 * minimum_jerk(progress), abs=1e-12)
+
+
+def test_the_fade_takes_over_the_whole_motion_and_ends_without_any():
+    offset = np.array([[0.03, -0.01], [0.4, 0.0], [-3.0, 2.0]])
+    polynomial = fade_polynomial(offset, 0.15)
+    np.testing.assert_allclose(derivatives(0.0) @ polynomial, offset, atol=1e-12)
+    np.testing.assert_allclose(derivatives(0.15) @ polynomial, 0.0, atol=1e-11)
+    times = np.linspace(0, 0.15, 1001)
+    motions = np.array([derivatives(time) @ polynomial for time in times])  # [T, 3, M]
+    for order in (0, 1):
+        slope = np.gradient(motions[:, order], times, axis=0)[1:-1]
+        np.testing.assert_allclose(slope, motions[1:-1, order + 1], atol=2e-3 * 100**order)
 
 
 def offset_chunk(straight, offset, stamp, sequence):
@@ -75,13 +162,15 @@ def offset_chunk(straight, offset, stamp, sequence):
 
 
 def test_a_offset_fades_over_fade_time(make_controller, straight, unlimited, run):
-    controller = make_controller({**unlimited, 'blending.fade_time': 0.2})
+    controller = make_controller(
+        {**unlimited, 'blending.fade_time': 0.2, 'interpolation': 'linear'}
+    )
     controller.accept(straight((0, 0, 0)), 0.0)
     run(controller, 0.0, 0.1)
     controller.accept(offset_chunk(straight, 0.04, 0.05, 2), 0.1)
     assert controller.max_seam == pytest.approx(0.04)
     travelled = run(controller, 0.1, 0.35)[:, 0] - 0.1
-    expected = [0.04 * (1 - fade(k / 20)[0]) for k in range(1, 26)]
+    expected = [0.04 * (1 - minimum_jerk(min(k / 20, 1.0))) for k in range(1, 26)]
     np.testing.assert_allclose(travelled, expected, atol=1e-9)
 
 

@@ -5,20 +5,22 @@
 import numpy as np
 import pytest
 
+from efficient_vla.control.settings import BLENDING_METHODS
+from efficient_vla.control.settings import INTERPOLATIONS
 from efficient_vla.types import ControlMode
 
 START = np.array([0.1, 0.6, 0.2])
 DT = 0.0125
 
 
-@pytest.mark.parametrize('method', ['latest_only', 'offset_fade', 'temporal_ensemble'])
+@pytest.mark.parametrize('interpolation', INTERPOLATIONS)
+@pytest.mark.parametrize('method', BLENDING_METHODS)
 @pytest.mark.parametrize('stamp', [0.0, 1.7e9])
 def test_a_chunk_from_its_own_stamp_is_the_running_sum_of_its_rows(
-    make_controller, make_chunk, unlimited, method, stamp
+    make_controller, make_chunk, unlimited, method, interpolation, stamp
 ):
-    controller = make_controller(
-        {**unlimited, 'blending.method': method, 'rate': 80.0}, stamp=stamp
-    )
+    values = {'blending.method': method, 'interpolation': interpolation, 'rate': 80.0}
+    controller = make_controller({**unlimited, **values}, stamp=stamp)
     rows = np.random.default_rng(0).uniform(-0.01, 0.01, (40, 4)).astype(np.float32)
     assert controller.accept(make_chunk(rows, stamp), stamp) is None
     commands = [controller.tick(stamp + (k + 1) * DT) for k in range(40)]
@@ -43,13 +45,10 @@ def test_one_chunk_a_step_is_the_running_sum_of_the_first_rows(
         np.testing.assert_allclose(position[:3], expected, atol=1e-9)
 
 
-@pytest.mark.parametrize('mode', [ControlMode.EE_POSITION])
-def test_absolute_rows_are_reached_at_the_end_of_their_time(
-    make_controller, make_chunk, unlimited, mode
-):
+def test_absolute_rows_are_reached_at_the_end_of_their_time(make_controller, make_chunk, unlimited):
     controller = make_controller({**unlimited, 'blending.method': 'latest_only', 'rate': 80.0})
     rows = np.random.default_rng(2).uniform(0.0, 0.5, (40, 4)).astype(np.float32)
-    assert controller.accept(make_chunk(rows, mode=mode), 0.0) is None
+    assert controller.accept(make_chunk(rows, mode=ControlMode.EE_POSITION), 0.0) is None
     commands = np.array([controller.tick((k + 1) * DT).position for k in range(40)])
     np.testing.assert_allclose(commands, rows, atol=1e-9)
 
@@ -69,7 +68,9 @@ def test_joint_rows_drive_any_number_of_axes(make_controller, make_chunk, unlimi
 def test_between_rows_the_set_point_moves_on_a_straight_line(
     make_controller, make_chunk, unlimited
 ):
-    controller = make_controller({**unlimited, 'blending.method': 'latest_only'})
+    controller = make_controller(
+        {**unlimited, 'blending.method': 'latest_only', 'interpolation': 'linear'}
+    )
     chunk = make_chunk([[0.01, 0, 0, 1], [0.03, 0, 0, 1], [0, 0, 0, 1]])
     assert controller.accept(chunk, 0.0) is None
     # Rows end at 12.5, 25 and 37.5 ms; ticks come at 10, 20 and 30 ms.

@@ -157,12 +157,29 @@ def test_limits_for_another_number_of_axes_are_refused_and_change_nothing(make_c
     assert controller.settings is before
 
 
+@pytest.mark.parametrize('rate', [100.0, 500.0])
+def test_a_smooth_reference_is_caught_up_with_and_then_followed_exactly(rate):
+    limiter = Limiter(build(ControllerSettings, {}).limits, np.zeros(1))
+    motions, references = [], []
+    for step in range(1, round(rate)):
+        phase = 2 * np.pi * step / rate
+        waves = [np.sin(phase), 2 * np.pi * np.cos(phase), -((2 * np.pi) ** 2) * np.sin(phase)]
+        references.append(0.05 * np.array(waves)[:, None])
+        limiter.follow(references[-1], 1 / rate)
+        motions.append(limiter.motion)
+    settled = round(0.2 * rate)
+    np.testing.assert_allclose(motions[settled:], references[settled:], atol=1e-9)
+    # Its own jerk and none of the limiter's: 0.05 m at 1 Hz have 12.4 m/s^3.
+    accelerations = np.array(motions)[settled:, 2]
+    assert np.abs(np.diff(accelerations, axis=0)).max() * rate < 13
+
+
 def test_a_solver_without_a_solution_brakes(monkeypatch):
     from ruckig import RuckigError
 
     limiter = Limiter(build(ControllerSettings, {}).limits, np.zeros(1))
     for _ in range(10):
-        limiter.follow(np.array([1.0]), np.array([0.0]), 0.01)
+        limiter.follow(np.array([[1.0], [0.0], [0.0]]), 0.01)
     speed = limiter.velocity[0]
 
     class Unsolvable:
@@ -171,6 +188,6 @@ def test_a_solver_without_a_solution_brakes(monkeypatch):
 
     monkeypatch.setattr(limiter, '_solver', Unsolvable())
     for _ in range(10):
-        limiter.follow(np.array([1.0]), np.array([0.0]), 0.01)
+        limiter.follow(np.array([[1.0], [0.0], [0.0]]), 0.01)
     assert speed > 0.5
     assert limiter.at_rest

@@ -10,22 +10,36 @@ from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.settings import build
 from efficient_vla.settings import specs
 
-BASE = {'blending.method': 'offset_fade'}
+BASE = {'blending.method': 'offset_fade', 'ramp_time': 0.0}
 CHANGES = {
     'rate': {'rate': 50.0},
     'robot_delay': {'robot_delay': 0.03},
     'blending.method': {'blending.method': 'latest_only'},
     'blending.fade_time': {'blending.fade_time': 0.4},
+    'ramp_time': {'ramp_time': 0.5},
+    'interpolation': {'interpolation': 'linear'},
+    'horizon.method': {'horizon.method': 'adaptive'},
+    'horizon.low': {'horizon.low': 0.4},
+    'horizon.high': {'horizon.high': 0.2},
+    'horizon.disagreement': {'horizon.disagreement': 3.0},
+    'blending.average_time': {'blending.average_time': 0.05},
     'blending.ensemble_decay': {'blending.ensemble_decay': 2.0},
     'limits.max_velocity': {'limits.max_velocity': (0.15,)},
     'limits.max_acceleration': {'limits.max_acceleration': (30.0,)},
     'limits.max_jerk': {'limits.max_jerk': (3000.0,)},
-    'limits.stop_deceleration': {'limits.stop_deceleration': (10.0,)},
+    'limits.stop_deceleration': {'limits.stop_deceleration': (15.0,)},
     'limits.position_low': {'limits.position_low': (-0.02,)},
     'limits.position_high': {'limits.position_high': (0.65,)},
     'watchdog.chunk_timeout': {'watchdog.chunk_timeout': 0.3},
     'watchdog.max_future': {'watchdog.max_future': 0.5},
 }
+
+
+METHOD = {
+    'blending.ensemble_decay': 'temporal_ensemble',
+    'blending.average_time': 'weighted_average',
+}
+"""Settings that only one blending reads."""
 
 
 def behaviour(make_chunk, values):
@@ -38,7 +52,8 @@ def behaviour(make_chunk, values):
         now = step * 0.01 + (0.04 if step > 30 else 0.0)
         if step in (1, 11, 21, 31):
             row = np.array([-0.006, 0.004, 0.002, 0.0]) * (1 + step / 30)
-            controller.accept(make_chunk(np.tile(row, (40, 1)), max(now - 0.06, 0), step), now)
+            rows = np.tile(row, (40, 1)) * (1 + 0.2 * np.sin(np.arange(40)))[:, None]
+            controller.accept(make_chunk(rows, max(now - 0.06, 0), step), now)
         if step == 120:
             controller.accept(make_chunk([[0.0, 0.002, 0, 0]] * 40, now + 0.2, step), now)
         positions.append(controller.tick(now).position)
@@ -52,8 +67,12 @@ def test_the_table_of_changes_is_complete():
 @pytest.mark.parametrize('name', CHANGES)
 def test_setting_is_used(make_chunk, name):
     base = {**BASE}
-    if name == 'blending.ensemble_decay':
-        base['blending.method'] = 'temporal_ensemble'
+    if name in METHOD:
+        base['blending.method'] = METHOD[name]
+    if name.startswith('horizon.'):
+        base['horizon.disagreement'] = 0.05
+        if name != 'horizon.method':
+            base['horizon.method'] = 'adaptive'
     before = behaviour(make_chunk, base)
     after = behaviour(make_chunk, {**base, **CHANGES[name]})
     assert np.abs(before - after).max() > 1e-4

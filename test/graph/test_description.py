@@ -147,6 +147,14 @@ def test_policy_may_be_a_folder(tmp_path: Path) -> None:
             {'overrides': {'metaworld_robot.mode': 'lockstep', 'perception.cache.method': 'skip'}},
             'time would stand still',
         ),
+        (
+            {'overrides': {'metaworld_robot.mode': 'lockstep', 'controller.dry_run': True}},
+            'time waits for commands',
+        ),
+        (
+            {'overrides': {'metaworld_robot.mode': 'lockstep', 'controller.output': 'twist'}},
+            'time waits for commands',
+        ),
     ],
 )
 def test_wrong_choice_is_told_with_what_there_is(choice: dict[str, Any], words: str) -> None:

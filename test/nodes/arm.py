@@ -38,7 +38,8 @@ class Arm:
         self.states = graph.publisher(JointState, 'robot_state', state_qos())
         self.chunks = graph.publisher(msg.ActionChunk, 'action_chunk', newest_qos())
         self.success = graph.publisher(Bool, 'task_success', latched_qos())
-        graph.until(self.node._commands.get_subscription_count)
+        if self.node.settings.output == 'command' and not self.node.settings.dry_run:
+            graph.until(self.node._output._publisher.get_subscription_count)
         graph.until(self.node._status.get_subscription_count)
 
     def _follow(self, message: JointState) -> None:

@@ -50,6 +50,13 @@ class Graph:
             assert node.autostart(), node.health.status('', {}).message
         return node
 
+    def remove(self, node: Any) -> None:
+        """End a node, as if its process had ended."""
+        node.end()
+        self.nodes.remove(node)
+        self.executor.remove_node(node)
+        node.destroy_node()
+
     def set_time(self, now: float) -> None:
         """Set the clock of all nodes."""
         self.now = now

@@ -262,3 +262,18 @@ def test_clock_that_jumps_back_forgets_plan_and_states(graph, setup):
     setup.send_state(graph.state())
     assert setup.node._plan is None
     assert len(setup.node._states._items) == 1
+
+
+def test_each_measured_delay_reaches_the_head_once(graph, setup):
+    noted = []
+    setup.node.stage.note_delay = noted.append
+    status = graph.publisher(msg.ControllerStatus, 'controller_status', latched_qos())
+
+    def say(sequence, rows):
+        status.publish(msg.ControllerStatus(chunk_sequence=sequence, delay_steps=rows))
+        graph.settle()
+
+    for sequence, rows in ((1, math.nan), (2, 8.0), (2, 8.0), (3, 9.5)):
+        say(sequence, rows)
+    graph.until(lambda: len(noted) >= 2)
+    assert noted == [8.0, 9.5]

@@ -13,11 +13,14 @@ from nodes.arm import Arm
 from nodes.arm import Status
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
 
 from efficient_vla import msg
 from efficient_vla.nodes.controller import ControllerNode
 from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.conversions import seconds_to_stamp
+from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import report_qos
 from efficient_vla.types import Plan
@@ -50,7 +53,7 @@ def test_enabling_needs_a_robot(arm):
     assert 'set-point of the robot is not known' in response.message
 
 
-def test_chunks_that_end_lead_to_a_hold_within_200_ms(graph, arm):
+def test_chunks_that_end_lead_to_a_hold_within_100_ms(graph, arm):
     arm.moving()
     graph.run(0.25)
     while arm.state == Status.STATE_TRACKING:
@@ -58,7 +61,7 @@ def test_chunks_that_end_lead_to_a_hold_within_200_ms(graph, arm):
     begin = graph.now
     while arm.state == Status.STATE_DECELERATING:
         graph.run(0.01)
-    assert graph.now - begin <= 0.2
+    assert graph.now - begin <= 0.1
     assert arm.state == Status.STATE_HOLDING
     assert arm.speed() == pytest.approx(0)
     held = arm.position.copy()
@@ -125,6 +128,89 @@ def test_stop_brakes_and_is_latched(arm):
     assert arm.enable(False).success
     assert arm.enable().success
     assert arm.state == Status.STATE_WAITING
+
+
+def test_stop_is_cleared_by_its_own_service_and_leaves_the_robot_disabled(graph, arm):
+    arm.moving()
+    refused = graph.call(Trigger, 'controller/reset_stop')
+    assert not refused.success
+    assert 'not stopped' in refused.message
+    assert arm.stop().success
+    early = graph.call(Trigger, 'controller/reset_stop')
+    assert not early.success
+    assert 'still brakes' in early.message
+    assert arm.state == Status.STATE_STOPPED
+    arm.run(0.2)
+    assert graph.call(Trigger, 'controller/reset_stop').success
+    assert arm.state == Status.STATE_DISABLED
+    count = len(arm.commands)
+    arm.chunks.publish(arm.make_chunk())
+    arm.run(0.1)
+    assert len(arm.commands) == count, 'it does not go on by itself'
+    assert arm.enable().success
+    assert arm.state == Status.STATE_WAITING
+
+
+@pytest.mark.parametrize('service', ['stop', 'pause'])
+def test_first_decelerating_command_does_not_wait_for_the_next_tick(graph, arm, service):
+    arm.moving()
+    before = arm.speed()
+    count = len(arm.commands)
+    graph.set_time(graph.now + 0.003)
+    if service == 'stop':
+        assert arm.stop().success
+    else:
+        assert graph.call(SetBool, 'controller/pause', data=True).success
+    graph.until(lambda: len(arm.commands) > count)
+    first = arm.commands[count]
+    assert stamp_to_seconds(first.header.stamp) == pytest.approx(graph.now)
+    assert abs(first.velocity[1]) < before
+    arm.run(0.2)
+    assert arm.speed() == pytest.approx(0)
+
+
+def test_pause_brakes_holds_and_goes_on_without_a_jump(graph, arm):
+    arm.moving()
+    assert graph.call(SetBool, 'controller/pause', data=True).success
+    arm.run(0.3)
+    assert arm.state == Status.STATE_PAUSED
+    assert arm.speed() == pytest.approx(0)
+    held = arm.position.copy()
+    arm.chunks.publish(arm.make_chunk())
+    arm.run(0.2)
+    assert np.array_equal(arm.position, held), 'chunks do not end a pause'
+    assert arm.state == Status.STATE_PAUSED
+    assert graph.call(SetBool, 'controller/pause', data=False).success
+    arm.send_chunk()
+    arm.run(0.4)
+    assert arm.state == Status.STATE_TRACKING
+    assert arm.position[1] > held[1] + 0.02
+    steps = np.abs(np.diff([c.position[1] for c in arm.commands]))
+    assert steps.max() < 0.8 * 0.01 + 1e-6
+
+
+def test_robot_moved_in_a_pause_stays_paused_and_goes_on_from_where_it_is(graph, arm):
+    arm.moving()
+    assert graph.call(SetBool, 'controller/pause', data=True).success
+    arm.run(0.3)
+    arm.position = np.array([0.3, 0.4, 0.1])
+    arm.states.publish(graph.state(arm.position))
+    graph.until(lambda: arm.node._command[0] == pytest.approx(0.3))
+    arm.run(0.1)
+    assert arm.state == Status.STATE_PAUSED
+    assert graph.call(SetBool, 'controller/pause', data=False).success
+    arm.run(0.05)
+    assert arm.commands[-1].position[:3] == pytest.approx([0.3, 0.4, 0.1])
+    assert arm.state == Status.STATE_WAITING
+
+
+def test_pause_of_a_controller_that_is_not_enabled_is_refused(graph, arm):
+    arm.locate()
+    response = graph.call(SetBool, 'controller/pause', data=True)
+    assert not response.success
+    assert 'only an enabled one can pause' in response.message
+    assert arm.state == Status.STATE_DISABLED
+    assert 'not paused' in graph.call(SetBool, 'controller/pause', data=False).message
 
 
 def test_disabling_brakes_and_then_sends_nothing_more(arm):

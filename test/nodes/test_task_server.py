@@ -10,6 +10,7 @@ from nodes.arm import Arm
 from nodes.arm import Status
 from rclpy.action import ActionClient
 from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
 
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
@@ -88,6 +89,15 @@ def test_success_from_before_the_goal_does_not_count(graph, operator):
 
 def test_time_runs_out(operator):
     handle = operator.begin(duration=0.3)
+    operator.arm.run(0.15)
+    operator.end(handle, Result.REASON_TIMED_OUT, GoalStatus.STATUS_ABORTED)
+
+
+def test_time_of_a_task_begins_anew_where_the_clock_jumps_back(graph, operator):
+    handle = operator.begin(duration=0.5)
+    graph.set_time(50.0)
+    operator.arm.run(0.4)
+    assert not handle.result.done()
     operator.arm.run(0.15)
     operator.end(handle, Result.REASON_TIMED_OUT, GoalStatus.STATUS_ABORTED)
 
@@ -180,6 +190,24 @@ def test_several_endings_at_once_give_one_result(graph, operator):
     graph.settle()
     assert len(operator.results) == 1
     assert operator.results[0].result.reason == Result.REASON_SUCCEEDED
+
+
+def test_goal_given_in_a_pause_begins_when_the_pause_ends(graph, operator):
+    operator.arm.moving()
+    assert graph.call(SetBool, 'controller/pause', data=True).success
+    operator.arm.run(0.2)
+    handle = operator.send()
+    operator.arm.run(0.2)
+    assert not handle.result.done()
+    assert operator.arm.state == Status.STATE_PAUSED
+    assert graph.call(SetBool, 'controller/pause', data=False).success
+    held = operator.arm.position[1]
+    operator.arm.send_chunk()
+    operator.arm.run(0.3)
+    assert operator.arm.position[1] > held + 0.01
+    operator.arm.success.publish(Bool(data=True))
+    graph.until(lambda: operator.arm.node._tasks._ending)
+    operator.end(handle, Result.REASON_SUCCEEDED, GoalStatus.STATUS_SUCCEEDED)
 
 
 def test_next_goal_moves_again(graph, operator):

@@ -43,7 +43,7 @@ def plot_success(path: Path, rows: Sequence[Row]) -> bool:
     panels = _panels(rows)
     if not panels:
         return False
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(
         1, len(panels), figsize=(5.6 * len(panels), 5.2), sharey=True, squeeze=False
     )
@@ -86,7 +86,7 @@ def plot_shapes(path: Path, rows: Sequence[Row]) -> bool:
     """
     if not rows:
         return False
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(1, 2, figsize=(12, 5), sharey=True)
     kept, reused = axes
     names = list(dict.fromkeys((row['shape'], row['device']) for row in rows))
@@ -131,7 +131,8 @@ def plot_shapes(path: Path, rows: Sequence[Row]) -> bool:
     return True
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
+    """Return matplotlib's pyplot, which draws into files."""
     import matplotlib
 
     matplotlib.use('Agg')

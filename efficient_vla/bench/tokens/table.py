@@ -66,7 +66,7 @@ def _methods(rows: Sequence[Row], judge: bool) -> list[str]:
         '',
         '![success against latency](tokens_success.png)',
         '',
-        *_table(
+        *table(
             (
                 'method',
                 'success',
@@ -85,8 +85,8 @@ def _methods(rows: Sequence[Row], judge: bool) -> list[str]:
             [
                 (
                     row['name'],
-                    _percent(row['success_rate']),
-                    f'{_percent(row["ci_low"])} to {_percent(row["ci_high"])}',
+                    percent(row['success_rate']),
+                    f'{percent(row["ci_low"])} to {percent(row["ci_high"])}',
                     f'{row["only_dense"]} / {row["only_method"]}',
                     f'{row["p_value"]:.2g}',
                     f'{row["reasoner_p50_ms"]:.1f} / {row["reasoner_p95_ms"]:.1f}',
@@ -115,7 +115,7 @@ def _methods(rows: Sequence[Row], judge: bool) -> list[str]:
 
 
 def _published(rows: Sequence[Row]) -> list[str]:
-    return _table(
+    return table(
         ('method', 'published success [%]', 'published speed', 'here: success, speed'),
         [
             (row['name'], known.success, known.speed, _here(row))
@@ -143,15 +143,15 @@ def _overhead(rows: Sequence[Row], judge: bool) -> list[str]:
         'median difference to dense where one token is dropped or nothing can be reused, extra '
         'attention rows included; none for a method that drops more on its own account.',
         '',
-        *_table(
+        *table(
             ('method', 'direct ms', 'direct %', 'end to end ms', 'end to end %', 'dense ms'),
             [
                 (
                     row['name'],
                     f'{row["direct_p50_ms"]:.2f}',
                     f'{row["direct_percent"]:.1f}',
-                    _number(row['end_to_end_ms'], 2),
-                    _number(row['end_to_end_percent'], 1),
+                    number(row['end_to_end_ms'], 2),
+                    number(row['end_to_end_percent'], 1),
                     f'{row["dense_reasoner_p50_ms"]:.1f}',
                 )
                 for row in rows
@@ -182,7 +182,7 @@ def _shapes(rows: Sequence[Row], judge: bool) -> list[str]:
             f'{shape}: {first["layout"]}. {first["layers"]} of {first["layers_of_model"]} layers, '
             f'{first["dtype"]}, {device}, {first["passes"]} passes each.',
             '',
-            *_table(
+            *table(
                 (
                     'mechanism',
                     'keep',
@@ -225,7 +225,7 @@ def _vision(rows: Sequence[Row], judge: bool) -> list[str]:
         hidden = ('part', 'key', 'commit', 'measurement')
         columns = list(dict.fromkeys(c for row in mine for c in row if c not in hidden))
         body = [tuple(_text(row.get(column)) for column in columns) for row in mine]
-        lines += ['', f'### {name}', '', *_table([c.replace('_', ' ') for c in columns], body)]
+        lines += ['', f'### {name}', '', *table([c.replace('_', ' ') for c in columns], body)]
         for row in mine if judge else ():
             lines += _vision_shortfall(row)
     return lines
@@ -260,7 +260,7 @@ def _graph(rows: Sequence[Row], judge: bool) -> list[str]:
         '`EfficiencyStats`; the conditions ran in turn. A cache that answers most frames makes the '
         'p50 that of a hit, so that the speed-up of the mean times stands beside it.',
         '',
-        *_table(
+        *table(
             (
                 'condition',
                 'parameters',
@@ -277,8 +277,8 @@ def _graph(rows: Sequence[Row], judge: bool) -> list[str]:
                 (
                     row['name'],
                     f'`{row["overrides"]}`' if row['overrides'] else '',
-                    _percent(row['success_rate']),
-                    f'{_percent(row["ci_low"])} to {_percent(row["ci_high"])}',
+                    percent(row['success_rate']),
+                    f'{percent(row["ci_low"])} to {percent(row["ci_high"])}',
                     f'{row["p_value"]:.2g}',
                     f'{row["perception_p50_ms"]:.1f}',
                     f'{row["reasoner_p50_ms"]:.1f}',
@@ -321,14 +321,16 @@ def _soak(rows: Sequence[Row], judge: bool) -> list[str]:
         for name, value in row.items()
         if name not in hidden and isinstance(value, int)
     ]
-    return [*lines, '', *_table(('what happened', 'times'), counts)]
+    return [*lines, '', *table(('what happened', 'times'), counts)]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share in words."""
     return f'{100 * share:.0f} %'
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """Return a number with so many decimals, or a dash where there is none."""
     return '-' if value is None else f'{value:.{digits}f}'
 
 
@@ -338,7 +340,8 @@ def _text(value: Any) -> str:
     return '' if value is None else str(value)
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
     return [
         '| ' + ' | '.join(head) + ' |',
         '|' + '---|' * len(head),

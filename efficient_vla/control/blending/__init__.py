@@ -10,22 +10,24 @@ import numpy as np
 from efficient_vla.control.blending.latest_only import LatestOnly
 from efficient_vla.control.blending.offset_fade import OffsetFade
 from efficient_vla.control.blending.temporal_ensemble import TemporalEnsemble
+from efficient_vla.control.blending.weighted_average import WeightedAverage
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
 
 class Blending(Protocol):
-    """Joins trajectories into one reference."""
+    """Joins trajectories into one reference; a motion is position, velocity and acceleration."""
 
-    def add(self, trajectory: Trajectory, time: float, position: np.ndarray) -> None:
-        """Take ``trajectory`` over from the set-point ``position`` [M] commanded at ``time``."""
+    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
+        """Take ``trajectory`` over from the set-point's ``motion`` [3, M] at ``time``."""
 
-    def at(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the reference at ``time``: position [M] and velocity [M]."""
+    def at(self, time: float) -> np.ndarray:
+        """Return the reference's motion at ``time`` [3, M]."""
 
 
 METHODS: dict[str, Callable[[BlendingSettings], Blending]] = {
     'latest_only': LatestOnly,
-    'offset_fade': OffsetFade,
+    'weighted_average': WeightedAverage,
     'temporal_ensemble': TemporalEnsemble,
+    'offset_fade': OffsetFade,
 }

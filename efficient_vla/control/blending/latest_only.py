@@ -14,11 +14,11 @@ class LatestOnly:
     def __init__(self, settings: BlendingSettings) -> None:
         del settings
 
-    def add(self, trajectory: Trajectory, time: float, position: np.ndarray) -> None:
+    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
         """Follow ``trajectory`` from now on."""
-        del time, position
+        del time, motion
         self._trajectory = trajectory
 
-    def at(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the reference at ``time``: position [M] and velocity [M]."""
+    def at(self, time: float) -> np.ndarray:
+        """Return the reference's motion at ``time`` [3, M]."""
         return self._trajectory.at(time)

@@ -3,9 +3,20 @@
 """Measure the offset at the seam and fade it to zero.
 
 A chunk is predicted from an observation that is one inference old, so that it disagrees with the
-set-point by the prediction error of that time. The offset at the moment of arrival is added to the
-new trajectory and fades along the minimum-jerk polynomial, whose first two derivatives vanish at
-both ends: the seam itself adds no step to position, velocity or acceleration.
+set-point by the prediction error of that time. The offset at the moment of arrival, in position,
+velocity and acceleration, is added to the new trajectory and fades along the polynomial of degree
+five that takes it to zero: the reference goes on from the very motion of the set-point, and its
+first two derivatives are continuous. The first chunk of a robot at rest has no motion to go on
+from: only the position fades, and the limits shape the run-up. A faded velocity would be caught up
+with at half more than the speed of the chunk. A chunk that starts with a leap is no reason to go
+far the other way either: of the velocity so much fades as leads ``DETOUR`` astray.
+
+Real-time chunking (RTC, arXiv 2506.07339, and its trained form, arXiv 2512.05964) has no name of
+its own here. It is guidance inside the action head, so that a new chunk agrees with the rows that
+are executed while it is computed; the actor's ``guidance`` chooses it. What remains for the
+controller is the residual offset of a chunk that is late by more than the head assumed, and this
+method does with it what it does with any other: nothing where there is none. One name for both
+would make two nodes agree on a setting that either can lose.
 """
 
 import numpy as np
@@ -13,13 +24,10 @@ import numpy as np
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
-
-def fade(progress: float) -> tuple[float, float]:
-    """Return the weight, from 1 to 0 while ``progress`` goes from 0 to 1, and its derivative."""
-    if progress >= 1:
-        return 0.0, 0.0
-    weight = 1 - progress**3 * (10 - 15 * progress + 6 * progress**2)
-    return weight, -30 * progress**2 * (1 - progress) ** 2
+DETOUR = 0.02
+"""Furthest way that the fade of a velocity adds to an axis [m or rad]."""
+LONGEST = 16 / 81
+"""Largest value of s - 6 s^3 + 8 s^4 - 3 s^5, which fades a velocity of 1 in a time of 1."""
 
 
 class OffsetFade:
@@ -27,18 +35,63 @@ class OffsetFade:
 
     def __init__(self, settings: BlendingSettings) -> None:
         self._fade_time = settings.fade_time
+        self._moving = False
 
-    def add(self, trajectory: Trajectory, time: float, position: np.ndarray) -> None:
-        """Fade from the set-point ``position`` [M] at ``time`` into ``trajectory``."""
+    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
+        """Fade from the set-point's ``motion`` [3, M] at ``time`` into ``trajectory``."""
+        offset = motion - trajectory.at(time)
+        if not self._moving:
+            offset[1:] = 0.0
+        elif self._fade_time > 0:
+            fastest = DETOUR / (LONGEST * self._fade_time)
+            offset[1] = np.clip(offset[1], -fastest, fastest)
+        self._moving = True
         self._trajectory = trajectory
         self._seam = time
-        self._offset = position - trajectory.at(time)[0]
+        self._fade = fade_polynomial(offset, self._fade_time)
 
-    def at(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the reference at ``time``: position [M] and velocity [M]."""
-        position, velocity = self._trajectory.at(time)
+    def at(self, time: float) -> np.ndarray:
+        """Return the reference's motion at ``time`` [3, M]."""
+        motion = self._trajectory.at(time)
         since = max(time - self._seam, 0.0)
-        if since >= self._fade_time:
-            return position, velocity
-        weight, slope = fade(since / self._fade_time)
-        return position + weight * self._offset, velocity + slope / self._fade_time * self._offset
+        if since < self._fade_time:
+            motion += derivatives(since) @ self._fade
+        return motion
+
+
+def fade_polynomial(offset: np.ndarray, time: float) -> np.ndarray:
+    """Return the coefficients [6, M] of the fade of ``offset`` [3, M] to zero in ``time`` [s].
+
+    The offset is one in position, velocity and acceleration; all three end at zero.
+    """
+    if time <= 0:
+        return np.zeros((6, offset.shape[1]))
+    scaled = offset * np.array([[1.0], [time], [time**2]])
+    powers = time ** -np.arange(6.0)
+    coefficients: np.ndarray = powers[:, None] * (TO_ZERO @ scaled)
+    return coefficients
+
+
+TO_ZERO = np.array(
+    [
+        [1.0, 0.0, 0.0],
+        [0.0, 1.0, 0.0],
+        [0.0, 0.0, 0.5],
+        [-10.0, -6.0, -1.5],
+        [15.0, 8.0, 1.5],
+        [-6.0, -3.0, -0.5],
+    ]
+)
+"""From position, velocity and acceleration at 0 to the polynomial that has none of them at 1."""
+
+
+def derivatives(x: float) -> np.ndarray:
+    """Return what turns coefficients [6, M] into value and first two derivatives at ``x``."""
+    x2, x3 = x * x, x * x * x
+    return np.array(
+        [
+            [1.0, x, x2, x3, x2 * x2, x2 * x3],
+            [0.0, 1.0, 2 * x, 3 * x2, 4 * x3, 5 * x2 * x2],
+            [0.0, 0.0, 2.0, 6 * x, 12 * x2, 20 * x3],
+        ]
+    )

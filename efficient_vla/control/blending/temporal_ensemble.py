@@ -19,19 +19,19 @@ class TemporalEnsemble:
         self._decay = settings.ensemble_decay
         self._live: list[Trajectory] = []
 
-    def add(self, trajectory: Trajectory, time: float, position: np.ndarray) -> None:
+    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
         """Let ``trajectory`` take part from now on."""
-        del time, position
+        del time, motion
         self._live.append(trajectory)
 
-    def at(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the reference at ``time``: position [M] and velocity [M]."""
+    def at(self, time: float) -> np.ndarray:
+        """Return the reference's motion at ``time`` [3, M]."""
         # A chunk at its end would vote for standing still. The newest may: nothing follows it.
         *older, newest = self._live
         live = self._live = [*(past for past in older if not past.ended(time)), newest]
         exponents = -self._decay * np.arange(len(live))
         weights = np.exp(exponents - exponents.max())
         weights /= weights.sum()
-        points = np.array([trajectory.at(time) for trajectory in live])  # [N, 2, M]
-        position, velocity = np.tensordot(weights, points, 1)
-        return position, velocity
+        motions = np.array([trajectory.at(time) for trajectory in live])  # [N, 3, M]
+        motion: np.ndarray = np.tensordot(weights, motions, 1)
+        return motion

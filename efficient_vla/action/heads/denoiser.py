@@ -1,0 +1,129 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The network behind ``flow`` and ``diffusion``: a small transformer over the rows of a chunk.
+
+Every row has a time of its own (0 noise, 1 data), so that rows that are already decided enter clean
+while the others are still noise (training-time RTC, arXiv 2512.05964). Times and plan modulate the
+layers (AdaLN, arXiv 2212.09748; one modulation for all layers, arXiv 2310.00426).
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+WAVES = 16
+"""Frequencies that a time is written in."""
+RATES = torch.logspace(0, 2, WAVES) * (math.pi / 2)
+
+
+def waves(time: torch.Tensor) -> torch.Tensor:
+    """Return times in [0, 1] as sines and cosines, [..., 2 ``WAVES``]."""
+    angles = time[..., None] * RATES.to(time)
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+class Block(nn.Module):
+    """Self-attention and a two-layer network, both modulated."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.wide = nn.Linear(width, 2 * width)
+        self.narrow = nn.Linear(2 * width, width)
+
+    def attend(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what every patch [B, T, D] takes from the others."""
+        parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # [B, heads, T, D / heads] each
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def think(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what every patch makes of itself."""
+        return self.narrow(functional.gelu(self.wide(x)))
+
+
+class Denoiser(nn.Module):
+    """Noisy chunk, row times and a plan -> velocity (or what the head defines), [B, H, A]."""
+
+    def __init__(
+        self,
+        features: int,
+        horizon: int,
+        actions: int,
+        width: int = 128,
+        layers: int = 3,
+        heads: int = 4,
+        patch: int = 4,
+    ) -> None:
+        """Make the layers; ``patch`` rows are one token, which ``horizon`` is a multiple of."""
+        super().__init__()
+        if horizon % patch:
+            raise ValueError(f'horizon {horizon} is not a multiple of the patch of {patch} rows.')
+        self.patch = patch
+        self.embed = nn.Linear(patch * actions, width)
+        self.place = nn.Parameter(0.02 * torch.randn(horizon // patch, width))
+        self.plan = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
+        self.clock = nn.Linear(patch * 2 * WAVES, width)
+        self.span = nn.Linear(2 * WAVES, width)
+        self.modulate = nn.Linear(width, 6 * width)
+        self.shift = nn.Parameter(torch.zeros(layers, 6 * width))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.last = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, patch * actions)
+        for layer in (self.modulate, self.last, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def condition(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what all passes over one plan share, [B, D], of its features [B, F]."""
+        return self.plan(features)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        time: torch.Tensor,
+        span: torch.Tensor,
+        condition: torch.Tensor,
+        branches: list[torch.Tensor] | None = None,
+        reuse: bool = False,
+    ) -> torch.Tensor:
+        """Map a noisy chunk [B, H, A] with times [B, H] to [B, H, A].
+
+        ``span`` [B] is how far ahead the answer has to hold, 0 for an instant. ``branches`` takes
+        what attention and networks gave; with ``reuse`` they are taken from there instead and only
+        modulation, input and output are computed (EfficientVLA, arXiv 2506.10100, section 3.4).
+        """
+        batch, horizon, _ = x.shape
+        patches = x.reshape(batch, horizon // self.patch, -1)  # [B, T, patch * A]
+        clocks = waves(time).reshape(batch, patches.shape[1], -1)
+        steer = self.clock(clocks) + (self.span(waves(span)) + condition)[:, None]
+        steer = functional.silu(steer)
+        common = self.modulate(steer)  # [B, T, 6 D]
+        hidden = self.embed(patches) + self.place
+        if branches is not None and not reuse:
+            branches.clear()
+        for index, block in enumerate(self.blocks):
+            shift, scale, gate, shift2, scale2, gate2 = (common + self.shift[index]).chunk(6, -1)
+            if reuse and branches is not None:
+                attended, thought = branches[2 * index : 2 * index + 2]
+                hidden = hidden + gate * attended
+                hidden = hidden + gate2 * thought
+                continue
+            attended = block.attend(_norm(hidden) * (1 + scale) + shift)
+            hidden = hidden + gate * attended
+            thought = block.think(_norm(hidden) * (1 + scale2) + shift2)
+            hidden = hidden + gate2 * thought
+            if branches is not None:
+                branches += [attended, thought]
+        scale, shift = self.last(steer).chunk(2, -1)
+        return self.out(_norm(hidden) * (1 + scale) + shift).reshape(x.shape)
+
+
+def _norm(x: torch.Tensor) -> torch.Tensor:
+    return functional.layer_norm(x, x.shape[-1:])

@@ -1,0 +1,69 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Diffusion with DDIM steps (arXiv 2010.02502), and features kept across steps.
+
+Signal and noise are mixed as sin and cos of one angle (the cosine schedule of arXiv 2102.09672),
+and the network gives the velocity a e - s x of the mixture (arXiv 2202.00512), which is well posed
+at pure noise, where the noise itself says nothing about the chunk. EfficientVLA (arXiv 2506.10100,
+section 3.4) recomputes attention and feed-forward features only every so many steps.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from efficient_vla.action.heads.denoiser import Denoiser
+
+
+class DiffusionHead(nn.Module):
+    """Features of a plan [B, F] and noise [B, H, A] -> normalised chunk [B, H, A]."""
+
+    def __init__(self, features: int, horizon: int, actions: int, **sizes: int) -> None:
+        """Make the network; ``mean`` and ``std`` [A] are fitted to data."""
+        super().__init__()
+        self.shape = (horizon, actions)
+        self.network = Denoiser(features, horizon, actions, **sizes)
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer('mean', torch.zeros(actions))
+        self.register_buffer('std', torch.ones(actions))
+
+    def inner(self, chunk: torch.Tensor) -> torch.Tensor:
+        """Return a chunk in the units of the network."""
+        return (chunk - self.mean) / self.std
+
+    def outer(self, x: torch.Tensor) -> torch.Tensor:
+        """Return it in the policy's units."""
+        return x * self.std + self.mean
+
+    def sample(
+        self, features: torch.Tensor, noise: torch.Tensor, steps: int, cache_every: int = 1
+    ) -> tuple[torch.Tensor, int]:
+        """Return the chunk after ``steps`` DDIM steps, and how many passes were whole.
+
+        Every ``cache_every``-th pass is whole, 1 for all; the others take the features of attention
+        and networks from the last whole one.
+        """
+        condition = self.network.condition(features)
+        branches: list[torch.Tensor] | None = [] if cache_every > 1 else None
+        x, whole = noise, 0
+        still = x.new_zeros(len(x))
+        for step in range(steps):
+            reuse = step % cache_every != 0
+            whole += not reuse
+            time = step / steps
+            times = x.new_full(x.shape[:2], time)
+            found = self.network(x, times, still, condition, branches, reuse)
+            signal, spread = mixture(time)
+            data = signal * x - spread * found
+            rest = spread * x + signal * found
+            signal, spread = mixture((step + 1) / steps)
+            x = signal * data + spread * rest
+        return self.outer(x), whole
+
+
+def mixture(time: float) -> tuple[float, float]:
+    """Return the shares of signal and noise at a time from 0 (noise) to 1 (data)."""
+    angle = time * math.pi / 2
+    return math.sin(angle), math.cos(angle)

@@ -1,0 +1,138 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A small decoder over action tokens: next-token, all-at-once and draft in one network.
+
+Slot i holds the token before it and predicts token i. Under the causal mask that is a language
+model of actions; with every slot empty and no mask it names all tokens in one pass (the parallel
+decoding of OpenVLA-OFT, arXiv 2502.19645). A small draft beside it guesses the next few tokens from
+one hidden state and one token (Spec-VLA's inputs, arXiv 2507.22424; block output as in Medusa,
+arXiv 2401.10774, instead of a tree), for a pass of the decoder to confirm.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+DRAFTED = 8
+"""Tokens of a draft."""
+
+
+class Layer(nn.Module):
+    """Pre-norm attention and a two-layer network."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.wide = nn.Linear(width, 2 * width)
+        self.narrow = nn.Linear(2 * width, width)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None,
+        causal: bool,
+        store: torch.Tensor | None,
+        start: int,
+    ) -> torch.Tensor:
+        """Map [B, T, D] to [B, T, D]; ``store`` [2, B, heads, L, D / heads] keeps keys and values.
+
+        Keys of slots from ``start`` on are written there, and those before it are read.
+        """
+        parts = self.query_key_value(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # [B, heads, T, D / heads] each
+        if store is not None:
+            stop = start + x.shape[1]
+            store[0, :, :, start:stop] = key
+            store[1, :, :, start:stop] = value
+            key, value = store[0, :, :, :stop], store[1, :, :, :stop]
+        mixed = functional.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        return x + self.narrow(functional.gelu(self.wide(self.norm2(x))))
+
+
+class Draft(nn.Module):
+    """Hidden state of a slot and the token it led to -> logits of the tokens after."""
+
+    def __init__(self, width: int, size: int) -> None:
+        """Make two layers and one output for all places."""
+        super().__init__()
+        self.first = nn.Linear(2 * width, 2 * width)
+        self.second = nn.Linear(2 * width, DRAFTED * width // 4)
+        self.out = nn.Linear(width // 4, size)
+
+    def forward(self, hidden: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+        """Map hidden states and embedded tokens [..., D] to logits [..., ``DRAFTED``, size]."""
+        x = functional.gelu(self.first(torch.cat([hidden, token], -1)))
+        return self.out(functional.gelu(self.second(x)).unflatten(-1, (DRAFTED, -1)))
+
+
+class TokenDecoder(nn.Module):
+    """Features of a plan [B, F] and tokens -> logits of the tokens."""
+
+    def __init__(
+        self,
+        features: int,
+        size: int,
+        length: int,
+        width: int = 128,
+        layers: int = 2,
+        heads: int = 4,
+    ) -> None:
+        """Make the layers for ``size`` tokens in ``length`` slots."""
+        super().__init__()
+        self.size, self.length = size, length
+        self.begin, self.empty = size, size + 1
+        self.embed = nn.Embedding(size + 2, width)
+        self.place = nn.Parameter(0.02 * torch.randn(length, width))
+        self.plan = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
+        self.blocks = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, size)
+        self.draft = Draft(width, size)
+        nn.init.normal_(self.embed.weight, std=0.05)
+
+    def condition(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what all passes over one plan share, [B, 1, D]."""
+        return self.plan(features)[:, None]
+
+    def store(self, batch: int) -> torch.Tensor:
+        """Return an empty cache of keys and values, [layers, 2, B, heads, L, D / heads]."""
+        heads = self.blocks[0].heads
+        width = self.place.shape[1] // heads
+        return self.place.new_zeros(len(self.blocks), 2, batch, heads, self.length, width)
+
+    def hidden(
+        self,
+        before: torch.Tensor,
+        condition: torch.Tensor,
+        start: int = 0,
+        store: torch.Tensor | None = None,
+        causal: bool = True,
+    ) -> torch.Tensor:
+        """Return the last hidden states [B, T, D] of slots ``start`` to ``start`` + T.
+
+        ``before`` [B, T] are the tokens before these slots, ``begin`` before the first. Slots
+        before ``start`` are those in ``store``.
+        """
+        count = before.shape[1]
+        x = self.embed(before) + self.place[start : start + count] + condition
+        mask, whole = None, causal and count > 1
+        if whole and start:
+            slots = torch.arange(start + count, device=x.device)
+            mask, whole = slots <= slots[start:, None], False
+        for index, block in enumerate(self.blocks):
+            x = block(x, mask, whole, None if store is None else store[index], start)
+        return self.norm(x)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the tokens of slots, [..., size]."""
+        return self.out(hidden)
+
+    def after_begin(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return what stands before the slots of ``tokens`` [B, T]."""
+        first = tokens.new_full((len(tokens), 1), self.begin)
+        return torch.cat([first, tokens[:, :-1]], 1)

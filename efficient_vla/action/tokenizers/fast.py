@@ -1,0 +1,192 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""FAST: cosine transform, rounding and byte pairs (arXiv 2501.09747, section V).
+
+A chunk is scaled by quantiles to about [-1, 1], transformed over time (orthonormal DCT-II),
+multiplied by ``scale`` and rounded. The lowest frequency of every action comes first, then the
+next, and byte pairs that were learned on the policy's own actions shorten the line, above all its
+runs of zeros. A token carries no place of its own, so that one wrong token displaces all that
+follow; the count of coefficients tells when that happened.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers import models
+from tokenizers import trainers
+
+from efficient_vla.action.heads.tokens import cosines
+from efficient_vla.types import InvalidRecordError
+
+LETTER, LETTERS = 0x4E00, 0x8000
+"""Code point of the first symbol, and how many there are; the tokenizers library merges letters."""
+RANGE = (0.01, 0.99)
+"""Quantiles of the actions that are scaled to -1 and 1."""
+
+
+class FastTokenizer:
+    """Chunk [H, A] <-> some tokens and an end."""
+
+    def __init__(
+        self,
+        horizon: int,
+        low: list[float],
+        high: list[float],
+        scale: list[float],
+        falloff: float,
+        smallest: int,
+        symbols: int,
+        merges: list[list[int]],
+        length: int,
+    ) -> None:
+        """Use what ``fit`` found: coefficients from ``smallest`` on, ``symbols`` of them.
+
+        ``merges`` are pairs of earlier tokens, each a new token; ``length`` is the most that a
+        chunk takes, the end included.
+        """
+        self.shape = (horizon, len(low))
+        self.low, self.high = torch.tensor(low), torch.tensor(high)
+        self.scale = scales(horizon, scale, falloff)
+        self.smallest, self.symbols = smallest, symbols
+        self.length = length
+        self.basis = cosines(horizon, horizon)
+        self.meanings: list[list[int]] = [[symbol + smallest] for symbol in range(symbols)]
+        for left, right in merges:
+            self.meanings.append(self.meanings[left] + self.meanings[right])
+        self.end = len(self.meanings)
+        self.size = self.end + 1
+        names = [_letters(numbers, smallest) for numbers in self.meanings]
+        pairs = [(names[left], names[right]) for left, right in merges]
+        self._merger = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, pairs))
+
+    def encode(self, chunk: torch.Tensor) -> list[list[int]]:
+        """Return the tokens of normalised chunks [B, H, A], each with its end."""
+        found = coefficients(chunk, self.low, self.high, self.scale)
+        found = found.clamp(self.smallest, self.smallest + self.symbols - 1)
+        lines = [_letters(row, self.smallest) for row in found.tolist()]
+        return [found.ids + [self.end] for found in self._merger.encode_batch(lines)]
+
+    def decode(self, tokens: list[int]) -> tuple[torch.Tensor, str]:
+        """Return the chunk [H, A] and what was mended in it.
+
+        Coefficients that are missing are high frequencies and taken as 0; those too many are left
+        out. Raises ``InvalidRecordError`` where not even the lowest frequency of every action is
+        there, which would make the arm do what nobody asked for.
+        """
+        ended = self.end in tokens
+        said = tokens[: tokens.index(self.end)] if ended else tokens
+        values = [value for token in said for value in self.meanings[token]]
+        count, actions = self.shape[0] * self.shape[1], self.shape[1]
+        if len(values) < actions:
+            raise InvalidRecordError(
+                f'head said {len(said)} action tokens with {len(values)} coefficients; expected '
+                f'{count}, and at least one for each of {actions} actions. Train the tokenizer '
+                'fast again, or choose another tokenizer.'
+            )
+        note = ''
+        if len(values) < count:
+            note = f'{count - len(values)} of {count} coefficients were missing: taken as 0'
+        elif len(values) > count:
+            note = f'{len(values) - count} coefficients too many: left out'
+        if not ended:
+            note = '; '.join(part for part in (note, 'the end was missing') if part)
+        line = torch.zeros(count)
+        line[: min(count, len(values))] = torch.tensor(values[:count], dtype=torch.float32)
+        share = torch.einsum('ch,ca->ha', self.basis, line.view(self.shape) / self.scale)
+        return self.low + (share + 1) / 2 * (self.high - self.low), note
+
+
+def scales(horizon: int, scale: list[float], falloff: float) -> torch.Tensor:
+    """Return what the coefficients are multiplied by before rounding, [H, A].
+
+    The paper has one number. Actions that are displacements add up to a path, in which an error
+    of frequency k counts as 1 / k; ``falloff`` above 0 rounds high frequencies the coarser for
+    it, as the tables of JPEG do.
+    """
+    frequency = torch.arange(horizon, dtype=torch.float32)[:, None]
+    return torch.tensor(scale) / (1 + falloff * frequency)
+
+
+def coefficients(
+    chunk: torch.Tensor, low: torch.Tensor, high: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Return the rounded coefficients of chunks [B, H, A], int64 [B, H A], low ones first.
+
+    ``scale`` [H, A] is that of each coefficient.
+    """
+    share = (chunk - low) / (high - low) * 2 - 1
+    values = torch.einsum('ch,bha->bca', cosines(chunk.shape[1], chunk.shape[1]), share)
+    return (values * scale).round().long().flatten(1)
+
+
+def limits(chunks: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return the range of each action in chunks [N, H, A] that tokens divide."""
+    low, high = np.quantile(chunks.reshape(-1, chunks.shape[-1]), RANGE, axis=0)
+    return low.tolist(), np.maximum(high, low + 1e-3).tolist()
+
+
+def fit(
+    chunks: torch.Tensor,
+    low: list[float],
+    high: list[float],
+    scale: list[float],
+    falloff: float,
+    vocabulary: int,
+) -> dict[str, Any]:
+    """Return the keywords of the ``FastTokenizer`` of normalised chunks [N, H, A].
+
+    ``vocabulary`` bounds symbols and byte pairs together. Raises ``ValueError`` for a range or a
+    scale with which coefficients take more values than there are symbols.
+    """
+    horizon = chunks.shape[1]
+    factors = scales(horizon, scale, falloff)
+    found = coefficients(chunks, torch.tensor(low), torch.tensor(high), factors)
+    smallest, symbols = int(found.min()), int(found.max() - found.min()) + 1
+    if symbols > LETTERS:
+        raise ValueError(
+            f'coefficients take {symbols} values; expected at most {LETTERS}. Take a smaller '
+            'scale, or a wider range of the actions.'
+        )
+    merges = _byte_pairs((row for row in found.tolist()), smallest, symbols, vocabulary)
+    shape = {
+        'horizon': horizon,
+        'low': low,
+        'high': high,
+        'scale': scale,
+        'falloff': falloff,
+        'smallest': smallest,
+        'symbols': symbols,
+        'merges': merges,
+    }
+    length = max(len(line) for line in FastTokenizer(**shape, length=0).encode(chunks))
+    return {**shape, 'length': length}
+
+
+def _byte_pairs(
+    lines: Iterable[list[int]], smallest: int, symbols: int, vocabulary: int
+) -> list[list[int]]:
+    """Return the pairs that merge, in order, as numbers of tokens."""
+    learned = Tokenizer(models.BPE())
+    alphabet = [chr(LETTER + symbol) for symbol in range(symbols)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False
+    )
+    learned.train_from_iterator((_letters(line, smallest) for line in lines), trainer)
+    names = {name: token for token, name in enumerate(alphabet)}
+    merges = []
+    for left, right in _merges(learned):
+        merges.append([names[left], names[right]])
+        names[left + right] = symbols + len(merges) - 1
+    return merges
+
+
+def _merges(learned: Tokenizer) -> list[tuple[str, str]]:
+    return [tuple(pair) for pair in json.loads(learned.to_str())['model']['merges']]
+
+
+def _letters(numbers: list[int], smallest: int) -> str:
+    return ''.join(chr(LETTER + number - smallest) for number in numbers)

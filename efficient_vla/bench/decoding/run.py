@@ -1,0 +1,258 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All measurements about heads and decodings, and what a run of them writes."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficient_vla.action.settings import TOKENIZERS
+from efficient_vla.bench.compare import Outcomes
+from efficient_vla.bench.compare import outcomes
+from efficient_vla.bench.conditions import merged
+from efficient_vla.bench.decoding.conditions import CONDITIONS
+from efficient_vla.bench.decoding.conditions import REGRESSION
+from efficient_vla.bench.decoding.conditions import Condition
+from efficient_vla.bench.decoding.latency import columns
+from efficient_vla.bench.decoding.latency import in_turn
+from efficient_vla.bench.decoding.latency import record_plans
+from efficient_vla.bench.evaluate import Request
+from efficient_vla.bench.evaluate import evaluate
+from efficient_vla.bench.evaluate import load_stages
+from efficient_vla.bench.manifest import checkpoint_hash
+from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.overrides import build_settings
+from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.tokens.latency import record_scenes
+from efficient_vla.bench.tokens.latency import threads_of
+from efficient_vla.bench.tokens.rows import REFUSED
+from efficient_vla.bench.tokens.rows import Rows
+from efficient_vla.bench.tokens.rows import row_key
+from efficient_vla.bench.tokens.success import read
+from efficient_vla.bench.tokens.success import success_columns
+from efficient_vla.errors import CheckpointError
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.sim.tasks import DEMO_TASKS
+from efficient_vla.types import InvalidRecordError
+
+SINGLE: dict[str, dict[str, Any]] = {'actor': {'architecture': 'single'}}
+REFUSALS = (InvalidSettingError, InvalidRecordError, CheckpointError)
+PICTURE, PAGE = 'decoding.png', 'decoding.md'
+FIT_SEED, JUDGE_SEED = 60_000, 50_000
+"""First seeds of the experts' episodes; training uses 100,000 and up, evaluation 1000 and up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything is measured."""
+
+    tasks: tuple[str, ...] = DEMO_TASKS
+    episodes: int = 20
+    max_steps: int = 500
+    """Steps after which an episode has failed."""
+    frames: int = 16
+    """Recorded frames a task, for latencies."""
+    rounds: int = 4
+    """Times that all heads see them."""
+    expert_episodes: int = 8
+    """Episodes a task whose chunks tokenizers are judged on."""
+    expert_steps: int = 300
+
+
+QUICK = Sizes(
+    tasks=DEMO_TASKS[:1],
+    episodes=1,
+    max_steps=32,
+    frames=5,
+    rounds=1,
+    expert_episodes=1,
+    expert_steps=80,
+)
+"""Everything once: the numbers say that it runs and no more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what to measure with what."""
+
+    policy: Path
+    sizes: Sizes = Sizes()
+    quick: bool = False
+    seed: int = 1000
+    render: str = 'fast'
+    workers: int = 1
+    hardware: str = 'cpu_2core'
+    tell: Callable[[str], None] = lambda text: None
+
+    @cached_property
+    def checkpoint(self) -> str:
+        """The checkpoint's hash, shortened; rows of another one are measured again."""
+        return checkpoint_hash(self.policy)[:12]
+
+    def request(self, condition: Condition) -> Request:
+        """Return the evaluation of a condition."""
+        base = merged(SINGLE, {'eval': {'max_steps': self.sizes.max_steps}})
+        return Request(
+            policy=self.policy,
+            tasks=self.sizes.tasks,
+            episodes=self.sizes.episodes,
+            seed=self.seed,
+            overrides=merged(base, parse_overrides(condition.words)),
+            render=self.render,
+            workers=self.workers,
+        )
+
+
+def open_rows(path: Path, job: Job, resume: bool) -> Rows:
+    """Return the rows of an output file, with the manifest of this run."""
+    facts = {'seed': job.seed, 'render': job.render, 'quick': job.quick, 'hardware': job.hardware}
+    return Rows(path, manifest(job.policy, {}, **facts), resume)
+
+
+def measure_success(job: Job, rows: Rows) -> None:
+    """Measure success with every head and decoding on the same episodes, regression first."""
+    reference: Outcomes = {}
+    for condition in CONDITIONS:
+        key = _key(job, 'success', condition)
+        if not rows.done(key):
+            job.tell(f'success: {condition.name}')
+            try:
+                seen = outcomes(evaluate(job.request(condition)))
+            except REFUSALS as error:
+                if condition.name == REGRESSION:
+                    raise
+                rows.add('success', key, **_described(condition), **{REFUSED: str(error)})
+                continue
+            compared = _renamed(success_columns(seen, reference or seen))
+            rows.add('success', key, **_described(condition), **compared)
+        if condition.name == REGRESSION:
+            reference = read(rows.get(key)['outcomes'])
+
+
+def measure_latency(job: Job, rows: Rows) -> None:
+    """Measure heads and decodings in turn on the same plans; all of them, or none is kept."""
+    keys = {condition.name: _key(job, 'latency', condition) for condition in CONDITIONS}
+    if all(rows.done(key) for key in keys.values()):
+        return
+    job.tell('latency: recording frames')
+    sizes = job.sizes
+    dense = load_stages(job.policy, build_settings(SINGLE))
+    scenes = record_scenes(sizes.tasks, dense.perception.cameras, sizes.frames)
+    actors, refused = {}, {}
+    for condition in CONDITIONS:
+        try:
+            settings = build_settings(merged(SINGLE, parse_overrides(condition.words)))
+            actors[condition.name] = load_stages(job.policy, settings).actor
+        except REFUSALS as error:
+            refused[condition.name] = {REFUSED: str(error)}
+    with threads_of(job.hardware) as threads:
+        situations = record_plans(dense, scenes)
+        job.tell(f'latency: {len(actors)} heads on {len(situations)} plans')
+        found = in_turn(actors, situations, sizes.rounds)
+    measured = {}
+    for condition in CONDITIONS:
+        name = condition.name
+        values: dict[str, Any] = refused.get(name, {})
+        if name in found:
+            against = found.get(condition.reference, found[name])
+            values = columns(found[name], against, found[REGRESSION])
+            values |= {'parameters_mb': actors[name].parameters_mb, 'threads': threads}
+        measured[keys[name]] = {**_described(condition), **values}
+    rows.add_all('latency', measured)
+
+
+def measure_tokenizers(job: Job, rows: Rows) -> None:
+    """Measure tokens of a chunk against the error of what they stand for."""
+    from efficient_vla import checkpoint
+    from efficient_vla.bench.decoding import tokenizers
+
+    sizes = job.sizes
+    config = {
+        'tasks': sizes.tasks,
+        'episodes': sizes.expert_episodes,
+        'steps': sizes.expert_steps,
+        'checkpoint': job.checkpoint,
+    }
+    if rows.done(row_key('tokenizers', **config, row=0)):
+        return
+    job.tell('tokenizers: chunks of experts')
+    card = checkpoint.read_card(job.policy)
+    scale = np.array(card.action_scale)
+    judged, fitted = (
+        tokenizers.expert_chunks(
+            sizes.tasks, sizes.expert_episodes, seed, card.horizon, scale, sizes.expert_steps
+        )
+        for seed in (JUDGE_SEED, FIT_SEED)
+    )
+    trained = [
+        (f'{name}, shipped', checkpoint.load_action_tokens(job.policy, name)[2])
+        for name in TOKENIZERS
+        if name != 'univla'
+    ]
+    found = tokenizers.measure(trained, fitted, judged, scale)
+    keyed = {row_key('tokenizers', **config, row=i): row for i, row in enumerate(found)}
+    rows.add_all('tokenizers', keyed)
+
+
+PARTS: dict[str, Callable[[Job, Rows], None]] = {
+    'tokenizers': measure_tokenizers,
+    'latency': measure_latency,
+    'success': measure_success,
+}
+"""Name -> what measures it, the short ones first."""
+
+
+def write_page(rows: Rows) -> Iterator[Path]:
+    """Write the page and its picture beside the rows; yield what was written."""
+    from efficient_vla.bench.decoding.plots import plot
+    from efficient_vla.bench.decoding.table import page
+
+    folder = rows.path.parent
+    parts = {part: rows.of(part) for part in PARTS}
+    if plot(folder / PICTURE, parts):
+        yield folder / PICTURE
+    if any(parts.values()):
+        (folder / PAGE).write_text(page(parts, rows.manifest))
+        yield folder / PAGE
+
+
+def _key(job: Job, part: str, condition: Condition) -> str:
+    sizes = job.sizes
+    config: dict[str, Any] = {
+        'overrides': condition.words,
+        'tasks': sizes.tasks,
+        'checkpoint': job.checkpoint,
+    }
+    if part == 'success':
+        config |= {
+            'episodes': sizes.episodes,
+            'max_steps': sizes.max_steps,
+            'seed': job.seed,
+            'render': job.render,
+        }
+    else:
+        config |= {'frames': sizes.frames, 'rounds': sizes.rounds, 'hardware': job.hardware}
+    return row_key(part, **config)
+
+
+def _described(condition: Condition) -> dict[str, Any]:
+    return {
+        'name': condition.name,
+        'reference': condition.reference,
+        'overrides': ' '.join(condition.words),
+    }
+
+
+def _renamed(found: dict[str, Any]) -> dict[str, Any]:
+    """Return columns that say what episodes were paired with."""
+    names = {
+        'dense_success_rate': 'regression_success_rate',
+        'only_dense': 'only_regression',
+        'only_method': 'only_this',
+    }
+    return {names.get(name, name): value for name, value in found.items()}

@@ -1,0 +1,67 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Go over from the motion under way to the newest chunk with a weight that rises linearly.
+
+The weight of the newest chunk is 0 at its arrival and 1 after ``average_time``, or where that is 0
+at the end of the chunk before it, which is all the time they overlap. A chunk that arrives during
+that time averages with the average under way, so that no seam makes the reference jump. Velocity
+and acceleration are those of the averaged path: to the average of the velocities comes what the
+change of the weight adds. The gripper is no part of it: the mean of open and closed is neither.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from efficient_vla.control.settings import BlendingSettings
+from efficient_vla.control.trajectory import Trajectory
+
+
+class Member(NamedTuple):
+    """A trajectory and the time over which it takes over from those before it."""
+
+    trajectory: Trajectory
+    seam: float
+    span: float
+
+    def weight(self, time: float) -> float:
+        """Return the weight at ``time``, from 0 to 1."""
+        if time >= self.seam + self.span:
+            return 1.0
+        return max((time - self.seam) / self.span, 0.0)
+
+
+class WeightedAverage:
+    """The newest trajectory and the motion before it, by weights that change linearly."""
+
+    def __init__(self, settings: BlendingSettings) -> None:
+        self._span = settings.average_time
+        self._members: list[Member] = []
+
+    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
+        """Let ``trajectory`` take over from ``time`` on."""
+        del motion
+        self._drop_replaced(time)
+        overlap = max((member.trajectory.end for member in self._members), default=time) - time
+        span = min(self._span, overlap) if self._span > 0 else overlap
+        self._members.append(Member(trajectory, time, max(span, 0.0)))
+
+    def at(self, time: float) -> np.ndarray:
+        """Return the reference's motion at ``time`` [3, M]."""
+        self._drop_replaced(time)
+        first, *others = self._members
+        motion = first.trajectory.at(time)
+        for member in others:
+            weight = member.weight(time)
+            difference = member.trajectory.at(time) - motion
+            motion = motion + weight * difference
+            motion[1] += difference[0] / member.span
+            motion[2] += 2 * difference[1] / member.span
+        return motion
+
+    def _drop_replaced(self, time: float) -> None:
+        """Forget what a trajectory of full weight has replaced."""
+        for index in range(len(self._members) - 1, 0, -1):
+            if self._members[index].weight(time) == 1:
+                self._members = self._members[index:]
+                return

@@ -1,0 +1,23 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Set-points as joint states, gripper and all: what the simulated robots follow."""
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import JointState
+
+from efficient_vla.nodes.conversions import command_to_message
+from efficient_vla.nodes.qos import newest_qos
+from efficient_vla.types import Command
+
+
+class JointStateOutput:
+    """Position and velocity of every column, the gripper's effort among the positions."""
+
+    pending = False
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._publisher = node.create_lifecycle_publisher(JointState, 'command', newest_qos())
+
+    def send(self, command: Command) -> None:
+        """Send a set-point."""
+        self._publisher.publish(command_to_message(command))

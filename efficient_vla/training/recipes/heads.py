@@ -1,0 +1,209 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Train heads beside the regression head: ``flow`` and ``diffusion``.
+
+They read what the regression head of ``single`` makes of plan and state before its last layer, so
+the add-ons are small and no plan is learned anew; visual tokens are not needed.
+"""
+
+import math
+
+import torch
+from torch.nn import functional
+
+from efficient_vla.action.heads.diffusion import DiffusionHead
+from efficient_vla.action.heads.flow import MAX_PREFIX
+from efficient_vla.action.heads.flow import FlowHead
+from efficient_vla.action.settings import SHORTCUTS
+from efficient_vla.addons import MODULE
+from efficient_vla.training.features import Features
+from efficient_vla.training.features import Plans
+from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.losses import action_loss
+
+PLAN_NOISE = 0.05
+"""Standard deviation of what is added to the plans, so that their exact numbers say nothing."""
+PREFIX_SHARE = 0.5
+SHORTCUT_FROM = 0.5
+"""Progress after which shortcuts are learned; before it there is nothing worth imitating."""
+SHORTCUT_SHARE = 0.25
+FINE_STEPS = 10
+"""Steps that a shortcut over the whole way replaces."""
+MEASURED_STEPS = (1, 10)
+
+
+class HeadRecipe:
+    """What training of all heads shares."""
+
+    def __init__(self, frozen: Frozen, features: Features) -> None:
+        """Take the conditioning of the policy as it is."""
+        self.frozen = frozen
+        card = frozen.card
+        self.features = frozen.single.width
+        self.horizon, self.actions = card.horizon, len(card.action_names)
+        self.chunks = frozen.targets(features.data.chunk[features.frames])
+
+    def condition(self, plans: Plans, noise: float = PLAN_NOISE) -> torch.Tensor:
+        """Return the features [B, F] of plans that are a little off."""
+        latents = plans.latents + noise * torch.randn_like(plans.latents)
+        with torch.no_grad():
+            return self.frozen.single.features(latents, plans.state).float()
+
+    def target(self, plans: Plans) -> torch.Tensor:
+        """Return the chunks, stillness where the sentence does not fit."""
+        return plans.chunk * plans.fit[:, None, None]
+
+
+class FlowRecipe(HeadRecipe):
+    """Flow matching with clean prefixes, then shortcuts beside it."""
+
+    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
+        """Make the head; no weight of the decoder is updated, so ``rank`` says nothing."""
+        super().__init__(frozen, features)
+        self.shape = {
+            'features': self.features,
+            'horizon': self.horizon,
+            'actions': self.actions,
+        }
+        self.trained = FlowHead(**self.shape)
+        fit_units(self.trained, self.chunks)
+        self.trained.to(frozen.device)
+
+    def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
+        """Return the error of velocities, and later that of shortcuts."""
+        features = self.condition(plans)
+        chunk = self.trained.inner(self.target(plans))
+        clean = self._clean(len(chunk), PREFIX_SHARE)
+        if progress < SHORTCUT_FROM:
+            return {'flow': self._flow(features, chunk, clean)}
+        cut = max(1, round(SHORTCUT_SHARE * len(chunk)))
+        losses = {'flow': self._flow(features[cut:], chunk[cut:], clean[cut:])}
+        losses['shortcut'] = self._shortcut(features[:cut], chunk[:cut], clean[:cut])
+        return losses
+
+    def measures(self, plans: Plans) -> dict[str, float]:
+        """Return the action losses of one step, of ten and of the regression head."""
+        features = self.condition(plans, 0.0)
+        noise = torch.randn_like(plans.chunk)
+        head = self.trained
+        found = {f'steps_{steps}': head.sample(features, noise, steps) for steps in MEASURED_STEPS}
+        found['shortcut'] = head.sample(features, noise, 1, shortcut=True)
+        found['regression'] = self.frozen.single(plans.latents, plans.state).float()
+        result = {
+            n: action_loss(c.float(), plans.chunk, plans.fit).item() for n, c in found.items()
+        }
+        gap = (found['shortcut'] - found['steps_10']).abs().mean().item()
+        return result | {'shortcut_gap': gap}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the head."""
+        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
+
+    def _clean(self, count: int, share: float) -> torch.Tensor:
+        """Return which rows are given, bool [B, H]."""
+        device = self.frozen.device
+        lengths = torch.randint(1, MAX_PREFIX + 1, (count,), device=device)
+        lengths *= torch.rand(count, device=device) < share
+        return torch.arange(self.horizon, device=device) < lengths[:, None]
+
+    def _flow(
+        self, features: torch.Tensor, chunk: torch.Tensor, clean: torch.Tensor
+    ) -> torch.Tensor:
+        noise = torch.randn_like(chunk)
+        time = torch.rand(len(chunk), 1, device=chunk.device)
+        times = torch.where(clean, 1.0, time)
+        x = times[..., None] * chunk + (1 - times[..., None]) * noise
+        network = self.trained.network
+        still = torch.zeros(len(chunk), device=chunk.device)
+        found = network(x, times, still, network.condition(features)).float()
+        return _masked(found - (chunk - noise), ~clean)
+
+    def _shortcut(
+        self, features: torch.Tensor, chunk: torch.Tensor, clean: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the error of long steps to what many short ones of the same network do.
+
+        All samples of a batch take the same step: the i-th of n equal ones; the one that goes all
+        the way counts most, since it is the one that is used most.
+        """
+        steps = SHORTCUTS[int(torch.multinomial(torch.tensor([0.6, 0.2, 0.2]), 1))]
+        start = int(torch.randint(steps, ())) / steps
+        network, given = self.trained.network, clean[..., None]
+        noise = torch.randn_like(chunk)
+        first = torch.where(given, chunk, start * chunk + (1 - start) * noise)
+        still = torch.zeros(len(chunk), device=chunk.device)
+        fine = FINE_STEPS // steps
+        with torch.no_grad():
+            x, condition = first, network.condition(features)
+            for step in range(fine):
+                times = torch.where(clean, 1.0, start + step / FINE_STEPS)
+                found = network(x, times, still, condition).float()
+                x = torch.where(given, x, x + found / FINE_STEPS)
+            target = (x - first) * steps
+        times = torch.where(clean, 1.0, torch.full_like(still, start)[:, None])
+        found = network(first, times, still + 1 / steps, network.condition(features)).float()
+        return _masked(found - target, ~clean)
+
+
+class DiffusionRecipe(HeadRecipe):
+    """Denoising at random times."""
+
+    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
+        """Make the head; no weight of the decoder is updated, so ``rank`` says nothing."""
+        super().__init__(frozen, features)
+        self.shape = {
+            'features': self.features,
+            'horizon': self.horizon,
+            'actions': self.actions,
+        }
+        self.trained = DiffusionHead(**self.shape)
+        fit_units(self.trained, self.chunks)
+        self.trained.to(frozen.device)
+
+    def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
+        """Return the squared error of velocities."""
+        features = self.condition(plans)
+        chunk = self.trained.inner(self.target(plans))
+        noise = torch.randn_like(chunk)
+        time = torch.rand(len(chunk), device=chunk.device)
+        angle = time[:, None, None] * (math.pi / 2)
+        signal, spread = angle.sin(), angle.cos()
+        network = self.trained.network
+        found = network(
+            signal * chunk + spread * noise,
+            time[:, None].expand(chunk.shape[:2]),
+            torch.zeros_like(time),
+            network.condition(features),
+        )
+        return {'velocity': functional.mse_loss(found.float(), signal * noise - spread * chunk)}
+
+    def measures(self, plans: Plans) -> dict[str, float]:
+        """Return the action losses of few and of many steps, and of the regression head."""
+        features = self.condition(plans, 0.0)
+        noise = torch.randn_like(plans.chunk)
+        found = {f'steps_{n}': self.trained.sample(features, noise, n)[0] for n in (2, 5, 10)}
+        found['cached_10'] = self.trained.sample(features, noise, 10, 3)[0]
+        found['regression'] = self.frozen.single(plans.latents, plans.state).float()
+        return _action_losses(found, plans)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the head."""
+        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
+
+
+def fit_units(head: FlowHead | DiffusionHead, chunks: torch.Tensor) -> None:
+    """Set mean and deviation of each action to those of ``chunks`` [N, H, A]."""
+    head.mean.copy_(chunks.mean((0, 1)))
+    head.std.copy_(chunks.std((0, 1)).clamp(min=1e-3))
+
+
+def _action_losses(found: dict[str, torch.Tensor], plans: Plans) -> dict[str, float]:
+    return {
+        name: action_loss(chunk.float(), plans.chunk, plans.fit).item()
+        for name, chunk in found.items()
+    }
+
+
+def _masked(error: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Return the mean square of the errors [B, H, A] of the rows that count."""
+    return (error.square().mean(-1) * counted).sum() / counted.sum().clamp(min=1)

@@ -1,0 +1,319 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The actor's memory: measured delays, the chunk before, and what each head makes of them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from efficient_vla.action.generators import Flow
+from efficient_vla.action.generators import Given
+from efficient_vla.action.generators import Made
+from efficient_vla.action.generators import Regression
+from efficient_vla.action.generators import Tokens
+from efficient_vla.action.guidance import soft_mask
+from efficient_vla.action.heads.flow import FlowHead
+from efficient_vla.action.heads.token_decoder import TokenDecoder
+from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.settings import DECODINGS
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.action.stage import ActionSpace
+from efficient_vla.action.stage import Actor
+from efficient_vla.action.tokenizers.bins import BinTokenizer
+from efficient_vla.action.tokenizers.fast import FastTokenizer
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import build
+from efficient_vla.types import ControlMode
+from efficient_vla.types import Frame
+from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import Plan
+
+HORIZON, DT = 8, 0.1
+SPACE = ActionSpace(
+    state_names=('x', 'y'),
+    state_mean=np.array([1.0, 0.0], np.float32),
+    state_std=np.array([2.0, 1.0], np.float32),
+    names=('x', 'gripper'),
+    scale=np.array([0.5, 1.0], np.float32),
+    control_mode=ControlMode.EE_DELTA,
+    dt=DT,
+)
+
+
+class Counting:
+    """Makes chunks whose rows count up from 100 times their number; remembers what it was given."""
+
+    needs_image = False
+
+    def __init__(self) -> None:
+        self.seen: list[Given] = []
+
+    def make(self, given: Given) -> Made:
+        self.seen.append(given)
+        rows = 100.0 * len(self.seen) + torch.arange(HORIZON)
+        return Made(rows[:, None].repeat(1, 2), steps=3, delay=2, note='mended')
+
+    def configure(self, settings: ActorSettings) -> None:
+        self.settings = settings
+
+    def reset(self) -> None:
+        pass
+
+
+def actor(generator) -> Actor:
+    return Actor(generator, ('front',), SPACE, lambda images: images['front'])
+
+
+def plan(seed: int = 0, instruction: str = 'push') -> Plan:
+    latents = np.random.default_rng(seed).normal(size=(2, 3)).astype(np.float32)
+    return Plan(latents, instruction, stamp=0.0, valid_for=1.0)
+
+
+def frame(stamp: float) -> Frame:
+    return Frame({}, np.array([1.0, 0.5], np.float32), stamp)
+
+
+def settings(**values) -> ActorSettings:
+    named = {name.replace('__', '.'): value for name, value in values.items()}
+    return build(ActorSettings, {'architecture': 'single', **named})
+
+
+def flow(**values) -> Flow:
+    torch.manual_seed(0)
+    single = SinglePolicy(queries=2, width=3, state=2, horizon=HORIZON, actions=2, hidden=16)
+    head = FlowHead(single.width, HORIZON, 2, width=32, layers=1, heads=2, patch=2)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return Flow(single.eval(), head.eval(), settings(head='flow', **values))
+
+
+def test_the_record_says_units_steps_delay_and_note():
+    made = actor(Counting()).chunk(plan(), frame(2.0))
+    assert made.actions[1].tolist() == [50.5, 101.0]
+    assert (made.steps, made.delay, made.note) == (3, 2, 'mended')
+    assert (made.stamp, made.sequence, made.dt) == (2.0, 1, DT)
+
+
+def test_the_greatest_of_the_last_ten_delays_is_assumed():
+    made = actor(Counting())
+    assert made.delay == 0
+    for rows in (7.0, math.nan, *[2.2] * 9):
+        made.note_delay(rows)
+    assert made.delay == 7
+    made.note_delay(2.2)
+    assert made.delay == 3
+    made.reset()
+    assert made.delay == 3
+
+
+def test_the_head_gets_the_rows_of_the_chunk_before_that_are_ahead():
+    counting = Counting()
+    made = actor(counting)
+    made.note_delay(3)
+    for stamp in (0.0, 0.3, 0.3, 2.0):
+        made.chunk(plan(), frame(stamp))
+    first, second, third, late = (given.before for given in counting.seen)
+    assert first is None
+    assert second[:, 0].tolist() == [103.0, 104.0, 105.0, 106.0, 107.0]
+    assert third[:, 0].tolist() == [200.0 + row for row in range(HORIZON)]
+    assert late is None
+    assert counting.seen[1].delay == 3
+
+
+def test_a_reset_and_a_step_back_in_time_forget_the_chunk_before():
+    counting = Counting()
+    made = actor(counting)
+    made.chunk(plan(), frame(1.0))
+    made.chunk(plan(), frame(0.5))
+    made.reset()
+    made.chunk(plan(), frame(0.6))
+    assert [given.before for given in counting.seen] == [None, None, None]
+
+
+def test_the_head_hears_of_a_new_instruction():
+    counting = Counting()
+    made = actor(counting)
+    for instruction in ('push', 'push', 'pull'):
+        made.chunk(plan(instruction=instruction), frame(0.0))
+    assert [given.same_task for given in counting.seen] == [True, True, False]
+
+
+def test_a_state_of_the_wrong_width_is_refused():
+    wrong = Frame({}, np.zeros(3, np.float32), 0.0)
+    with pytest.raises(InvalidRecordError, match='has 3 numbers; the policy expects 2: x, y'):
+        actor(Counting()).chunk(plan(), wrong)
+
+
+def test_regression_gives_what_the_policy_gives():
+    torch.manual_seed(0)
+    single = SinglePolicy(2, 3, 2, HORIZON, 2, hidden=16).eval()
+    made = actor(Regression(single)).chunk(plan(), frame(0.0))
+    state = torch.tensor([[0.0, 0.5]])
+    direct = single(torch.from_numpy(plan().latents)[None], state)[0].detach().numpy()
+    assert np.allclose(made.actions, direct * SPACE.scale, atol=1e-6)
+    assert (made.steps, made.delay, made.note) == (1, 0, '')
+
+
+def test_after_a_reset_the_noise_is_the_same_again():
+    made = actor(flow())
+    first, second = (made.chunk(plan(), frame(0.0)).actions for _ in range(2))
+    made.reset()
+    assert np.array_equal(made.chunk(plan(), frame(0.0)).actions, first)
+    assert not np.array_equal(first, second)
+
+
+def test_trained_guidance_keeps_the_rows_that_will_be_executed():
+    made = actor(flow(guidance__method='rtc_trained'))
+    made.note_delay(3)
+    before = made.chunk(plan(0), frame(0.0))
+    after = made.chunk(plan(1), frame(2 * DT))
+    assert before.delay == 0
+    assert after.delay == 3
+    assert np.allclose(after.actions[:3], before.actions[2:5], atol=1e-6)
+    assert not np.allclose(after.actions[3:6], before.actions[5:8], atol=1e-3)
+
+
+def test_a_delay_longer_than_what_is_left_ends_with_it():
+    made = actor(flow(guidance__method='rtc_trained'))
+    made.note_delay(20)
+    made.chunk(plan(0), frame(0.0))
+    assert made.chunk(plan(1), frame(6 * DT)).delay == 2
+
+
+def test_guidance_draws_to_the_chunk_before_inside_inference_mode():
+    free, drawn = (
+        actor(flow(guidance__method=method, flow__steps=5, flow__shortcut=False))
+        for method in ('none', 'rtc')
+    )
+    gaps = []
+    for made in (free, drawn):
+        made.note_delay(3)
+        before = made.chunk(plan(0), frame(0.0)).actions
+        after = made.chunk(plan(1), frame(2 * DT))
+        gaps.append(np.abs(after.actions[:3] - before[2:5]).mean())
+        assert after.steps == 5
+    assert gaps[1] < 0.3 * gaps[0]
+
+
+def test_for_another_instruction_only_certain_rows_draw(monkeypatch):
+    asked = []
+
+    def noted(*arguments):
+        asked.append(arguments)
+        return soft_mask(*arguments)
+
+    monkeypatch.setattr('efficient_vla.action.generators.soft_mask', noted)
+    made = actor(flow(guidance__method='rtc', flow__steps=2, flow__shortcut=False))
+    made.note_delay(1)
+    made.chunk(plan(0, 'push'), frame(0.0))
+    made.chunk(plan(0, 'push'), frame(DT))
+    made.chunk(plan(0, 'pull'), frame(2 * DT))
+    assert asked == [(HORIZON, 1, 7, 'exponential'), (HORIZON, 1, 7, 'hard')]
+
+
+def test_settings_change_the_next_chunk():
+    made = actor(flow(flow__steps=2))
+    assert made.chunk(plan(), frame(0.0)).steps == 2
+    made.configure(settings(head='flow', flow__steps=5))
+    assert made.chunk(plan(), frame(0.0)).steps == 5
+
+
+def tokens(tokenizer, **values) -> Tokens:
+    torch.manual_seed(0)
+    single = SinglePolicy(2, 3, 2, tokenizer.shape[0], 2, hidden=16).eval()
+    decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length, 16, 1, 2).eval()
+    return Tokens(single, tokenizer, decoder, None, settings(head='tokens', **values))
+
+
+def test_exact_decodings_make_the_same_chunk_in_different_passes():
+    bins = BinTokenizer(HORIZON, [-1.0, -1.0], [1.0, 1.0], bins=16)
+    made = actor(tokens(bins, tokens__tokenizer='bins'))
+    found = {}
+    for method in ('autoregressive', 'jacobi', 'speculative'):
+        values = {'tokens__tokenizer': 'bins', 'decoding__method': method}
+        made.configure(settings(head='tokens', **values))
+        found[method] = made.chunk(plan(), frame(0.0))
+    reference = found['autoregressive']
+    assert reference.steps == HORIZON * 2
+    for chunk in found.values():
+        assert np.array_equal(chunk.actions, reference.actions)
+
+
+def test_malformed_tokens_are_noted_in_the_record_and_none_is_no_chunk():
+    fast = FastTokenizer(HORIZON, [-1.0, -1.0], [1.0, 1.0], [4.0, 4.0], 0.0, -3, 7, [], 6)
+    values = {'tokens__tokenizer': 'fast', 'decoding__method': 'autoregressive'}
+    generator = tokens(fast, **values)
+    with torch.no_grad():
+        generator.decoder.out.bias[fast.end] = -1e3
+    made = actor(generator).chunk(plan(), frame(0.0))
+    assert made.note == '10 of 16 coefficients were missing: taken as 0; the end was missing'
+    with torch.no_grad():
+        generator.decoder.out.bias[fast.end] = 1e3
+    with pytest.raises(InvalidRecordError, match='at least one for each of 2 actions'):
+        actor(generator).chunk(plan(), frame(0.0))
+
+
+def test_consistency_needs_its_student():
+    bins = BinTokenizer(HORIZON, [-1.0, -1.0], [1.0, 1.0], bins=16)
+    generator = tokens(bins, tokens__tokenizer='bins')
+    wanted = {'tokens__tokenizer': 'bins', 'decoding__method': 'consistency'}
+    with pytest.raises(InvalidSettingError, match='train --method consistency'):
+        generator.configure(settings(head='tokens', **wanted))
+
+
+@pytest.mark.parametrize(
+    ('values', 'reason'),
+    [
+        ({'architecture': 'dual', 'head': 'flow'}, 'Set architecture to single'),
+        ({'head': 'regression', 'guidance__method': 'rtc'}, 'expected head flow'),
+        ({'head': 'flow', 'flow__steps': 3}, 'expected one of 1, 2, 5'),
+        ({'head': 'flow', 'guidance__method': 'rtc'}, 'the velocity at an instant'),
+        ({'head': 'flow', 'flow__adaptive': True}, 'number of steps known before'),
+        (
+            {
+                'head': 'flow',
+                'flow__adaptive': True,
+                'flow__shortcut': False,
+                'guidance__method': 'rtc',
+            },
+            'bends the way',
+        ),
+        (
+            {
+                'head': 'flow',
+                'flow__adaptive': True,
+                'flow__shortcut': False,
+                'flow__min_steps': 5,
+                'flow__max_steps': 4,
+            },
+            'at most flow.max_steps 4',
+        ),
+        (
+            {'head': 'tokens', 'tokens__tokenizer': 'fast'},
+            'expected one of autoregressive, jacobi, speculative',
+        ),
+        ({'head': 'tokens', 'decoding__method': 'jacobi'}, 'tokens.tokenizer univla'),
+        (
+            {
+                'head': 'tokens',
+                'tokens__tokenizer': 'fast',
+                'decoding__method': 'speculative',
+                'decoding__accept': 2,
+            },
+            'only a draft of bins',
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_with_the_reason(values, reason):
+    with pytest.raises(InvalidSettingError, match=reason):
+        settings(**values)
+
+
+def test_every_tokenizer_has_its_decodings():
+    for tokenizer, methods in DECODINGS.items():
+        for method in methods:
+            values = {'tokens__tokenizer': tokenizer, 'decoding__method': method}
+            assert settings(head='tokens', **values).decoding.method == method

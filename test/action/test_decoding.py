@@ -1,0 +1,141 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Decodings of action tokens: exact ones equal greedy decoding, relaxed ones stay within bounds."""
+
+import pytest
+import torch
+from torch import nn
+
+from efficient_vla.action.decoding.autoregressive import greedy
+from efficient_vla.action.decoding.consistency import consistency
+from efficient_vla.action.decoding.jacobi import jacobi
+from efficient_vla.action.decoding.parallel import parallel
+from efficient_vla.action.decoding.speculative import speculative
+from efficient_vla.action.heads.token_decoder import TokenDecoder
+
+FEATURES, SIZE, LENGTH = 12, 17, 20
+
+
+def decoder(seed: int, sharp: float = 6.0, length: int = LENGTH) -> TokenDecoder:
+    """Return a random decoder whose choices hang on earlier tokens."""
+    torch.manual_seed(seed)
+    made = TokenDecoder(FEATURES, SIZE, length, width=32, layers=2, heads=4).double().eval()
+    with torch.no_grad():
+        made.embed.weight.mul_(20.0 * sharp)
+        made.place.mul_(50.0)
+        made.out.weight.mul_(sharp)
+    return made.requires_grad_(False)
+
+
+def features(seed: int, count: int = 1) -> torch.Tensor:
+    return torch.randn(count, FEATURES, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def by_definition(made: TokenDecoder, given: torch.Tensor, end: int | None) -> list[int]:
+    """Return the greedy line, each token from a whole pass without a cache."""
+    line: list[int] = []
+    while len(line) < made.length and (end is None or end not in line):
+        before = torch.tensor([[made.begin, *line]])
+        logits = made.logits(made.hidden(before, made.condition(given)))
+        line.append(int(logits[0, -1].argmax()))
+    return line
+
+
+@pytest.mark.parametrize('end', [None, 3])
+def test_exact_decodings_give_the_greedy_line(end):
+    lengths, kinds = set(), []
+    for seed in range(6):
+        made, given = decoder(seed), features(seed)
+        line = by_definition(made, given, end)
+        lengths.add(len(line))
+        assert greedy(made, given, end).tokens[0].tolist() == line
+        assert jacobi(made, given, end).tokens[0].tolist()[: len(line)] == line
+        assert speculative(made, given, end).tokens[0].tolist() == line
+        kinds.append(len(set(line)))
+    assert max(kinds) > 3
+    assert end is None or len(lengths) > 1
+
+
+def test_greedy_lines_of_a_batch_are_those_of_each_alone():
+    made, given = decoder(0), features(5, 4)
+    together = greedy(made, given, None).tokens
+    alone = [greedy(made, row[None], None).tokens[0] for row in given]
+    assert torch.equal(together, torch.stack(alone))
+
+
+def test_a_jacobi_pass_settles_at_least_one_more_token():
+    made, given = decoder(1), features(1)
+    line = greedy(made, given, None).tokens
+    for passes in range(1, LENGTH + 1):
+        found = jacobi(made, given, None, passes)
+        assert found.passes <= passes
+        assert torch.equal(found.tokens[:, :passes], line[:, :passes])
+    assert found.settled
+    assert torch.equal(found.tokens, line)
+
+
+def test_jacobi_needs_two_passes_where_no_token_depends_on_another():
+    made = decoder(2)
+    nn.init.zeros_(made.embed.weight)
+    found = jacobi(made, features(2), None)
+    assert found.passes == 2
+    assert found.settled
+    assert torch.equal(found.tokens, greedy(made, features(2), None).tokens)
+
+
+def test_consistency_stops_after_its_passes():
+    made, given = decoder(1), features(1)
+    found = consistency(made, given, None, 3)
+    assert (found.passes, found.settled) == (3, False)
+    with pytest.raises(ValueError, match='0 passes'):
+        consistency(made, given, None, 0)
+
+
+def test_a_draft_that_is_always_right_takes_a_pass_for_nine_tokens():
+    made, given = decoder(3), features(3)
+    line = greedy(made, given, None).tokens[0].tolist()
+
+    class Right(nn.Module):
+        """Knows the line."""
+
+        said = 0
+
+        def forward(self, hidden: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+            self.said += 9 if self.said else 1
+            ahead = torch.tensor((line + [0] * 20)[self.said : self.said + 8])
+            return nn.functional.one_hot(ahead, SIZE)[None].double()
+
+    made.draft = Right()
+    found = speculative(made, given, None)
+    assert found.tokens[0].tolist() == line
+    # One token, then eight guesses and the one after them in every pass.
+    assert found.passes == 1 + -(-(LENGTH - 1) // 9)
+    assert found.accepted == found.drafted
+
+
+def test_relaxed_acceptance_takes_guesses_near_to_the_choice_and_no_others():
+    furthest = 0
+    for seed in range(4):
+        made, given = decoder(seed), features(seed)
+        relaxed = speculative(made, given, None, accept=2)
+        everything = speculative(made, given, None, accept=SIZE)
+        assert relaxed.accepted < everything.accepted == everything.drafted
+        line = relaxed.tokens[0].tolist()
+        hidden = made.hidden(made.after_begin(relaxed.tokens), made.condition(given))
+        chosen = made.logits(hidden)[0].argmax(-1).tolist()
+        furthest = max(furthest, *(abs(a - b) for a, b in zip(line, chosen, strict=True)))
+    assert 0 < furthest <= 2
+
+
+def test_speculative_decoding_takes_one_line():
+    with pytest.raises(ValueError, match='2 lines'):
+        speculative(decoder(0), features(0, 2), None)
+
+
+def test_parallel_decoding_lets_slots_see_no_token():
+    made, given = decoder(5), features(5)
+    found = parallel(made, given)
+    with torch.no_grad():
+        made.embed.weight[:SIZE] += 1.0
+    assert found.passes == 1
+    assert torch.equal(parallel(made, given).tokens, found.tokens)

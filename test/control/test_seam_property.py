@@ -1,0 +1,258 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever comes when, the motion keeps its limits, is continuous, stops in time, repeats nothing.
+
+A policy drives the robot to a goal from what it observes. Its chunks disagree by an offset and
+come 0 to 400 ms late, jittered, dropped and out of order, while the ticks come unevenly and the
+operator pauses, resumes and changes the task. EFFICIENT_VLA_SEAM_CASES sets how many such cases
+are tried; 10,000 take some minutes.
+"""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from efficient_vla.control.controller import Controller
+from efficient_vla.control.settings import BLENDING_METHODS
+from efficient_vla.control.settings import HORIZON_METHODS
+from efficient_vla.control.settings import INTERPOLATIONS
+from efficient_vla.control.settings import MAX_STOP_TIME
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.state import State
+from efficient_vla.control.trajectory import RELATIVE
+from efficient_vla.settings import build
+from efficient_vla.types import ActionChunk
+from efficient_vla.types import ControlMode
+
+CASES = int(os.environ.get('EFFICIENT_VLA_SEAM_CASES', '300'))
+MODES = tuple(mode for mode in ControlMode if mode != ControlMode.UNKNOWN)
+VELOCITY, ACCELERATION, JERK = 0.8, 20.0, 1500.0
+START = np.array([0.1, 0.6, 0.2])
+LOW, HIGH = START - 0.12, START + 0.15
+DT = 0.0125
+SETTLE = 0.2
+"""After the last chunk has ended, time to see the robot stand [s]."""
+OVERSHOOT = 0.035
+"""Who executes a row twice goes further past the goal than this; catching up goes less far [m]."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run."""
+
+    method: str
+    interpolation: str
+    horizon: str
+    mode: ControlMode
+    rate: float
+    unevenness: float
+    """Ticks come up to this many periods late."""
+    ramp_time: float
+    speed: float
+    goal: tuple[float, float, float]
+    offset: float
+    rows: int
+    interval: float
+    """Time between observations [s]."""
+    delays: list[float | None]
+    """Of each chunk [s]; ``None``: lost on the way."""
+    event: tuple[str, float, float]
+    """What the operator does, when, and for how long [s]."""
+    seed: int
+
+
+def cases():
+    """Return the strategy of all runs."""
+    delay = st.one_of(st.floats(0.0, 0.4), st.sampled_from([0.0, 0.1, 0.4]), st.none())
+    return st.builds(
+        Case,
+        method=st.sampled_from(BLENDING_METHODS),
+        interpolation=st.sampled_from(INTERPOLATIONS),
+        horizon=st.sampled_from(HORIZON_METHODS),
+        mode=st.sampled_from(MODES),
+        rate=st.sampled_from([100.0, 100.0, 125.0, 200.0, 500.0]),
+        unevenness=st.sampled_from([0.0, 0.5, 1.5]),
+        ramp_time=st.sampled_from([0.0, 0.3]),
+        speed=st.floats(0.05, 1.2),
+        goal=st.tuples(st.floats(-0.4, 0.4), st.floats(-0.2, 0.2), st.floats(-0.1, 0.3)),
+        offset=st.floats(-0.05, 0.05),
+        rows=st.integers(4, 40),
+        interval=st.floats(0.02, 0.3),
+        delays=st.lists(delay, min_size=2, max_size=6),
+        event=st.tuples(
+            st.sampled_from(['nothing', 'pause', 'flush', 'stop', 'configure']),
+            st.floats(0.05, 0.8),
+            st.floats(0.0, 0.3),
+        ),
+        seed=st.integers(0, 2**16),
+    )
+
+
+def chunk_towards(case, observed, goal, sign, stamp, sequence):
+    """The policy: a straight approach that slows down, off by the offset but never by more."""
+    path = [observed]
+    for _ in range(case.rows):
+        step = np.clip(8 * (goal - path[-1]), -case.speed, case.speed) * DT
+        path.append(path[-1] + step)
+    path = np.array(path)
+    ends = (START[0], goal[0])
+    off = abs(case.offset)
+    path[1:, 0] = np.clip(path[1:, 0] + sign * case.offset, min(ends) - off, max(ends) + off)
+    rows = path[1:]
+    if case.mode in RELATIVE:
+        rows = np.diff(path, axis=0)
+    if case.mode == ControlMode.EE_TWIST:
+        rows = rows / DT
+    joint = case.mode in (ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA)
+    names = ('a', 'b', 'c') if joint else ('x', 'y', 'z')
+    return ActionChunk(rows.astype(np.float32), DT, names, case.mode, stamp, sequence)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the continuous motion was at every tick."""
+
+    times: np.ndarray
+    motions: np.ndarray
+    """[T, 3, M]."""
+    states: list[State]
+    expiries: list[float]
+    """Until when the newest chunk could move the robot; infinite where it never ran out."""
+    max_jerk: float
+    """Of the set-points."""
+
+
+def play(case):
+    """Run the case."""
+    values = {
+        'rate': case.rate,
+        'ramp_time': case.ramp_time,
+        'interpolation': case.interpolation,
+        'blending.method': case.method,
+        'horizon.method': case.horizon,
+        'limits.position_low': LOW.tolist(),
+        'limits.position_high': HIGH.tolist(),
+    }
+    names = chunk_towards(case, START, START, 1, 0.0, 0).names
+    controller = Controller(build(ControllerSettings, values), names)
+    controller.reset(START, 0.0)
+    controller.enable(0.0)
+    rng = np.random.default_rng(case.seed)
+    goal = START + case.goal
+    waiting, position, now, sequence, expiry = [], START, 0.0, 0, np.inf
+    arrivals = [k * case.interval + (delay or 0.0) for k, delay in enumerate(case.delays)]
+    end = max(arrivals) + case.rows * DT + SETTLE + case.event[2]
+    action, begins, lasts = case.event
+    log = ([], [], [], [])
+    while now < end:
+        if sequence < len(case.delays) and now >= sequence * case.interval:
+            delay = case.delays[sequence]
+            sequence += 1
+            if delay is not None:
+                sign = 1 if sequence % 2 else -1
+                chunk = chunk_towards(case, position, goal, sign, now, sequence)
+                waiting.append((now + delay, sequence, chunk))
+        for item in sorted(item for item in waiting if item[0] <= now):
+            waiting.remove(item)
+            if controller.accept(item[2], now) is None:
+                expiry = now + controller.report(now).remaining
+        if action != 'nothing' and now >= begins:
+            if action == 'pause' and controller.state != State.PAUSED:
+                controller.pause(now)
+                action, begins = 'resume', now + lasts
+            elif action == 'resume':
+                controller.resume(now)
+                expiry = now + controller.report(now).remaining
+                action = 'nothing'
+            else:
+                interrupt(controller, action, case, values, now)
+                action = 'nothing'
+        now += (1 + case.unevenness * rng.random()) / case.rate
+        position = controller.tick(now).position
+        log[0].append(now)
+        log[1].append(controller._limiter.motion)
+        log[2].append(controller.state)
+        log[3].append(expiry)
+    return Run(np.array(log[0]), np.array(log[1]), log[2], log[3], controller.max_jerk)
+
+
+def interrupt(controller, action, case, values, now):
+    """Do what an operator does in mid-motion."""
+    if action == 'flush':
+        controller.flush(now, 'new instruction')
+    elif action == 'stop':
+        controller.stop(now)
+    else:
+        other = BLENDING_METHODS[(BLENDING_METHODS.index(case.method) + 1) % len(BLENDING_METHODS)]
+        controller.configure(build(ControllerSettings, {**values, 'blending.method': other}))
+
+
+def assert_inside_the_limits(run):
+    position, velocity, acceleration = run.motions.transpose(1, 0, 2)
+    assert (position >= LOW - 1e-9).all()
+    assert (position <= HIGH + 1e-9).all()
+    assert np.abs(velocity).max() <= VELOCITY * (1 + 1e-6)
+    assert np.abs(acceleration).max() <= ACCELERATION * (1 + 1e-6)
+    assert run.max_jerk <= JERK * (1 + 1e-4)
+
+
+def assert_one_motion_of_limited_jerk(run):
+    """A bounded jerk leads from each state to the next, seen from either of them.
+
+    That makes position and velocity continuous, which is C1, and the acceleration as well.
+    """
+    times = np.concatenate([[0.0], run.times])
+    start = np.zeros((1, *run.motions.shape[1:]))
+    start[0, 0] = START
+    motions = np.concatenate([start, run.motions])
+    for begin, end, time in (
+        (motions[:-1], motions[1:], np.diff(times)),
+        (motions[1:], motions[:-1], -np.diff(times)),
+    ):
+        t = time[:, None]
+        off = end[:, 2] - begin[:, 2]
+        assert (np.abs(off) <= JERK * np.abs(t) * (1 + 1e-6) + 1e-6).all()
+        off = end[:, 1] - begin[:, 1] - t * begin[:, 2]
+        assert (np.abs(off) <= JERK * t**2 / 2 * (1 + 1e-6) + 1e-8).all()
+        off = end[:, 0] - begin[:, 0] - t * begin[:, 1] - t**2 / 2 * begin[:, 2]
+        assert (np.abs(off) <= JERK * np.abs(t) ** 3 / 6 * (1 + 1e-6) + 1e-10).all()
+
+
+def assert_standing_in_time(run):
+    since = None
+    for time, motion, state, expiry in zip(
+        run.times, run.motions, run.states, run.expiries, strict=True
+    ):
+        if state == State.TRACKING:
+            # Nothing moves the robot later than its chunk allows.
+            assert time <= expiry + 1e-4
+            since = None
+            continue
+        if since is None:
+            since = time
+        if time >= min(since, expiry) + MAX_STOP_TIME:
+            assert not motion[1:].any()
+            assert state != State.DECELERATING
+    assert not run.motions[-1, 1:].any()
+
+
+def assert_nothing_twice(case, run):
+    way = run.motions[:, 0] - START
+    goal = np.clip(START + case.goal, LOW, HIGH) - START
+    slack = OVERSHOOT + np.array([abs(case.offset), 0.0, 0.0])
+    assert (way <= np.maximum(goal, 0) + slack).all()
+    assert (way >= np.minimum(goal, 0) - slack).all()
+
+
+@given(case=cases())
+@settings(max_examples=CASES, deadline=None, derandomize=True, database=None)
+def test_seams_of_any_kind_are_safe(case):
+    run = play(case)
+    assert_inside_the_limits(run)
+    assert_one_motion_of_limited_jerk(run)
+    assert_standing_in_time(run)
+    assert_nothing_twice(case, run)

@@ -35,7 +35,7 @@ from efficient_vla.types import ActionChunk
 from efficient_vla.types import Command
 
 MAX_PERIODS = 3.0
-MAX_LATE_S = 0.02
+MAX_LATE_S = 0.04
 """After a late tick the set-point moves on for at most this many periods or, where that is longer,
 this time: robots cannot leap after it. Less would break the limits by the stamps of set-points."""
 RAMP_START = 0.1
@@ -122,7 +122,7 @@ class Controller:
         if self._history is None:
             return 'the set-point of the robot is not known yet; is the robot running?'
         if self.state == State.STOPPED:
-            return 'the controller is stopped; disable it first, then enable it.'
+            return 'the controller is stopped; call reset_stop or disable it first, then enable it.'
         if self.state == State.PAUSED:
             return 'the controller is paused; resume it.'
         if self.state == State.DISABLED:

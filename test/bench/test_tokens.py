@@ -408,6 +408,7 @@ def method_row(name, method, keep, ratio, rate=0.99, kind='pruning', **columns):
         'only_dense': 1,
         'only_method': 1,
         'p_value': 1.0,
+        'threads': 1,
         'reasoner_p50_ms': 20.0,
         'reasoner_p95_ms': 30.0,
         'reasoner_ratio': ratio,

@@ -31,6 +31,9 @@ from efficient_vla.training.recipes.selected import view
 from efficient_vla.training.tokenizer import train_tokenizer
 
 LENGTH = 24
+LABELS = np.zeros((LENGTH, 9), np.float32)
+LABELS[:, 0] = LABELS[:, 3] = np.linspace(0, 0.5, LENGTH)  # the hand pushes the object
+LABELS[:, 6] = 0.5  # to the goal
 CARD = dataclasses.replace(tiny_policy.CARD, horizon=40)
 
 
@@ -57,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             image=coarse.repeat(12, 1).repeat(12, 2),
             state=rng.normal(0, 0.1, (LENGTH, 4)).astype(np.float32),
             chunk=np.full((LENGTH, 40, 4), 0.005, np.float32),
-            labels=np.zeros((LENGTH, 9), np.float32),
+            labels=LABELS,
             step=np.arange(LENGTH, dtype=np.int32) * 4,
         )
     return path
@@ -100,9 +103,9 @@ def test_the_loss_of_the_same_frames_falls(method, policy, data, tmp_path):
     before = loss()
     torch.manual_seed(0)
     trainer.run(25)
-    # lightvla alone changes no weight of the decoder, only which of its tokens it gets; diffusion
-    # begins with an output of zeros and the small steps of a warm-up.
-    assert loss() < (0.995 if method in ('lightvla', 'diffusion') else 0.97) * before
+    # lightvla alone changes no weight of the decoder, only which of its tokens it gets; the
+    # outputs of diffusion and of many rare tokens begin to move slowly in the warm-up.
+    assert loss() < (0.995 if method in ('lightvla', 'diffusion', 'fast') else 0.97) * before
 
 
 @pytest.mark.usefixtures('teacher')

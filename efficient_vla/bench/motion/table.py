@@ -167,6 +167,11 @@ def _seam_verdicts(rows: Sequence[Row]) -> list[str]:
                 f'{where}, {source}: {BEST} has at least {least:.1f} times less max jerk than '
                 f'{LATEST} (at {delay} ms). Asked: {JERK_RATIO:g}; it {verdict}.',
             ]
+    lines += [
+        '',
+        'Through the controller all methods keep the same limits, and the chunks ask for much of '
+        'that jerk themselves: what a blending saves there shows where the chunks are smooth.',
+    ]
     steady_rows = [row for row in rows if row['method'] == BEST and row['trial'] == STEADY[0]]
     idle = max((row['idle'] for row in steady_rows), default=0.0)
     lines += ['', f'Idle time of {BEST}, overlapped, at most {percent(idle)}. Asked: none.']

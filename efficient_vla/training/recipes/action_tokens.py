@@ -202,11 +202,11 @@ class FastRecipe(TokenRecipe):
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Learn the byte pairs of demonstrations and lessons; ``rank`` says nothing here."""
         chunks = frozen.targets(features.data.chunk[features.frames]).cpu()
-        low, high = limits(chunks.numpy())
         states = frozen.state(features.data.state[features.frames])
         with torch.no_grad():
             said = frozen.single(features.latents.to(frozen.device).float(), states).float()
         chunks = torch.cat([chunks, said.cpu()])
+        low, high = limits(chunks.numpy())
         scale = [FAST_SCALE] * (len(low) - 1) + [FAST_GRIPPER_SCALE]
         self.shape = fit(chunks, low, high, scale, FAST_FALLOFF, FAST_VOCABULARY)
         super().__init__(frozen, features, FastTokenizer(**self.shape))

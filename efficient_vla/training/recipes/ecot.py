@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from efficient_vla.addons import MODULE
+from efficient_vla.bench.errors import UsageError
 from efficient_vla.reasoning.ecot.thinker import PARTS
 from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.training.dataset import Demonstrations
@@ -24,6 +25,7 @@ BATCH = 256
 PLAN_NOISE = 0.05
 """Standard deviation of what is added to them, since plans of fewer tokens are a little off."""
 GOAL_WEIGHT = 5.0
+LEAST_SPAN_M = 1e-3
 
 
 class EcotRecipe:
@@ -41,9 +43,15 @@ class EcotRecipe:
         self.trained = Thinker(**self.shape).to(frozen.device)
         self._known: dict[int, Annotations] = {}
         goals = self._annotations(features.data).subgoal
+        goals = goals[np.isfinite(goals).all(1)]
+        if not len(goals):
+            raise UsageError(
+                'no demonstration moves an object or reaches its goal, so that there is no '
+                'waypoint to learn. Record some with efficient-vla data.'
+            )
         with torch.no_grad():
-            self.trained.low.copy_(torch.from_numpy(np.nanmin(goals, 0)))
-            self.trained.high.copy_(torch.from_numpy(np.nanmax(goals, 0)))
+            self.trained.low.copy_(torch.from_numpy(goals.min(0)))
+            self.trained.high.copy_(torch.from_numpy(goals.max(0) + LEAST_SPAN_M))
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of plans drawn from all that were made, in place of ``samples``."""

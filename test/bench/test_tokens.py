@@ -497,6 +497,7 @@ def test_the_page_says_where_less_was_reached_than_asked():
         'direct_p50_ms': 0.5,
         'direct_percent': 1.0,
         'end_to_end_ms': 3.0,
+        'threads': 1,
         'end_to_end_percent': 6.0,
         'dense_reasoner_p50_ms': 50.0,
     }

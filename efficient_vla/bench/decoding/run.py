@@ -189,11 +189,14 @@ def measure_tokenizers(job: Job, rows: Rows) -> None:
         )
         for seed in (JUDGE_SEED, FIT_SEED)
     )
-    trained = [
-        (f'{name}, shipped', checkpoint.load_action_tokens(job.policy, name)[2])
-        for name in TOKENIZERS
-        if name != 'univla'
-    ]
+    trained = []
+    for name in TOKENIZERS:
+        if name == 'univla':
+            continue
+        try:
+            trained.append((f'{name}, shipped', checkpoint.load_action_tokens(job.policy, name)[2]))
+        except CheckpointError as error:
+            job.tell(f'not measured: {name}, shipped. {error}')
     found = tokenizers.measure(trained, fitted, judged, scale)
     keyed = {row_key('tokenizers', **config, row=i): row for i, row in enumerate(found)}
     rows.add_all('tokenizers', keyed)

@@ -4,14 +4,13 @@
 
 import argparse
 import os
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.measuring import add_run
+from efficient_vla.cli.measuring import measure_parts
+from efficient_vla.cli.measuring import refuse_unknown
+from efficient_vla.cli.measuring import resized
 from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import task_list
 from efficient_vla.cli.options import writable_file
 
 PARTS = ('tokenizers', 'latency', 'success')
@@ -28,6 +27,8 @@ EXAMPLE = """\
   efficient-vla bench decoding --quick --json decoding.json
   efficient-vla bench decoding --parts latency --resume --json docs/results/decoding.json"""
 
+SIZES = ('tasks', 'episodes', 'frames')
+
 
 def add_parsers(parts: Any) -> None:
     """Declare the part and its options."""
@@ -38,32 +39,9 @@ def add_parsers(parts: Any) -> None:
         description=DESCRIPTION,
         epilog=f'example:\n{EXAMPLE}',
     )
-    add_policy(parser)
-    parser.add_argument(
-        '--parts',
-        metavar='A,B',
-        type=task_list,
-        default=PARTS,
-        help=f'what to measure (default: {",".join(PARTS)})',
-    )
-    parser.add_argument(
-        '--quick', action='store_true', help='tiny sizes: says that everything runs'
-    )
-    parser.add_argument(
-        '--resume',
-        action='store_true',
-        help='keep the rows of OUT and measure what is missing; otherwise OUT begins anew',
-    )
-    parser.add_argument('--tasks', metavar='A,B', type=task_list, help='Meta-World tasks')
+    add_run(parser, PARTS, 'tiny sizes: says that everything runs')
     parser.add_argument('--episodes', metavar='N', type=int, help='episodes a task and head')
     parser.add_argument('--frames', metavar='N', type=int, help='recorded frames a task')
-    parser.add_argument(
-        '--seed',
-        metavar='S',
-        type=int,
-        default=1000,
-        help='seed of the first episode (default: %(default)s)',
-    )
     parser.add_argument(
         '--render',
         choices=('default', 'fast'),
@@ -79,15 +57,12 @@ def add_parsers(parts: Any) -> None:
         default='cpu_2core',
         help='hardware profile whose threads are used (default: %(default)s)',
     )
-    parser.add_argument('--json', metavar='OUT', type=Path, required=True, help='file for the rows')
     parser.set_defaults(part_main=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Measure the parts."""
-    unknown = [name for name in arguments.parts if name not in PARTS]
-    if unknown:
-        raise UsageError(f'unknown part {unknown[0]!r}; expected some of {", ".join(PARTS)}.')
+    refuse_unknown(arguments.parts, PARTS)
     target = writable_file(arguments.json)
 
     from efficient_vla.bench.decoding import run
@@ -97,7 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
     cores = 1 if arguments.quick else len(os.sched_getaffinity(0))
     job = run.Job(
         policy=policy_folder(arguments.policy),
-        sizes=_sizes(arguments, sizes),
+        sizes=resized(arguments, sizes, SIZES),
         quick=arguments.quick,
         seed=arguments.seed,
         render=arguments.render,
@@ -105,24 +80,5 @@ def main(arguments: argparse.Namespace) -> int:
         hardware=arguments.hardware,
         tell=lambda text: console.print(text, markup=False),
     )
-    rows = run.open_rows(target, job, arguments.resume)
-    for name, measure in run.PARTS.items():
-        if name in arguments.parts:
-            measure(job, rows)
-    rows.write()
-    for path in run.write_page(rows):
-        console.print(f'wrote {path}', markup=False)
+    measure_parts(run, job, target, arguments)
     return 0
-
-
-def _sizes(arguments: argparse.Namespace, sizes: Any) -> Any:
-    """Return the sizes with what was given; refuse what cannot be measured."""
-    given = {
-        name: getattr(arguments, name)
-        for name in ('tasks', 'episodes', 'frames')
-        if getattr(arguments, name) is not None
-    }
-    for name, value in given.items():
-        if isinstance(value, int) and value < 1:
-            raise UsageError(f'--{name} is {value}; expected at least 1.')
-    return replace(sizes, **given)

@@ -4,14 +4,15 @@
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.measuring import add_run
+from efficient_vla.cli.measuring import measure_parts
+from efficient_vla.cli.measuring import refuse_unknown
+from efficient_vla.cli.measuring import resized
 from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import task_list
 from efficient_vla.cli.options import writable_file
 
 PARTS = ('seams', 'peer', 'success', 'controller')
@@ -32,6 +33,8 @@ EXAMPLE = """\
   efficient-vla bench motion --peer-python lerobot/bin/python --json docs/results/motion.json
   efficient-vla bench motion --parts success --resume --json docs/results/motion.json"""
 
+SIZES = ('tasks', 'episodes', 'timing_s')
+
 
 def add_parsers(parts: Any) -> None:
     """Declare the part and its options."""
@@ -42,35 +45,10 @@ def add_parsers(parts: Any) -> None:
         description=DESCRIPTION,
         epilog=f'example:\n{EXAMPLE}',
     )
-    add_policy(parser)
-    parser.add_argument(
-        '--parts',
-        metavar='A,B',
-        type=task_list,
-        default=PARTS,
-        help=f'what to measure (default: {",".join(PARTS)})',
-    )
-    parser.add_argument(
-        '--quick',
-        action='store_true',
-        help='tiny sizes, about two minutes: says that everything runs',
-    )
-    parser.add_argument(
-        '--resume',
-        action='store_true',
-        help='keep the rows of OUT and measure what is missing; otherwise OUT begins anew',
-    )
-    parser.add_argument('--tasks', metavar='A,B', type=task_list, help='Meta-World tasks')
+    add_run(parser, PARTS, 'tiny sizes, about two minutes: says that everything runs')
     parser.add_argument('--episodes', metavar='N', type=int, help='episodes a task and execution')
     parser.add_argument(
         '--timing-s', metavar='S', type=float, help='seconds of the loaded control loop'
-    )
-    parser.add_argument(
-        '--seed',
-        metavar='S',
-        type=int,
-        default=1000,
-        help='seed of the first episode (default: %(default)s)',
     )
     parser.add_argument(
         '--render',
@@ -81,15 +59,12 @@ def add_parsers(parts: Any) -> None:
     parser.add_argument(
         '--peer-python', metavar='PATH', type=Path, help='Python of an environment with LeRobot'
     )
-    parser.add_argument('--json', metavar='OUT', type=Path, required=True, help='file for the rows')
     parser.set_defaults(part_main=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Measure the parts."""
-    unknown = [name for name in arguments.parts if name not in PARTS]
-    if unknown:
-        raise UsageError(f'unknown part {unknown[0]!r}; expected some of {", ".join(PARTS)}.')
+    refuse_unknown(arguments.parts, PARTS)
     peer = arguments.peer_python
     if peer is not None and not os.access(peer, os.X_OK):
         raise UsageError(
@@ -103,7 +78,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     job = run.Job(
         policy=policy_folder(arguments.policy),
-        sizes=_sizes(arguments, run.QUICK if arguments.quick else run.Sizes()),
+        sizes=resized(arguments, run.QUICK if arguments.quick else run.Sizes(), SIZES),
         quick=arguments.quick,
         seed=arguments.seed,
         render=arguments.render,
@@ -111,24 +86,5 @@ def main(arguments: argparse.Namespace) -> int:
         peer_python=peer.absolute() if peer is not None else None,
         tell=lambda text: console.print(text, markup=False),
     )
-    rows = run.open_rows(target, job, arguments.resume)
-    for name in run.PARTS:
-        if name in arguments.parts:
-            run.PARTS[name](job, rows)
-    rows.write()
-    for path in run.write_page(rows):
-        console.print(f'wrote {path}', markup=False)
+    measure_parts(run, job, target, arguments)
     return 0
-
-
-def _sizes(arguments: argparse.Namespace, sizes: Any) -> Any:
-    """Return the sizes with what was given; refuse what cannot be measured."""
-    given = {
-        name: getattr(arguments, name)
-        for name in ('tasks', 'episodes', 'timing_s')
-        if getattr(arguments, name) is not None
-    }
-    for name, value in given.items():
-        if isinstance(value, (int, float)) and value < 1:
-            raise UsageError(f'--{name.replace("_", "-")} is {value}; expected at least 1.')
-    return replace(sizes, **given)

@@ -4,12 +4,12 @@
 
 import argparse
 import os
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.measuring import add_run
+from efficient_vla.cli.measuring import measure_parts
+from efficient_vla.cli.measuring import refuse_unknown
+from efficient_vla.cli.measuring import resized
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
 from efficient_vla.cli.options import writable_file
@@ -30,6 +30,8 @@ EXAMPLE = """\
   efficient-vla bench tokens --quick --json tokens.json
   efficient-vla bench tokens --parts methods,graph --resume --json docs/results/tokens.json"""
 
+SIZES = ('tasks', 'episodes', 'graph_episodes', 'frames', 'soak_frames')
+
 
 def add_parsers(parts: Any) -> None:
     """Declare the part and its options."""
@@ -40,38 +42,13 @@ def add_parsers(parts: Any) -> None:
         description=DESCRIPTION,
         epilog=f'example:\n{EXAMPLE}',
     )
-    add_policy(parser)
-    parser.add_argument(
-        '--parts',
-        metavar='A,B',
-        type=task_list,
-        default=PARTS,
-        help=f'what to measure (default: {",".join(PARTS)})',
-    )
-    parser.add_argument(
-        '--quick',
-        action='store_true',
-        help='tiny sizes, about two minutes: says that everything runs',
-    )
-    parser.add_argument(
-        '--resume',
-        action='store_true',
-        help='keep the rows of OUT and measure what is missing; otherwise OUT begins anew',
-    )
-    parser.add_argument('--tasks', metavar='A,B', type=task_list, help='Meta-World tasks')
+    add_run(parser, PARTS, 'tiny sizes, about two minutes: says that everything runs')
     parser.add_argument('--episodes', metavar='N', type=int, help='episodes a task and method')
     parser.add_argument(
         '--graph-episodes', metavar='N', type=int, help='episodes a task and graph condition'
     )
     parser.add_argument('--frames', metavar='N', type=int, help='frames a task for latencies')
     parser.add_argument('--soak-frames', metavar='N', type=int, help='frames of the soak')
-    parser.add_argument(
-        '--seed',
-        metavar='S',
-        type=int,
-        default=1000,
-        help='seed of the first episode (default: %(default)s)',
-    )
     parser.add_argument(
         '--render',
         choices=('default', 'fast'),
@@ -95,15 +72,12 @@ def add_parsers(parts: Any) -> None:
         default='cpu_2core',
         help='hardware profile of the graph (default: %(default)s)',
     )
-    parser.add_argument('--json', metavar='OUT', type=Path, required=True, help='file for the rows')
     parser.set_defaults(part_main=main)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Measure the parts; return 0 where the soak found nothing wrong, else 1."""
-    unknown = [name for name in arguments.parts if name not in PARTS]
-    if unknown:
-        raise UsageError(f'unknown part {unknown[0]!r}; expected some of {", ".join(PARTS)}.')
+    refuse_unknown(arguments.parts, PARTS)
     target = writable_file(arguments.json)
 
     from efficient_vla.bench.overrides import parse_overrides
@@ -111,7 +85,7 @@ def main(arguments: argparse.Namespace) -> int:
     from efficient_vla.cli.display import console
     from efficient_vla.cli.live import LiveObserver
 
-    sizes = _sizes(arguments, run.QUICK if arguments.quick else run.Sizes())
+    sizes = resized(arguments, run.QUICK if arguments.quick else run.Sizes(), SIZES)
     composition = arguments.composition or run.COMPOSITION
     if arguments.composition:
         parse_overrides(composition)
@@ -128,27 +102,8 @@ def main(arguments: argparse.Namespace) -> int:
         tell=lambda text: console.print(text, markup=False),
         display=lambda episodes: LiveObserver(console, episodes),
     )
-    rows = run.open_rows(target, job, arguments.resume)
-    for name in run.PARTS:
-        if name in arguments.parts:
-            run.PARTS[name](job, rows)
-    rows.write()
-    for path in run.write_page(rows):
-        console.print(f'wrote {path}', markup=False)
+    rows = measure_parts(run, job, target, arguments)
     wrong = run.failures(rows)
     for text in wrong:
         console.print(f'soak: {text}', style='red', markup=False)
     return int(bool(wrong))
-
-
-def _sizes(arguments: argparse.Namespace, sizes: Any) -> Any:
-    """Return the sizes with what was given; refuse what cannot be measured."""
-    given = {
-        name: getattr(arguments, name)
-        for name in ('tasks', 'episodes', 'graph_episodes', 'frames', 'soak_frames')
-        if getattr(arguments, name) is not None
-    }
-    for name, value in given.items():
-        if isinstance(value, int) and value < 1:
-            raise UsageError(f'--{name.replace("_", "-")} is {value}; expected at least 1.')
-    return replace(sizes, **given)

@@ -125,5 +125,27 @@ class Denoiser(nn.Module):
         return self.out(_norm(hidden) * (1 + scale) + shift).reshape(x.shape)
 
 
+class DenoisingHead(nn.Module):
+    """A denoiser and the units in which it sees chunks."""
+
+    def __init__(self, features: int, horizon: int, actions: int, **sizes: int) -> None:
+        """Make the network; ``mean`` and ``std`` [A] are fitted to data."""
+        super().__init__()
+        self.shape = (horizon, actions)
+        self.network = Denoiser(features, horizon, actions, **sizes)
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer('mean', torch.zeros(actions))
+        self.register_buffer('std', torch.ones(actions))
+
+    def inner(self, chunk: torch.Tensor) -> torch.Tensor:
+        """Return a chunk in the units of the network."""
+        return (chunk - self.mean) / self.std
+
+    def outer(self, x: torch.Tensor) -> torch.Tensor:
+        """Return it in the policy's units."""
+        return x * self.std + self.mean
+
+
 def _norm(x: torch.Tensor) -> torch.Tensor:
     return functional.layer_norm(x, x.shape[-1:])

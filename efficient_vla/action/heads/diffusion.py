@@ -11,31 +11,12 @@ section 3.4) recomputes attention and feed-forward features only every so many s
 import math
 
 import torch
-from torch import nn
 
-from efficient_vla.action.heads.denoiser import Denoiser
+from efficient_vla.action.heads.denoiser import DenoisingHead
 
 
-class DiffusionHead(nn.Module):
+class DiffusionHead(DenoisingHead):
     """Features of a plan [B, F] and noise [B, H, A] -> normalised chunk [B, H, A]."""
-
-    def __init__(self, features: int, horizon: int, actions: int, **sizes: int) -> None:
-        """Make the network; ``mean`` and ``std`` [A] are fitted to data."""
-        super().__init__()
-        self.shape = (horizon, actions)
-        self.network = Denoiser(features, horizon, actions, **sizes)
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
-        self.register_buffer('mean', torch.zeros(actions))
-        self.register_buffer('std', torch.ones(actions))
-
-    def inner(self, chunk: torch.Tensor) -> torch.Tensor:
-        """Return a chunk in the units of the network."""
-        return (chunk - self.mean) / self.std
-
-    def outer(self, x: torch.Tensor) -> torch.Tensor:
-        """Return it in the policy's units."""
-        return x * self.std + self.mean
 
     def sample(
         self, features: torch.Tensor, noise: torch.Tensor, steps: int, cache_every: int = 1

@@ -9,12 +9,11 @@ VLA with two-step targets), so that one step can do what ten do.
 """
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from efficient_vla.action.guidance import Guidance
 from efficient_vla.action.guidance import guided_velocity
-from efficient_vla.action.heads.denoiser import Denoiser
+from efficient_vla.action.heads.denoiser import DenoisingHead
 
 MAX_PREFIX = 32
 """Most first rows that training gave clean: 0.4 s of 12.5 ms, the longest delay to be bridged."""
@@ -22,26 +21,8 @@ PROBE = 0.5
 """Time to which the first velocity is followed to see whether it still holds."""
 
 
-class FlowHead(nn.Module):
+class FlowHead(DenoisingHead):
     """Features of a plan [B, F] and noise [B, H, A] -> normalised chunk [B, H, A]."""
-
-    def __init__(self, features: int, horizon: int, actions: int, **sizes: int) -> None:
-        """Make the network; ``mean`` and ``std`` [A] are fitted to data."""
-        super().__init__()
-        self.shape = (horizon, actions)
-        self.network = Denoiser(features, horizon, actions, **sizes)
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
-        self.register_buffer('mean', torch.zeros(actions))
-        self.register_buffer('std', torch.ones(actions))
-
-    def inner(self, chunk: torch.Tensor) -> torch.Tensor:
-        """Return a chunk in the units of the network."""
-        return (chunk - self.mean) / self.std
-
-    def outer(self, x: torch.Tensor) -> torch.Tensor:
-        """Return it in the policy's units."""
-        return x * self.std + self.mean
 
     def velocity(
         self,

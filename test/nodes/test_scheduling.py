@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The control loop gets its cores and its priority, and no other thread does."""
+"""The control loop gets its cores and its priority; the threads of the middleware keep theirs."""
 
 import gc
 import os
@@ -80,12 +80,16 @@ def test_controller_process_takes_its_cores_and_its_niceness(ros_domain):
             assert process.poll() is None
             assert time.monotonic() < end, 'the loop never moved to its core'
             os.sched_yield()
-        threads = [int(p.name) for p in Path(f'/proc/{process.pid}/task').iterdir()]
-        others = [thread for thread in threads if thread != process.pid]
-        assert len(others) > 3, 'the middleware has threads of its own'
-        free = [os.sched_getaffinity(t) == os.sched_getaffinity(0) for t in others]
-        assert free.count(True) >= len(others) - 1
-        assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {3}
+        names = {
+            int(p.name): (p / 'comm').read_text()
+            for p in Path(f'/proc/{process.pid}/task').iterdir()
+        }
+        # The executor starts its own threads at the spin; they wake the loop and share its cores.
+        middleware = [thread for thread, name in names.items() if name.startswith('dds.')]
+        assert len(middleware) > 3
+        for thread in middleware:
+            assert os.sched_getaffinity(thread) == os.sched_getaffinity(0)
+        assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in names} == {3}
     finally:
         process.terminate()
         process.wait()

@@ -87,11 +87,13 @@ class Trajectory:
     def at(self, time: float) -> np.ndarray:
         """Return the motion at ``time``: position, velocity and acceleration [3, M].
 
-        Where the velocity has a step, it is the one that follows; the ends hold outside.
+        Where the velocity has a step, it is the one that follows; the ends hold outside. At the
+        very end it is still the last row's: the robot brakes from it, or a new chunk takes it over.
         """
         row = self.row(time)
-        index = min(max(int(row + TIME_TOLERANCE), 0), self._count)
-        x = max(row - index, 0.0) if row < self._count else 0.0
+        last = self._count - 1 if row < self._count + TIME_TOLERANCE else self._count
+        index = min(max(int(row + TIME_TOLERANCE), 0), last)
+        x = min(max(row - index, 0.0), 1.0) if index < self._count else 0.0
         basis = np.array(
             [[1.0, x, x * x, x * x * x], [0.0, 1.0, 2 * x, 3 * x * x], [0.0, 0.0, 2.0, 6 * x]]
         )

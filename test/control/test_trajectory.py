@@ -37,9 +37,17 @@ def test_every_row_ends_at_its_knot_and_the_last_one_stands(make_chunk, interpol
     reached = [found.at((k + 1) * DT)[0, 0] for k in range(count)]
     np.testing.assert_allclose(reached, knots, atol=1e-6)
     standing = [knots[-1], 0.0, 0.0]
-    np.testing.assert_allclose(found.at(count * DT)[:, 0], standing, atol=1e-6)
+    np.testing.assert_allclose(found.at((count + 0.01) * DT)[:, 0], standing, atol=1e-6)
     np.testing.assert_allclose(found.at(99.0)[:, 0], standing, atol=1e-6)
     np.testing.assert_allclose(found.at(-1.0), found.at(0.0))
+
+
+@pytest.mark.parametrize('interpolation', INTERPOLATIONS)
+@pytest.mark.parametrize('start', [0.0, 1.8e9 + 0.1])
+def test_at_the_very_end_the_robot_still_moves(make_chunk, interpolation, start):
+    found = path(make_chunk, [0.3, 0.3, 0.6], interpolation, start=start)
+    before = found.at(start + 2.999 * DT)
+    np.testing.assert_allclose(found.at(found.end)[:2], before[:2], atol=0.02)
 
 
 @pytest.mark.parametrize('interpolation', INTERPOLATIONS)

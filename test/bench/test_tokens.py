@@ -271,7 +271,7 @@ def played(monkeypatch):
 
     def cost(policy, base, condition, scenes):
         asked.append(condition.name)
-        return {'reasoner_ratio': 0.5, 'plan_ratio': 0.6, 'frames': 1}
+        return {'reasoner_ratio': 0.5, 'plan_ratio': 0.6, 'plan_p50_ms': 9.0, 'frames': 1}
 
     def success(request, condition, on_result=None):
         if condition.method == 'random':
@@ -293,6 +293,7 @@ def test_methods_are_resumed_paired_and_refused_with_the_reason(played, tmp_path
     by_name = {row['name']: row for row in rows.of('methods')}
     assert by_name['dense']['success_rate'] == 1.0
     assert by_name['fastv 0.5']['only_dense'] == 1
+    assert by_name['fastv 0.5']['plan_ratio'] == 0.6
     assert by_name['random 0.5']['refused'] == 'random is refused here.'
     first = len(played)
     assert first == len(conditions((0.5,)))

@@ -65,6 +65,8 @@ def test_still_scene_with_noise_hits_the_cache(static_rows):
     for row in static_rows:
         # One refresh for max_age in 40 frames.
         assert row['hit_rate'] > 0.9
+        assert 0 < row['tower_mean_ms'] < row['mean_ms']
+        assert row['tower_speedup_mean'] > row['speedup_mean'] > 1
 
 
 def test_object_covers_the_share_that_was_asked_for():

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from efficient_vla.bench.tokens.rows import finished
+
 Row = Mapping[str, Any]
 DENSE_COLOR = '#1c2026'
 COLORS = (
@@ -39,7 +41,7 @@ def plot_success(path: Path, rows: Sequence[Row]) -> bool:
 
     ``rows`` are those of the part ``methods``. Returns whether there was something to draw.
     """
-    rows = [row for row in rows if 'plan_ratio' in row]
+    rows = [row for row in rows if finished(row)]
     panels = _panels(rows)
     if not panels:
         return False

@@ -23,6 +23,12 @@ def row_key(part: str, **config: Any) -> str:
     return f'{part} {json.dumps(config, sort_keys=True, separators=(",", ":"))}'
 
 
+def finished(row: Mapping[str, Any]) -> bool:
+    """Return whether a row has all it should; the cost and success of a method come apart."""
+    halves = {'plan_ratio', 'success_rate'} if row['part'] == 'methods' else set()
+    return REFUSED not in row and halves <= row.keys()
+
+
 class Rows:
     """The rows of one output file, in the order in which they were first measured."""
 
@@ -35,9 +41,10 @@ class Rows:
         self.manifest = dict(manifest)
         self._rows = {row['key']: row for row in _read(path)} if resume else {}
 
-    def done(self, key: str) -> bool:
-        """Return whether the configuration was measured."""
-        return key in self._rows and REFUSED not in self._rows[key]
+    def done(self, key: str, column: str = 'key') -> bool:
+        """Return whether the configuration was measured, and has the column."""
+        row = self._rows.get(key, {})
+        return column in row and REFUSED not in row
 
     def get(self, key: str) -> dict[str, Any]:
         """Return a measured row."""
@@ -50,6 +57,12 @@ class Rows:
     def add(self, part: str, key: str, **values: Any) -> None:
         """Take in one row and write the file; numbers that are not finite become null."""
         self.add_all(part, {key: values})
+
+    def extend(self, part: str, key: str, **values: Any) -> None:
+        """Take in more columns of one row, which need not be there yet, and write the file."""
+        before = self._rows.get(key, {})
+        own = {'part', 'commit', 'key', REFUSED}
+        self.add(part, key, **{k: v for k, v in before.items() if k not in own} | values)
 
     def add_all(self, part: str, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Take in rows that belong together, by key: the file gets all of them or none."""

@@ -131,32 +131,43 @@ def open_rows(path: Path, job: Job, resume: bool) -> Rows:
 
 
 def measure_methods(job: Job, rows: Rows) -> None:
-    """Measure success and cost of every technique, dense first."""
+    """Measure cost and success of every technique, dense first.
+
+    Costs come first, one after the other: the episodes, which take long, do not depend on time.
+    """
     from efficient_vla.bench.tokens.success import measure_cost
     from efficient_vla.bench.tokens.success import measure_success
     from efficient_vla.bench.tokens.success import read
     from efficient_vla.bench.tokens.success import success_columns
 
-    base = job.request.overrides
-    dense_key = ''
-    for condition in conditions(job.sizes.keeps, job.composition):
-        key = _method_key(job, condition)
-        dense_key = dense_key or key
-        if rows.done(key):
-            continue
-        columns = _described(job, condition)
-        try:
-            job.tell(f'methods: {condition.name}')
-            with threads_of(job.hardware) as threads:
-                cost = measure_cost(job.policy, base, condition, job.scenes)
-            seen = measure_success(job.request, condition)
-        except REFUSALS as error:
-            if condition.kind == DENSE:
-                raise
-            rows.add('methods', key, **columns, **{REFUSED: str(error)})
-            continue
-        dense = seen if key == dense_key else read(rows.get(dense_key)['outcomes'])
-        rows.add('methods', key, **columns, **success_columns(seen, dense), **cost, threads=threads)
+    def cost(condition: Condition) -> dict[str, Any]:
+        with threads_of(job.hardware) as threads:
+            found = measure_cost(job.policy, job.request.overrides, condition, job.scenes)
+        return found | {'threads': threads}
+
+    def success(condition: Condition) -> dict[str, Any]:
+        seen = measure_success(job.request, condition)
+        dense = seen if condition.kind == DENSE else read(rows.get(dense_key)['outcomes'])
+        return success_columns(seen, dense)
+
+    chosen = conditions(job.sizes.keeps, job.composition)
+    dense_key = _method_key(job, chosen[0])
+    for title, measure, column in (
+        ('cost', cost, 'plan_p50_ms'),
+        ('success', success, 'success_rate'),
+    ):
+        for condition in chosen:
+            key = _method_key(job, condition)
+            if rows.done(key, column):
+                continue
+            job.tell(f'methods: {title} of {condition.name}')
+            try:
+                found = measure(condition)
+            except REFUSALS as error:
+                if condition.kind == DENSE:
+                    raise
+                found = {REFUSED: str(error)}
+            rows.extend('methods', key, **_described(job, condition), **found)
 
 
 def _method_key(job: Job, condition: Condition) -> str:

@@ -248,7 +248,8 @@ class Tokens(nn.Module):
         if settings.method == 'jacobi':
             return jacobi(self.decoder, features, end)
         if settings.method == 'speculative':
-            return speculative(self.decoder, features, end, settings.accept)
+            draft = self.tokenizer.encode(self.single.chunk_of(features))[0]
+            return speculative(self.decoder, features, end, draft, settings.accept)
         if settings.method == 'consistency':
             assert self.student is not None
             return consistency(self.student, features, end, settings.max_steps)

@@ -76,7 +76,8 @@ class DecodingSettings:
     method: str = setting(
         'parallel',
         'autoregressive: one after the other. jacobi: all again and again until none changes, the '
-        'same result. speculative: a draft that is confirmed, the same result with accept 0. '
+        'same result. speculative: the chunk of the head regression as a draft, which passes of '
+        'the decoder confirm or mend, the same result with accept 0. '
         'parallel: all in one pass. consistency: few passes of a decoder taught for it.',
         choices=('parallel', 'autoregressive', 'jacobi', 'speculative', 'consistency'),
     )

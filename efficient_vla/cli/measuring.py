@@ -63,7 +63,7 @@ def measure_parts(run: Any, job: Any, target: Path, arguments: argparse.Namespac
 
     ``run`` is the module of the benchmark. Rows, pages and pictures are written.
     """
-    rows = run.open_rows(target, job, arguments.resume)
+    rows = job.open_rows(target, arguments.resume)
     for name, measure in run.PARTS.items():
         if name in arguments.parts:
             measure(job, rows)

@@ -44,13 +44,15 @@ def by_definition(made: TokenDecoder, given: torch.Tensor, end: int | None) -> l
 @pytest.mark.parametrize('end', [None, 3])
 def test_exact_decodings_give_the_greedy_line(end):
     lengths, kinds = set(), []
+    other = torch.randint(SIZE, (LENGTH,), generator=torch.Generator().manual_seed(9)).tolist()
     for seed in range(6):
         made, given = decoder(seed), features(seed)
         line = by_definition(made, given, end)
         lengths.add(len(line))
         assert greedy(made, given, end).tokens[0].tolist() == line
         assert jacobi(made, given, end).tokens[0].tolist()[: len(line)] == line
-        assert speculative(made, given, end).tokens[0].tolist() == line
+        for draft in (line, line[:-1], [1, 2], [], other):
+            assert speculative(made, given, end, draft).tokens[0].tolist() == line
         kinds.append(len(set(line)))
     assert max(kinds) > 3
     assert end is None or len(lengths) > 1
@@ -91,34 +93,35 @@ def test_consistency_stops_after_its_passes():
         consistency(made, given, None, 0)
 
 
-def test_a_draft_that_is_always_right_takes_a_pass_for_nine_tokens():
+def test_a_right_draft_takes_one_pass_and_a_wrong_token_one_more():
     made, given = decoder(3), features(3)
     line = greedy(made, given, None).tokens[0].tolist()
-
-    class Right(nn.Module):
-        """Knows the line."""
-
-        said = 0
-
-        def forward(self, hidden: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
-            self.said += 9 if self.said else 1
-            ahead = torch.tensor((line + [0] * 20)[self.said : self.said + 8])
-            return nn.functional.one_hot(ahead, SIZE)[None].double()
-
-    made.draft = Right()
-    found = speculative(made, given, None)
+    found = speculative(made, given, None, line)
+    assert (found.passes, found.drafted, found.accepted) == (1, LENGTH - 1, LENGTH - 1)
+    # The last token was no guess: nothing comes after it.
     assert found.tokens[0].tolist() == line
-    # One token, then eight guesses and the one after them in every pass.
-    assert found.passes == 1 + -(-(LENGTH - 1) // 9)
-    assert found.accepted == found.drafted
+    nn.init.zeros_(made.embed.weight)
+    alone = greedy(made, given, None).tokens[0].tolist()
+    wrong = [*alone[:5], (alone[5] + 1) % SIZE, *alone[6:]]
+    # Where no token depends on another, the refusing pass has named all that follow.
+    found = speculative(made, given, None, wrong)
+    assert (found.passes, found.accepted) == (2, 5 + LENGTH - 7)
+    assert found.tokens[0].tolist() == alone
+
+
+def test_without_a_draft_every_pass_is_one_token():
+    made, given = decoder(3), features(3)
+    found = speculative(made, given, None, [])
+    assert (found.passes, found.drafted) == (LENGTH, 0)
 
 
 def test_relaxed_acceptance_takes_guesses_near_to_the_choice_and_no_others():
     furthest = 0
     for seed in range(4):
         made, given = decoder(seed), features(seed)
-        relaxed = speculative(made, given, None, accept=2)
-        everything = speculative(made, given, None, accept=SIZE)
+        draft = [token + 1 - 2 * (token > 8) for token in by_definition(made, given, None)]
+        relaxed = speculative(made, given, None, draft, accept=2)
+        everything = speculative(made, given, None, draft, accept=SIZE)
         assert relaxed.accepted < everything.accepted == everything.drafted
         line = relaxed.tokens[0].tolist()
         hidden = made.hidden(made.after_begin(relaxed.tokens), made.condition(given))
@@ -129,7 +132,7 @@ def test_relaxed_acceptance_takes_guesses_near_to_the_choice_and_no_others():
 
 def test_speculative_decoding_takes_one_line():
     with pytest.raises(ValueError, match='2 lines'):
-        speculative(decoder(0), features(0, 2), None)
+        speculative(decoder(0), features(0, 2), None, [])
 
 
 def test_parallel_decoding_lets_slots_see_no_token():

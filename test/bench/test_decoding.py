@@ -10,6 +10,7 @@ import pytest
 
 from efficient_vla.action.settings import DECODINGS
 from efficient_vla.action.tokenizers.bins import BinTokenizer
+from efficient_vla.bench import job as bench_job
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.decoding import run
 from efficient_vla.bench.decoding import tokenizers
@@ -24,6 +25,7 @@ from efficient_vla.bench.decoding.latency import Situation
 from efficient_vla.bench.decoding.latency import columns
 from efficient_vla.bench.decoding.latency import in_turn
 from efficient_vla.bench.decoding.latency import path_gap
+from efficient_vla.bench.job import SINGLE
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.cli.bench_decoding import PARTS
@@ -51,7 +53,7 @@ def chunk(rows: np.ndarray, latency: float = 1.0, note: str = '') -> ActionChunk
 def test_every_head_and_decoding_is_compared_and_its_settings_are_valid():
     found = set()
     for condition in CONDITIONS:
-        overrides = merged(run.SINGLE, parse_overrides(condition.words))
+        overrides = merged(SINGLE, parse_overrides(condition.words))
         actor = build_settings(overrides)['actor']
         found.add((actor.head, actor.tokens.tokenizer, actor.decoding.method))
     heads = {head for head, _, _ in found}
@@ -219,7 +221,7 @@ def test_success_is_paired_with_regression_and_what_cannot_run_is_said(
 ):
     asked = []
 
-    def evaluate(request):
+    def evaluate(request, on_result):
         asked.append(request.overrides['actor'])
         if request.overrides['actor'].get('head') == 'diffusion':
             raise CheckpointError('diffusion.safetensors is missing')
@@ -231,9 +233,9 @@ def test_success_is_paired_with_regression_and_what_cannot_run_is_said(
             ]
         }
 
-    monkeypatch.setattr(run, 'evaluate', evaluate)
+    monkeypatch.setattr(bench_job, 'evaluate', evaluate)
     job = run.Job(passthrough, sizes=dataclasses.replace(run.QUICK, tasks=('reach-v3',)))
-    rows = run.open_rows(tmp_path / 'out.json', job, False)
+    rows = job.open_rows(tmp_path / 'out.json', False)
     run.measure_success(job, rows)
     found = {row['name']: row for row in json.loads((tmp_path / 'out.json').read_text())['rows']}
     assert found[FLOW]['success_rate'] == 1.0
@@ -242,6 +244,6 @@ def test_success_is_paired_with_regression_and_what_cannot_run_is_said(
     assert 'is missing' in found['diffusion, 5 steps']['refused']
     assert all(actor['architecture'] == 'single' for actor in asked)
     count = len(asked)
-    again = run.open_rows(tmp_path / 'out.json', job, True)
+    again = job.open_rows(tmp_path / 'out.json', True)
     run.measure_success(job, again)
     assert len(asked) - count == sum('diffusion' in name for name in found)

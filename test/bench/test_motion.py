@@ -19,6 +19,7 @@ from efficient_vla.bench.evaluate import evaluate
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.inference import Inference
 from efficient_vla.bench.inference import Schedule
+from efficient_vla.bench.job import SINGLE
 from efficient_vla.bench.lockstep import Execution
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.lockstep import start_controller
@@ -46,7 +47,7 @@ from efficient_vla.bench.motion.table import page
 from efficient_vla.bench.overrides import EvaluationSettings
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import parse_overrides
-from efficient_vla.bench.tokens.rows import Rows
+from efficient_vla.bench.rows import Rows
 from efficient_vla.errors import CheckpointError
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.settings import build
@@ -471,10 +472,10 @@ def test_episodes_are_paired_with_the_same_execution_without_delay(reaching, tmp
 
 
 def test_a_policy_that_lacks_a_head_is_named_and_the_others_go_on(reaching, tmp_path, monkeypatch):
-    def refuse(request, condition, on_result):
+    def refuse(job, words, on_result):
         raise CheckpointError('the policy has no flow.safetensors')
 
-    monkeypatch.setattr(run, 'measure_success', refuse)
+    monkeypatch.setattr(run.Job, 'play', refuse)
     rows = Rows(tmp_path / 'out.json', {}, resume=False)
     run.measure_episodes(tiny_job(reaching), rows)
     assert len(rows.of('success')) == len(executions((0, 100)))
@@ -484,7 +485,7 @@ def test_a_policy_that_lacks_a_head_is_named_and_the_others_go_on(reaching, tmp_
 
 def test_every_execution_is_accepted_by_the_settings():
     for condition in executions():
-        build_settings(merged_overrides(run.SINGLE, parse_overrides(condition.words)))
+        build_settings(merged_overrides(SINGLE, parse_overrides(condition.words)))
     assert {c.method for c in executions()} >= {BEST, LATEST, SYNCHRONOUS}
 
 

@@ -15,11 +15,16 @@ from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.paired import paired_columns
+from efficient_vla.bench.paired import read
+from efficient_vla.bench.paired import written
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.records import StageRecord
+from efficient_vla.bench.rows import Rows
+from efficient_vla.bench.rows import row_key
+from efficient_vla.bench.tokens import cost as cost_part
 from efficient_vla.bench.tokens import run
 from efficient_vla.bench.tokens import soak
-from efficient_vla.bench.tokens import success as success_part
 from efficient_vla.bench.tokens.conditions import conditions
 from efficient_vla.bench.tokens.conditions import pruning
 from efficient_vla.bench.tokens.flops import layer_flops
@@ -35,8 +40,6 @@ from efficient_vla.bench.tokens.plots import _free_place
 from efficient_vla.bench.tokens.plots import plot_shapes
 from efficient_vla.bench.tokens.plots import plot_success
 from efficient_vla.bench.tokens.published import verdicts
-from efficient_vla.bench.tokens.rows import Rows
-from efficient_vla.bench.tokens.rows import row_key
 from efficient_vla.bench.tokens.shapes import CASES
 from efficient_vla.bench.tokens.shapes import TINY
 from efficient_vla.bench.tokens.shapes import layers_that_fit
@@ -148,8 +151,11 @@ def test_flops_of_a_layer_by_hand():
     assert layer_flops(10, 12, TINY.config(1)) == 2 * (projections + attention + ffn)
 
 
-def test_shapes_count_the_tokens_that_each_layer_computes():
-    rows = list(measure_shape(TINY, CPU, 0.0))
+@pytest.mark.parametrize('quantization', ['none', 'int8_dynamic'])
+def test_shapes_count_the_tokens_that_each_layer_computes(quantization):
+    rows = list(measure_shape(dataclasses.replace(TINY, quantization=quantization), CPU, 0.0))
+    dtype = 'float32' if quantization == 'none' else quantization
+    assert {row['dtype'] for row in rows} == {dtype}
     assert len(rows) == len(CASES)
     by_case = {(row['mechanism'], row['keep'], row['reuse']): row for row in rows}
     whole, config = TINY.visual + TINY.rest, TINY.config(1)
@@ -236,7 +242,7 @@ def test_overhead_of_a_selector_is_measured_both_ways():
 
 def test_cost_of_a_method_counts_its_tokens_and_flops():
     scene = still_scene(WARM_UP_FRAMES + 2, size=144)
-    row = success_part.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])
+    row = cost_part.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])
     assert row['tokens_kept'] == 36
     assert row['tokens_total'] == 144
     # 36 of 144 visual tokens, and the text and queries that always stay.
@@ -249,14 +255,14 @@ def test_cost_of_a_method_counts_its_tokens_and_flops():
 
 def test_outcomes_survive_a_flat_row():
     seen = {('reach-v3', 1000): True, ('reach-v3', 1001): False, ('push-v3', 1000): True}
-    assert success_part.written(seen) == 'reach-v3:1000:10 push-v3:1000:1'
-    assert success_part.read(success_part.written(seen)) == seen
+    assert written(seen) == 'reach-v3:1000:10 push-v3:1000:1'
+    assert read(written(seen)) == seen
 
 
 def test_success_is_paired_with_dense():
     dense = {('reach-v3', seed): True for seed in range(8)}
     seen = {('reach-v3', seed): seed >= 6 for seed in range(8)}
-    row = success_part.success_columns(seen, dense)
+    row = paired_columns(seen, dense)
     assert (row['success_rate'], row['dense_success_rate'], row['episodes']) == (0.25, 1.0, 8)
     assert (row['only_dense'], row['only_method'], row['pairs']) == (6, 0, 8)
     assert row['p_value'] == pytest.approx(1 / 32)
@@ -273,14 +279,15 @@ def played(monkeypatch):
         asked.append(condition.name)
         return {'reasoner_ratio': 0.5, 'plan_ratio': 0.6, 'plan_p50_ms': 9.0, 'frames': 1}
 
-    def success(request, condition, on_result=None):
-        if condition.method == 'random':
+    def play(job, words, on_result=None):
+        if words[:1] == ('reasoner.pruning.method=random',):
             raise InvalidRecordError('random is refused here.')
-        worse = condition.method == 'fastv'
-        return {(task, seed): not (worse and seed == 1000) for task, seed in request.jobs()}
+        worse = 'reasoner.pruning.method=fastv' in words
+        seeds = range(job.seed, job.seed + job.sizes.episodes)
+        return {(t, seed): not (worse and seed == 1000) for t in job.sizes.tasks for seed in seeds}
 
-    monkeypatch.setattr(success_part, 'measure_cost', cost)
-    monkeypatch.setattr(success_part, 'measure_success', success)
+    monkeypatch.setattr(cost_part, 'measure_cost', cost)
+    monkeypatch.setattr(run.Job, 'play', play)
     monkeypatch.setattr(run, 'record_scenes', lambda *_: [])
     return asked
 
@@ -288,7 +295,7 @@ def played(monkeypatch):
 def test_methods_are_resumed_paired_and_refused_with_the_reason(played, tmp_path):
     job = run.Job(default_policy(), run.QUICK, quick=True)
     path = tmp_path / 'out.json'
-    rows = run.open_rows(path, job, resume=False)
+    rows = job.open_rows(path, resume=False)
     run.measure_methods(job, rows)
     by_name = {row['name']: row for row in rows.of('methods')}
     assert by_name['dense']['success_rate'] == 1.0
@@ -297,11 +304,11 @@ def test_methods_are_resumed_paired_and_refused_with_the_reason(played, tmp_path
     assert by_name['random 0.5']['refused'] == 'random is refused here.'
     first = len(played)
     assert first == len(conditions((0.5,)))
-    resumed = run.open_rows(path, job, resume=True)
+    resumed = job.open_rows(path, resume=True)
     run.measure_methods(job, resumed)
     assert played[first:] == ['random 0.5']
     another = dataclasses.replace(job, seed=7)
-    run.measure_methods(another, run.open_rows(path, another, resume=True))
+    run.measure_methods(another, another.open_rows(path, resume=True))
     assert played[first + 1] == 'dense'
 
 
@@ -474,11 +481,11 @@ def test_vision_rows_keep_their_own_columns(monkeypatch, tmp_path):
     for name in ('where_time_goes', 'partial_recompute', 'static_scene'):
         monkeypatch.setattr(vision, name, found)
     job = run.Job(default_policy(), run.QUICK, quick=True)
-    rows = run.open_rows(tmp_path / 'out.json', job, resume=False)
+    rows = job.open_rows(tmp_path / 'out.json', resume=False)
     run.measure_vision(job, rows)
-    written = rows.of('vision')
-    assert len(written) == 6
-    assert {(row['stage'], row['p50_ms']) for row in written} == {('language', 3.0)}
+    kept = rows.of('vision')
+    assert len(kept) == 6
+    assert {(row['stage'], row['p50_ms']) for row in kept} == {('language', 3.0)}
 
 
 def test_the_page_says_where_less_was_reached_than_asked():

@@ -16,7 +16,7 @@ class Decoded:
     passes: int
     """Passes through the decoder."""
     drafted: int = 0
-    """Tokens that a draft proposed."""
+    """Guesses that were put before the decoder."""
     accepted: int = 0
     """Those of them that were taken."""
     settled: bool = True

@@ -1,11 +1,15 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A small draft guesses tokens, one pass of the decoder confirms them (Spec-VLA, arXiv 2507.22424).
+"""A draft of the whole line, confirmed by passes of the decoder (Spec-VLA, arXiv 2507.22424).
 
 A guess is taken while it is the decoder's own choice, or, relaxed, while it lies no more than
 ``accept`` bins from it: bins are ordered, so that is a bound on what each number may be off. With
-``accept`` 0 the line is that of greedy decoding.
+``accept`` 0 the line is that of greedy decoding. Spec-VLA asks its draft again after each refusal;
+here the pass that refuses a guess has named all tokens behind it as well, and they are the next
+guesses, so that a draft is made once.
 """
+
+from collections.abc import Sequence
 
 import torch
 
@@ -14,17 +18,20 @@ from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 
 def speculative(
-    decoder: TokenDecoder, features: torch.Tensor, end: int | None, accept: int = 0
+    decoder: TokenDecoder,
+    features: torch.Tensor,
+    end: int | None,
+    draft: Sequence[int],
+    accept: int = 0,
 ) -> Decoded:
-    """Return the tokens for features [1, F].
+    """Return the tokens for features [1, F], of which ``draft`` is a guess of any length.
 
     Raises ``ValueError`` for a batch, whose lines would go on at different slots.
     """
     if len(features) != 1:
         raise ValueError(f'speculative decoding of {len(features)} lines; expected one.')
     condition, store = decoder.condition(features), decoder.store(1)
-    line: list[int] = [decoder.begin]
-    guess: list[int] = []
+    line, guess = [decoder.begin], list(draft)
     passes = drafted = accepted = 0
     while len(line) <= decoder.length:
         start = len(line) - 1
@@ -42,6 +49,5 @@ def speculative(
             line += fresh[: fresh.index(end) + 1]
             break
         line += fresh
-        said = decoder.embed(torch.tensor(line[-1:], device=features.device))
-        guess = decoder.draft(hidden[0, taken : taken + 1], said)[0].argmax(-1).tolist()
+        guess = chosen[taken + 1 :]
     return Decoded(torch.tensor([line[1:]]), passes, drafted, accepted)

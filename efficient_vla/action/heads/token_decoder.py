@@ -1,20 +1,15 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A small decoder over action tokens: next-token, all-at-once and draft in one network.
+"""A small decoder over action tokens: next-token and all-at-once in one network.
 
 Slot i holds the token before it and predicts token i. Under the causal mask that is a language
 model of actions; with every slot empty and no mask it names all tokens in one pass (the parallel
-decoding of OpenVLA-OFT, arXiv 2502.19645). A small draft beside it guesses the next few tokens from
-one hidden state and one token (Spec-VLA's inputs, arXiv 2507.22424; block output as in Medusa,
-arXiv 2401.10774, instead of a tree), for a pass of the decoder to confirm.
+decoding of OpenVLA-OFT, arXiv 2502.19645).
 """
 
 import torch
 from torch import nn
 from torch.nn import functional
-
-DRAFTED = 8
-"""Tokens of a draft."""
 
 
 class Layer(nn.Module):
@@ -54,22 +49,6 @@ class Layer(nn.Module):
         return x + self.narrow(functional.gelu(self.wide(self.norm2(x))))
 
 
-class Draft(nn.Module):
-    """Hidden state of a slot and the token it led to -> logits of the tokens after."""
-
-    def __init__(self, width: int, size: int) -> None:
-        """Make two layers and one output for all places."""
-        super().__init__()
-        self.first = nn.Linear(2 * width, 2 * width)
-        self.second = nn.Linear(2 * width, DRAFTED * width // 4)
-        self.out = nn.Linear(width // 4, size)
-
-    def forward(self, hidden: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
-        """Map hidden states and embedded tokens [..., D] to logits [..., ``DRAFTED``, size]."""
-        x = functional.gelu(self.first(torch.cat([hidden, token], -1)))
-        return self.out(functional.gelu(self.second(x)).unflatten(-1, (DRAFTED, -1)))
-
-
 class TokenDecoder(nn.Module):
     """Features of a plan [B, F] and tokens -> logits of the tokens."""
 
@@ -92,7 +71,6 @@ class TokenDecoder(nn.Module):
         self.blocks = nn.ModuleList(Layer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, size)
-        self.draft = Draft(width, size)
         nn.init.normal_(self.embed.weight, std=0.05)
 
     def condition(self, features: torch.Tensor) -> torch.Tensor:

@@ -4,16 +4,15 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from dataclasses import KW_ONLY
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from efficient_vla.action.settings import TOKENIZERS
-from efficient_vla.bench.compare import Outcomes
-from efficient_vla.bench.compare import outcomes
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.decoding.conditions import CONDITIONS
 from efficient_vla.bench.decoding.conditions import REGRESSION
@@ -21,27 +20,22 @@ from efficient_vla.bench.decoding.conditions import Condition
 from efficient_vla.bench.decoding.latency import columns
 from efficient_vla.bench.decoding.latency import in_turn
 from efficient_vla.bench.decoding.latency import record_plans
-from efficient_vla.bench.evaluate import Request
-from efficient_vla.bench.evaluate import evaluate
 from efficient_vla.bench.evaluate import load_stages
-from efficient_vla.bench.manifest import checkpoint_hash
-from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.job import SINGLE
+from efficient_vla.bench.job import BaseJob
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.paired import paired_columns
+from efficient_vla.bench.paired import read
+from efficient_vla.bench.rows import REFUSALS
+from efficient_vla.bench.rows import REFUSED
+from efficient_vla.bench.rows import Rows
+from efficient_vla.bench.rows import row_key
 from efficient_vla.bench.tokens.latency import record_scenes
 from efficient_vla.bench.tokens.latency import threads_of
-from efficient_vla.bench.tokens.rows import REFUSED
-from efficient_vla.bench.tokens.rows import Rows
-from efficient_vla.bench.tokens.rows import row_key
-from efficient_vla.bench.tokens.success import read
-from efficient_vla.bench.tokens.success import success_columns
 from efficient_vla.errors import CheckpointError
-from efficient_vla.settings import InvalidSettingError
 from efficient_vla.sim.tasks import DEMO_TASKS
-from efficient_vla.types import InvalidRecordError
 
-SINGLE: dict[str, dict[str, Any]] = {'actor': {'architecture': 'single'}}
-REFUSALS = (InvalidSettingError, InvalidRecordError, CheckpointError)
 PICTURE, PAGE = 'decoding.png', 'decoding.md'
 FIT_SEED, JUDGE_SEED = 60_000, 50_000
 """First seeds of the experts' episodes; training uses 100,000 and up, evaluation 1000 and up."""
@@ -77,66 +71,45 @@ QUICK = Sizes(
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(BaseJob):
     """One run: what to measure with what."""
 
-    policy: Path
     sizes: Sizes = Sizes()
-    quick: bool = False
-    seed: int = 1000
-    render: str = 'fast'
-    workers: int = 1
+    _: KW_ONLY
     hardware: str = 'cpu_2core'
-    tell: Callable[[str], None] = lambda text: None
 
-    @cached_property
-    def checkpoint(self) -> str:
-        """The checkpoint's hash, shortened; rows of another one are measured again."""
-        return checkpoint_hash(self.policy)[:12]
-
-    def request(self, condition: Condition) -> Request:
-        """Return the evaluation of a condition."""
-        base = merged(SINGLE, {'eval': {'max_steps': self.sizes.max_steps}})
-        return Request(
-            policy=self.policy,
-            tasks=self.sizes.tasks,
-            episodes=self.sizes.episodes,
-            seed=self.seed,
-            overrides=merged(base, parse_overrides(condition.words)),
-            render=self.render,
-            workers=self.workers,
-        )
-
-
-def open_rows(path: Path, job: Job, resume: bool) -> Rows:
-    """Return the rows of an output file, with the manifest of this run."""
-    facts = {'seed': job.seed, 'render': job.render, 'quick': job.quick, 'hardware': job.hardware}
-    return Rows(path, manifest(job.policy, {}, **facts), resume)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of this run."""
+        return super().facts | {'hardware': self.hardware}
 
 
 def measure_success(job: Job, rows: Rows) -> None:
     """Measure success with every head and decoding on the same episodes, regression first."""
-    reference: Outcomes = {}
+
+    def success(condition: Condition) -> dict[str, Any]:
+        seen = job.play(condition.words)
+        first = condition.name == REGRESSION
+        reference = seen if first else read(rows.get(_success_key(job, CONDITIONS[0]))['outcomes'])
+        return paired_columns(seen, reference, REGRESSION, 'this')
+
     for condition in CONDITIONS:
-        key = _key(job, 'success', condition)
-        if not rows.done(key):
-            job.tell(f'success: {condition.name}')
-            try:
-                seen = outcomes(evaluate(job.request(condition)))
-            except REFUSALS as error:
-                if condition.name == REGRESSION:
-                    raise
-                rows.add('success', key, **_described(condition), **{REFUSED: str(error)})
-                continue
-            compared = _renamed(success_columns(seen, reference or seen))
-            rows.add('success', key, **_described(condition), **compared)
-        if condition.name == REGRESSION:
-            reference = read(rows.get(key)['outcomes'])
+        key = _success_key(job, condition)
+        if rows.done(key):
+            continue
+        job.tell(f'success: {condition.name}')
+        rows.measure(
+            'success',
+            key,
+            partial(success, condition),
+            required=condition.name == REGRESSION,
+            **_described(condition),
+        )
 
 
 def measure_latency(job: Job, rows: Rows) -> None:
     """Measure heads and decodings in turn on the same plans; all of them, or none is kept."""
-    keys = {condition.name: _key(job, 'latency', condition) for condition in CONDITIONS}
+    keys = {condition.name: _latency_key(job, condition) for condition in CONDITIONS}
     if all(rows.done(key) for key in keys.values()):
         return
     job.tell('latency: recording frames')
@@ -224,23 +197,21 @@ def write_page(rows: Rows) -> Iterator[Path]:
         yield folder / PAGE
 
 
-def _key(job: Job, part: str, condition: Condition) -> str:
+def _success_key(job: Job, condition: Condition) -> str:
+    return row_key('success', overrides=condition.words, **job.played)
+
+
+def _latency_key(job: Job, condition: Condition) -> str:
     sizes = job.sizes
-    config: dict[str, Any] = {
-        'overrides': condition.words,
-        'tasks': sizes.tasks,
-        'checkpoint': job.checkpoint,
-    }
-    if part == 'success':
-        config |= {
-            'episodes': sizes.episodes,
-            'max_steps': sizes.max_steps,
-            'seed': job.seed,
-            'render': job.render,
-        }
-    else:
-        config |= {'frames': sizes.frames, 'rounds': sizes.rounds, 'hardware': job.hardware}
-    return row_key(part, **config)
+    return row_key(
+        'latency',
+        overrides=condition.words,
+        tasks=sizes.tasks,
+        frames=sizes.frames,
+        rounds=sizes.rounds,
+        hardware=job.hardware,
+        checkpoint=job.checkpoint,
+    )
 
 
 def _described(condition: Condition) -> dict[str, Any]:
@@ -249,13 +220,3 @@ def _described(condition: Condition) -> dict[str, Any]:
         'reference': condition.reference,
         'overrides': ' '.join(condition.words),
     }
-
-
-def _renamed(found: dict[str, Any]) -> dict[str, Any]:
-    """Return columns that say what episodes were paired with."""
-    names = {
-        'dense_success_rate': 'regression_success_rate',
-        'only_dense': 'only_regression',
-        'only_method': 'only_this',
-    }
-    return {names.get(name, name): value for name, value in found.items()}

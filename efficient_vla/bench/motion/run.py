@@ -5,23 +5,19 @@
 import dataclasses
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from dataclasses import dataclass
 from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from efficient_vla.bench.compare import TOTAL
-from efficient_vla.bench.compare import Outcomes
-from efficient_vla.bench.compare import compare
-from efficient_vla.bench.conditions import merged as merged_overrides
 from efficient_vla.bench.errors import UsageError
-from efficient_vla.bench.evaluate import Request
 from efficient_vla.bench.evaluate import load_stages
-from efficient_vla.bench.manifest import checkpoint_hash
-from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.job import SINGLE
+from efficient_vla.bench.job import BaseJob
 from efficient_vla.bench.motion.conditions import BEST
 from efficient_vla.bench.motion.conditions import DELAYS_MS
 from efficient_vla.bench.motion.conditions import EPISODE_DELAYS_MS
@@ -44,21 +40,17 @@ from efficient_vla.bench.motion.recording import record
 from efficient_vla.bench.motion.stand_in import GuidedPolicy
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.paired import paired_columns
+from efficient_vla.bench.paired import read
 from efficient_vla.bench.records import EpisodeResult
-from efficient_vla.bench.statistics import wilson_interval
+from efficient_vla.bench.rows import REFUSED
+from efficient_vla.bench.rows import Rows
+from efficient_vla.bench.rows import row_key
 from efficient_vla.bench.tokens.conditions import Condition
-from efficient_vla.bench.tokens.rows import REFUSED
-from efficient_vla.bench.tokens.rows import Rows
-from efficient_vla.bench.tokens.rows import row_key
-from efficient_vla.bench.tokens.run import REFUSALS
-from efficient_vla.bench.tokens.success import measure_success
-from efficient_vla.bench.tokens.success import read
-from efficient_vla.bench.tokens.success import written
 from efficient_vla.control.blending import METHODS
 from efficient_vla.sim.metaworld import MetaWorldSim
 from efficient_vla.sim.tasks import DEMO_TASKS
 
-SINGLE: dict[str, dict[str, Any]] = {'actor': {'architecture': 'single'}}
 REFERENCE, LIMITED = 'reference', 'controller'
 POLICY = 'policy'
 SEAMS_PICTURE, SUCCESS_PICTURE = 'motion_seams.png', 'motion_success.png'
@@ -98,23 +90,13 @@ QUICK = Sizes(
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(BaseJob):
     """One run: what to measure with what."""
 
-    policy: Path
     sizes: Sizes = Sizes()
-    quick: bool = False
-    seed: int = 1000
-    render: str = 'fast'
-    workers: int = 1
+    _: KW_ONLY
     peer_python: Path | None = None
     """Interpreter that has LeRobot; without one the part ``peer`` is skipped."""
-    tell: Callable[[str], None] = lambda text: None
-
-    @cached_property
-    def checkpoint(self) -> str:
-        """The checkpoint's hash, shortened; rows of another one are measured again."""
-        return checkpoint_hash(self.policy)[:12]
 
     @cached_property
     def recordings(self) -> dict[str, list[Recording]]:
@@ -143,27 +125,6 @@ class Job:
             'render': self.render,
             'checkpoint': self.checkpoint,
         }
-
-    @property
-    def request(self) -> Request:
-        """The evaluation without delay."""
-        steps = {'eval': {'max_steps': self.sizes.max_steps}}
-        base = merged_overrides(merged_overrides(SINGLE, steps), parse_overrides((PATIENCE,)))
-        return Request(
-            policy=self.policy,
-            tasks=self.sizes.tasks,
-            episodes=self.sizes.episodes,
-            seed=self.seed,
-            overrides=base,
-            render=self.render,
-            workers=self.workers,
-        )
-
-
-def open_rows(path: Path, job: Job, resume: bool) -> Rows:
-    """Return the rows of an output file, with the manifest of this run."""
-    facts = {'seed': job.seed, 'render': job.render, 'quick': job.quick}
-    return Rows(path, manifest(job.policy, {}, **facts), resume)
 
 
 def measure_seams(job: Job, rows: Rows) -> None:
@@ -258,71 +219,44 @@ def measure_peer(job: Job, rows: Rows) -> None:
 
 def measure_episodes(job: Job, rows: Rows) -> None:
     """Measure success with inference that takes time, for every way of execution."""
-    conditions = executions(job.sizes.episode_delays_ms)
+
+    def success(condition: Condition, without: str) -> dict[str, Any]:
+        results: list[EpisodeResult] = []
+        seen = job.play((PATIENCE, *condition.words), results.append)
+        first = without == _episode_key(job, condition)
+        reference = seen if first else read(rows.get(without)['outcomes'])
+        columns = paired_columns(seen, reference, 'no_delay', 'delayed')
+        lost = 100 * (columns['no_delay_success_rate'] - columns['success_rate'])
+        return {
+            **columns,
+            'points_below_no_delay': round(lost, 6),
+            'idle': sum(r.idle_s or 0.0 for r in results) / sum(r.duration_s for r in results),
+            'mean_duration_s': float(np.mean([r.duration_s for r in results])),
+            'max_jerk': max(r.max_jerk for r in results),
+            'rejected_chunks': sum(r.rejected_chunks for r in results),
+        }
+
     first: dict[str, str] = {}
-    for condition in conditions:
+    for condition in executions(job.sizes.episode_delays_ms):
         key = _episode_key(job, condition)
         without = first.setdefault(condition.method, key)
         if rows.done(key):
             continue
         job.tell(f'success: {condition.name}')
-        results: list[EpisodeResult] = []
-        try:
-            seen = measure_success(job.request, condition, results.append)
-        except REFUSALS as error:
-            columns = {'name': condition.name, 'method': condition.method, REFUSED: str(error)}
-            rows.add('success', key, **columns)
-            continue
-        reference = seen if key == without else read(rows.get(without)['outcomes'])
-        rows.add('success', key, **_episode_row(job, condition, seen, reference, results))
+        rows.measure(
+            'success',
+            key,
+            partial(success, condition, without),
+            name=condition.name,
+            method=condition.method,
+            delay_ms=round(1e3 * parse_overrides(condition.words)['eval']['delay']),
+            overrides=' '.join((*condition.words, PATIENCE)),
+            tasks=','.join(job.sizes.tasks),
+        )
 
 
 def _episode_key(job: Job, condition: Condition) -> str:
-    sizes = job.sizes
-    return row_key(
-        'success',
-        overrides=condition.words,
-        tasks=sizes.tasks,
-        episodes=sizes.episodes,
-        max_steps=sizes.max_steps,
-        seed=job.seed,
-        render=job.render,
-        checkpoint=job.checkpoint,
-    )
-
-
-def _episode_row(
-    job: Job,
-    condition: Condition,
-    seen: Outcomes,
-    without: Outcomes,
-    results: Sequence[EpisodeResult],
-) -> dict[str, Any]:
-    low, high = wilson_interval(sum(seen.values()), len(seen))
-    paired = compare(without, seen)
-    total = paired.pop(TOTAL)
-    durations = [result.duration_s for result in results]
-    return {
-        'name': condition.name,
-        'method': condition.method,
-        'delay_ms': round(1e3 * parse_overrides(condition.words)['eval']['delay']),
-        'overrides': ' '.join((*condition.words, PATIENCE)),
-        'success_rate': sum(seen.values()) / len(seen),
-        'ci_low': low,
-        'ci_high': high,
-        'episodes': len(seen),
-        'points_below_no_delay': 100 * (total['first'] - total['second']),
-        'only_no_delay': total['only_first'],
-        'only_delayed': total['only_second'],
-        'p_value': total['p_value'],
-        **{f'success {task}': row['second'] for task, row in paired.items()},
-        'idle': sum(result.idle_s or 0.0 for result in results) / sum(durations),
-        'mean_duration_s': float(np.mean(durations)),
-        'max_jerk': max(result.max_jerk for result in results),
-        'rejected_chunks': sum(result.rejected_chunks for result in results),
-        'tasks': ','.join(job.sizes.tasks),
-        'outcomes': written(seen),
-    }
+    return row_key('success', overrides=condition.words, **job.played)
 
 
 def measure_controller(job: Job, rows: Rows) -> None:

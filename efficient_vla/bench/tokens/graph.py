@@ -22,11 +22,11 @@ from efficient_vla.bench.episodes import jobs
 from efficient_vla.bench.graph_runner import GraphRequest
 from efficient_vla.bench.graph_runner import run_graph
 from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.paired import paired_columns
 from efficient_vla.bench.parameters_doc import NODE_SETTINGS
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.records import StageRecord
 from efficient_vla.bench.report import merged_stages
-from efficient_vla.bench.tokens.success import success_columns
 
 if TYPE_CHECKING:
     from efficient_vla.bench.graph_runner import Observer
@@ -138,7 +138,7 @@ def graph_columns(
         'speed_up': reference / plan,
         'speed_up_of_means': _plan_ms(whole, np.mean) / _plan_ms(mine, np.mean),
         **found,
-        **success_columns(_outcomes(results), _outcomes(dense)),
+        **paired_columns(_outcomes(results), _outcomes(dense)),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla.bench.tokens.rows import finished
+from efficient_vla.bench.tokens.cost import finished
 
 Row = Mapping[str, Any]
 DENSE_COLOR = '#1c2026'

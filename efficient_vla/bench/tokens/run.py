@@ -7,17 +7,21 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY
 from dataclasses import dataclass
 from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from efficient_vla.bench.conditions import merged
-from efficient_vla.bench.evaluate import Request
-from efficient_vla.bench.manifest import checkpoint_hash
-from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.job import SINGLE
+from efficient_vla.bench.job import BaseJob
 from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.paired import paired_columns
+from efficient_vla.bench.paired import read
+from efficient_vla.bench.rows import Rows
+from efficient_vla.bench.rows import row_key
 from efficient_vla.bench.tokens.conditions import COMPOSITION
 from efficient_vla.bench.tokens.conditions import DENSE
 from efficient_vla.bench.tokens.conditions import KEEPS
@@ -26,19 +30,11 @@ from efficient_vla.bench.tokens.conditions import conditions
 from efficient_vla.bench.tokens.latency import Scene
 from efficient_vla.bench.tokens.latency import record_scenes
 from efficient_vla.bench.tokens.latency import threads_of
-from efficient_vla.bench.tokens.rows import REFUSED
-from efficient_vla.bench.tokens.rows import Rows
-from efficient_vla.bench.tokens.rows import row_key
-from efficient_vla.errors import CheckpointError
-from efficient_vla.settings import InvalidSettingError
 from efficient_vla.sim.tasks import DEMO_TASKS
-from efficient_vla.types import InvalidRecordError
 
 if TYPE_CHECKING:
     from efficient_vla.bench.graph_runner import Observer
 
-SINGLE: dict[str, dict[str, Any]] = {'actor': {'architecture': 'single'}}
-REFUSALS = (InvalidSettingError, InvalidRecordError, CheckpointError)
 SUCCESS_PICTURE = 'tokens_success.png'
 SHAPES_PICTURE = 'tokens_shapes.png'
 PAGE = 'tokens.md'
@@ -80,26 +76,21 @@ QUICK = Sizes(
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(BaseJob):
     """One run: what to measure with what."""
 
-    policy: Path
     sizes: Sizes = Sizes()
-    quick: bool = False
-    seed: int = 1000
-    render: str = 'default'
-    workers: int = 1
+    _: KW_ONLY
     device: str = 'auto'
     hardware: str = 'cpu_2core'
     composition: tuple[str, ...] = COMPOSITION
-    tell: Callable[[str], None] = lambda text: None
     display: 'Callable[[int], AbstractContextManager[Observer]] | None' = None
     """Makes what shows a number of episodes of the graph."""
 
-    @cached_property
-    def checkpoint(self) -> str:
-        """The checkpoint's hash, shortened; rows of another one are measured again."""
-        return checkpoint_hash(self.policy)[:12]
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of this run."""
+        return super().facts | {'hardware': self.hardware}
 
     @cached_property
     def scenes(self) -> list[Scene]:
@@ -110,45 +101,23 @@ class Job:
         cameras = read_card(self.policy).cameras
         return record_scenes(self.sizes.tasks, cameras, self.sizes.frames)
 
-    @property
-    def request(self) -> Request:
-        """The dense evaluation."""
-        return Request(
-            policy=self.policy,
-            tasks=self.sizes.tasks,
-            episodes=self.sizes.episodes,
-            seed=self.seed,
-            overrides=merged(SINGLE, {'eval': {'max_steps': self.sizes.max_steps}}),
-            render=self.render,
-            workers=self.workers,
-        )
-
-
-def open_rows(path: Path, job: Job, resume: bool) -> Rows:
-    """Return the rows of an output file, with the manifest of this run."""
-    facts = {'seed': job.seed, 'render': job.render, 'quick': job.quick, 'hardware': job.hardware}
-    return Rows(path, manifest(job.policy, {}, **facts), resume)
-
 
 def measure_methods(job: Job, rows: Rows) -> None:
     """Measure cost and success of every technique, dense first.
 
     Costs come first, one after the other: the episodes, which take long, do not depend on time.
     """
-    from efficient_vla.bench.tokens.success import measure_cost
-    from efficient_vla.bench.tokens.success import measure_success
-    from efficient_vla.bench.tokens.success import read
-    from efficient_vla.bench.tokens.success import success_columns
+    from efficient_vla.bench.tokens.cost import measure_cost
 
     def cost(condition: Condition) -> dict[str, Any]:
         with threads_of(job.hardware) as threads:
-            found = measure_cost(job.policy, job.request.overrides, condition, job.scenes)
+            found = measure_cost(job.policy, SINGLE, condition, job.scenes)
         return found | {'threads': threads}
 
     def success(condition: Condition) -> dict[str, Any]:
-        seen = measure_success(job.request, condition)
+        seen = job.play(condition.words)
         dense = seen if condition.kind == DENSE else read(rows.get(dense_key)['outcomes'])
-        return success_columns(seen, dense)
+        return paired_columns(seen, dense)
 
     chosen = conditions(job.sizes.keeps, job.composition)
     dense_key = _method_key(job, chosen[0])
@@ -161,28 +130,18 @@ def measure_methods(job: Job, rows: Rows) -> None:
             if rows.done(key, column):
                 continue
             job.tell(f'methods: {title} of {condition.name}')
-            try:
-                found = measure(condition)
-            except REFUSALS as error:
-                if condition.kind == DENSE:
-                    raise
-                found = {REFUSED: str(error)}
-            rows.extend('methods', key, **_described(job, condition), **found)
+            rows.measure(
+                'methods',
+                key,
+                partial(measure, condition),
+                required=condition.kind == DENSE,
+                **_described(job, condition),
+            )
 
 
 def _method_key(job: Job, condition: Condition) -> str:
-    sizes = job.sizes
-    return row_key(
-        'methods',
-        overrides=condition.words,
-        tasks=sizes.tasks,
-        episodes=sizes.episodes,
-        max_steps=sizes.max_steps,
-        frames=sizes.frames,
-        seed=job.seed,
-        render=job.render,
-        checkpoint=job.checkpoint,
-    )
+    config = {'overrides': condition.words, 'frames': job.sizes.frames}
+    return row_key('methods', **config, **job.played)
 
 
 def _described(job: Job, condition: Condition) -> dict[str, Any]:
@@ -216,12 +175,15 @@ def measure_overheads(job: Job, rows: Rows) -> None:
         if rows.done(key):
             continue
         job.tell(f'overhead: {method}')
-        try:
-            with threads_of(job.hardware) as threads:
-                found = measure_overhead(job.policy, method, job.scenes) | {'threads': threads}
-        except REFUSALS as error:
-            found = {'name': method, 'method': method, REFUSED: str(error)}
-        rows.add('overhead', key, **found)
+        with threads_of(job.hardware) as threads:
+            rows.measure(
+                'overhead',
+                key,
+                partial(measure_overhead, job.policy, method, job.scenes),
+                name=method,
+                method=method,
+                threads=threads,
+            )
 
 
 def measure_shapes(job: Job, rows: Rows) -> None:
@@ -234,8 +196,10 @@ def measure_shapes(job: Job, rows: Rows) -> None:
     from efficient_vla.bench.tokens.shapes import pick_device
 
     device = pick_device(job.device)
+    where = device_name(device)
     for shape in (TINY,) if job.quick else SHAPES:
-        where = device_name(device)
+        if device.type == 'cuda' and shape.quantization != 'none':
+            continue
         config = {'shape': shape.name, 'device': where, 'seconds': job.sizes.shape_s}
         keys = [row_key('shapes', **config, case=dataclasses.astuple(case)) for case in CASES]
         if all(rows.done(key) for key in keys):

@@ -23,6 +23,7 @@ from transformers import LlamaConfig
 from efficient_vla.attention import KeyValues
 from efficient_vla.bench.tokens.flops import PassMeter
 from efficient_vla.bench.tokens.flops import metered
+from efficient_vla.compression.quantization import quantize
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
 
@@ -53,6 +54,8 @@ class Shape:
     heads: int
     key_heads: int
     ffn: int
+    quantization: str = 'none'
+    """Number format of the weights on a processor; 'none' takes the one that is usual for them."""
 
     def config(self, layers: int) -> LlamaConfig:
         """Return the configuration of a stack of this shape."""
@@ -74,13 +77,21 @@ class Shape:
         return self.hidden * (2 * self.hidden + 2 * key + 3 * self.ffn)
 
 
-SMOLVLM2 = {'hidden': 960, 'layers': 32, 'heads': 15, 'key_heads': 5, 'ffn': 2560}
+SMOLVLM2: dict[str, Any] = {'hidden': 960, 'layers': 32, 'heads': 15, 'key_heads': 5, 'ffn': 2560}
 SHAPES = (
     Shape(
         'SmolVLM2-500M',
         '2 cameras x 64 tokens, no tiles, as SmolVLA feeds it; 16 text tokens and the state',
         128,
         17,
+        **SMOLVLM2,
+    ),
+    Shape(
+        'SmolVLM2-500M int8',
+        'the same, linear layers in int8_dynamic',
+        128,
+        17,
+        quantization='int8_dynamic',
         **SMOLVLM2,
     ),
     Shape(
@@ -185,6 +196,8 @@ def make_stack(shape: Shape, layers: int, device: torch.device, dtype: torch.dty
     torch.manual_seed(0)
     with device:
         model = AutoModel.from_config(shape.config(layers), dtype=dtype).eval()
+        if shape.quantization != 'none':
+            model = quantize(model, shape.quantization)
         length = shape.visual + shape.rest
         places = torch.arange(length)
         sequence = runner.Sequence(
@@ -208,7 +221,7 @@ def measure_shape(
     ``seconds`` is about how long the rounds may take, ``layers`` 0 takes as many as memory and time
     allow.
     """
-    dtype = number_format(shape, device)
+    dtype, plain = number_format(shape, device), shape.quantization == 'none'
     count = layers or layers_that_fit(shape, device, dtype)
     with torch.inference_mode():
         stack = make_stack(shape, count, device, dtype)
@@ -229,7 +242,7 @@ def measure_shape(
             'other_tokens': shape.rest,
             'layers': count,
             'layers_of_model': shape.layers,
-            'dtype': str(dtype).removeprefix('torch.'),
+            'dtype': str(dtype).removeprefix('torch.') if plain else shape.quantization,
             'device': device_name(device),
             'passes': len(found),
             'p50_ms': float(p50),

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from efficient_vla.bench.tokens.cost import finished
 from efficient_vla.bench.tokens.flops import FORMULA
 from efficient_vla.bench.tokens.published import PUBLISHED
 from efficient_vla.bench.tokens.published import verdicts
-from efficient_vla.bench.tokens.rows import finished
 
 Row = Mapping[str, Any]
 GRAPH_SPEED_UP, GRAPH_POINTS = 2.5, 2.0
@@ -292,7 +292,7 @@ def _graph(rows: Sequence[Row], judge: bool) -> list[str]:
         ),
     ]
     for row in rows if judge else ():
-        lost = 100 * (row['dense_success_rate'] - row['success_rate'])
+        lost = round(100 * (row['dense_success_rate'] - row['success_rate']), 6)
         if row['name'] == 'dense' or (row['speed_up'] >= GRAPH_SPEED_UP and lost <= GRAPH_POINTS):
             continue
         lines += [

@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from efficient_vla import addons
 from efficient_vla.action.decoding.autoregressive import greedy
-from efficient_vla.action.heads.token_decoder import DRAFTED
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.action.tokenizers.fast import FastTokenizer
@@ -41,7 +40,6 @@ ALL_AT_ONCE = 1 / 3
 JITTER, DRIFT = 3.0, 16.0
 """Standard deviations [bins] of wrong tokens before a slot, of each one and of a whole action; a
 decoder that only ever saw right ones copies the last row and drifts away."""
-DRAFT_WEIGHT = 0.3
 FAST_SCALE = 48.0
 FAST_GRIPPER_SCALE = 4.0
 FAST_FALLOFF = 0.3
@@ -73,7 +71,7 @@ class TokenRecipe(HeadRecipe):
         )
 
     def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
-        """Return the cross-entropies of the next token, of all at once and of the draft."""
+        """Return the cross-entropies of the next token and of all at once."""
         decoder: Any = self.trained
         features = self.condition(plans)
         tokens, counted = self.tokens(self.taught(features))
@@ -84,12 +82,10 @@ class TokenRecipe(HeadRecipe):
         at_once = decoder.logits(decoder.hidden(empty, condition[:cut], causal=False))
         before = decoder.after_begin(self.disturbed(rest))
         hidden = decoder.hidden(before, condition[cut:])
-        losses = {
+        return {
             'next': self.entropy(decoder.logits(hidden), rest, counted[cut:]),
             'at_once': self.entropy(at_once, first, counted[:cut]),
         }
-        losses['draft'] = DRAFT_WEIGHT * self._draft(hidden, rest, counted[cut:])
-        return losses
 
     def measures(self, plans: Plans) -> dict[str, float]:
         """Return the action losses of both ways to decode and of rounding alone."""
@@ -151,20 +147,6 @@ class TokenRecipe(HeadRecipe):
         """Return the mean cross-entropy [nat] of the slots that count."""
         return functional.cross_entropy(logits.float()[counted], tokens[counted])
 
-    def _draft(
-        self, hidden: torch.Tensor, tokens: torch.Tensor, counted: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the draft's cross-entropy at one slot in eight, of what the decoder goes on with.
-
-        The decoder itself learns nothing from it.
-        """
-        decoder: Any = self.trained
-        slots = torch.arange(int(torch.randint(8, ())), tokens.shape[1] - DRAFTED, 8)
-        said = decoder.embed(tokens[:, slots]).detach()
-        logits = decoder.draft(hidden[:, slots].detach(), said)  # [B, T, drafted, size]
-        ahead = slots[:, None] + torch.arange(1, DRAFTED + 1)
-        return self.entropy(logits, tokens[:, ahead], counted[:, ahead])
-
 
 class BinRecipe(TokenRecipe):
     """Uniform bins."""
@@ -222,7 +204,6 @@ class ConsistencyRecipe(BinRecipe):
         self.shape = teacher.shape
         self.tokenizer = BinTokenizer(**self.shape)
         teacher.fill(self.trained)
-        self.trained.draft.requires_grad_(False)
         rng = np.random.default_rng(0)
         frames = rng.permutation(len(features))[:TEACHER_FRAMES]
         self._given = self.condition(features.plans(frames), 0.0)

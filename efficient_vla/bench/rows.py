@@ -1,16 +1,22 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of `efficient-vla bench tokens`: written after each configuration, found again by key."""
+"""Rows of a benchmark of several parts: written after each configuration, found again by key."""
 
 import json
 import math
 import os
+from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from efficient_vla.bench.errors import UsageError
+from efficient_vla.errors import CheckpointError
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import InvalidRecordError
 
+REFUSALS = (InvalidSettingError, InvalidRecordError, CheckpointError)
+"""What a configuration that cannot work raises."""
 REFUSED = 'refused'
 """Column of a configuration that could not run, with the reason; it is tried again."""
 
@@ -21,12 +27,6 @@ def row_key(part: str, **config: Any) -> str:
     No commit is in it, so that rows survive an edit of the source.
     """
     return f'{part} {json.dumps(config, sort_keys=True, separators=(",", ":"))}'
-
-
-def finished(row: Mapping[str, Any]) -> bool:
-    """Return whether a row has all it should; the cost and success of a method come apart."""
-    halves = {'plan_ratio', 'success_rate'} if row['part'] == 'methods' else set()
-    return REFUSED not in row and halves <= row.keys()
 
 
 class Rows:
@@ -64,6 +64,26 @@ class Rows:
         own = {'part', 'commit', 'key', REFUSED}
         self.add(part, key, **{k: v for k, v in before.items() if k not in own} | values)
 
+    def measure(
+        self,
+        part: str,
+        key: str,
+        call: Callable[[], Mapping[str, Any]],
+        required: bool = False,
+        **described: Any,
+    ) -> None:
+        """Take in the columns that ``call`` returns, or the reason for which it was refused.
+
+        What is ``required``, because others are compared with it, raises that instead.
+        """
+        try:
+            found = call()
+        except REFUSALS as error:
+            if required:
+                raise
+            found = {REFUSED: str(error)}
+        self.extend(part, key, **described, **found)
+
     def add_all(self, part: str, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Take in rows that belong together, by key: the file gets all of them or none."""
         commit = str(self.manifest.get('git_commit', ''))[:12]
@@ -100,7 +120,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             raise ValueError('rows without part and key')
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f'{path} is no result of `efficient-vla bench tokens`: {error}. '
+            f'{path} holds no rows of this benchmark: {error}. '
             'Choose another file, or leave --resume out to begin anew.'
         ) from error
     return rows

@@ -100,6 +100,22 @@ def test_rows_are_in_the_file_after_each_configuration_and_found_again(tmp_path)
     assert not Rows(path, {}, resume=False).done(key)
 
 
+def test_what_others_are_compared_with_may_not_be_refused(tmp_path):
+    def refuse():
+        raise InvalidRecordError('no scorer')
+
+    rows = Rows(tmp_path / 'out.json', {}, resume=False)
+    rows.extend('methods', 'key', plan_p50_ms=3.0)
+    rows.measure('methods', 'key', refuse, name='fastdrivevla')
+    assert rows.get('key')['refused'] == 'no scorer'
+    assert not rows.done('key', 'plan_p50_ms')
+    rows.measure('methods', 'key', lambda: {'success_rate': 1.0}, name='fastdrivevla')
+    assert (rows.get('key')['plan_p50_ms'], rows.done('key', 'success_rate')) == (3.0, True)
+    with pytest.raises(InvalidRecordError, match='no scorer'):
+        rows.measure('methods', 'dense', refuse, required=True)
+    assert len(rows.of('methods')) == 1
+
+
 def test_a_refused_configuration_is_tried_again(tmp_path):
     rows = Rows(tmp_path / 'out.json', {}, resume=False)
     rows.add('methods', 'key', name='fastdrivevla', refused='it has no scorer')
@@ -462,7 +478,9 @@ def test_the_page_shows_published_numbers_and_what_was_not_measured():
             'refused': 'It has no scorer.',
         },
     ]
-    text = page(rows, MANIFEST)
+    half = {name: value for name, value in rows[1].items() if name != 'success_rate'}
+    text = page([*rows, {**half, 'name': 'sqap 0.5'}], MANIFEST)
+    assert 'sqap' not in text
     assert '| fastv 0.5 | 99 % |' in text
     assert '1.24x (ADP)' in text
     assert 'the published 1.24x does not reproduce' in text

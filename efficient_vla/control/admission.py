@@ -5,6 +5,7 @@
 import math
 
 from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
 
@@ -45,11 +46,6 @@ def refuse_time(
         )
     if chunk.stamp < since:
         return f'chunk was observed {since - chunk.stamp:.3f} s before the robot was last reset.'
-    if chunk.end - settings.robot_delay <= now:
-        return (
-            f'chunk has nothing left: its observation is {age:.3f} s old, its rows last '
-            f'{chunk.end - chunk.stamp:.3f} s. Inference must take less than a chunk lasts.'
-        )
     timeout = settings.watchdog.chunk_timeout
     if age >= timeout:
         return (
@@ -57,6 +53,22 @@ def refuse_time(
             f'watchdog.chunk_timeout {timeout} s.'
         )
     return None
+
+
+def refuse_ended(trajectory: Trajectory, now: float) -> str | None:
+    """Return why ``trajectory`` has no row to execute any more, or ``None``.
+
+    Its clock stood still while the robot did: a robot that waits for every chunk executes all of
+    it, however slow inference is.
+    """
+    if trajectory.end > now:
+        return None
+    chunk = trajectory.chunk
+    return (
+        f'chunk has nothing left: its observation is {now - chunk.stamp:.3f} s old, and the robot '
+        f'went on meanwhile; its rows last {chunk.end - chunk.stamp:.3f} s. Inference beside the '
+        'motion must take less than a chunk lasts.'
+    )
 
 
 def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:

@@ -198,11 +198,14 @@ class Controller:
             or admission.refuse_order(chunk, active if self.state == State.TRACKING else None)
             or admission.refuse_plan(chunk, now, plan_validity)
         )
+        if not reason:
+            trajectory = self._anchored(chunk, now, self._history)
+            reason = admission.refuse_ended(trajectory, now)
         if reason:
             self.rejected += 1
             return reason
         self._plan_validity = plan_validity
-        self._follow(self._anchored(chunk, now, self._history), now, self._history)
+        self._follow(trajectory, now, self._history)
         return None
 
     def tick(self, now: float) -> Command:

@@ -76,8 +76,18 @@ def test_rows_that_last_forever(make_controller, make_chunk):
 
 def test_nothing_left_to_execute(make_controller, straight, run):
     controller = make_controller()
+    controller.accept(straight(MOVE, 0.0), 0.0)
     run(controller, 0.0, 0.3)
-    assert_rejected(controller, straight(MOVE, 0.0, rows=20), 0.3, 'nothing left')
+    assert 'nothing left' in controller.accept(straight(MOVE, 0.0, 2, rows=20), 0.3)
+    assert controller.rejected == 1
+    assert controller.report(0.3).chunk_sequence == 1
+
+
+def test_a_robot_that_stood_still_has_the_whole_chunk_left(make_controller, straight, run):
+    controller = make_controller()
+    run(controller, 0.0, 0.3)
+    assert controller.accept(straight(MOVE, 0.0, rows=20), 0.3) is None
+    assert run(controller, 0.3, 0.5)[-1, 0] > 0.02
 
 
 def test_an_observation_older_than_the_watchdog_allows(make_controller, straight, run):

@@ -16,7 +16,7 @@ ONE_STEP_POINTS, ONE_STEP_SPEED_UP = 2.0, 5.0
 CONSISTENCY_SPEED_UP = 2.5
 FEWER_TOKENS = 5.0
 ERROR_MM = 1.0
-"""What the issue asks for at least, or at most."""
+"""What was asked for at least, or at most."""
 REFUSED = 'refused'
 
 

@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 JERK_RATIO = 5.0
 POINTS_AT_200_MS = 3.0
 LOADED_P99_MS, LOADED_P999_MS, IDLE_P99_MS = 6.0, 10.0, 2.5
-"""What the issue asks for at least, or at most."""
+"""What was asked for at least, or at most."""
 SOURCES = {
     'policy': 'Chunks of evla-nano',
     'constant offset': 'A smooth motion whose chunks are shifted by up to 2 cm',

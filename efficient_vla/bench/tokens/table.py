@@ -18,7 +18,7 @@ SHAPE_SPEED_UP = 2.8
 OVERHEAD_PERCENT = 5.0
 PARTIAL_SPEED_UP = {0.1: 5.0, 0.25: 2.5}
 STATIC_HITS, STATIC_SPEED_UP = 0.9, 10.0
-"""What the issue asks for at least, or at most."""
+"""What was asked for at least, or at most."""
 
 
 def page(rows: Sequence[Row], manifest: Mapping[str, Any]) -> str:

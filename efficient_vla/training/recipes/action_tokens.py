@@ -40,7 +40,7 @@ ALL_AT_ONCE = 1 / 3
 JITTER, DRIFT = 3.0, 16.0
 """Standard deviations [bins] of wrong tokens before a slot, of each one and of a whole action; a
 decoder that only ever saw right ones copies the last row and drifts away."""
-FAST_SCALE = 48.0
+FAST_SCALE = 32.0
 FAST_GRIPPER_SCALE = 4.0
 FAST_FALLOFF = 0.3
 FAST_VOCABULARY = 1536
@@ -61,6 +61,7 @@ class TokenRecipe(HeadRecipe):
 
     tokenizer: Any
     shape: dict[str, Any]
+    at_once = ALL_AT_ONCE
 
     def __init__(self, frozen: Frozen, features: Features, tokenizer: Any) -> None:
         """Make the decoder of ``tokenizer``."""
@@ -71,21 +72,20 @@ class TokenRecipe(HeadRecipe):
         )
 
     def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
-        """Return the cross-entropies of the next token and of all at once."""
+        """Return the cross-entropies of the next token and, for a part of them, of all at once."""
         decoder: Any = self.trained
         features = self.condition(plans)
         tokens, counted = self.tokens(self.taught(features))
         condition = decoder.condition(features)
-        cut = round(ALL_AT_ONCE * len(tokens))
+        cut = round(self.at_once * len(tokens))
         first, rest = tokens[:cut], tokens[cut:]
-        empty = torch.full_like(first, decoder.empty)
-        at_once = decoder.logits(decoder.hidden(empty, condition[:cut], causal=False))
-        before = decoder.after_begin(self.disturbed(rest))
-        hidden = decoder.hidden(before, condition[cut:])
-        return {
-            'next': self.entropy(decoder.logits(hidden), rest, counted[cut:]),
-            'at_once': self.entropy(at_once, first, counted[:cut]),
-        }
+        hidden = decoder.hidden(decoder.after_begin(self.disturbed(rest)), condition[cut:])
+        losses = {'next': self.entropy(decoder.logits(hidden), rest, counted[cut:])}
+        if cut:
+            empty = torch.full_like(first, decoder.empty)
+            hidden = decoder.hidden(empty, condition[:cut], causal=False)
+            losses['at_once'] = self.entropy(decoder.logits(hidden), first, counted[:cut])
+        return losses
 
     def measures(self, plans: Plans) -> dict[str, float]:
         """Return the action losses of both ways to decode and of rounding alone."""
@@ -179,7 +179,13 @@ class BinRecipe(TokenRecipe):
 
 
 class FastRecipe(TokenRecipe):
-    """Cosine transform and byte pairs."""
+    """Cosine transform and byte pairs.
+
+    Which coefficients a token stands for follows from all tokens before it: it can neither be named
+    at once with the others nor after tokens that are wrong.
+    """
+
+    at_once = 0.0
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Learn the byte pairs of demonstrations and lessons; ``rank`` says nothing here."""
@@ -192,6 +198,10 @@ class FastRecipe(TokenRecipe):
         scale = [FAST_SCALE] * (len(low) - 1) + [FAST_GRIPPER_SCALE]
         self.shape = fit(chunks, low, high, scale, FAST_FALLOFF, FAST_VOCABULARY)
         super().__init__(frozen, features, FastTokenizer(**self.shape))
+
+    def disturbed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the tokens as they are."""
+        return tokens
 
 
 class ConsistencyRecipe(BinRecipe):

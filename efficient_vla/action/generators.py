@@ -161,6 +161,7 @@ class Flow(nn.Module):
         guidance = self._settings.guidance
         horizon, known = len(noise[0]), len(before)
         delay = min(given.delay, known)
+        pulling = min(known, max(guidance.execution_horizon, delay))
         schedule = guidance.schedule if given.same_task else 'hard'
         target = noise.new_zeros(noise.shape)
         target[0, :known] = self.head.inner(before)
@@ -168,7 +169,7 @@ class Flow(nn.Module):
             # What a backward pass reads must not have been made in inference mode.
             drawn = Guidance(
                 target.clone(),
-                soft_mask(horizon, delay, known, schedule),
+                soft_mask(horizon, delay, pulling, schedule),
                 guidance.max_weight,
             )
             steps = self._settings.flow.steps

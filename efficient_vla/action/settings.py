@@ -116,6 +116,14 @@ class GuidanceSettings:
         'executed from it; hard: at once.',
         choices=SCHEDULES,
     )
+    execution_horizon: int = setting(
+        10,
+        'Row up to which the chunk before pulls with rtc, at least its rows that will be executed. '
+        'Far beyond the rows between two chunks the arm follows old plans and reacts late.',
+        unit='rows',
+        low=1,
+        high=1000,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ def test_guidance_draws_to_the_chunk_before_inside_inference_mode():
     assert gaps[1] < 0.3 * gaps[0]
 
 
-def test_for_another_instruction_only_certain_rows_draw(monkeypatch):
+def test_rows_draw_up_to_the_execution_horizon_and_for_another_task_only_certain_ones(monkeypatch):
     asked = []
 
     def noted(*arguments):
@@ -212,6 +212,14 @@ def test_for_another_instruction_only_certain_rows_draw(monkeypatch):
     made.chunk(plan(0, 'push'), frame(DT))
     made.chunk(plan(0, 'pull'), frame(2 * DT))
     assert asked == [(HORIZON, 1, 7, 'exponential'), (HORIZON, 1, 7, 'hard')]
+    for horizon, pulling in ((4, 4), (2, 3)):
+        changed = {'flow__steps': 2, 'flow__shortcut': False}
+        changed['guidance__execution_horizon'] = horizon
+        made.configure(settings(head='flow', guidance__method='rtc', **changed))
+        made.note_delay(3)
+        made.chunk(plan(0, 'pull'), frame(3 * DT))
+        # No shorter than what will be executed of the chunk before.
+        assert asked[-1][1:3] == (3, pulling)
 
 
 def test_settings_change_the_next_chunk():

@@ -11,6 +11,7 @@ import math
 import torch
 from torch.nn import functional
 
+from efficient_vla.action.heads.denoiser import DenoisingHead
 from efficient_vla.action.heads.diffusion import DiffusionHead
 from efficient_vla.action.heads.flow import MAX_PREFIX
 from efficient_vla.action.heads.flow import FlowHead
@@ -54,8 +55,11 @@ class HeadRecipe:
         return plans.chunk * plans.fit[:, None, None]
 
 
-class FlowRecipe(HeadRecipe):
-    """Flow matching with clean prefixes, then shortcuts beside it."""
+class DenoisingRecipe(HeadRecipe):
+    """A denoiser in the units of the chunks."""
+
+    kind: type[DenoisingHead]
+    trained: DenoisingHead
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Make the head; no weight of the decoder is updated, so ``rank`` says nothing."""
@@ -65,9 +69,20 @@ class FlowRecipe(HeadRecipe):
             'horizon': self.horizon,
             'actions': self.actions,
         }
-        self.trained = FlowHead(**self.shape)
+        self.trained = self.kind(**self.shape)
         fit_units(self.trained, self.chunks)
         self.trained.to(frozen.device)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the head."""
+        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
+
+
+class FlowRecipe(DenoisingRecipe):
+    """Flow matching with clean prefixes, then shortcuts beside it."""
+
+    kind = FlowHead
+    trained: FlowHead
 
     def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
         """Return the error of velocities, and later that of shortcuts."""
@@ -89,15 +104,8 @@ class FlowRecipe(HeadRecipe):
         found = {f'steps_{steps}': head.sample(features, noise, steps) for steps in MEASURED_STEPS}
         found['shortcut'] = head.sample(features, noise, 1, shortcut=True)
         found['regression'] = self.frozen.single(plans.latents, plans.state).float()
-        result = {
-            n: action_loss(c.float(), plans.chunk, plans.fit).item() for n, c in found.items()
-        }
         gap = (found['shortcut'] - found['steps_10']).abs().mean().item()
-        return result | {'shortcut_gap': gap}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the head."""
-        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
+        return _action_losses(found, plans) | {'shortcut_gap': gap}
 
     def _clean(self, count: int, share: float) -> torch.Tensor:
         """Return which rows are given, bool [B, H]."""
@@ -145,20 +153,11 @@ class FlowRecipe(HeadRecipe):
         return _masked(found - target, ~clean)
 
 
-class DiffusionRecipe(HeadRecipe):
+class DiffusionRecipe(DenoisingRecipe):
     """Denoising at random times."""
 
-    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
-        """Make the head; no weight of the decoder is updated, so ``rank`` says nothing."""
-        super().__init__(frozen, features)
-        self.shape = {
-            'features': self.features,
-            'horizon': self.horizon,
-            'actions': self.actions,
-        }
-        self.trained = DiffusionHead(**self.shape)
-        fit_units(self.trained, self.chunks)
-        self.trained.to(frozen.device)
+    kind = DiffusionHead
+    trained: DiffusionHead
 
     def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
         """Return the squared error of velocities."""
@@ -186,12 +185,8 @@ class DiffusionRecipe(HeadRecipe):
         found['regression'] = self.frozen.single(plans.latents, plans.state).float()
         return _action_losses(found, plans)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the head."""
-        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
 
-
-def fit_units(head: FlowHead | DiffusionHead, chunks: torch.Tensor) -> None:
+def fit_units(head: DenoisingHead, chunks: torch.Tensor) -> None:
     """Set mean and deviation of each action to those of ``chunks`` [N, H, A]."""
     head.mean.copy_(chunks.mean((0, 1)))
     head.std.copy_(chunks.std((0, 1)).clamp(min=1e-3))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from efficient_vla import cli
 from efficient_vla.bench.conditions import merged as merged_overrides
@@ -57,21 +56,13 @@ from efficient_vla.types import ControlMode
 
 DT = 0.0125
 NAMES = ('x', 'y', 'z', 'gripper')
+pytestmark = pytest.mark.usefixtures('one_thread')
 MANIFEST = {
     'git_commit': 'abc',
     'command': 'efficient-vla bench motion',
     'quick': False,
     'machine': {'cores': 2, 'cpu': 'some'},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Let tiny products run in one thread: two wait for each other on a machine that is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def chunk(stamp, rows=40, speed=0.1):

@@ -52,21 +52,13 @@ from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
 
 CPU = torch.device('cpu')
+pytestmark = pytest.mark.usefixtures('one_thread')
 MANIFEST = {
     'git_commit': 'abc',
     'command': 'efficient-vla bench tokens',
     'quick': False,
     'machine': {'cores': 2, 'cpu': 'some'},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Let tiny products run in one thread: two wait for each other on a machine that is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def still_scene(frames, cameras=('corner2',), size=32):

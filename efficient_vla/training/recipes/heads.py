@@ -70,7 +70,8 @@ class DenoisingRecipe(HeadRecipe):
             'actions': self.actions,
         }
         self.trained = self.kind(**self.shape)
-        fit_units(self.trained, self.chunks)
+        self.trained.mean.copy_(self.chunks.mean((0, 1)))
+        self.trained.std.copy_(self.chunks.std((0, 1)).clamp(min=1e-3))
         self.trained.to(frozen.device)
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -184,12 +185,6 @@ class DiffusionRecipe(DenoisingRecipe):
         found['cached_10'] = self.trained.sample(features, noise, 10, 3)[0]
         found['regression'] = self.frozen.single(plans.latents, plans.state).float()
         return _action_losses(found, plans)
-
-
-def fit_units(head: DenoisingHead, chunks: torch.Tensor) -> None:
-    """Set mean and deviation of each action to those of ``chunks`` [N, H, A]."""
-    head.mean.copy_(chunks.mean((0, 1)))
-    head.std.copy_(chunks.std((0, 1)).clamp(min=1e-3))
 
 
 def _action_losses(found: dict[str, torch.Tensor], plans: Plans) -> dict[str, float]:

@@ -25,6 +25,7 @@ from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.savings import Savings
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
+from efficient_vla.types import Execution
 from efficient_vla.types import Frame
 from efficient_vla.types import Plan
 from efficient_vla.types import VisualTokens
@@ -223,8 +224,8 @@ class PassthroughActor:
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
 
-    def note_delay(self, rows: float) -> None:
-        """Take in a delay; rows that are all alike need no knowledge of it."""
+    def note_execution(self, execution: Execution) -> None:
+        """Do nothing: rows that are all alike need no knowledge of their execution."""
 
     def reset(self, reason: str = 'reset') -> None:
         """Forget earlier frames; there is nothing to forget."""

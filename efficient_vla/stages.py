@@ -9,6 +9,7 @@ import numpy as np
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.types import ActionChunk
+from efficient_vla.types import Execution
 from efficient_vla.types import Frame
 from efficient_vla.types import Plan
 from efficient_vla.types import VisualTokens
@@ -62,8 +63,11 @@ class ActorStage(Protocol):
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return the actions that follow ``frame``."""
 
-    def note_delay(self, rows: float) -> None:
-        """Take in how many rows were executed between an observation and its chunk's arrival."""
+    def note_execution(self, execution: Execution) -> None:
+        """Take in how the controller executes its newest chunk.
+
+        Raises ``InvalidSettingError`` where its blending needs help that the head cannot give.
+        """
 
     def reset(self, reason: str = 'reset') -> None:
         """Forget earlier frames."""

@@ -285,6 +285,39 @@ class ActionChunk:
         return self.stamp + len(self.actions) * self.dt
 
 
+GUIDED = ('rtc', 'rtc_trained')
+"""Blendings for which the head draws each chunk to the one before (real-time chunking)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a controller executes its newest chunk."""
+
+    stamp: float
+    """Capture time of the observation behind the chunk [s]."""
+    time: float
+    """When this was so [s]."""
+    row: float
+    """Rows that were over then, as the state of the robot shows it."""
+    time_scale: float
+    """Seconds of the chunk that pass in a second: 1, less where it is slowed, 0 where it stands."""
+    delay: float
+    """Rows of the chunk before that were executed between the observation of this one and its
+    arrival; NaN where no chunk moved the robot then."""
+    blending: str
+    """Method by which the controller joins chunks; those in ``GUIDED`` need the head's help."""
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.row) and self.row >= 0,
+            f'execution of a chunk is at row {self.row}; expected a finite number from 0 up.',
+        )
+        _require(
+            0 <= self.time_scale <= 1,
+            f'execution of a chunk has the time scale {self.time_scale}; expected 0 to 1.',
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:
     """One smooth set-point inside all limits."""

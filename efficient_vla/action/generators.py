@@ -44,6 +44,8 @@ class Given:
     """Those of them that will be executed before the new chunk arrives."""
     same_task: bool = True
     """Whether the chunk before was made for the same instruction."""
+    blending: str = ''
+    """How the controller joins chunks; empty while that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Generator(Protocol):
     """A head with all that it needs."""
 
     needs_image: bool
+    guides: bool
+    """Whether it can draw a chunk to the one before."""
 
     def make(self, given: Given) -> Made:
         """Return a chunk."""
@@ -74,6 +78,8 @@ class Generator(Protocol):
 
 class Regression(nn.Module):
     """One pass of a policy that gives numbers, or one word for each."""
+
+    guides = False
 
     def __init__(self, policy: SinglePolicy | DualPolicy | TokenPolicy) -> None:
         """Use a policy whose forward pass gives the chunk."""
@@ -116,6 +122,7 @@ class Flow(nn.Module):
     """The head flow, free, or guided by the chunk before."""
 
     needs_image = False
+    guides = True
 
     def __init__(self, single: SinglePolicy, head: FlowHead, settings: ActorSettings) -> None:
         """Read features of ``single``; its own last layer is not used."""
@@ -135,12 +142,12 @@ class Flow(nn.Module):
 
     def make(self, given: Given) -> Made:
         """Return the chunk that the next noise leads to."""
-        flow, method = self._settings.flow, self._settings.guidance.method
+        flow = self._settings.flow
         features, noise = self.single.features(given.latents, given.state), self._noise.draw()
-        if method == 'rtc' and given.before is not None:
+        if given.blending == 'rtc' and given.before is not None:
             return self._guided(features, noise, given, given.before)
         prefix, delay = None, 0
-        if method == 'rtc_trained' and given.before is not None:
+        if given.blending == 'rtc_trained' and given.before is not None:
             delay = min(given.delay, len(given.before), MAX_PREFIX)
             prefix = given.before[None, :delay] if delay else None
         if flow.adaptive:
@@ -172,7 +179,7 @@ class Flow(nn.Module):
                 soft_mask(horizon, delay, pulling, schedule),
                 guidance.max_weight,
             )
-            steps = self._settings.flow.steps
+            steps = guidance.steps
             chunk = self.head.sample(features.clone(), noise.clone(), steps, guidance=drawn)
         return Made(chunk[0], steps, delay)
 
@@ -181,6 +188,7 @@ class Diffusion(nn.Module):
     """The head diffusion."""
 
     needs_image = False
+    guides = False
 
     def __init__(self, single: SinglePolicy, head: DiffusionHead, settings: ActorSettings) -> None:
         """Read features of ``single``; its own last layer is not used."""
@@ -211,6 +219,7 @@ class Tokens(nn.Module):
     """The head tokens with a decoder of bins or of byte pairs."""
 
     needs_image = False
+    guides = False
 
     def __init__(
         self,

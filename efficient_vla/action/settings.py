@@ -31,7 +31,7 @@ class FlowSettings:
         True,
         'Ask for the mean velocity of each step, which was learned from ten small ones, instead '
         f'of that at its start; with steps {", ".join(map(str, SHORTCUTS))}, for which it was '
-        'learned, and without adaptive and guidance.method rtc.',
+        'learned, and without adaptive.',
     )
     adaptive: bool = setting(
         False,
@@ -99,26 +99,23 @@ class DecodingSettings:
 
 @dataclass(frozen=True, slots=True)
 class GuidanceSettings:
-    """How a chunk continues the one before."""
+    """How the head flow draws a chunk to the one before, with controller.blending.method rtc."""
 
-    method: str = setting(
-        'none',
-        'rtc draws the flow to the chunk before, at the cost of a backward pass a step; '
-        'rtc_trained keeps its first rows, which training knew. Need head flow.',
-        choices=('none', 'rtc', 'rtc_trained'),
+    steps: int = setting(
+        5, 'Steps from noise to a guided chunk, each with a backward pass.', low=1, high=10
     )
     max_weight: float = setting(
-        5.0, 'Limit of the pull of rtc; without one it grows without bound.', low=0.0, high=100.0
+        5.0, 'Limit of the pull; without one it grows without bound.', low=0.0, high=100.0
     )
     schedule: str = setting(
         'exponential',
-        'How the pull of rtc falls over the rows that the chunk before still knows but will not be '
+        'How the pull falls over the rows that the chunk before still knows but will not be '
         'executed from it; hard: at once.',
         choices=SCHEDULES,
     )
     execution_horizon: int = setting(
         10,
-        'Row up to which the chunk before pulls with rtc, at least its rows that will be executed. '
+        'Row up to which the chunk before pulls, at least its rows that will be executed. '
         'Far beyond the rows between two chunks the arm follows old plans and reacts late.',
         unit='rows',
         low=1,
@@ -158,11 +155,6 @@ class ActorSettings:
                 f'head is {self.head} with architecture {self.architecture}; expected single, '
                 'since only the heads of the plan alone were trained. Set architecture to single.'
             )
-        if self.guidance.method != 'none' and self.head != 'flow':
-            return (
-                f'guidance.method is {self.guidance.method} with head {self.head}; expected head '
-                'flow, whose steps can be guided. Set head to flow or guidance.method to none.'
-            )
         if self.head == 'flow':
             return self._check_flow()
         if self.head == 'tokens':
@@ -176,20 +168,10 @@ class ActorSettings:
                 f'flow.min_steps is {flow.min_steps}; expected at most flow.max_steps '
                 f'{flow.max_steps}.'
             )
-        if flow.adaptive and self.guidance.method == 'rtc':
-            return (
-                'flow.adaptive is true with guidance.method rtc; the pull bends the way whose '
-                'straightness is measured. Turn one of them off.'
-            )
         if flow.shortcut and flow.adaptive:
             return (
                 'flow.adaptive is true with flow.shortcut; a shortcut is learned for a number of '
                 'steps known before. Turn one of them off.'
-            )
-        if flow.shortcut and self.guidance.method == 'rtc':
-            return (
-                'guidance.method is rtc with flow.shortcut true; the pull needs the velocity at '
-                'an instant. Set flow.shortcut to false and flow.steps to about 5.'
             )
         if flow.shortcut and flow.steps not in SHORTCUTS:
             return (

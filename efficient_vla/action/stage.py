@@ -15,14 +15,19 @@ from torch import nn
 from efficient_vla.action.generators import Generator
 from efficient_vla.action.generators import Given
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import GUIDED
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
+from efficient_vla.types import Execution
 from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import Plan
 
 DELAYS = 10
 """Measured delays that are remembered."""
+ROUNDING = 1e-3
+"""Rows by which a delay of whole rows may be measured too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Actor:
         self._sequence = 0
         self._last: _Last | None = None
         self._delays: deque[int] = deque(maxlen=DELAYS)
+        self._execution: Execution | None = None
 
     @property
     def parameters_mb(self) -> float:
@@ -88,14 +94,23 @@ class Actor:
         """
         self.generator.configure(settings)
 
-    def note_delay(self, rows: float) -> None:
-        """Take in how many rows of a chunk were executed before the next one arrived.
+    def note_execution(self, execution: Execution) -> None:
+        """Take in how the controller executes its newest chunk.
 
-        The greatest of the last ten is assumed for the next chunk (RTC, arXiv 2506.07339). NaN,
-        which a controller says at its start and after a pause, is left out.
+        The greatest of the last ten delays is assumed for the next chunk (RTC, arXiv 2506.07339).
+        NaN, which a controller says at its start and after a pause, is left out.
+        Raises ``InvalidSettingError`` where its blending needs help that the head cannot give.
         """
-        if math.isfinite(rows):
-            self._delays.append(max(0, math.ceil(rows)))
+        known, self._execution = self._execution, execution
+        fresh = known is None or known.stamp != execution.stamp
+        if fresh and math.isfinite(execution.delay):
+            self._delays.append(max(0, math.ceil(execution.delay - ROUNDING)))
+        if execution.blending in GUIDED and not self.generator.guides:
+            raise InvalidSettingError(
+                f'controller.blending.method is {execution.blending}, but this head cannot draw a '
+                'chunk to the one before. Set actor.head to flow, or controller.blending.method to '
+                'offset_fade.'
+            )
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode: forget the chunk before; the delay is the machine's and stays."""
@@ -132,6 +147,7 @@ class Actor:
                     before,
                     self.delay,
                     same_task,
+                    self._execution.blending if self._execution is not None else '',
                 )
             )
         self._last = _Last(made.chunk, frame.stamp, plan.instruction)
@@ -155,11 +171,19 @@ class Actor:
         """Return the rows of the chunk before from this frame on, and whether its task is ours.
 
         Rows are displacements of one ``dt`` each, so that they mean the same in any later state.
+        They are counted from what the controller says of that chunk, as far as it did yet, and from
+        the observation otherwise. Of a robot that stands none is ahead.
         """
-        last = self._last
-        if last is None:
+        last, execution = self._last, self._execution
+        if last is None or frame.stamp < last.stamp:
             return None, True
-        passed = round((frame.stamp - last.stamp) / self.space.dt)
-        if not 0 <= passed < len(last.normalised):
+        rows = (frame.stamp - last.stamp) / self.space.dt
+        if execution is not None and abs(execution.stamp - last.stamp) < self.space.dt / 2:
+            if execution.time_scale == 0:
+                return None, True
+            later = execution.time_scale * (frame.stamp - execution.time)
+            rows = max(execution.row + later / self.space.dt, 0.0)
+        passed = round(rows)
+        if passed >= len(last.normalised):
             return None, True
         return last.normalised[passed:], last.instruction == plan.instruction

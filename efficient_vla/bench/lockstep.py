@@ -97,7 +97,13 @@ class Execution:
             if self._controller.accept(chunk, now, plan_validity) is not None:
                 continue
             self._followed_since = now
-            self._actor.note_delay(self._controller.report(now).delay)
+            self.tell(now)
+
+    def tell(self, now: float) -> None:
+        """Tell the actor how its chunk is executed."""
+        execution = self._controller.report(now).execution
+        if execution is not None:
+            self._actor.note_execution(execution)
 
     def tick(self, now: float) -> np.ndarray:
         """Return the set-point [A] at the end of the step that begins at ``now``."""
@@ -155,6 +161,7 @@ def run_episode(
                 chunks.started(sim.steps)
                 cameras = stages.perception.cameras if stages.actor.needs_image else ()
                 frame = observe(sim, camera, cameras, now)
+                execution.tell(now)
                 chunk = _timed(records['actor'], stages.actor.chunk, plan, frame)
                 execution.inference.start(chunk, plan.valid_for)
                 execution.deliver(now)

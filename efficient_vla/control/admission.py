@@ -55,13 +55,13 @@ def refuse_time(
     return None
 
 
-def refuse_ended(trajectory: Trajectory, now: float) -> str | None:
-    """Return why ``trajectory`` has no row to execute any more, or ``None``.
+def refuse_ended(trajectory: Trajectory, clock: float, now: float) -> str | None:
+    """Return why ``trajectory`` has no row to execute any more at ``clock``, or ``None``.
 
-    Its clock stood still while the robot did: a robot that waits for every chunk executes all of
-    it, however slow inference is.
+    The clock of motion stands still while the robot does: a robot that waits for every chunk
+    executes all of it, however slow inference is.
     """
-    if trajectory.end > now:
+    if trajectory.end > clock:
         return None
     chunk = trajectory.chunk
     return (

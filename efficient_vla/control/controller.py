@@ -28,11 +28,13 @@ from efficient_vla.control.limits import Limiter
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.control.state import State
+from efficient_vla.control.time_scaling import TimeScaling
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.control.watchdog import EXPIRY_TOLERANCE
 from efficient_vla.control.watchdog import deadline
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import Command
+from efficient_vla.types import Execution
 
 MAX_PERIODS = 3.0
 MAX_LATE_S = 0.04
@@ -62,14 +64,14 @@ class Controller:
         self._jerk = JerkMeter()
         self._history: History | None = None
         self._newest: Trajectory | None = None
-        self._expiry = -math.inf
-        self._expiry_reason = ''
+        self._end = self._deadline = (-math.inf, '')
         self._plan_validity = math.inf
         self._state_since = 0.0
         self._delay = math.nan
         self._ramped = 0.0
-        self._paused: float | None = None
+        self._moved = False
         self._horizon = Horizon(settings.horizon)
+        self._scaling = TimeScaling(settings.time_scaling.low)
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
         self.configure(settings)
 
@@ -77,6 +79,11 @@ class Controller:
     def max_jerk(self) -> float:
         """Largest jerk of the set-points since enabled [m/s^3]."""
         return self._jerk.largest
+
+    @property
+    def chunk(self) -> ActionChunk | None:
+        """The newest chunk that drives the robot or is to drive it, ``None`` without one."""
+        return self._newest.chunk if self._newest is not None else None
 
     @property
     def enabled(self) -> bool:
@@ -94,10 +101,11 @@ class Controller:
         self._period = 1 / settings.rate
         self._blending = METHODS[settings.blending.method](settings.blending)
         self._horizon.configure(settings.horizon)
+        self._scaling.configure(settings.time_scaling.low)
         if self._history is not None:
             self._history.keep = self._keep()
             if self._newest is not None:
-                self._blending.add(self._newest, self._history.time, self._limiter.motion)
+                self._blend(self._newest, self._history)
                 self._watch(self._newest)
 
     def reset(self, position: np.ndarray, stamp: float) -> None:
@@ -151,9 +159,7 @@ class Controller:
             return None
         if not self.enabled:
             return f'the controller is {self.state.name.lower()}; only an enabled one can pause.'
-        assert self._history is not None
-        moved = self.state == State.TRACKING
-        self._paused = self._history.idle(self._history.time, False) if moved else None
+        self._moved = self.state == State.TRACKING
         self._enter(State.PAUSED, reason, now)
         return None
 
@@ -168,12 +174,9 @@ class Controller:
         assert self._history is not None
         self._ramped = 0.0
         newest = self._newest
-        if newest is not None and self._paused is not None:
-            newest = newest.later(self._history.idle(now, True) - self._paused)
-            self._watch(newest)
-            if now < self._expiry:
-                self._track(newest, now, self._history)
-                return None
+        if newest is not None and self._moved and not self._expired(now, self._history):
+            self._track(newest, now, self._history)
+            return None
         self._forget_chunks()
         self._enter(State.WAITING, 'resumed; waiting for a chunk', now)
         return None
@@ -191,16 +194,17 @@ class Controller:
         """
         if self._history is None or not self.enabled:
             return f'controller is {self.state.name.lower()}; chunk ignored.'
-        active = self._newest.chunk if self._newest is not None else None
+        active = self.chunk if self.state == State.TRACKING else None
         reason = (
             admission.refuse_contents(chunk, self.names)
             or admission.refuse_time(chunk, now, self._history.since, self.settings)
-            or admission.refuse_order(chunk, active if self.state == State.TRACKING else None)
+            or admission.refuse_order(chunk, active)
             or admission.refuse_plan(chunk, now, plan_validity)
         )
         if not reason:
             trajectory = self._anchored(chunk, now, self._history)
-            reason = admission.refuse_ended(trajectory, now)
+            clock = self._history.clock(now, self._speed)
+            reason = admission.refuse_ended(trajectory, clock, now)
         if reason:
             self.rejected += 1
             return reason
@@ -229,7 +233,7 @@ class Controller:
 
     def report(self, now: float) -> ControllerReport:
         """Return state, ages and counters at ``now``."""
-        chunk = self._newest.chunk if self._newest is not None else None
+        chunk = self.chunk
         return ControllerReport(
             state=self.state,
             reason=self.reason,
@@ -237,9 +241,8 @@ class Controller:
             chunk_sequence=chunk.sequence if chunk else 0,
             chunk_age=now - chunk.stamp if chunk else math.inf,
             plan_age=now - chunk.plan_stamp if chunk else math.inf,
-            remaining=max(self._expiry - now, 0.0) if self.state == State.TRACKING else 0.0,
-            observation_stamp=chunk.stamp if chunk else 0.0,
-            delay=self._delay,
+            remaining=self._remaining(now),
+            execution=self._execution(now),
             underruns=self.underruns,
             rejected=self.rejected,
             max_jerk=self.max_jerk,
@@ -248,60 +251,101 @@ class Controller:
 
     def _anchored(self, chunk: ActionChunk, now: float, history: History) -> Trajectory:
         """Lay ``chunk`` out from the set-point that its observation saw."""
-        idle_now = self.state != State.TRACKING
         observed = min(chunk.stamp, now) - self.settings.robot_delay
         observed = max(observed, history.since)
-        idle = history.idle(now, idle_now) - history.idle(observed, idle_now)
-        anchor = history.position(observed)
         return Trajectory(
             chunk,
             self._motion,
             self._gripper,
-            anchor,
-            observed + idle,
+            history.position(observed),
+            history.clock(observed, self._speed),
             self.settings.interpolation,
         )
 
+    @property
+    def _speed(self) -> float:
+        """Speed of the clock of motion."""
+        return self._scaling.speed if self.state == State.TRACKING else 0.0
+
+    def _execution(self, now: float) -> Execution | None:
+        newest, history = self._newest, self._history
+        if newest is None or history is None:
+            return None
+        shown = max(now - self.settings.robot_delay, history.since)
+        return Execution(
+            stamp=newest.chunk.stamp,
+            time=now,
+            row=max(newest.row(history.clock(shown, self._speed)), 0.0),
+            time_scale=min(self._speed, 1.0),
+            delay=self._delay,
+            blending=self.settings.blending.method,
+        )
+
+    def _remaining(self, now: float) -> float:
+        if self.state != State.TRACKING or self._history is None:
+            return 0.0
+        left = (self._end[0] - self._history.clock(now, self._speed)) / self._speed
+        return max(min(left, self._deadline[0] - now), 0.0)
+
     def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
-        seam = self._limiter.position - trajectory.at(history.time)[0]
+        clock = history.clock(now, self._speed)
+        seam = self._limiter.position - trajectory.at(history.clock(history.time, 0.0))[0]
         self.max_seam = max(self.max_seam, float(np.linalg.norm(seam)))
         before = self._newest if self.state == State.TRACKING else None
-        self._delay = executed_rows(trajectory, before, now)
+        self._delay = executed_rows(trajectory, before, clock)
         if before is not None:
-            self._horizon.compare(trajectory, before, now)
+            self._horizon.compare(trajectory, before, clock)
+        self._watch(trajectory)
+        self._scaling.arrived(self._end[0] - clock, now)
         self._track(trajectory, now, history)
 
     def _track(self, trajectory: Trajectory, now: float, history: History) -> None:
         if self.state != State.TRACKING:
             self._blending = METHODS[self.settings.blending.method](self.settings.blending)
+            self._scaling.settle()
+            history.stand(now)
             self._enter(State.TRACKING, '', now)
-        self._blending.add(trajectory, history.time, self._limiter.motion)
+        self._blend(trajectory, history)
         self._newest = trajectory
-        self._watch(trajectory)
+
+    def _blend(self, trajectory: Trajectory, history: History) -> None:
+        """Let the reference go over to ``trajectory`` from the newest set-point."""
+        motion = self._scaling.to_clock(self._limiter.motion)
+        self._blending.add(trajectory, history.clock(history.time, 0.0), motion)
 
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt
-        self._expiry, self._expiry_reason = deadline(
-            trajectory.chunk,
-            self._horizon.end(trajectory, delay),
-            self.settings.watchdog.chunk_timeout,
-            self._plan_validity,
-        )
+        self._end = self._horizon.end(trajectory, delay)
+        timeout = self.settings.watchdog.chunk_timeout
+        self._deadline = deadline(trajectory.chunk, timeout, self._plan_validity)
+
+    def _expired(self, now: float, history: History) -> str:
+        """Return why the newest chunk must not move the robot any more, or an empty string."""
+        over = (history.clock(now, self._speed) - self._end[0]) / self._scaling.speed
+        late = now - self._deadline[0]
+        if max(over, late) <= EXPIRY_TOLERANCE:
+            return ''
+        return self._end[1] if over > late - EXPIRY_TOLERANCE else self._deadline[1]
 
     def _advance(self, now: float, period: float, history: History) -> None:
         newest = self._newest
-        if self.state == State.TRACKING and now > self._expiry + EXPIRY_TOLERANCE:
-            self.underruns += 1
-            self._enter(State.DECELERATING, self._expiry_reason, now)
+        if self.state == State.TRACKING:
+            self._scaling.advance(period)
+            expired = self._expired(now, history)
+            if expired:
+                self.underruns += 1
+                self._enter(State.DECELERATING, expired, now)
         if self.state == State.TRACKING and newest is not None:
-            self._limiter.follow(self._blending.at(now), period, self._ramp(period))
-            effort = newest.gripper(now)
+            clock = history.clock(now, self._speed)
+            reference = self._scaling.to_time(self._blending.at(clock))
+            self._limiter.follow(reference, period, self._ramp(period))
+            effort = newest.gripper(clock)
             self._effort = self._effort if effort is None else effort
         else:
             self._limiter.brake(period)
             if self.state == State.DECELERATING and self._limiter.at_rest:
                 self._enter(State.HOLDING, self.reason, now)
-        history.append(self._limiter.position, now, self.state != State.TRACKING)
+        history.append(self._limiter.position, now, self._speed)
         self._jerk.add(self._limiter.position, now)
 
     def _ramp(self, period: float) -> float:
@@ -322,7 +366,8 @@ class Controller:
     def _forget_chunks(self) -> None:
         self._newest = None
         self._horizon.restart()
-        self._expiry = -math.inf
+        self._scaling.restart()
+        self._end = self._deadline = (-math.inf, '')
         self._plan_validity = math.inf
 
     def _keep(self) -> float:

@@ -7,8 +7,8 @@ import math
 from efficient_vla.control.trajectory import Trajectory
 
 
-def executed_rows(newest: Trajectory, before: Trajectory | None, now: float) -> float:
-    """Return the rows of ``before`` that were executed while ``newest``, here now, was computed.
+def executed_rows(newest: Trajectory, before: Trajectory | None, clock: float) -> float:
+    """Return the rows of ``before`` that were executed while ``newest``, here now, was made.
 
     NaN where no chunk moved the robot up to now: at the start, after a hold and after a pause. The
     clock of ``newest`` stood still whenever the robot did, so that time in which a model warmed up
@@ -16,4 +16,4 @@ def executed_rows(newest: Trajectory, before: Trajectory | None, now: float) -> 
     """
     if before is None:
         return math.nan
-    return max(now - newest.start, 0.0) / before.chunk.dt
+    return max(clock - newest.start, 0.0) / before.chunk.dt

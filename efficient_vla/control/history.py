@@ -8,10 +8,10 @@ import numpy as np
 
 
 class History:
-    """Set-points and idle time over the last ``keep`` seconds.
+    """Set-points and the clock of motion over the last ``keep`` seconds.
 
-    Idle time counts the seconds in which no chunk moved the robot. A chunk's clock stands still
-    meanwhile, so that a robot that waited for its first chunk starts at the chunk's first row
+    The clock of motion, by which chunks are executed, runs at their speed and stands still while
+    none moves the robot: one that waited for its first chunk starts at the chunk's first row
     instead of leaping to where the chunk would be by now.
     """
 
@@ -20,21 +20,25 @@ class History:
         self.since = time
         self._times = [time]
         self._positions = [position]
-        self._idle = [0.0]
+        self._lost = [0.0]  # seconds by which the clock is behind
 
     @property
     def time(self) -> float:
         """Time of the newest set-point [s]."""
         return self._times[-1]
 
-    def append(self, position: np.ndarray, time: float, idle: bool) -> None:
-        """Remember a set-point; ``idle`` says whether the time up to it moved no chunk."""
-        self._idle.append(self.idle(time, idle))
+    def append(self, position: np.ndarray, time: float, speed: float) -> None:
+        """Remember a set-point; ``speed`` of the clock led up to it, 0 where no chunk moved it."""
+        self._lost.append(self._lost[-1] + (1 - speed) * (time - self.time))
         self._times.append(time)
         self._positions.append(position)
         expired = bisect_left(self._times, time - self.keep) - 1
         if expired > 0:
-            del self._times[:expired], self._positions[:expired], self._idle[:expired]
+            del self._times[:expired], self._positions[:expired], self._lost[:expired]
+
+    def stand(self, time: float) -> None:
+        """Let the clock stand still up to ``time``, where a chunk begins between two set-points."""
+        self._lost[-1] += max(time - self.time, 0.0)
 
     def position(self, time: float) -> np.ndarray:
         """Return the set-point at ``time`` [M], between its neighbours; the ends hold outside."""
@@ -44,14 +48,14 @@ class History:
         before = self._positions[after - 1]
         return before + (1 - weight) * (self._positions[after] - before)
 
-    def idle(self, time: float, now_idle: bool) -> float:
-        """Return the idle seconds until ``time``; ``now_idle`` rules after the newest set-point."""
+    def clock(self, time: float, speed: float) -> float:
+        """Return the clock of motion at ``time`` [s]; ``speed`` rules from the last set-point."""
         if time >= self.time:
-            return self._idle[-1] + (time - self.time if now_idle else 0.0)
+            return time - (self._lost[-1] + (1 - speed) * (time - self.time))
         after, weight = self._locate(time)
         if weight == 0.0:
-            return self._idle[after]
-        return self._idle[after] - weight * (self._idle[after] - self._idle[after - 1])
+            return time - self._lost[after]
+        return time - (self._lost[after] - weight * (self._lost[after] - self._lost[after - 1]))
 
     def _locate(self, time: float) -> tuple[int, float]:
         """Return the entry at or after ``time`` and the weight of the entry before it."""

@@ -6,8 +6,15 @@ from dataclasses import dataclass
 
 from efficient_vla.settings import group
 from efficient_vla.settings import setting
+from efficient_vla.types import GUIDED
 
-BLENDING_METHODS = ('latest_only', 'weighted_average', 'temporal_ensemble', 'offset_fade')
+BLENDING_METHODS = (
+    'latest_only',
+    'weighted_average',
+    'temporal_ensemble',
+    'offset_fade',
+    *GUIDED,
+)
 HORIZON_METHODS = ('none', 'adaptive')
 INTERPOLATIONS = ('linear', 'cubic')
 MAX_STOP_TIME = 0.1
@@ -22,7 +29,9 @@ class BlendingSettings:
         'offset_fade',
         'How chunks are joined: latest_only switches, weighted_average goes over to the newest '
         'chunk while both last, temporal_ensemble averages all live chunks, offset_fade fades the '
-        'offset at the seam out.',
+        'offset at the seam out. rtc asks the actor to draw chunks to the one before, at the cost '
+        'of a backward pass a step, rtc_trained to keep its first rows, which training knew; both '
+        'need actor.head flow, and what offset remains fades.',
         choices=BLENDING_METHODS,
     )
     fade_time: float = setting(
@@ -142,6 +151,19 @@ class HorizonSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeScalingSettings:
+    """Slower execution of chunks that would run out before the next one comes."""
+
+    low: float = setting(
+        0.5,
+        'Slowest share of its speed at which a chunk is executed where it would run out before '
+        'the next one is expected; 1: never slower, the robot stops in between.',
+        low=0.1,
+        high=1.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerSettings:
     """Parameters of the controller."""
 
@@ -172,6 +194,7 @@ class ControllerSettings:
     )
     blending: BlendingSettings = group(BlendingSettings)
     horizon: HorizonSettings = group(HorizonSettings)
+    time_scaling: TimeScalingSettings = group(TimeScalingSettings)
     limits: LimitSettings = group(LimitSettings)
     watchdog: WatchdogSettings = group(WatchdogSettings)
 

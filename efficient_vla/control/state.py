@@ -5,6 +5,8 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
+from efficient_vla.types import Execution
+
 
 class State(IntEnum):
     """What the controller does; the values are those of ``ControllerStatus.msg``."""
@@ -34,17 +36,14 @@ class ControllerReport:
     """Time in this state [s]."""
     chunk_sequence: int
     """Sequence of the newest chunk, 0 without one."""
-    observation_stamp: float
-    """Capture time behind the newest chunk [s], 0 without one."""
     chunk_age: float
     """Age of the observation behind the newest chunk [s]."""
     plan_age: float
     """Age of the frame behind the newest chunk's plan [s]."""
     remaining: float
     """Time for which the newest chunk may still drive the robot [s]."""
-    delay: float
-    """Rows of the chunk before that were executed between the observation of the newest chunk and
-    its arrival; NaN where no chunk moved the robot then."""
+    execution: Execution | None
+    """How the newest chunk is executed, ``None`` without one."""
     underruns: int
     """Times that chunks ran out or became too old while they drove the robot."""
     rejected: int

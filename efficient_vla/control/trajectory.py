@@ -8,7 +8,6 @@ value again, and a position is stood on. Before that time the watchdog brakes th
 is, whatever the rows that are left would have wanted.
 """
 
-from copy import copy
 from functools import lru_cache
 
 import numpy as np
@@ -27,7 +26,8 @@ class Trajectory:
 
     Row ``k`` leads from knot ``k`` to knot ``k + 1``, during ``dt``. A chunk of displacements or
     velocities is laid out from the anchor, the set-point at the time of its observation: motion
-    that was commanded while the chunk was computed is neither lost nor repeated.
+    that was commanded while the chunk was computed is neither lost nor repeated. ``start`` and all
+    times here are of the clock of motion, see ``History``.
 
     ``interpolation`` is ``linear``, straight lines from knot to knot, or ``cubic``, the natural
     cubic spline, whose acceleration has no step.
@@ -73,12 +73,6 @@ class Trajectory:
     def row(self, time: float) -> float:
         """Return how many rows are over at ``time``, below zero before the first."""
         return (time - self.start) / self._dt
-
-    def later(self, seconds: float) -> 'Trajectory':
-        """Return the same path ``seconds`` later."""
-        moved = copy(self)
-        moved.start += seconds
-        return moved
 
     def ended(self, time: float) -> bool:
         """Return whether no row is left at ``time``."""

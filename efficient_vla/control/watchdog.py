@@ -8,15 +8,9 @@ EXPIRY_TOLERANCE = 1e-5
 """A tick at the very end of a chunk still executes it [s]."""
 
 
-def deadline(
-    chunk: ActionChunk, end: tuple[float, str], chunk_timeout: float, plan_validity: float
-) -> tuple[float, str]:
-    """Return the time after which ``chunk`` must not move the robot [s], and why.
-
-    ``end`` is when its rows run out, and why.
-    """
+def deadline(chunk: ActionChunk, chunk_timeout: float, plan_validity: float) -> tuple[float, str]:
+    """Return the time after which ``chunk`` must not move the robot [s], and why."""
     return min(
-        end,
         (
             chunk.stamp + chunk_timeout,
             f'no observation newer than watchdog.chunk_timeout {chunk_timeout} s',

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan, image and robot state in, action chunks out."""
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from efficient_vla.nodes.cameras import ImageSet
 from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.cameras import transport_ms
 from efficient_vla.nodes.conversions import chunk_to_message
+from efficient_vla.nodes.conversions import message_to_execution
 from efficient_vla.nodes.conversions import message_to_plan
 from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.history import StateHistory
@@ -28,6 +28,7 @@ from efficient_vla.nodes.stage import Pass
 from efficient_vla.nodes.stage import StageNode
 from efficient_vla.nodes.stage import timed
 from efficient_vla.policy import load_actor
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import Plan
@@ -64,7 +65,6 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self._states = StateHistory()
         self._pace = Pace()
         self._sequence = 0
-        self._measured = 0
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self.create_lifecycle_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
         self.create_subscription(JointState, 'robot_state', self._state_received, state_qos())
@@ -154,14 +154,20 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             self.health.clear('plan')
 
     def _status_received(self, message: msg.ControllerStatus) -> None:
-        """Pass on what the controller measured of the delay, once a chunk."""
-        rows = message.delay_steps
-        if message.chunk_sequence == self._measured or not math.isfinite(rows):
+        """Pass on how the controller executes a chunk."""
+        if not message.chunk_sequence or self._worker is None or self.stage is None:
             return
-        self._measured = message.chunk_sequence
-        if self._worker is not None and self.stage is not None:
-            stage = self.stage
-            self._worker.call(lambda: stage.note_delay(rows))
+        stage = self.stage
+
+        def note() -> None:
+            try:
+                stage.note_execution(message_to_execution(message))
+            except (InvalidRecordError, InvalidSettingError) as error:
+                self.health.error('controller_status', str(error))
+            else:
+                self.health.clear('controller_status')
+
+        self._worker.call(note)
 
     def _plan_received(self, message: msg.Plan, info: Any) -> None:
         now = self.seconds()

@@ -253,8 +253,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 controller.tick(now)
             self._latency.add((time.monotonic() - begin) * 1e3)
             self._publish_pass(now)
-        changed = controller is not None and self._reported != (controller.state, controller.reason)
-        if changed or begin >= self._status_due:
+        if self._reported != self._notable() or begin >= self._status_due:
             self._publish_status(now)
         if self._collects and begin >= self._collect_due and self.at_rest:
             self._collect_due = begin + COLLECT_PERIOD_S
@@ -420,11 +419,19 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is None:
             return
         report = controller.report(now)
-        self._reported = (report.state, report.reason)
+        self._reported = self._notable()
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')
         message = status_message(report, self._periods, self._malformed, refused, now)
         self._status.publish(message)
+
+    def _notable(self) -> tuple[Any, ...]:
+        """Return what is published at once when it changes."""
+        controller = self._controller
+        if controller is None:
+            return ()
+        chunk = controller.chunk
+        return controller.state, controller.reason, chunk.sequence if chunk else 0
 
     def _publish_pass(self, now: float) -> None:
         """Publish the statistics of the tick that first used a chunk."""

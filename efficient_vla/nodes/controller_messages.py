@@ -9,6 +9,7 @@ from efficient_vla import msg
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.conversions import stamp_to_seconds
+from efficient_vla.nodes.conversions import write_execution
 from efficient_vla.nodes.statistics import LatencyWindow
 from efficient_vla.nodes.statistics import PeriodMeter
 from efficient_vla.nodes.statistics import resident_mb
@@ -30,7 +31,6 @@ def status_message(
         chunk_age_s=known(report.chunk_age),
         plan_age_s=known(report.plan_age),
         remaining_s=report.remaining,
-        delay_steps=report.delay,
         underruns=report.underruns,
         rejected_chunks=report.rejected + malformed,
         period_ms=periods.mean_ms(),
@@ -38,9 +38,10 @@ def status_message(
         rate_hz=periods.rate_hz(),
         max_jerk=report.max_jerk,
         max_seam_m=report.max_seam,
-        observation_stamp=seconds_to_stamp(report.observation_stamp),
     )
     message.header.stamp = seconds_to_stamp(now)
+    if report.execution is not None:
+        write_execution(report.execution, message)
     return message
 
 

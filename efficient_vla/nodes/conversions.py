@@ -21,6 +21,7 @@ from efficient_vla.types import MIN_IMAGE_SIDE
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import Command
 from efficient_vla.types import ControlMode
+from efficient_vla.types import Execution
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import Plan
 from efficient_vla.types import VisualTokens
@@ -286,6 +287,27 @@ def message_to_chunk(message: msg.ActionChunk) -> ActionChunk:
         steps=message.steps,
         delay=message.delay,
         note=message.note,
+    )
+
+
+def write_execution(execution: Execution, message: msg.ControllerStatus) -> None:
+    """Write how a chunk is executed into a status of the same time."""
+    message.observation_stamp = seconds_to_stamp(execution.stamp)
+    message.row = float(execution.row)
+    message.time_scale = float(execution.time_scale)
+    message.delay_steps = float(execution.delay)
+    message.blending = execution.blending
+
+
+def message_to_execution(message: msg.ControllerStatus) -> Execution:
+    """Return how the active chunk of a status is executed."""
+    return Execution(
+        stamp=stamp_to_seconds(message.observation_stamp),
+        time=stamp_to_seconds(message.header.stamp),
+        row=message.row,
+        time_scale=message.time_scale,
+        delay=message.delay_steps,
+        blending=message.blending,
     )
 
 

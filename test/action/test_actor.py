@@ -26,6 +26,7 @@ from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.settings import build
 from efficient_vla.types import ControlMode
+from efficient_vla.types import Execution
 from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import Plan
@@ -46,6 +47,7 @@ class Counting:
     """Makes chunks whose rows count up from 100 times their number; remembers what it was given."""
 
     needs_image = False
+    guides = False
 
     def __init__(self) -> None:
         self.seen: list[Given] = []
@@ -69,6 +71,17 @@ def actor(generator) -> Actor:
 def plan(seed: int = 0, instruction: str = 'push') -> Plan:
     latents = np.random.default_rng(seed).normal(size=(2, 3)).astype(np.float32)
     return Plan(latents, instruction, stamp=0.0, valid_for=1.0)
+
+
+def execution(stamp: float, **values) -> Execution:
+    """Of a chunk that was followed from its observation on, which has no measured delay."""
+    usual = {'time': stamp, 'row': 0.0, 'time_scale': 1.0, 'delay': math.nan, 'blending': ''}
+    return Execution(stamp=stamp, **{**usual, **values})
+
+
+def told(made: Actor, rows: float, blending: str = 'offset_fade') -> None:
+    """Let a controller say how it joins chunks, and that ``rows`` were executed until one came."""
+    made.note_execution(execution(-rows, delay=rows, blending=blending))
 
 
 def frame(stamp: float) -> Frame:
@@ -100,10 +113,10 @@ def test_the_record_says_units_steps_delay_and_note():
 def test_the_greatest_of_the_last_ten_delays_is_assumed():
     made = actor(Counting())
     assert made.delay == 0
-    for rows in (7.0, math.nan, *[2.2] * 9):
-        made.note_delay(rows)
+    for stamp, rows in enumerate((7.0, math.nan, *[2.2] * 9)):
+        made.note_execution(execution(float(stamp), delay=rows))
     assert made.delay == 7
-    made.note_delay(2.2)
+    made.note_execution(execution(20.0, delay=3.0000002))
     assert made.delay == 3
     made.reset()
     assert made.delay == 3
@@ -112,7 +125,7 @@ def test_the_greatest_of_the_last_ten_delays_is_assumed():
 def test_the_head_gets_the_rows_of_the_chunk_before_that_are_ahead():
     counting = Counting()
     made = actor(counting)
-    made.note_delay(3)
+    told(made, 3)
     for stamp in (0.0, 0.3, 0.3, 2.0):
         made.chunk(plan(), frame(stamp))
     first, second, third, late = (given.before for given in counting.seen)
@@ -121,6 +134,46 @@ def test_the_head_gets_the_rows_of_the_chunk_before_that_are_ahead():
     assert third[:, 0].tolist() == [200.0 + row for row in range(HORIZON)]
     assert late is None
     assert counting.seen[1].delay == 3
+
+
+def test_rows_are_counted_from_where_the_robot_is_in_the_chunk():
+    counting = Counting()
+    made = actor(counting)
+    made.chunk(plan(), frame(1.0))
+    # It waited and has begun the chunk now; of another chunk nothing is known.
+    made.note_execution(execution(1.0, time=1.4, row=0.0))
+    made.chunk(plan(), frame(1.4 + 2 * DT))
+    made.note_execution(execution(1.0, time=1.5, row=7.0))
+    made.chunk(plan(), frame(1.4 + 3 * DT))
+    # Half as fast from here on.
+    stamp = 1.4 + 3 * DT
+    made.note_execution(execution(stamp, time=stamp + 2 * DT, row=1.0, time_scale=0.5))
+    made.chunk(plan(), frame(stamp + 4 * DT))
+    made.note_execution(execution(stamp + 4 * DT, time=2.0, row=1.0, time_scale=0.0))
+    made.chunk(plan(), frame(2.0))
+    waited, unknown, slowed, standing = (given.before for given in counting.seen[1:])
+    assert waited[:, 0].tolist() == [100.0 + row for row in range(2, HORIZON)]
+    assert unknown[:, 0].tolist() == [200.0 + row for row in range(1, HORIZON)]
+    assert slowed[:, 0].tolist() == [300.0 + row for row in range(2, HORIZON)]
+    assert standing is None
+    assert made.delay == 0
+
+
+def test_a_delay_counts_once_a_chunk():
+    made = actor(Counting())
+    made.note_execution(execution(1.0, delay=9.0))
+    for _ in range(9):
+        made.note_execution(execution(2.0, delay=2.0))
+    assert made.delay == 9
+    for stamp in range(3, 13):
+        made.note_execution(execution(float(stamp), delay=2.0))
+    assert made.delay == 2
+
+
+def test_a_head_that_cannot_guide_says_so():
+    for blending in ('rtc', 'rtc_trained'):
+        with pytest.raises(InvalidSettingError, match=f'method is {blending}, but this head'):
+            actor(Counting()).note_execution(execution(0.0, blending=blending))
 
 
 def test_a_reset_and_a_step_back_in_time_forget_the_chunk_before():
@@ -166,8 +219,8 @@ def test_after_a_reset_the_noise_is_the_same_again():
 
 
 def test_trained_guidance_keeps_the_rows_that_will_be_executed():
-    made = actor(flow(guidance__method='rtc_trained'))
-    made.note_delay(3)
+    made = actor(flow())
+    told(made, 3, 'rtc_trained')
     before = made.chunk(plan(0), frame(0.0))
     after = made.chunk(plan(1), frame(2 * DT))
     assert before.delay == 0
@@ -177,20 +230,17 @@ def test_trained_guidance_keeps_the_rows_that_will_be_executed():
 
 
 def test_a_delay_longer_than_what_is_left_ends_with_it():
-    made = actor(flow(guidance__method='rtc_trained'))
-    made.note_delay(20)
+    made = actor(flow())
+    told(made, 20, 'rtc_trained')
     made.chunk(plan(0), frame(0.0))
     assert made.chunk(plan(1), frame(6 * DT)).delay == 2
 
 
 def test_guidance_draws_to_the_chunk_before_inside_inference_mode():
-    free, drawn = (
-        actor(flow(guidance__method=method, flow__steps=5, flow__shortcut=False))
-        for method in ('none', 'rtc')
-    )
     gaps = []
-    for made in (free, drawn):
-        made.note_delay(3)
+    for blending in ('offset_fade', 'rtc'):
+        made = actor(flow(flow__steps=5, flow__shortcut=False))
+        told(made, 3, blending)
         before = made.chunk(plan(0), frame(0.0)).actions
         after = made.chunk(plan(1), frame(2 * DT))
         gaps.append(np.abs(after.actions[:3] - before[2:5]).mean())
@@ -206,17 +256,16 @@ def test_rows_draw_up_to_the_execution_horizon_and_for_another_task_only_certain
         return soft_mask(*arguments)
 
     monkeypatch.setattr('efficient_vla.action.generators.soft_mask', noted)
-    made = actor(flow(guidance__method='rtc', flow__steps=2, flow__shortcut=False))
-    made.note_delay(1)
+    made = actor(flow(guidance__steps=2))
+    told(made, 1, 'rtc')
     made.chunk(plan(0, 'push'), frame(0.0))
     made.chunk(plan(0, 'push'), frame(DT))
     made.chunk(plan(0, 'pull'), frame(2 * DT))
     assert asked == [(HORIZON, 1, 7, 'exponential'), (HORIZON, 1, 7, 'hard')]
     for horizon, pulling in ((4, 4), (2, 3)):
-        changed = {'flow__steps': 2, 'flow__shortcut': False}
-        changed['guidance__execution_horizon'] = horizon
-        made.configure(settings(head='flow', guidance__method='rtc', **changed))
-        made.note_delay(3)
+        changed = {'guidance__steps': 2, 'guidance__execution_horizon': horizon}
+        made.configure(settings(head='flow', **changed))
+        told(made, 3, 'rtc')
         made.chunk(plan(0, 'pull'), frame(3 * DT))
         # No shorter than what will be executed of the chunk before.
         assert asked[-1][1:3] == (3, pulling)
@@ -276,19 +325,8 @@ def test_consistency_needs_its_student():
     ('values', 'reason'),
     [
         ({'architecture': 'dual', 'head': 'flow'}, 'Set architecture to single'),
-        ({'head': 'regression', 'guidance__method': 'rtc'}, 'expected head flow'),
         ({'head': 'flow', 'flow__steps': 3}, 'expected one of 1, 2, 5'),
-        ({'head': 'flow', 'guidance__method': 'rtc'}, 'the velocity at an instant'),
         ({'head': 'flow', 'flow__adaptive': True}, 'number of steps known before'),
-        (
-            {
-                'head': 'flow',
-                'flow__adaptive': True,
-                'flow__shortcut': False,
-                'guidance__method': 'rtc',
-            },
-            'bends the way',
-        ),
         (
             {
                 'head': 'flow',

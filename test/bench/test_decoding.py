@@ -32,6 +32,7 @@ from efficient_vla.cli.bench_decoding import PARTS
 from efficient_vla.errors import CheckpointError
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
+from efficient_vla.types import Execution
 from efficient_vla.types import Frame
 from efficient_vla.types import Plan
 
@@ -92,11 +93,19 @@ def test_heads_see_every_plan_in_turn_and_reset_with_each_scene():
             calls.append((self.name, plan.sequence))
             return chunk(np.zeros((2, 4)), latency=float(plan.sequence))
 
+        def note_execution(self, execution: Execution) -> None:
+            told.add((self.name, execution.blending))
+
+    told = set()
+
     def situation(number: int) -> Situation:
         plan = Plan(np.zeros((1, 1), np.float32), 'go', 0.0, 1.0, sequence=number)
         return Situation(plan, Frame({}, np.zeros(1, np.float32), 0.0), number in (0, 3))
 
-    found = in_turn({'a': Head('a'), 'b': Head('b')}, [situation(i) for i in range(5)], 2)
+    heads = {'a': Head('a'), 'b': Head('b')}
+    blendings = {'a': 'rtc', 'b': 'latest_only'}
+    found = in_turn(heads, blendings, [situation(i) for i in range(5)], 2)
+    assert told == set(blendings.items())
     steps = [call for call in calls if call[1] != 'reset']
     assert steps[:4] == [('a', 0), ('b', 0), ('b', 1), ('a', 1)]
     assert calls.count(('a', 'reset')) == 4

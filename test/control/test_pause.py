@@ -88,7 +88,7 @@ def test_a_chunk_observed_during_the_pause_starts_at_its_first_row(moving, strai
     moving.resume(1.0)
     moving.accept(straight(MOVE, 0.8, 2), 1.0)
     assert moving.max_seam < 0.03
-    assert np.isnan(moving.report(1.0).delay)
+    assert np.isnan(moving.report(1.0).execution.delay)
 
 
 def test_an_old_plan_does_not_survive_a_pause(make_controller, straight, run):

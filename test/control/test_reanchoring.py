@@ -100,10 +100,10 @@ def test_time_in_which_chunks_had_run_out_is_not_skipped(make_controller, make_c
 def test_history_interpolates_and_forgets():
     history = History(0.05, np.array([0.0]), 1.0)
     for step in range(1, 101):
-        history.append(np.array([float(step)]), 1.0 + step * 0.01, idle=step > 98)
+        history.append(np.array([float(step)]), 1.0 + step * 0.01, float(step <= 98))
     assert history.position(1.955)[0] == pytest.approx(95.5)
     assert history.position(3.0)[0] == 100.0
     assert history.position(0.0)[0] == pytest.approx(94.0, abs=1.0)
-    assert history.idle(1.995, True) == pytest.approx(0.015)
-    assert history.idle(2.5, True) == pytest.approx(0.52)
-    assert history.idle(2.5, False) == pytest.approx(0.02)
+    assert history.clock(1.995, 0.0) == pytest.approx(1.98)
+    assert history.clock(2.5, 0.0) == pytest.approx(1.98)
+    assert history.clock(2.5, 0.5) == pytest.approx(2.23)

@@ -24,6 +24,7 @@ CHANGES = {
     'horizon.disagreement': {'horizon.disagreement': 3.0},
     'blending.average_time': {'blending.average_time': 0.05},
     'blending.ensemble_decay': {'blending.ensemble_decay': 2.0},
+    'time_scaling.low': {'time_scaling.low': 1.0},
     'limits.max_velocity': {'limits.max_velocity': (0.15,)},
     'limits.max_acceleration': {'limits.max_acceleration': (30.0,)},
     'limits.max_jerk': {'limits.max_jerk': (3000.0,)},
@@ -43,15 +44,15 @@ METHOD = {
 
 
 def behaviour(make_chunk, values):
-    """Set-points and counters of a run with seams, a stale end, an early chunk and late ticks."""
+    """Set-points and counters of a run with seams, stale ends, an early chunk and late ticks."""
     controller = Controller(build(ControllerSettings, values), ('x', 'y', 'z', 'gripper'))
     controller.reset(np.array([0.1, 0.6, 0.2, 0.0]), 0.0)
     controller.enable(0.0)
     positions = []
     for step in range(1, 200):
         now = step * 0.01 + (0.04 if step > 30 else 0.0)
-        if step in (1, 11, 21, 31):
-            row = np.array([-0.006, 0.004, 0.002, 0.0]) * (1 + step / 30)
+        if step in (1, 11, 21, 31, 91, 151):
+            row = np.array([-0.006, 0.004, 0.002, 0.0]) * (1 + min(step, 31) / 30)
             rows = np.tile(row, (40, 1)) * (1 + 0.2 * np.sin(np.arange(40)))[:, None]
             controller.accept(make_chunk(rows, max(now - 0.06, 0), step), now)
         if step == 120:

@@ -137,7 +137,7 @@ def test_the_report_tells_ages_and_what_is_left(moving, straight):
     report = moving.report(0.25)
     assert report.state == State.TRACKING
     assert report.chunk_sequence == 7
-    assert report.observation_stamp == 0.15
+    assert report.execution.stamp == 0.15
     assert report.chunk_age == pytest.approx(0.1)
     assert report.plan_age == pytest.approx(0.2)
     assert report.remaining == pytest.approx(0.4)

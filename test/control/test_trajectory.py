@@ -67,14 +67,6 @@ def test_a_spline_has_no_step_in_velocity_and_acceleration(make_chunk):
         np.testing.assert_allclose(found.at(row * DT), before, rtol=1e-2, atol=0.1)
 
 
-def test_the_same_path_later(make_chunk):
-    found = path(make_chunk, [1.0, 0.5, 0.2], 'cubic')
-    later = found.later(0.25)
-    assert (later.start, later.end) == (0.25, pytest.approx(0.55))
-    np.testing.assert_allclose(later.at(0.37), found.at(0.12))
-    assert found.start == 0.0
-
-
 @pytest.mark.parametrize('interpolation', ['linear', 'cubic'])
 def test_absolute_rows_come_from_their_own_line_wherever_the_robot_is(make_chunk, interpolation):
     found = path(make_chunk, [5.0, 6.0, 7.0], interpolation, ControlMode.EE_POSITION)

@@ -12,11 +12,13 @@ from sensor_msgs.msg import JointState
 from efficient_vla import msg
 from efficient_vla.nodes.actor import ActorNode
 from efficient_vla.nodes.conversions import plan_to_message
+from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.conversions import stamp_to_seconds
 from efficient_vla.nodes.qos import image_qos
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import state_qos
+from efficient_vla.types import Execution
 from efficient_vla.types import Plan
 
 TASK = 'open the drawer'
@@ -264,16 +266,26 @@ def test_clock_that_jumps_back_forgets_plan_and_states(graph, setup):
     assert len(setup.node._states._items) == 1
 
 
-def test_each_measured_delay_reaches_the_head_once(graph, setup):
+def test_how_a_chunk_is_executed_reaches_the_head(graph, setup):
     noted = []
-    setup.node.stage.note_delay = noted.append
+    setup.node.stage.note_execution = noted.append
     status = graph.publisher(msg.ControllerStatus, 'controller_status', latched_qos())
+    said = msg.ControllerStatus(delay_steps=8.0, row=2.5, time_scale=0.5, blending='offset_fade')
+    said.header.stamp, said.observation_stamp = seconds_to_stamp(4.5), seconds_to_stamp(4.0)
+    status.publish(said)  # no chunk yet
+    said.chunk_sequence = 3
+    status.publish(said)
+    graph.until(lambda: noted)
+    assert noted == [Execution(4.0, 4.5, 2.5, 0.5, 8.0, 'offset_fade')]
 
-    def say(sequence, rows):
-        status.publish(msg.ControllerStatus(chunk_sequence=sequence, delay_steps=rows))
-        graph.settle()
 
-    for sequence, rows in ((1, math.nan), (2, 8.0), (2, 8.0), (3, 9.5)):
-        say(sequence, rows)
-    graph.until(lambda: len(noted) >= 2)
-    assert noted == [8.0, 9.5]
+@pytest.mark.parametrize(
+    ('values', 'complaint'),
+    [({'row': math.nan}, 'is at row nan'), ({'time_scale': 2.0}, 'has the time scale 2.0')],
+)
+def test_a_status_that_makes_no_sense_is_reported_until_one_does(graph, setup, values, complaint):
+    status = graph.publisher(msg.ControllerStatus, 'controller_status', latched_qos())
+    status.publish(msg.ControllerStatus(chunk_sequence=1, **values))
+    graph.until(lambda: complaint in setup.node.health.message('controller_status'))
+    status.publish(msg.ControllerStatus(chunk_sequence=1))
+    graph.until(lambda: not setup.node.health.message('controller_status'))

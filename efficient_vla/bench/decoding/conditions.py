@@ -23,8 +23,10 @@ class Condition:
     """Parameters as ``node.param=value``, beside architecture single."""
 
 
-def _flow(name: str, *words: str) -> Condition:
+def _flow(name: str, *words: str, blending: str = '') -> Condition:
     given = ('actor.head=flow', *(f'actor.{word}' for word in words))
+    if blending:
+        given += (f'controller.blending.method={blending}',)
     return Condition(name, FLOW, given)
 
 
@@ -52,8 +54,8 @@ CONDITIONS = (
     _flow('flow, 2 steps, distilled', 'flow.steps=2'),
     _flow(SHORTCUT, 'flow.steps=1'),
     _flow('flow, adaptive', 'flow.adaptive=true', 'flow.shortcut=false'),
-    _flow('flow, 5 steps, rtc', 'flow.steps=5', 'flow.shortcut=false', 'guidance.method=rtc'),
-    _flow('flow, 1 step, distilled, rtc_trained', 'flow.steps=1', 'guidance.method=rtc_trained'),
+    _flow('flow, 5 steps, rtc', 'guidance.steps=5', blending='rtc'),
+    _flow('flow, 1 step, distilled, rtc_trained', 'flow.steps=1', blending='rtc_trained'),
     _diffusion(DIFFUSION, 'diffusion.steps=10'),
     _diffusion('diffusion, 5 steps', 'diffusion.steps=5'),
     _diffusion('diffusion, 10 steps, kept 2', 'diffusion.steps=10', 'diffusion.cache_every=2'),

@@ -15,10 +15,13 @@ from efficient_vla.bench.tokens.latency import WARM_UP_FRAMES
 from efficient_vla.bench.tokens.latency import Scene
 from efficient_vla.stages import ActorStage
 from efficient_vla.types import ActionChunk
+from efficient_vla.types import Execution
 from efficient_vla.types import Frame
 from efficient_vla.types import Plan
 
 MM = 1e3
+DELAY_ROWS = 8
+"""Delay that the controller is taken to have measured: 0.1 s of rows of 12.5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,16 @@ def record_plans(stages: Stages, scenes: Sequence[Scene]) -> list[Situation]:
 
 
 def in_turn(
-    actors: Mapping[str, ActorStage], situations: Sequence[Situation], rounds: int
+    actors: Mapping[str, ActorStage],
+    blendings: Mapping[str, str],
+    situations: Sequence[Situation],
+    rounds: int,
 ) -> dict[str, Passes]:
     """Return what all heads do with each plan before the next; the order turns round each time.
 
-    The first plans only warm up for the latencies; later rounds add latencies, and no chunks.
+    Each chunk is taken for executed from its observation on, by a controller with the head's entry
+    of ``blendings``. The first plans only warm up for the latencies; later rounds add latencies,
+    and no chunks.
     """
     found = {name: Passes() for name in actors}
     count = 0
@@ -70,6 +78,9 @@ def in_turn(
                 if situation.first:
                     actor.reset()
                 chunk = actor.chunk(situation.plan, situation.frame)
+                actor.note_execution(
+                    Execution(chunk.stamp, chunk.stamp, 0.0, 1.0, DELAY_ROWS, blendings[name])
+                )
                 if count >= WARM_UP_FRAMES:
                     found[name].latency_ms.append(chunk.latency_ms)
                 if turn == 0:

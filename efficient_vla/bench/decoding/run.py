@@ -116,17 +116,18 @@ def measure_latency(job: Job, rows: Rows) -> None:
     sizes = job.sizes
     dense = load_stages(job.policy, build_settings(SINGLE))
     scenes = record_scenes(sizes.tasks, dense.perception.cameras, sizes.frames)
-    actors, refused = {}, {}
+    actors, blendings, refused = {}, {}, {}
     for condition in CONDITIONS:
         try:
             settings = build_settings(merged(SINGLE, parse_overrides(condition.words)))
             actors[condition.name] = load_stages(job.policy, settings).actor
+            blendings[condition.name] = settings['controller'].blending.method
         except REFUSALS as error:
             refused[condition.name] = {REFUSED: str(error)}
     with threads_of(job.hardware) as threads:
         situations = record_plans(dense, scenes)
         job.tell(f'latency: {len(actors)} heads on {len(situations)} plans')
-        found = in_turn(actors, situations, sizes.rounds)
+        found = in_turn(actors, blendings, situations, sizes.rounds)
     measured = {}
     for condition in CONDITIONS:
         name = condition.name

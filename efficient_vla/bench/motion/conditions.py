@@ -13,11 +13,13 @@ EPISODE_DELAYS_MS = (0, 100, 200, 400)
 TROUBLE_DELAY = 0.2
 SEEDS = (0, 1, 2)
 BEST = 'offset_fade'
-GUIDED = f'{BEST} + rtc'
+GUIDED = 'rtc'
+TRAINED = 'rtc_trained'
+"""Not among the seams: what training gave a head, recorded chunks cannot have."""
 LATEST = 'latest_only'
 SYNCHRONOUS = 'synchronous'
 EARLY = 'offset_fade, asked every 0.1 s'
-RTC, RTC_TRAINED = 'flow head, rtc', 'flow head, rtc_trained'
+FLOW, RTC, RTC_TRAINED = 'flow head, offset_fade', 'flow head, rtc', 'flow head, rtc_trained'
 PATIENCE = 'controller.watchdog.chunk_timeout=1.5'
 """Synchronous execution drives the robot with observations that are a delay and a chunk old, and
 LeRobot has no watchdog: everything that is compared gets this one."""
@@ -62,18 +64,9 @@ def executions(delays_ms: tuple[int, ...] = EPISODE_DELAYS_MS) -> list[Condition
             'eval.reasoner_period=0.1',
             'eval.in_flight=4',
         ),
-        RTC: (
-            f'controller.blending.method={BEST}',
-            'actor.head=flow',
-            'actor.flow.shortcut=false',
-            'actor.flow.steps=5',
-            'actor.guidance.method=rtc',
-        ),
-        RTC_TRAINED: (
-            f'controller.blending.method={BEST}',
-            'actor.head=flow',
-            'actor.guidance.method=rtc_trained',
-        ),
+        FLOW: (f'controller.blending.method={BEST}', 'actor.head=flow'),
+        RTC: ('controller.blending.method=rtc', 'actor.head=flow'),
+        RTC_TRAINED: ('controller.blending.method=rtc_trained', 'actor.head=flow'),
     }
     return [
         Condition(f'{name}, {delay} ms', 'delay', name, None, (f'eval.delay={delay / 1e3}', *words))

@@ -19,7 +19,8 @@ def measure(recording: Recording, played: Played) -> dict[str, float]:
 
     Velocity, acceleration and jerk are differences of the set-points from one step to the next,
     the largest over axes and steps. Steps before the first seam are left out: nothing is blended
-    there. Idle is the share of the whole motion, wherever the first seam of a method lies.
+    there. Idle is the share of the whole motion, wherever the first seam of a method lies; the time
+    scale is the mean over the rest.
     """
     dt = recording.dt
     first = played.arrivals[0] if played.arrivals else len(played.positions) - 1
@@ -39,6 +40,7 @@ def measure(recording: Recording, played: Played) -> dict[str, float]:
         'tracking_rms_mm': 1e3 * float(np.sqrt(np.mean(error[first:] ** 2))),
         'tracking_max_mm': 1e3 * float(error[first:].max(initial=0.0)),
         'idle': float(np.mean(~played.driven)),
+        'time_scale': float(np.mean(played.time_scale[played.driven])),
     }
 
 
@@ -52,7 +54,7 @@ def merged(found: Sequence[dict[str, float]]) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for name in found[0]:
         values = [item[name] for item in found]
-        average = name in ('tracking_rms_mm', 'idle')
+        average = name in ('tracking_rms_mm', 'idle', 'time_scale')
         columns[name] = float(np.mean(values)) if average else float(np.max(values))
     columns['median_max_jerk'] = float(np.median([item['max_jerk'] for item in found]))
     columns['motions'] = len(found)

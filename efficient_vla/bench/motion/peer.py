@@ -78,6 +78,7 @@ def play_lerobot(
                 Played(
                     found[f'positions_{i}'],
                     found[f'driven_{i}'],
+                    found[f'driven_{i}'].astype(float),
                     tuple(found[f'arrivals_{i}'].tolist()),
                 )
                 for i in range(len(jobs))

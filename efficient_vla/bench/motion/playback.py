@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play recorded chunks through the controller, late, lost or out of order."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol
@@ -81,6 +82,8 @@ class Played:
     """float64, [T, 3], set-points at the end of each step [m]."""
     driven: np.ndarray
     """bool, [T], whether a chunk moved the robot."""
+    time_scale: np.ndarray
+    """float64, [T], seconds of the chunk that passed in a second, where one moved the robot."""
     arrivals: tuple[int, ...]
     """Steps at whose beginning a chunk was taken over, the first left out."""
 
@@ -115,13 +118,14 @@ def play(
     inference = Inference(scenario, scenario.seed)
     schedule = Schedule(scenario.period, dt)
     schedule.started(0)
-    positions, driven, arrivals = [], [], []
+    positions, driven, scales, arrivals = [], [], [], []
 
     def deliver(step: int) -> None:
         for chunk, _ in inference.arrived(step * dt):
             if controller.accept(chunk, step * dt) is None:
                 arrivals.append(step)
-                source.note_delay(controller.report(step * dt).delay)
+                execution = controller.report(step * dt).execution
+                source.note_delay(execution.delay if execution is not None else math.nan)
 
     for step in range(len(recording.chunks)):
         deliver(step)
@@ -130,8 +134,10 @@ def play(
             inference.start(_chunk(source, step, dt))
             deliver(step)
         positions.append(controller.tick((step + 1) * dt).position[:3])
+        execution = controller.report((step + 1) * dt).execution
         driven.append(controller.state == State.TRACKING)
-    return Played(np.stack(positions), np.array(driven), tuple(arrivals))
+        scales.append(execution.time_scale if execution is not None else 0.0)
+    return Played(np.stack(positions), np.array(driven), np.array(scales), tuple(arrivals))
 
 
 def _chunk(source: Source, step: int, dt: float) -> ActionChunk:

@@ -18,12 +18,12 @@ from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.job import SINGLE
 from efficient_vla.bench.job import BaseJob
-from efficient_vla.bench.motion.conditions import BEST
 from efficient_vla.bench.motion.conditions import DELAYS_MS
 from efficient_vla.bench.motion.conditions import EPISODE_DELAYS_MS
 from efficient_vla.bench.motion.conditions import GUIDED
 from efficient_vla.bench.motion.conditions import PATIENCE
 from efficient_vla.bench.motion.conditions import SEEDS
+from efficient_vla.bench.motion.conditions import TRAINED
 from efficient_vla.bench.motion.conditions import Trial
 from efficient_vla.bench.motion.conditions import executions
 from efficient_vla.bench.motion.conditions import trials
@@ -131,7 +131,7 @@ def measure_seams(job: Job, rows: Rows) -> None:
     """Play recorded chunks through every blending, inside the limits and without any."""
     for source in (POLICY, OFFSET):
         for trial in trials(job.sizes.delays_ms, job.sizes.seeds):
-            for method in (*METHODS, GUIDED):
+            for method in (method for method in METHODS if method != TRAINED):
                 for limits in (REFERENCE, LIMITED):
                     key = _seam_key(job, 'seams', source, trial, method, limits)
                     if not rows.done(key):
@@ -156,8 +156,7 @@ def _seam_row(job: Job, source: str, trial: Trial, method: str, limits: str) -> 
     base = build_settings(parse_overrides((PATIENCE,)))['controller']
     found = []
     for recording in recordings:
-        blending = BEST if method == GUIDED else method
-        settings = controller_settings(base, blending, recording.dt, limits == LIMITED)
+        settings = controller_settings(base, method, recording.dt, limits == LIMITED)
         for scenario in trial.scenarios:
             source_of = GuidedPolicy(recording) if method == GUIDED else RecordedChunks(recording)
             found.append(measure(recording, play(recording, scenario, settings, source_of)))

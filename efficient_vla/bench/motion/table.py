@@ -121,6 +121,7 @@ def _seams(rows: Sequence[Row], judge: bool) -> list[str]:
                     'ratio',
                     'tracking mm, rms / max',
                     'idle',
+                    'time scale',
                 ),
                 [_seam_line(row, mine) for row in mine if row['limits'] == 'reference'],
             ),
@@ -143,6 +144,7 @@ def _seam_line(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
         _times(limited, _find(rows, LATEST, limited)) if limited else '-',
         f'{last["tracking_rms_mm"]:.1f} / {last["tracking_max_mm"]:.1f}',
         percent(last['idle']),
+        number(last['time_scale'], 2),
     )
 
 

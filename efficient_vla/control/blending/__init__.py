@@ -9,10 +9,12 @@ import numpy as np
 
 from efficient_vla.control.blending.latest_only import LatestOnly
 from efficient_vla.control.blending.offset_fade import OffsetFade
+from efficient_vla.control.blending.rtc import RealTimeChunking
 from efficient_vla.control.blending.temporal_ensemble import TemporalEnsemble
 from efficient_vla.control.blending.weighted_average import WeightedAverage
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
+from efficient_vla.types import GUIDED
 
 
 class Blending(Protocol):
@@ -30,4 +32,5 @@ METHODS: dict[str, Callable[[BlendingSettings], Blending]] = {
     'weighted_average': WeightedAverage,
     'temporal_ensemble': TemporalEnsemble,
     'offset_fade': OffsetFade,
+    **dict.fromkeys(GUIDED, RealTimeChunking),
 }

@@ -10,13 +10,6 @@ first two derivatives are continuous. The first chunk of a robot at rest has no 
 from: only the position fades, and the limits shape the run-up. A faded velocity would be caught up
 with at half more than the speed of the chunk. A chunk that starts with a leap is no reason to go
 far the other way either: of the velocity so much fades as leads ``DETOUR`` astray.
-
-Real-time chunking (RTC, arXiv 2506.07339, and its trained form, arXiv 2512.05964) has no name of
-its own here. It is guidance inside the action head, so that a new chunk agrees with the rows that
-are executed while it is computed; the actor's ``guidance`` chooses it. What remains for the
-controller is the residual offset of a chunk that is late by more than the head assumed, and this
-method does with it what it does with any other: nothing where there is none. One name for both
-would make two nodes agree on a setting that either can lose.
 """
 
 import numpy as np

@@ -1,0 +1,85 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Execute a chunk slower where it would run out before the next one comes.
+
+A robot whose chunks come later than they last stops and starts at every one of them. Executed more
+slowly, the same rows last until the next chunk is there: the robot gets as far in the same time,
+without the stops. Speed scaling is what robot drivers do to a whole trajectory; here the share is
+chosen anew for every chunk and goes over smoothly, so that no seam arises from it.
+
+A model that is asked for one chunk at a time sees rows executed while it computes: the more of a
+chunk is executed, the less is left of the next. Half way from the last share to the one that this
+chunk asks for is where the two settle; the whole way would swing between fast and slow.
+"""
+
+from collections import deque
+
+import numpy as np
+
+INTERVALS = 2
+"""The shortest of so many intervals between chunks is expected for the next one: a model that
+warmed up and a chunk that was lost are no reason to be slow."""
+RATE = 20.0
+"""Natural frequency at which the speed follows its target, critically damped [rad/s]."""
+LONGEST_STEP = 0.5 / RATE
+"""A late tick changes the speed as one of this length [s], which keeps the change stable."""
+
+
+class TimeScaling:
+    """The speed of the clock of motion: 1 executes a chunk as it is."""
+
+    def __init__(self, low: float) -> None:
+        """Go no slower than ``low``, a share of 1."""
+        self._low = low
+        self.restart()
+
+    def configure(self, low: float) -> None:
+        """Change the slowest share from the next chunk on."""
+        self._low = low
+
+    def restart(self) -> None:
+        """Forget when chunks came."""
+        self._intervals: deque[float] = deque(maxlen=INTERVALS)
+        self._arrived: float | None = None
+        self._target = 1.0
+        self.settle()
+
+    def settle(self) -> None:
+        """Take the target at once: the robot stands still."""
+        self.speed, self.slope = self._target, 0.0
+
+    def arrived(self, left: float, now: float) -> None:
+        """Choose the speed of a chunk that came ``now`` with ``left`` [s] of rows to execute."""
+        if self._arrived is not None:
+            self._intervals.append(now - self._arrived)
+        self._arrived = now
+        if len(self._intervals) < INTERVALS:
+            return
+        expected = min(self._intervals)
+        share = left / expected if expected > 0 else 1.0
+        self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)
+
+    def advance(self, period: float) -> None:
+        """Let the speed follow its target for ``period`` [s]."""
+        step = min(period, LONGEST_STEP)
+        self.slope += step * RATE * (RATE * (self._target - self.speed) - 2 * self.slope)
+        self.speed += step * self.slope
+
+    def to_time(self, motion: np.ndarray) -> np.ndarray:
+        """Return a motion by the clock of motion [3, M] as one by time."""
+        position, velocity, acceleration = motion
+        return np.stack(
+            [
+                position,
+                self.speed * velocity,
+                self.speed**2 * acceleration + self.slope * velocity,
+            ]
+        )
+
+    def to_clock(self, motion: np.ndarray) -> np.ndarray:
+        """Return a motion by time [3, M] as one by the clock of motion."""
+        position, velocity, acceleration = motion
+        velocity = velocity / self.speed
+        return np.stack(
+            [position, velocity, (acceleration - self.slope * velocity) / self.speed**2]
+        )

@@ -1,0 +1,152 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks that come later than they last are executed slower, not with stops in between."""
+
+import numpy as np
+import pytest
+
+from efficient_vla.control.state import State
+from efficient_vla.control.time_scaling import TimeScaling
+
+PERIOD = 0.01
+MOVE = (0.2, 0.0, 0.0)
+PATIENT = {'watchdog.chunk_timeout': 1.5, 'ramp_time': 0.0}
+
+
+def one_at_a_time(controller, straight, latency, seconds):
+    """Ask for a chunk of 0.5 s whenever the last has come; return positions, scales and states."""
+    observed, arrives, sequence = 0.0, latency, 1
+    positions, scales, states = [], [], []
+    for step in range(1, round(seconds / PERIOD) + 1):
+        now = step * PERIOD
+        if arrives <= now + 1e-9:
+            assert controller.accept(straight(MOVE, observed, sequence), now) is None
+            observed, arrives, sequence = now, now + latency, sequence + 1
+        positions.append(controller.tick(now).position[0])
+        execution = controller.report(now).execution
+        scales.append(execution.time_scale if execution else 0.0)
+        states.append(controller.state)
+    return np.array(positions), np.array(scales), states
+
+
+def test_a_robot_that_stopped_for_every_chunk_goes_on_slower(make_controller, straight):
+    found = {}
+    for low in (0.5, 1.0):
+        controller = make_controller({**PATIENT, 'time_scaling.low': low})
+        found[low] = one_at_a_time(controller, straight, 0.4, 6.0)
+    for low, (_, _, states) in found.items():
+        standing = np.mean([state != State.TRACKING for state in states[300:]])
+        assert standing == pytest.approx(0.0 if low == 0.5 else 0.375, abs=0.03)
+    slowed, full = found[0.5], found[1.0]
+    # Half of each chunk in every 0.4 s: as far in the same time.
+    assert slowed[1][300:] == pytest.approx(0.25 / 0.4, abs=0.03)
+    # Blending makes up for what the limits held back; no step is a stop.
+    assert np.diff(slowed[0][300:]).min() > 0.5 * 0.625 * 0.2 * PERIOD
+    assert slowed[0][-1] - slowed[0][300] == pytest.approx(full[0][-1] - full[0][300], rel=0.1)
+
+
+def test_a_robot_whose_chunks_come_in_time_is_not_slowed(make_controller, straight):
+    paths = []
+    for low in (0.5, 1.0):
+        controller = make_controller({**PATIENT, 'time_scaling.low': low})
+        paths.append(one_at_a_time(controller, straight, 0.2, 4.0)[0])
+    np.testing.assert_array_equal(*paths)
+
+
+def test_it_goes_no_slower_than_asked_and_waits_then(make_controller, straight):
+    controller = make_controller({**PATIENT, 'time_scaling.low': 0.8})
+    _, scales, states = one_at_a_time(controller, straight, 0.4, 6.0)
+    moving = [state == State.TRACKING for state in states]
+    assert scales[moving].min() == pytest.approx(0.8, abs=0.01)
+    assert not all(moving[300:])
+
+
+@pytest.mark.parametrize(
+    ('intervals', 'left', 'target'),
+    [
+        ((0.4,), 0.1, 1.0),  # Once is no reason.
+        ((0.4, 0.1), 0.2, 1.0),
+        ((0.4, 0.4), 0.3, 0.75),
+        ((0.4, 0.4), 0.05, 0.3),
+        ((0.0, 0.0), 0.1, 1.0),
+    ],
+)
+def test_the_speed_is_what_is_left_until_the_next_chunk(intervals, left, target):
+    scaling = TimeScaling(0.3)
+    now = 0.0
+    scaling.arrived(1.0, now)
+    for interval in intervals[:-1]:
+        now += interval
+        scaling.arrived(1.0, now)
+    scaling.arrived(left, now + intervals[-1])
+    scaling.settle()
+    assert scaling.speed == pytest.approx(target)
+
+
+def test_a_full_chunk_brings_half_of_the_speed_back():
+    # All of it would be too fast: what is executed now is missing in the next chunk.
+    scaling = TimeScaling(0.1)
+    for step, left in enumerate((0.4, 0.4, 0.1, 0.4)):
+        scaling.arrived(left, 0.4 * step)
+        scaling.settle()
+    assert scaling.speed == pytest.approx((0.25 + 1.0) / 2)
+
+
+def test_the_speed_changes_without_a_step_and_without_overshoot():
+    scaling = TimeScaling(0.5)
+    for step in range(3):
+        scaling.arrived(0.2, 0.4 * step)
+    period = 0.002
+    speeds = [scaling.speed]
+    for _ in range(300):
+        scaling.advance(period)
+        speeds.append(scaling.speed)
+    slopes = np.diff(speeds) / period
+    assert speeds[0] == 1.0
+    assert speeds[-1] == pytest.approx(0.5, abs=1e-3)
+    assert min(speeds) >= 0.5
+    assert np.abs(np.diff(slopes, prepend=0.0)).max() < 20**2 * 0.5 * period * 1.1
+
+
+def test_late_ticks_do_not_shake_the_speed():
+    scaling = TimeScaling(0.5)
+    for step in range(3):
+        scaling.arrived(0.2, 0.4 * step)
+    speeds = []
+    for _ in range(60):
+        scaling.advance(1.0)
+        speeds.append(scaling.speed)
+    assert min(speeds) >= 0.5
+    assert speeds[-1] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_motions_by_clock_and_time_are_the_same_path():
+    scaling = TimeScaling(0.5)
+    for step in range(3):
+        scaling.arrived(0.2, 0.4 * step)
+    for _ in range(20):
+        scaling.advance(0.002)
+    step = 1e-4
+    motion = np.array([[0.3], [0.7], [-2.0]])
+
+    def path(clock):
+        return motion[0] + motion[1] * clock + motion[2] * clock**2 / 2
+
+    # By hand: the clock at a time t from now is speed t + slope t^2 / 2.
+    times = np.array([-step, 0.0, step])
+    points = path(scaling.speed * times + scaling.slope * times**2 / 2)
+    by_time = scaling.to_time(motion)
+    assert by_time[1] == pytest.approx((points[2] - points[0]) / (2 * step), rel=1e-5)
+    assert by_time[2] == pytest.approx((points[2] - 2 * points[1] + points[0]) / step**2, rel=1e-4)
+    np.testing.assert_allclose(scaling.to_clock(by_time), motion)
+
+
+def test_neutral_it_changes_no_number():
+    scaling = TimeScaling(1.0)
+    for step in range(5):
+        scaling.arrived(0.01, 0.4 * step)
+        scaling.advance(0.01)
+    motion = np.random.default_rng(0).normal(size=(3, 4))
+    assert scaling.speed == 1.0
+    np.testing.assert_array_equal(scaling.to_time(motion), motion)
+    np.testing.assert_array_equal(scaling.to_clock(motion), motion)

@@ -66,6 +66,7 @@ def test_it_goes_no_slower_than_asked_and_waits_then(make_controller, straight):
     [
         ((0.4,), 0.1, 1.0),  # Once is no reason.
         ((0.4, 0.1), 0.2, 1.0),
+        ((0.1, 0.4), 0.2, 1.0),
         ((0.4, 0.4), 0.3, 0.75),
         ((0.4, 0.4), 0.05, 0.3),
         ((0.0, 0.0), 0.1, 1.0),

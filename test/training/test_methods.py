@@ -27,6 +27,7 @@ from efficient_vla.training.instructions import corpus
 from efficient_vla.training.model import EvlaNano
 from efficient_vla.training.model import nano_config
 from efficient_vla.training.recipes import unified
+from efficient_vla.training.recipes.heads import disturbed
 from efficient_vla.training.recipes.selected import view
 from efficient_vla.training.tokenizer import train_tokenizer
 
@@ -159,6 +160,24 @@ def test_held_out_frames_are_measured_beside_the_dense_plan_and_the_controls(
     assert names <= set(found)
     assert found['uniform_0.5_latents'] > 0
     assert found['uniform_0.25_tokens'] == 36
+
+
+def test_rows_are_given_only_where_the_sentence_fits(policy, data, tmp_path, monkeypatch):
+    seen = []
+
+    def noted(chunk, given, std):
+        seen.append((chunk, given))
+        return disturbed(chunk, given, std)
+
+    monkeypatch.setattr('efficient_vla.training.recipes.heads.disturbed', noted)
+    trainer = methods.MethodTrainer(arguments('flow', policy, data, tmp_path), policy)
+    trainer.features.fit[::2] = False
+    trainer.run(3)
+    still = torch.cat([(chunk == 0).all(-1).all(-1) for chunk, _ in seen])
+    given = torch.cat([given.any(1) for _, given in seen])
+    assert still.any()
+    assert given.any()
+    assert not (still & given).any()
 
 
 def test_features_are_read_again_only_for_the_same_policy_and_frames(policy, data, tmp_path):

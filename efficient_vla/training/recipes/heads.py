@@ -25,6 +25,12 @@ from efficient_vla.training.losses import action_loss
 PLAN_NOISE = 0.05
 """Standard deviation of what is added to the plans, so that their exact numbers say nothing."""
 PREFIX_SHARE = 0.5
+PREFIX_SPEEDS = (0.3, 1.5)
+"""Range of factors by which given rows are faster or slower than demonstrated."""
+PREFIX_SPREAD = 0.7
+"""Largest spread of a velocity that is added to given rows, in spreads of the actions."""
+RETURN_ROWS = 24
+"""Rows after the given ones in which the way back to the demonstrated path is spread out."""
 SHORTCUT_FROM = 0.5
 """Progress after which shortcuts are learned; before it there is nothing worth imitating."""
 SHORTCUT_SHARE = 0.25
@@ -88,8 +94,9 @@ class FlowRecipe(DenoisingRecipe):
     def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
         """Return the error of velocities, and later that of shortcuts."""
         features = self.condition(plans)
-        chunk = self.trained.inner(self.target(plans))
-        clean = self._clean(len(chunk), PREFIX_SHARE)
+        # Stillness that was given could mean nothing but more of it.
+        clean = self._clean(len(plans.chunk), PREFIX_SHARE) & plans.fit[:, None]
+        chunk = self.trained.inner(disturbed(self.target(plans), clean, self.trained.std))
         if progress < SHORTCUT_FROM:
             return {'flow': self._flow(features, chunk, clean)}
         cut = max(1, round(SHORTCUT_SHARE * len(chunk)))
@@ -185,6 +192,29 @@ class DiffusionRecipe(DenoisingRecipe):
         found['cached_10'] = self.trained.sample(features, noise, 10, 3)[0]
         found['regression'] = self.frozen.single(plans.latents, plans.state).float()
         return _action_losses(found, plans)
+
+
+def disturbed(chunk: torch.Tensor, given: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Return chunks [B, H, A] whose ``given`` rows, bool [B, H], went another way.
+
+    Rows that are given to a head in use are those of an older chunk. Where training gives those of
+    the demonstration, the head learns to go on like them instead of reading the plan, and repeats
+    what it once did (copycat problem, arXiv 2010.14876 [mem]). Here they say little of what
+    follows: they are faster or slower and off by a velocity, and the rows after them lead back to
+    the demonstrated path. The gripper stays as it is.
+    """
+    count, horizon, actions = chunk.shape
+    slowest, fastest = PREFIX_SPEEDS
+    factor = slowest + (fastest - slowest) * torch.rand(count, 1, 1, device=chunk.device)
+    spread = PREFIX_SPREAD * torch.rand(count, 1, 1, device=chunk.device) * std
+    velocity = spread * torch.randn(count, 1, actions, device=chunk.device)
+    change = torch.where(given[..., None], (factor - 1) * chunk + velocity, 0.0)
+    change[..., 3:] = 0.0  # the gripper
+    length = given.sum(1, keepdim=True)
+    rows = torch.arange(horizon, device=chunk.device)
+    back = ((rows >= length) & (rows < length + RETURN_ROWS)).float()
+    back /= back.sum(1, keepdim=True).clamp(min=1)
+    return chunk + change - change.sum(1, keepdim=True) * back[..., None]
 
 
 def _action_losses(found: dict[str, torch.Tensor], plans: Plans) -> dict[str, float]:

@@ -30,8 +30,7 @@ from efficient_vla.control.state import ControllerReport
 from efficient_vla.control.state import State
 from efficient_vla.control.time_scaling import TimeScaling
 from efficient_vla.control.trajectory import Trajectory
-from efficient_vla.control.watchdog import EXPIRY_TOLERANCE
-from efficient_vla.control.watchdog import deadline
+from efficient_vla.control.watchdog import Watchdog
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import Command
 from efficient_vla.types import Execution
@@ -64,7 +63,7 @@ class Controller:
         self._jerk = JerkMeter()
         self._history: History | None = None
         self._newest: Trajectory | None = None
-        self._end = self._deadline = (-math.inf, '')
+        self._watchdog = Watchdog()
         self._plan_validity = math.inf
         self._state_since = 0.0
         self._delay = math.nan
@@ -173,8 +172,9 @@ class Controller:
             return f'the controller is {self.state.name.lower()}, not paused.'
         assert self._history is not None
         self._ramped = 0.0
-        newest = self._newest
-        if newest is not None and self._moved and not self._expired(now, self._history):
+        newest, clock = self._newest, self._history.clock(now, self._speed)
+        expired = self._watchdog.expired(now, clock, self._scaling.speed)
+        if newest is not None and self._moved and not expired:
             self._track(newest, now, self._history)
             return None
         self._forget_chunks()
@@ -284,8 +284,8 @@ class Controller:
     def _remaining(self, now: float) -> float:
         if self.state != State.TRACKING or self._history is None:
             return 0.0
-        left = (self._end[0] - self._history.clock(now, self._speed)) / self._speed
-        return max(min(left, self._deadline[0] - now), 0.0)
+        clock = self._history.clock(now, self._speed)
+        return self._watchdog.remaining(now, clock, self._speed)
 
     def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
         clock = history.clock(now, self._speed)
@@ -296,7 +296,7 @@ class Controller:
         if before is not None:
             self._horizon.compare(trajectory, before, clock)
         self._watch(trajectory)
-        self._scaling.arrived(self._end[0] - clock, now)
+        self._scaling.arrived(self._watchdog.left(clock), now)
         self._track(trajectory, now, history)
 
     def _track(self, trajectory: Trajectory, now: float, history: History) -> None:
@@ -315,28 +315,23 @@ class Controller:
 
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt
-        self._end = self._horizon.end(trajectory, delay)
-        timeout = self.settings.watchdog.chunk_timeout
-        self._deadline = deadline(trajectory.chunk, timeout, self._plan_validity)
-
-    def _expired(self, now: float, history: History) -> str:
-        """Return why the newest chunk must not move the robot any more, or an empty string."""
-        over = (history.clock(now, self._speed) - self._end[0]) / self._scaling.speed
-        late = now - self._deadline[0]
-        if max(over, late) <= EXPIRY_TOLERANCE:
-            return ''
-        return self._end[1] if over > late - EXPIRY_TOLERANCE else self._deadline[1]
+        self._watchdog.watch(
+            trajectory.chunk,
+            self._horizon.end(trajectory, delay),
+            self.settings.watchdog.chunk_timeout,
+            self._plan_validity,
+        )
 
     def _advance(self, now: float, period: float, history: History) -> None:
         newest = self._newest
         if self.state == State.TRACKING:
             self._scaling.advance(period)
-            expired = self._expired(now, history)
+            clock = history.clock(now, self._speed)
+            expired = self._watchdog.expired(now, clock, self._speed)
             if expired:
                 self.underruns += 1
                 self._enter(State.DECELERATING, expired, now)
         if self.state == State.TRACKING and newest is not None:
-            clock = history.clock(now, self._speed)
             reference = self._scaling.to_time(self._blending.at(clock))
             self._limiter.follow(reference, period, self._ramp(period))
             effort = newest.gripper(clock)
@@ -367,7 +362,7 @@ class Controller:
         self._newest = None
         self._horizon.restart()
         self._scaling.restart()
-        self._end = self._deadline = (-math.inf, '')
+        self._watchdog.restart()
         self._plan_validity = math.inf
 
     def _keep(self) -> float:

@@ -296,7 +296,7 @@ class Controller:
         if before is not None:
             self._horizon.compare(trajectory, before, clock)
         self._watch(trajectory)
-        self._scaling.arrived(self._watchdog.left(clock), now)
+        self._scaling.arrived(self._watchdog.left(clock), now, now - trajectory.chunk.stamp)
         self._track(trajectory, now, history)
 
     def _track(self, trajectory: Trajectory, now: float, history: History) -> None:

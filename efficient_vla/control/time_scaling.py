@@ -12,6 +12,7 @@ chunk is executed, the less is left of the next. Half way from the last share to
 chunk asks for is where the two settle; the whole way would swing between fast and slow.
 """
 
+import math
 from collections import deque
 
 import numpy as np
@@ -48,14 +49,17 @@ class TimeScaling:
         """Take the target at once: the robot stands still."""
         self.speed, self.slope = self._target, 0.0
 
-    def arrived(self, left: float, now: float) -> None:
-        """Choose the speed of a chunk that came ``now`` with ``left`` [s] of rows to execute."""
-        if self._arrived is not None:
-            self._intervals.append(now - self._arrived)
-        self._arrived = now
-        if len(self._intervals) < INTERVALS:
+    def arrived(self, left: float, now: float, age: float) -> None:
+        """Choose the speed of a chunk that came ``now`` with ``left`` [s] of rows to execute.
+
+        The first interval counts as far as the ``age`` of the chunk's observation explains it.
+        """
+        if self._arrived is None:
+            self._arrived = now
             return
-        expected = min(self._intervals)
+        self._intervals.append(now - self._arrived)
+        self._arrived = now
+        expected = min(*self._intervals, age if len(self._intervals) < INTERVALS else math.inf)
         share = left / expected if expected > 0 else 1.0
         self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)
 

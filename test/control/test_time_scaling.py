@@ -62,24 +62,25 @@ def test_it_goes_no_slower_than_asked_and_waits_then(make_controller, straight):
 
 
 @pytest.mark.parametrize(
-    ('intervals', 'left', 'target'),
+    ('intervals', 'age', 'left', 'target'),
     [
-        ((0.4,), 0.1, 1.0),  # Once is no reason.
-        ((0.4, 0.1), 0.2, 1.0),
-        ((0.1, 0.4), 0.2, 1.0),
-        ((0.4, 0.4), 0.3, 0.75),
-        ((0.4, 0.4), 0.05, 0.3),
-        ((0.0, 0.0), 0.1, 1.0),
+        ((), 0.4, 0.1, 1.0),
+        # Once is no reason, but for a chunk that took as long to compute.
+        ((0.4,), 0.05, 0.1, 1.0),
+        ((0.4,), 0.4, 0.2, 0.5),
+        ((0.4, 0.1), 0.4, 0.2, 1.0),
+        ((0.1, 0.4), 0.4, 0.2, 1.0),
+        ((0.4, 0.4), 0.05, 0.3, 0.75),
+        ((0.4, 0.4), 0.05, 0.05, 0.3),
+        ((0.0, 0.0), 0.0, 0.1, 1.0),
     ],
 )
-def test_the_speed_is_what_is_left_until_the_next_chunk(intervals, left, target):
+def test_the_speed_is_what_is_left_until_the_next_chunk(intervals, age, left, target):
     scaling = TimeScaling(0.3)
-    now = 0.0
-    scaling.arrived(1.0, now)
-    for interval in intervals[:-1]:
-        now += interval
-        scaling.arrived(1.0, now)
-    scaling.arrived(left, now + intervals[-1])
+    times = np.cumsum((0.0, *intervals))
+    for time in times[:-1]:
+        scaling.arrived(1.0, time, age)
+    scaling.arrived(left, times[-1], age)
     scaling.settle()
     assert scaling.speed == pytest.approx(target)
 
@@ -88,7 +89,7 @@ def test_a_full_chunk_brings_half_of_the_speed_back():
     # All of it would be too fast: what is executed now is missing in the next chunk.
     scaling = TimeScaling(0.1)
     for step, left in enumerate((0.4, 0.4, 0.1, 0.4)):
-        scaling.arrived(left, 0.4 * step)
+        scaling.arrived(left, 0.4 * step, 0.4)
         scaling.settle()
     assert scaling.speed == pytest.approx((0.25 + 1.0) / 2)
 
@@ -96,7 +97,7 @@ def test_a_full_chunk_brings_half_of_the_speed_back():
 def test_the_speed_changes_without_a_step_and_without_overshoot():
     scaling = TimeScaling(0.5)
     for step in range(3):
-        scaling.arrived(0.2, 0.4 * step)
+        scaling.arrived(0.2, 0.4 * step, 0.4)
     period = 0.002
     speeds = [scaling.speed]
     for _ in range(300):
@@ -112,7 +113,7 @@ def test_the_speed_changes_without_a_step_and_without_overshoot():
 def test_late_ticks_do_not_shake_the_speed():
     scaling = TimeScaling(0.5)
     for step in range(3):
-        scaling.arrived(0.2, 0.4 * step)
+        scaling.arrived(0.2, 0.4 * step, 0.4)
     speeds = []
     for _ in range(60):
         scaling.advance(1.0)
@@ -124,7 +125,7 @@ def test_late_ticks_do_not_shake_the_speed():
 def test_motions_by_clock_and_time_are_the_same_path():
     scaling = TimeScaling(0.5)
     for step in range(3):
-        scaling.arrived(0.2, 0.4 * step)
+        scaling.arrived(0.2, 0.4 * step, 0.4)
     for _ in range(20):
         scaling.advance(0.002)
     step = 1e-4
@@ -145,7 +146,7 @@ def test_motions_by_clock_and_time_are_the_same_path():
 def test_neutral_it_changes_no_number():
     scaling = TimeScaling(1.0)
     for step in range(5):
-        scaling.arrived(0.01, 0.4 * step)
+        scaling.arrived(0.01, 0.4 * step, 0.4)
         scaling.advance(0.01)
     motion = np.random.default_rng(0).normal(size=(3, 4))
     assert scaling.speed == 1.0

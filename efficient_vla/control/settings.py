@@ -155,10 +155,10 @@ class TimeScalingSettings:
     """Slower execution of chunks that would run out before the next one comes."""
 
     low: float = setting(
-        0.5,
+        0.1,
         'Slowest share of its speed at which a chunk is executed where it would run out before '
         'the next one is expected; 1: never slower, the robot stops in between.',
-        low=0.1,
+        low=0.05,
         high=1.0,
     )
 

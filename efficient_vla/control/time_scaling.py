@@ -20,10 +20,14 @@ import numpy as np
 INTERVALS = 2
 """The shortest of so many intervals between chunks is expected for the next one: a model that
 warmed up and a chunk that was lost are no reason to be slow."""
-RATE = 20.0
+MARGIN = 1.05
+"""A chunk is to last this many times as long as the next one is expected to take."""
+RATE = 40.0
 """Natural frequency at which the speed follows its target, critically damped [rad/s]."""
 LONGEST_STEP = 0.5 / RATE
 """A late tick changes the speed as one of this length [s], which keeps the change stable."""
+LAG = 2 / RATE
+"""Time by which the speed follows its target late [s]: the rows of it pass at the old speed."""
 
 
 class TimeScaling:
@@ -60,7 +64,8 @@ class TimeScaling:
         self._intervals.append(now - self._arrived)
         self._arrived = now
         expected = min(*self._intervals, age if len(self._intervals) < INTERVALS else math.inf)
-        share = left / expected if expected > 0 else 1.0
+        ahead = MARGIN * expected - LAG
+        share = (left - LAG * self.speed) / ahead if ahead > 0 else 1.0
         self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)
 
     def advance(self, period: float) -> None:

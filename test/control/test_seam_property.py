@@ -83,7 +83,7 @@ def cases():
         goal=st.tuples(st.floats(-0.4, 0.4), st.floats(-0.2, 0.2), st.floats(-0.1, 0.3)),
         offset=st.floats(-0.05, 0.05),
         rows=st.integers(4, 40),
-        slowest=st.sampled_from([1.0, 0.5]),
+        slowest=st.sampled_from([1.0, 0.5, 0.1]),
         interval=st.floats(0.02, 0.3),
         delays=st.lists(delay, min_size=2, max_size=6),
         event=st.tuples(

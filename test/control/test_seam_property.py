@@ -149,7 +149,8 @@ def play(case):
     goal = START + case.goal
     waiting, position, now, sequence, expiry, latest = [], START, 0.0, 0, np.inf, np.inf
     arrivals = [k * case.interval + (delay or 0.0) for k, delay in enumerate(case.delays)]
-    end = max(arrivals) + case.rows * DT + SETTLE + case.event[2]
+    longest = min(case.rows * DT / case.slowest, controller.settings.watchdog.chunk_timeout)
+    end = max(arrivals) + longest + SETTLE + case.event[2]
     action, begins, lasts = case.event
     log = ([], [], [], [])
     while now < end:

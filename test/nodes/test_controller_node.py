@@ -39,6 +39,22 @@ def test_enabled_controller_follows_a_chunk(arm):
     assert arm.status[-1].chunk_sequence == 1
 
 
+def test_the_status_tells_of_a_new_chunk_at_once(graph, arm, monkeypatch):
+    monkeypatch.setattr('efficient_vla.nodes.controller.STATUS_PERIOD_S', 60.0)
+    arm.moving()
+    graph.run(0.15)
+    count = len(arm.status)
+    arm.chunks.publish(arm.make_chunk())
+    graph.until(lambda: len(arm.status) > count)
+    said = arm.status[-1]
+    assert said.chunk_sequence == 2
+    assert (said.time_scale, said.blending) == (1.0, 'offset_fade')
+    assert 0 <= said.row < 10
+    assert stamp_to_seconds(said.observation_stamp) > 0
+    graph.run(0.1)
+    assert len(arm.status) == count + 1
+
+
 def test_nothing_is_commanded_before_it_is_enabled(arm):
     arm.locate()
     arm.chunks.publish(arm.make_chunk())

@@ -12,7 +12,6 @@ chunk is executed, the less is left of the next. Half way from the last share to
 chunk asks for is where the two settle; the whole way would swing between fast and slow.
 """
 
-import math
 from collections import deque
 
 import numpy as np
@@ -56,14 +55,16 @@ class TimeScaling:
     def arrived(self, left: float, now: float, age: float) -> None:
         """Choose the speed of a chunk that came ``now`` with ``left`` [s] of rows to execute.
 
-        The first interval counts as far as the ``age`` of the chunk's observation explains it.
+        ``age`` [s] of its observation is what a chunk takes. Where the interval is longer, nobody
+        was computing: who asks for a chunk only when the last one ends would wait the longer the
+        slower that one is.
         """
         if self._arrived is None:
             self._arrived = now
             return
         self._intervals.append(now - self._arrived)
         self._arrived = now
-        expected = min(*self._intervals, age if len(self._intervals) < INTERVALS else math.inf)
+        expected = min(*self._intervals, age)
         ahead = MARGIN * expected - LAG
         share = (left - LAG * self.speed) / ahead if ahead > 0 else 1.0
         self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)

@@ -177,6 +177,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             'reason': report.reason,
             'chunk_age_s': report.chunk_age,
             'plan_age_s': report.plan_age,
+            'time_scale': report.execution.time_scale if report.execution else 0.0,
             'underruns': report.underruns,
             'rejected_chunks': report.rejected + self._malformed,
             'period_ms': self._periods.mean_ms(),

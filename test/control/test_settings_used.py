@@ -54,7 +54,9 @@ def behaviour(make_chunk, values):
         if step in (1, 11, 21, 31, 91, 151):
             row = np.array([-0.006, 0.004, 0.002, 0.0]) * (1 + min(step, 31) / 30)
             rows = np.tile(row, (40, 1)) * (1 + 0.2 * np.sin(np.arange(40)))[:, None]
-            controller.accept(make_chunk(rows, max(now - 0.06, 0), step), now)
+            controller.accept(
+                make_chunk(rows, max(now - (0.4 if step == 151 else 0.06), 0), step), now
+            )
         if step == 120:
             controller.accept(make_chunk([[0.0, 0.002, 0, 0]] * 40, now + 0.2, step), now)
         positions.append(controller.tick(now).position)

@@ -54,6 +54,27 @@ def test_a_robot_whose_chunks_come_in_time_is_not_slowed(make_controller, straig
     np.testing.assert_array_equal(*paths)
 
 
+@pytest.mark.parametrize('threshold', [0.0, 0.1])
+def test_who_asks_when_a_chunk_nears_its_end_is_not_slowed(make_controller, straight, threshold):
+    # The slower a chunk is executed, the later the next one would be asked for.
+    paths = []
+    for low in (0.1, 1.0):
+        controller = make_controller({**PATIENT, 'time_scaling.low': low})
+        controller.accept(straight(MOVE, 0.0, 1), 0.0)
+        arrives, sequence, path = None, 1, []
+        for step in range(1, 600):
+            now = step * PERIOD
+            if arrives is None and controller.report(now).remaining <= threshold:
+                observed, arrives = now, now + 0.3
+            if arrives is not None and arrives <= now + 1e-9:
+                sequence += 1
+                assert controller.accept(straight(MOVE, observed, sequence), now) is None
+                arrives = None
+            path.append(controller.tick(now).position[0])
+        paths.append(path)
+    np.testing.assert_array_equal(*paths)
+
+
 def test_it_goes_no_slower_than_asked_and_waits_then(make_controller, straight):
     controller = make_controller({**PATIENT, 'time_scaling.low': 0.8})
     _, scales, states = one_at_a_time(controller, straight, 0.4, 6.0)
@@ -66,13 +87,14 @@ def test_it_goes_no_slower_than_asked_and_waits_then(make_controller, straight):
     ('intervals', 'age', 'left', 'target'),
     [
         ((), 0.4, 0.1, 1.0),
-        # Once is no reason, but for a chunk that took as long to compute.
+        # What is asked for late is not waited for.
         ((0.4,), 0.05, 0.1, 1.0),
+        ((0.4, 0.4), 0.05, 0.1, 1.0),
         ((0.4,), 0.4, 0.2, 0.15 / 0.37),
         ((0.4, 0.1), 0.4, 0.2, 1.0),
         ((0.1, 0.4), 0.4, 0.2, 1.0),
-        ((0.4, 0.4), 0.05, 0.3, 0.25 / 0.37),
-        ((0.4, 0.4), 0.05, 0.05, 0.3),
+        ((0.4, 0.4), 0.4, 0.3, 0.25 / 0.37),
+        ((0.4, 0.4), 0.4, 0.05, 0.3),
         ((0.0, 0.0), 0.0, 0.1, 1.0),
     ],
 )

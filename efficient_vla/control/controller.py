@@ -311,7 +311,8 @@ class Controller:
     def _blend(self, trajectory: Trajectory, history: History) -> None:
         """Let the reference go over to ``trajectory`` from the newest set-point."""
         motion = self._scaling.to_clock(self._limiter.motion)
-        self._blending.add(trajectory, history.clock(history.time, 0.0), motion)
+        clock = history.clock(history.time, 0.0)
+        self._blending.add(trajectory, clock, motion, self._scaling.speed)
 
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt

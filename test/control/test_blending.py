@@ -209,3 +209,26 @@ def test_a_changed_method_does_not_make_the_set_point_jump(make_controller, stra
     controller.configure(build(type(controller.settings), {'blending.method': method}))
     run(controller, 0.15, 0.4)
     assert controller.max_jerk <= 1500 * 1.001
+
+
+def test_a_slowed_fade_takes_as_long_and_leads_no_further_astray(standing):
+    # The same motion by a clock of a fifth of the speed: an acceleration is 25 times as large.
+    found = {}
+    for speed in (1.0, 0.2):
+        fading = METHODS['offset_fade'](build(BlendingSettings, {'fade_time': 0.15}))
+        fading.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)), speed)
+        motion = np.array([[1.0, 0.0, 0.0], [0.02 / speed, 0.0, 0.0], [20 / speed**2, 0.0, 0.0]])
+        fading.add(standing(1.0, 0.0), 0.0, motion, speed)
+        times = np.linspace(0.0, 0.2, 41)
+        found[speed] = np.array([fading.at(speed * time)[0, 0] - 1.0 for time in times])
+    np.testing.assert_allclose(found[0.2], found[1.0], atol=1e-9)
+    assert found[1.0].max() > 0.005
+    assert not found[0.2][-1]
+
+
+def test_a_slowed_average_takes_as_long(standing):
+    average = METHODS['weighted_average'](build(BlendingSettings, {'average_time': 0.2}))
+    average.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
+    average.add(standing(3.0, 0.1), 0.1, np.zeros((3, 3)), 0.5)
+    assert average.at(0.15)[0][0] == pytest.approx(2.0)
+    assert average.at(0.2)[0][0] == 3.0

@@ -18,10 +18,18 @@ from efficient_vla.types import GUIDED
 
 
 class Blending(Protocol):
-    """Joins trajectories into one reference; a motion is position, velocity and acceleration."""
+    """Joins trajectories into one reference; a motion is position, velocity and acceleration.
 
-    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
-        """Take ``trajectory`` over from the set-point's ``motion`` [3, M] at ``time``."""
+    Times and motions are by the clock of motion, see ``History``.
+    """
+
+    def add(
+        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
+    ) -> None:
+        """Take ``trajectory`` over from the set-point's ``motion`` [3, M] at ``time``.
+
+        ``speed`` is that of the clock: what is to take a second takes ``speed`` of it.
+        """
 
     def at(self, time: float) -> np.ndarray:
         """Return the reference's motion at ``time`` [3, M]."""

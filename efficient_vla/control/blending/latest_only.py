@@ -14,9 +14,11 @@ class LatestOnly:
     def __init__(self, settings: BlendingSettings) -> None:
         del settings
 
-    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
+    def add(
+        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
+    ) -> None:
         """Follow ``trajectory`` from now on."""
-        del time, motion
+        del time, motion, speed
         self._trajectory = trajectory
 
     def at(self, time: float) -> np.ndarray:

@@ -27,12 +27,15 @@ class OffsetFade:
     """The newest trajectory plus what remains of the offset at its seam."""
 
     def __init__(self, settings: BlendingSettings) -> None:
-        self._fade_time = settings.fade_time
+        self._seconds = settings.fade_time
         self._moving = False
 
-    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
+    def add(
+        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
+    ) -> None:
         """Fade from the set-point's ``motion`` [3, M] at ``time`` into ``trajectory``."""
         offset = motion - trajectory.at(time)
+        self._fade_time = self._seconds * speed
         if not self._moving:
             offset[1:] = 0.0
         elif self._fade_time > 0:

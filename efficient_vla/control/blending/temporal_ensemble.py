@@ -19,9 +19,11 @@ class TemporalEnsemble:
         self._decay = settings.ensemble_decay
         self._live: list[Trajectory] = []
 
-    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
+    def add(
+        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
+    ) -> None:
         """Let ``trajectory`` take part from now on."""
-        del time, motion
+        del time, motion, speed
         self._live.append(trajectory)
 
     def at(self, time: float) -> np.ndarray:

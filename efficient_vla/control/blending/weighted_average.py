@@ -38,12 +38,14 @@ class WeightedAverage:
         self._span = settings.average_time
         self._members: list[Member] = []
 
-    def add(self, trajectory: Trajectory, time: float, motion: np.ndarray) -> None:
+    def add(
+        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
+    ) -> None:
         """Let ``trajectory`` take over from ``time`` on."""
         del motion
         self._drop_replaced(time)
         overlap = max((member.trajectory.end for member in self._members), default=time) - time
-        span = min(self._span, overlap) if self._span > 0 else overlap
+        span = min(speed * self._span, overlap) if self._span > 0 else overlap
         self._members.append(Member(trajectory, time, max(span, 0.0)))
 
     def at(self, time: float) -> np.ndarray:

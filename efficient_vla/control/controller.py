@@ -25,6 +25,7 @@ from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.limits import Limiter
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.control.state import State
@@ -310,9 +311,11 @@ class Controller:
 
     def _blend(self, trajectory: Trajectory, history: History) -> None:
         """Let the reference go over to ``trajectory`` from the newest set-point."""
-        motion = self._scaling.to_clock(self._limiter.motion)
-        clock = history.clock(history.time, 0.0)
-        self._blending.add(trajectory, clock, motion, self._scaling.speed)
+        moment = self._moment(history.time, history.clock(history.time, 0.0))
+        self._blending.add(trajectory, moment, self._limiter.motion)
+
+    def _moment(self, time: float, clock: float) -> Moment:
+        return Moment(time, clock, self._scaling.speed, self._scaling.slope)
 
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt
@@ -333,7 +336,7 @@ class Controller:
                 self.underruns += 1
                 self._enter(State.DECELERATING, expired, now)
         if self.state == State.TRACKING and newest is not None:
-            reference = self._scaling.to_time(self._blending.at(clock))
+            reference = self._blending.at(self._moment(now, clock))
             self._limiter.follow(reference, period, self._ramp(period))
             effort = newest.gripper(clock)
             self._effort = self._effort if effort is None else effort

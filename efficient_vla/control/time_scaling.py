@@ -14,8 +14,6 @@ chunk asks for is where the two settle; the whole way would swing between fast a
 
 from collections import deque
 
-import numpy as np
-
 INTERVALS = 2
 """The shortest of so many intervals between chunks is expected for the next one: a model that
 warmed up and a chunk that was lost are no reason to be slow."""
@@ -74,22 +72,3 @@ class TimeScaling:
         step = min(period, LONGEST_STEP)
         self.slope += step * RATE * (RATE * (self._target - self.speed) - 2 * self.slope)
         self.speed += step * self.slope
-
-    def to_time(self, motion: np.ndarray) -> np.ndarray:
-        """Return a motion by the clock of motion [3, M] as one by time."""
-        position, velocity, acceleration = motion
-        return np.stack(
-            [
-                position,
-                self.speed * velocity,
-                self.speed**2 * acceleration + self.slope * velocity,
-            ]
-        )
-
-    def to_clock(self, motion: np.ndarray) -> np.ndarray:
-        """Return a motion by time [3, M] as one by the clock of motion."""
-        position, velocity, acceleration = motion
-        velocity = velocity / self.speed
-        return np.stack(
-            [position, velocity, (acceleration - self.slope * velocity) / self.speed**2]
-        )

@@ -9,6 +9,7 @@ from efficient_vla.control.blending import METHODS
 from efficient_vla.control.blending.offset_fade import DETOUR
 from efficient_vla.control.blending.offset_fade import derivatives
 from efficient_vla.control.blending.offset_fade import fade_polynomial
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BLENDING_METHODS
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
@@ -16,6 +17,11 @@ from efficient_vla.settings import build
 from efficient_vla.types import ControlMode
 
 MOTION = np.array([0, 1, 2])
+
+
+def at(time, speed=1.0):
+    """Return the moment at which a clock of this speed since 0 has come to ``speed * time``."""
+    return Moment(time, speed * time, speed)
 
 
 @pytest.fixture
@@ -36,49 +42,49 @@ def test_every_method_of_the_settings_is_registered():
 def test_temporal_ensemble_weights_match_a_hand_computation(standing):
     ensemble = METHODS['temporal_ensemble'](build(BlendingSettings, {'ensemble_decay': 0.5}))
     for x, start in ((1.0, 0.0), (2.0, 0.1), (4.0, 0.2)):
-        ensemble.add(standing(x, start), start, np.zeros((3, 3)))
+        ensemble.add(standing(x, start), at(start), np.zeros((3, 3)))
     # Weights 1, 0.60653, 0.36788 for the oldest to the newest, over their sum 1.97441.
-    assert ensemble.at(0.5)[0][0] == pytest.approx((1 + 1.21306 + 1.47152) / 1.97441, abs=1e-5)
+    assert ensemble.at(at(0.5))[0][0] == pytest.approx((1 + 1.21306 + 1.47152) / 1.97441, abs=1e-5)
     # At 1.05 s the oldest has ended: weights 1 and 0.60653.
-    assert ensemble.at(1.05)[0][0] == pytest.approx((2 + 2.42612) / 1.60653, abs=1e-5)
+    assert ensemble.at(at(1.05))[0][0] == pytest.approx((2 + 2.42612) / 1.60653, abs=1e-5)
     # A chunk that ends now has no say: at 1.1 s only the newest speaks.
-    assert ensemble.at(1.1)[0][0] == 4.0
+    assert ensemble.at(at(1.1))[0][0] == 4.0
     # Later only the newest speaks, also after its end.
-    assert ensemble.at(1.15)[0][0] == 4.0
-    assert ensemble.at(9.0)[0][0] == 4.0
+    assert ensemble.at(at(1.15))[0][0] == 4.0
+    assert ensemble.at(at(9.0))[0][0] == 4.0
 
 
 @pytest.mark.parametrize('decay', [-10.0, 10.0])
 def test_temporal_ensemble_of_many_chunks_stays_finite(standing, decay):
     ensemble = METHODS['temporal_ensemble'](build(BlendingSettings, {'ensemble_decay': decay}))
     for count in range(200):
-        ensemble.add(standing(float(count), 0.001 * count), 0.001 * count, np.zeros((3, 3)))
+        ensemble.add(standing(float(count), 0.001 * count), at(0.001 * count), np.zeros((3, 3)))
     favoured = 0.0 if decay > 0 else 199.0
-    assert ensemble.at(0.5)[0][0] == pytest.approx(favoured, abs=1e-3)
+    assert ensemble.at(at(0.5))[0][0] == pytest.approx(favoured, abs=1e-3)
 
 
 def test_weighted_average_matches_a_hand_computation(standing):
     average = METHODS['weighted_average'](build(BlendingSettings, {}))
-    average.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
-    assert average.at(0.1)[0][0] == 1.0
+    average.add(standing(1.0, 0.0), at(0.0), np.zeros((3, 3)))
+    assert average.at(at(0.1))[0][0] == 1.0
     # They overlap from 0.6 to 1 s: the weight of the newest is a quarter at 0.7 s.
-    average.add(standing(3.0, 0.6), 0.6, np.zeros((3, 3)))
-    assert average.at(0.6)[:, 0] == pytest.approx([1.0, 2.0 / 0.4, 0.0])
-    assert average.at(0.7)[:, 0] == pytest.approx([1.5, 2.0 / 0.4, 0.0])
+    average.add(standing(3.0, 0.6), at(0.6), np.zeros((3, 3)))
+    assert average.at(at(0.6))[:, 0] == pytest.approx([1.0, 2.0 / 0.4, 0.0])
+    assert average.at(at(0.7))[:, 0] == pytest.approx([1.5, 2.0 / 0.4, 0.0])
     # The next one averages with the average under way and overlaps with the second to 1.6 s.
-    average.add(standing(9.0, 0.8), 0.8, np.zeros((3, 3)))
-    assert average.at(0.8)[0][0] == pytest.approx(2.0)
-    assert average.at(0.9)[0][0] == pytest.approx(2.5 + (9 - 2.5) / 8)
-    assert average.at(1.2)[0][0] == pytest.approx(3 + (9 - 3) / 2)
-    assert average.at(1.6)[:, 0] == pytest.approx([9.0, 0.0, 0.0])
+    average.add(standing(9.0, 0.8), at(0.8), np.zeros((3, 3)))
+    assert average.at(at(0.8))[0][0] == pytest.approx(2.0)
+    assert average.at(at(0.9))[0][0] == pytest.approx(2.5 + (9 - 2.5) / 8)
+    assert average.at(at(1.2))[0][0] == pytest.approx(3 + (9 - 3) / 2)
+    assert average.at(at(1.6))[:, 0] == pytest.approx([9.0, 0.0, 0.0])
 
 
 def test_weighted_average_takes_a_set_time(standing):
     average = METHODS['weighted_average'](build(BlendingSettings, {'average_time': 0.2}))
-    average.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
-    average.add(standing(3.0, 0.1), 0.1, np.zeros((3, 3)))
-    assert average.at(0.2)[0][0] == pytest.approx(2.0)
-    assert average.at(0.3)[0][0] == 3.0
+    average.add(standing(1.0, 0.0), at(0.0), np.zeros((3, 3)))
+    average.add(standing(3.0, 0.1), at(0.1), np.zeros((3, 3)))
+    assert average.at(at(0.2))[0][0] == pytest.approx(2.0)
+    assert average.at(at(0.3))[0][0] == 3.0
 
 
 def test_weighted_average_says_the_velocity_and_acceleration_of_its_path(straight):
@@ -87,10 +93,10 @@ def test_weighted_average_says_the_velocity_and_acceleration_of_its_path(straigh
         chunk = straight((speed, 0, 0), 0.1 * count)
         chunk.actions[:, 1] = 0.01 * np.sin(np.arange(40) + count)
         trajectory = Trajectory(chunk, MOTION, 3, np.zeros(3), 0.1 * count, 'cubic')
-        average.add(trajectory, 0.1 * count, np.zeros((3, 3)))
+        average.add(trajectory, at(0.1 * count), np.zeros((3, 3)))
     step = 1e-5
     for time in np.linspace(0.211, 0.49, 20):
-        before, here, after = (average.at(time + k * step) for k in (-1, 0, 1))
+        before, here, after = (average.at(at(time + k * step)) for k in (-1, 0, 1))
         for order in (0, 1):
             slope = (after[order] - before[order]) / (2 * step)
             np.testing.assert_allclose(slope, here[order + 1], rtol=1e-3, atol=1e-2)
@@ -99,27 +105,27 @@ def test_weighted_average_says_the_velocity_and_acceleration_of_its_path(straigh
 def test_weighted_average_of_many_chunks_keeps_what_still_counts(standing):
     average = METHODS['weighted_average'](build(BlendingSettings, {}))
     for count in range(500):
-        average.add(standing(1.0, 0.1 * count), 0.1 * count, np.zeros((3, 3)))
-        average.at(0.1 * count + 0.05)
+        average.add(standing(1.0, 0.1 * count), at(0.1 * count), np.zeros((3, 3)))
+        average.at(at(0.1 * count + 0.05))
     assert len(average._members) <= 11
 
 
 def test_offset_fade_goes_on_from_the_motion_of_the_set_point(standing):
     fading = METHODS['offset_fade'](build(BlendingSettings, {'fade_time': 0.2}))
-    fading.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
+    fading.add(standing(1.0, 0.0), at(0.0), np.zeros((3, 3)))
     motion = np.array([[1.1, 0.2, 0.0], [0.3, -0.1, 0.0], [2.0, 0.0, 1.0]])
-    fading.add(standing(1.0, 0.5), 0.5, motion)
-    np.testing.assert_allclose(fading.at(0.5), motion, atol=1e-12)
-    np.testing.assert_allclose(fading.at(0.7), standing(1.0, 0.5).at(0.7), atol=1e-12)
+    fading.add(standing(1.0, 0.5), at(0.5), motion)
+    np.testing.assert_allclose(fading.at(at(0.5)), motion, atol=1e-12)
+    np.testing.assert_allclose(fading.at(at(0.7)), standing(1.0, 0.5).at(0.7), atol=1e-12)
 
 
 def test_offset_fade_does_not_go_far_the_other_way(standing, straight):
     fading = METHODS['offset_fade'](build(BlendingSettings, {'fade_time': 0.15}))
-    fading.add(standing(0.0, 0.0), 0.0, np.zeros((3, 3)))
+    fading.add(standing(0.0, 0.0), at(0.0), np.zeros((3, 3)))
     # A chunk that leaves at 5 m/s, while the set-point stands still.
     chunk = straight((5.0, 0.0, 0.0), 0.5)
-    fading.add(Trajectory(chunk, MOTION, 3, np.zeros(3), 0.5), 0.5, np.zeros((3, 3)))
-    astray = [fading.at(time)[0, 0] - 5 * (time - 0.5) for time in np.linspace(0.5, 0.7, 200)]
+    fading.add(Trajectory(chunk, MOTION, 3, np.zeros(3), 0.5), at(0.5), np.zeros((3, 3)))
+    astray = [fading.at(at(time))[0, 0] - 5 * (time - 0.5) for time in np.linspace(0.5, 0.7, 200)]
     assert min(astray) == pytest.approx(-DETOUR, rel=1e-3)
 
 
@@ -211,24 +217,41 @@ def test_a_changed_method_does_not_make_the_set_point_jump(make_controller, stra
     assert controller.max_jerk <= 1500 * 1.001
 
 
-def test_a_slowed_fade_takes_as_long_and_leads_no_further_astray(standing):
-    # The same motion by a clock of a fifth of the speed: an acceleration is 25 times as large.
+def test_a_fade_is_the_same_at_any_speed_of_the_clock(standing):
     found = {}
     for speed in (1.0, 0.2):
         fading = METHODS['offset_fade'](build(BlendingSettings, {'fade_time': 0.15}))
-        fading.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)), speed)
-        motion = np.array([[1.0, 0.0, 0.0], [0.02 / speed, 0.0, 0.0], [20 / speed**2, 0.0, 0.0]])
-        fading.add(standing(1.0, 0.0), 0.0, motion, speed)
+        fading.add(standing(1.0, 0.0), at(0.0, speed), np.zeros((3, 3)))
+        motion = np.array([[1.0, 0.0, 0.0], [0.02, 0.0, 0.0], [20.0, 0.0, 0.0]])
+        fading.add(standing(1.0, 0.0), at(0.0, speed), motion)
         times = np.linspace(0.0, 0.2, 41)
-        found[speed] = np.array([fading.at(speed * time)[0, 0] - 1.0 for time in times])
-    np.testing.assert_allclose(found[0.2], found[1.0], atol=1e-9)
-    assert found[1.0].max() > 0.005
-    assert not found[0.2][-1]
+        found[speed] = np.array([fading.at(at(time, speed))[:, 0] for time in times])
+    np.testing.assert_array_equal(found[0.2], found[1.0])
+    assert found[1.0][:, 0].max() > 1.005
+    assert found[1.0][-1].tolist() == [1.0, 0.0, 0.0]
 
 
 def test_a_slowed_average_takes_as_long(standing):
     average = METHODS['weighted_average'](build(BlendingSettings, {'average_time': 0.2}))
-    average.add(standing(1.0, 0.0), 0.0, np.zeros((3, 3)))
-    average.add(standing(3.0, 0.1), 0.1, np.zeros((3, 3)), 0.5)
-    assert average.at(0.15)[0][0] == pytest.approx(2.0)
-    assert average.at(0.2)[0][0] == 3.0
+    average.add(standing(1.0, 0.0), at(0.0, 0.5), np.zeros((3, 3)))
+    average.add(standing(3.0, 0.1), at(0.2, 0.5), np.zeros((3, 3)))
+    assert average.at(at(0.3, 0.5))[0][0] == pytest.approx(2.0)
+    assert average.at(at(0.4, 0.5))[0][0] == 3.0
+
+
+@pytest.mark.parametrize('method', BLENDING_METHODS)
+def test_every_method_says_velocity_and_acceleration_by_time(method, straight):
+    blending = METHODS[method](build(BlendingSettings, {'average_time': 0.2}))
+    slow = 0.4
+    for count, speed in enumerate((0.1, 0.3)):
+        begin = 0.25 * count
+        trajectory = Trajectory(
+            straight((speed, 0, 0)), MOTION, 3, np.zeros(3), slow * begin, 'cubic'
+        )
+        blending.add(trajectory, at(begin, slow), np.zeros((3, 3)))
+    step = 1e-5
+    for time in (0.3, 0.38, 0.6):
+        before, here, after = (blending.at(at(time + k * step, slow)) for k in (-1, 0, 1))
+        for order in (0, 1):
+            slope = (after[order] - before[order]) / (2 * step)
+            np.testing.assert_allclose(slope, here[order + 1], rtol=1e-3, atol=1e-2)

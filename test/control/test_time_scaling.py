@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.state import State
 from efficient_vla.control.time_scaling import RATE
 from efficient_vla.control.time_scaling import TimeScaling
@@ -147,25 +148,17 @@ def test_late_ticks_do_not_shake_the_speed():
     assert speeds[-1] == pytest.approx(0.5, abs=1e-3)
 
 
-def test_motions_by_clock_and_time_are_the_same_path():
-    scaling = TimeScaling(0.5)
-    for step in range(3):
-        scaling.arrived(0.2, 0.4 * step, 0.4)
-    for _ in range(20):
-        scaling.advance(0.002)
-    step = 1e-4
+def test_a_motion_by_the_clock_is_that_of_its_path_by_time():
     motion = np.array([[0.3], [0.7], [-2.0]])
-
-    def path(clock):
-        return motion[0] + motion[1] * clock + motion[2] * clock**2 / 2
-
-    # By hand: the clock at a time t from now is speed t + slope t^2 / 2.
-    times = np.array([-step, 0.0, step])
-    points = path(scaling.speed * times + scaling.slope * times**2 / 2)
-    by_time = scaling.to_time(motion)
-    assert by_time[1] == pytest.approx((points[2] - points[0]) / (2 * step), rel=1e-5)
-    assert by_time[2] == pytest.approx((points[2] - 2 * points[1] + points[0]) / step**2, rel=1e-4)
-    np.testing.assert_allclose(scaling.to_clock(by_time), motion)
+    moment = Moment(2.0, 1.5, 0.6, -3.0)
+    step = 1e-4
+    # By hand: t from now the clock is at speed t + slope t^2 / 2 from here.
+    clock = np.array([moment.speed * t + moment.slope * t**2 / 2 for t in (-step, 0.0, step)])
+    before, here, after = motion[0] + motion[1] * clock + motion[2] * clock**2 / 2
+    found = moment.by_time(motion)
+    assert found[0] == here
+    assert found[1] == pytest.approx((after - before) / (2 * step), rel=1e-5)
+    assert found[2] == pytest.approx((after - 2 * here + before) / step**2, rel=1e-4)
 
 
 def test_neutral_it_changes_no_number():
@@ -173,7 +166,6 @@ def test_neutral_it_changes_no_number():
     for step in range(5):
         scaling.arrived(0.01, 0.4 * step, 0.4)
         scaling.advance(0.01)
+    assert (scaling.speed, scaling.slope) == (1.0, 0.0)
     motion = np.random.default_rng(0).normal(size=(3, 4))
-    assert scaling.speed == 1.0
-    np.testing.assert_array_equal(scaling.to_time(motion), motion)
-    np.testing.assert_array_equal(scaling.to_clock(motion), motion)
+    np.testing.assert_array_equal(Moment(1.0, 1.0).by_time(motion), motion)

@@ -12,27 +12,20 @@ from efficient_vla.control.blending.offset_fade import OffsetFade
 from efficient_vla.control.blending.rtc import RealTimeChunking
 from efficient_vla.control.blending.temporal_ensemble import TemporalEnsemble
 from efficient_vla.control.blending.weighted_average import WeightedAverage
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.types import GUIDED
 
 
 class Blending(Protocol):
-    """Joins trajectories into one reference; a motion is position, velocity and acceleration.
+    """Joins trajectories into one reference; a motion is position, velocity and acceleration."""
 
-    Times and motions are by the clock of motion, see ``History``.
-    """
+    def add(self, trajectory: Trajectory, moment: Moment, motion: np.ndarray) -> None:
+        """Take ``trajectory`` over from the set-point's ``motion`` [3, M] at ``moment``."""
 
-    def add(
-        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
-    ) -> None:
-        """Take ``trajectory`` over from the set-point's ``motion`` [3, M] at ``time``.
-
-        ``speed`` is that of the clock: what is to take a second takes ``speed`` of it.
-        """
-
-    def at(self, time: float) -> np.ndarray:
-        """Return the reference's motion at ``time`` [3, M]."""
+    def at(self, moment: Moment) -> np.ndarray:
+        """Return the reference's motion at ``moment`` [3, M]."""
 
 
 METHODS: dict[str, Callable[[BlendingSettings], Blending]] = {

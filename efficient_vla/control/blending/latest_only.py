@@ -4,6 +4,7 @@
 
 import numpy as np
 
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
@@ -14,13 +15,11 @@ class LatestOnly:
     def __init__(self, settings: BlendingSettings) -> None:
         del settings
 
-    def add(
-        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
-    ) -> None:
+    def add(self, trajectory: Trajectory, moment: Moment, motion: np.ndarray) -> None:
         """Follow ``trajectory`` from now on."""
-        del time, motion, speed
+        del moment, motion
         self._trajectory = trajectory
 
-    def at(self, time: float) -> np.ndarray:
-        """Return the reference's motion at ``time`` [3, M]."""
-        return self._trajectory.at(time)
+    def at(self, moment: Moment) -> np.ndarray:
+        """Return the reference's motion at ``moment`` [3, M]."""
+        return moment.motion(self._trajectory)

@@ -14,6 +14,7 @@ far the other way either: of the velocity so much fades as leads ``DETOUR`` astr
 
 import numpy as np
 
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
@@ -27,15 +28,12 @@ class OffsetFade:
     """The newest trajectory plus what remains of the offset at its seam."""
 
     def __init__(self, settings: BlendingSettings) -> None:
-        self._seconds = settings.fade_time
+        self._fade_time = settings.fade_time
         self._moving = False
 
-    def add(
-        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
-    ) -> None:
-        """Fade from the set-point's ``motion`` [3, M] at ``time`` into ``trajectory``."""
-        offset = motion - trajectory.at(time)
-        self._fade_time = self._seconds * speed
+    def add(self, trajectory: Trajectory, moment: Moment, motion: np.ndarray) -> None:
+        """Fade from the set-point's ``motion`` [3, M] at ``moment`` into ``trajectory``."""
+        offset = motion - moment.motion(trajectory)
         if not self._moving:
             offset[1:] = 0.0
         elif self._fade_time > 0:
@@ -43,13 +41,13 @@ class OffsetFade:
             offset[1] = np.clip(offset[1], -fastest, fastest)
         self._moving = True
         self._trajectory = trajectory
-        self._seam = time
+        self._seam = moment.time
         self._fade = fade_polynomial(offset, self._fade_time)
 
-    def at(self, time: float) -> np.ndarray:
-        """Return the reference's motion at ``time`` [3, M]."""
-        motion = self._trajectory.at(time)
-        since = max(time - self._seam, 0.0)
+    def at(self, moment: Moment) -> np.ndarray:
+        """Return the reference's motion at ``moment`` [3, M]."""
+        motion = moment.motion(self._trajectory)
+        since = max(moment.time - self._seam, 0.0)
         if since < self._fade_time:
             motion += derivatives(since) @ self._fade
         return motion

@@ -8,6 +8,7 @@ gripper is no part of it: the mean of open and closed is neither.
 
 import numpy as np
 
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
@@ -19,21 +20,19 @@ class TemporalEnsemble:
         self._decay = settings.ensemble_decay
         self._live: list[Trajectory] = []
 
-    def add(
-        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
-    ) -> None:
+    def add(self, trajectory: Trajectory, moment: Moment, motion: np.ndarray) -> None:
         """Let ``trajectory`` take part from now on."""
-        del time, motion, speed
+        del moment, motion
         self._live.append(trajectory)
 
-    def at(self, time: float) -> np.ndarray:
-        """Return the reference's motion at ``time`` [3, M]."""
+    def at(self, moment: Moment) -> np.ndarray:
+        """Return the reference's motion at ``moment`` [3, M]."""
         # A chunk at its end would vote for standing still. The newest may: nothing follows it.
         *older, newest = self._live
-        live = self._live = [*(past for past in older if not past.ended(time)), newest]
+        live = self._live = [*(past for past in older if not past.ended(moment.clock)), newest]
         exponents = -self._decay * np.arange(len(live))
         weights = np.exp(exponents - exponents.max())
         weights /= weights.sum()
-        motions = np.array([trajectory.at(time) for trajectory in live])  # [N, 3, M]
+        motions = np.array([moment.motion(trajectory) for trajectory in live])  # [N, 3, M]
         motion: np.ndarray = np.tensordot(weights, motions, 1)
         return motion

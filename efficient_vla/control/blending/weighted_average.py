@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
 
 class Member(NamedTuple):
-    """A trajectory and the time over which it takes over from those before it."""
+    """A trajectory and when it takes over from those before it, by the clock of motion."""
 
     trajectory: Trajectory
     seam: float
@@ -38,18 +39,18 @@ class WeightedAverage:
         self._span = settings.average_time
         self._members: list[Member] = []
 
-    def add(
-        self, trajectory: Trajectory, time: float, motion: np.ndarray, speed: float = 1.0
-    ) -> None:
-        """Let ``trajectory`` take over from ``time`` on."""
+    def add(self, trajectory: Trajectory, moment: Moment, motion: np.ndarray) -> None:
+        """Let ``trajectory`` take over from ``moment`` on."""
         del motion
+        time = moment.clock
         self._drop_replaced(time)
         overlap = max((member.trajectory.end for member in self._members), default=time) - time
-        span = min(speed * self._span, overlap) if self._span > 0 else overlap
+        span = min(moment.speed * self._span, overlap) if self._span > 0 else overlap
         self._members.append(Member(trajectory, time, max(span, 0.0)))
 
-    def at(self, time: float) -> np.ndarray:
-        """Return the reference's motion at ``time`` [3, M]."""
+    def at(self, moment: Moment) -> np.ndarray:
+        """Return the reference's motion at ``moment`` [3, M]."""
+        time = moment.clock
         self._drop_replaced(time)
         first, *others = self._members
         motion = first.trajectory.at(time)
@@ -59,7 +60,7 @@ class WeightedAverage:
             motion = motion + weight * difference
             motion[1] += difference[0] / member.span
             motion[2] += 2 * difference[1] / member.span
-        return motion
+        return moment.by_time(motion)
 
     def _drop_replaced(self, time: float) -> None:
         """Forget what a trajectory of full weight has replaced."""

@@ -1,0 +1,38 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A time, and where the clock of motion is then."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from efficient_vla.control.trajectory import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something of a motion is asked for; at speed 1 time and clock run alike."""
+
+    time: float
+    """[s]."""
+    clock: float
+    """By the clock of motion, see ``History`` [s]."""
+    speed: float = 1.0
+    """Seconds of the clock in a second."""
+    slope: float = 0.0
+    """Change of the speed [1/s]."""
+
+    def by_time(self, motion: np.ndarray) -> np.ndarray:
+        """Return position, velocity and acceleration by the clock [3, M] as those by time."""
+        position, velocity, acceleration = motion
+        return np.stack(
+            [
+                position,
+                self.speed * velocity,
+                self.speed**2 * acceleration + self.slope * velocity,
+            ]
+        )
+
+    def motion(self, trajectory: Trajectory) -> np.ndarray:
+        """Return the motion of ``trajectory`` now, by time [3, M]."""
+        return self.by_time(trajectory.at(self.clock))

@@ -19,6 +19,8 @@ INTERVALS = 2
 warmed up and a chunk that was lost are no reason to be slow."""
 MARGIN = 1.05
 """A chunk is to last this many times as long as the next one is expected to take."""
+TOLERANCE = 1e-3
+"""A chunk that ends this much before the next one comes is not slowed [s]."""
 RATE = 40.0
 """Natural frequency at which the speed follows its target, critically damped [rad/s]."""
 LONGEST_STEP = 0.5 / RATE
@@ -64,7 +66,10 @@ class TimeScaling:
         self._arrived = now
         expected = min(*self._intervals, age)
         ahead = MARGIN * expected - LAG
-        share = (left - LAG * self.speed) / ahead if ahead > 0 else 1.0
+        if left > expected - TOLERANCE or ahead <= 0:
+            share = 1.0
+        else:
+            share = (left - LAG * self.speed) / ahead
         self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)
 
     def advance(self, period: float) -> None:

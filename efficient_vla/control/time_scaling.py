@@ -21,7 +21,7 @@ MARGIN = 1.05
 """A chunk is to last this many times as long as the next one is expected to take."""
 TOLERANCE = 1e-3
 """A chunk that ends this much before the next one comes is not slowed [s]."""
-RATE = 40.0
+RATE = 30.0
 """Natural frequency at which the speed follows its target, critically damped [rad/s]."""
 LONGEST_STEP = 0.5 / RATE
 """A late tick changes the speed as one of this length [s], which keeps the change stable."""
@@ -67,7 +67,7 @@ class TimeScaling:
         expected = min(*self._intervals, age)
         ahead = MARGIN * expected - LAG
         if left > expected - TOLERANCE or ahead <= 0:
-            share = 1.0
+            share = left / max(expected, TOLERANCE)
         else:
             share = (left - LAG * self.speed) / ahead
         self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)

@@ -7,6 +7,7 @@ import pytest
 
 from efficient_vla.control.moment import Moment
 from efficient_vla.control.state import State
+from efficient_vla.control.time_scaling import LAG
 from efficient_vla.control.time_scaling import RATE
 from efficient_vla.control.time_scaling import TimeScaling
 
@@ -91,16 +92,16 @@ def test_it_goes_no_slower_than_asked_and_waits_then(make_controller, straight):
         # What is asked for late is not waited for.
         ((0.4,), 0.05, 0.1, 1.0),
         ((0.4, 0.4), 0.05, 0.1, 1.0),
-        ((0.4,), 0.4, 0.2, 0.15 / 0.37),
+        ((0.4,), 0.4, 0.2, (0.2 - LAG) / (0.42 - LAG)),
         ((0.4, 0.1), 0.4, 0.2, 1.0),
         ((0.1, 0.4), 0.4, 0.2, 1.0),
-        ((0.4, 0.4), 0.4, 0.3, 0.25 / 0.37),
+        ((0.4, 0.4), 0.4, 0.3, (0.3 - LAG) / (0.42 - LAG)),
         ((0.4, 0.4), 0.4, 0.05, 0.3),
         ((0.0, 0.0), 0.0, 0.1, 1.0),
     ],
 )
 def test_the_speed_is_what_is_left_until_the_next_chunk(intervals, age, left, target):
-    # By hand: 0.05 s pass at the old speed, and 0.42 s are to be bridged, 5 % more than expected.
+    # LAG passes at the old speed, and 0.42 s are to be bridged, 5 % more than expected.
     scaling = TimeScaling(0.3)
     times = np.cumsum((0.0, *intervals))
     for time in times[:-1]:
@@ -116,7 +117,7 @@ def test_a_full_chunk_brings_half_of_the_speed_back():
     for step, left in enumerate((0.4, 0.4, 0.1, 0.4)):
         scaling.arrived(left, 0.4 * step, 0.4)
         scaling.settle()
-    assert scaling.speed == pytest.approx((0.05 / 0.37 + 1) / 2)
+    assert scaling.speed == pytest.approx((0.1 + 1) / 2)
 
 
 def test_the_speed_changes_without_a_step_and_without_overshoot():

@@ -224,7 +224,7 @@ class PassthroughActor:
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
 
-    def note_execution(self, execution: Execution) -> None:
+    def note_execution(self, execution: Execution | None) -> None:
         """Do nothing: rows that are all alike need no knowledge of their execution."""
 
     def reset(self, reason: str = 'reset') -> None:

@@ -63,8 +63,8 @@ class ActorStage(Protocol):
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return the actions that follow ``frame``."""
 
-    def note_execution(self, execution: Execution) -> None:
-        """Take in how the controller executes its newest chunk.
+    def note_execution(self, execution: Execution | None) -> None:
+        """Take in how the controller executes its newest chunk, ``None`` where it has none.
 
         Raises ``InvalidSettingError`` where its blending needs help that the head cannot give.
         """

@@ -94,14 +94,17 @@ class Actor:
         """
         self.generator.configure(settings)
 
-    def note_execution(self, execution: Execution) -> None:
-        """Take in how the controller executes its newest chunk.
+    def note_execution(self, execution: Execution | None) -> None:
+        """Take in how the controller executes its newest chunk, ``None`` where it has none.
 
         The greatest of the last ten delays is assumed for the next chunk (RTC, arXiv 2506.07339).
         NaN, which a controller says at its start and after a pause, is left out.
         Raises ``InvalidSettingError`` where its blending needs help that the head cannot give.
         """
         known, self._execution = self._execution, execution
+        if execution is None:
+            self._last = None
+            return
         fresh = known is None or known.stamp != execution.stamp
         if fresh and math.isfinite(execution.delay):
             self._delays.append(max(0, math.ceil(execution.delay - ROUNDING)))
@@ -114,7 +117,7 @@ class Actor:
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode: forget the chunk before; the delay is the machine's and stays."""
-        self._last = None
+        self._last = self._execution = None
         self.generator.reset()
 
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:

@@ -101,9 +101,7 @@ class Execution:
 
     def tell(self, now: float) -> None:
         """Tell the actor how its chunk is executed."""
-        execution = self._controller.report(now).execution
-        if execution is not None:
-            self._actor.note_execution(execution)
+        self._actor.note_execution(self._controller.report(now).execution)
 
     def tick(self, now: float) -> np.ndarray:
         """Return the set-point [A] at the end of the step that begins at ``now``."""

@@ -297,14 +297,15 @@ class Controller:
         if before is not None:
             self._horizon.compare(trajectory, before, clock)
         self._watch(trajectory)
-        self._scaling.arrived(self._watchdog.left(clock), now, now - trajectory.chunk.stamp)
+        age = now - trajectory.chunk.stamp
+        self._scaling.arrived(self._watchdog.left(clock), now, age, self._watchdog.deadline)
         self._track(trajectory, now, history)
 
     def _track(self, trajectory: Trajectory, now: float, history: History) -> None:
         if self.state != State.TRACKING:
             self._blending = METHODS[self.settings.blending.method](self.settings.blending)
             self._scaling.settle()
-            history.stand(now)
+            history.stand(now, self._scaling.speed)
             self._enter(State.TRACKING, '', now)
         self._blend(trajectory, history)
         self._newest = trajectory
@@ -319,6 +320,7 @@ class Controller:
 
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt
+        delay /= self._scaling.speed
         self._watchdog.watch(
             trajectory.chunk,
             self._horizon.end(trajectory, delay),

@@ -8,8 +8,8 @@ without the stops. Speed scaling is what robot drivers do to a whole trajectory;
 chosen anew for every chunk and goes over smoothly, so that no seam arises from it.
 
 A model that is asked for one chunk at a time sees rows executed while it computes: the more of a
-chunk is executed, the less is left of the next. Half way from the last share to the one that this
-chunk asks for is where the two settle; the whole way would swing between fast and slow.
+chunk is executed, the less is left of the next. Down the speed goes as far as the chunk asks, up
+only half way, which is where the two settle; all the way up would swing between fast and slow.
 """
 
 from collections import deque
@@ -27,6 +27,8 @@ LONGEST_STEP = 0.5 / RATE
 """A late tick changes the speed as one of this length [s], which keeps the change stable."""
 LAG = 2 / RATE
 """Time by which the speed follows its target late [s]: the rows of it pass at the old speed."""
+LONGEST_LAG = 1 / 6
+"""Share of the expected time that is counted as lag at most, lest the speed swings."""
 
 
 class TimeScaling:
@@ -49,27 +51,27 @@ class TimeScaling:
         self.settle()
 
     def settle(self) -> None:
-        """Take the target at once: the robot stands still."""
+        """Take the target at once: no chunk moves the robot yet."""
         self.speed, self.slope = self._target, 0.0
 
-    def arrived(self, left: float, now: float, age: float) -> None:
+    def arrived(self, left: float, now: float, age: float, until: float) -> None:
         """Choose the speed of a chunk that came ``now`` with ``left`` [s] of rows to execute.
 
         ``age`` [s] of its observation is what a chunk takes. Where the interval is longer, nobody
         was computing: who asks for a chunk only when the last one ends would wait the longer the
-        slower that one is.
+        slower that one is. What is not executed ``until`` [s] is lost.
         """
         if self._arrived is None:
             self._arrived = now
             return
         self._intervals.append(now - self._arrived)
         self._arrived = now
-        expected = min(*self._intervals, age)
-        ahead = MARGIN * expected - LAG
-        if left > expected - TOLERANCE or ahead <= 0:
+        expected = min(*self._intervals, age, until - now)
+        if left > expected - TOLERANCE:
             share = left / max(expected, TOLERANCE)
         else:
-            share = (left - LAG * self.speed) / ahead
+            lag = min(LAG, LONGEST_LAG * expected)
+            share = (left - lag * self.speed) / (MARGIN * expected - lag)
         self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)
 
     def advance(self, period: float) -> None:

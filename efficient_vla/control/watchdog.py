@@ -48,6 +48,11 @@ class Watchdog:
         """Return how long the rows last from ``clock`` on, by the clock of motion [s]."""
         return self._end[0] - clock
 
+    @property
+    def deadline(self) -> float:
+        """Time after which the chunk is too old, whatever is left of it [s]."""
+        return self._deadline[0]
+
     def remaining(self, now: float, clock: float, speed: float) -> float:
         """Return how long the chunk may still move the robot while its clock runs at ``speed``."""
         return max(min(self.left(clock) / speed, self._deadline[0] - now), 0.0)

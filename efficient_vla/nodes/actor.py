@@ -155,13 +155,14 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
 
     def _status_received(self, message: msg.ControllerStatus) -> None:
         """Pass on how the controller executes a chunk."""
-        if not message.chunk_sequence or self._worker is None or self.stage is None:
+        if self._worker is None or self.stage is None:
             return
         stage = self.stage
 
         def note() -> None:
             try:
-                stage.note_execution(message_to_execution(message))
+                known = message_to_execution(message) if message.chunk_sequence else None
+                stage.note_execution(known)
             except (InvalidRecordError, InvalidSettingError) as error:
                 self.health.error('controller_status', str(error))
             else:

@@ -31,6 +31,7 @@ def status_message(
         chunk_age_s=known(report.chunk_age),
         plan_age_s=known(report.plan_age),
         remaining_s=report.remaining,
+        delay_steps=math.nan,
         underruns=report.underruns,
         rejected_chunks=report.rejected + malformed,
         period_ms=periods.mean_ms(),

@@ -159,6 +159,20 @@ def test_rows_are_counted_from_where_the_robot_is_in_the_chunk():
     assert made.delay == 0
 
 
+def test_a_controller_that_dropped_the_chunk_executes_none_of_it():
+    counting = Counting()
+    made = actor(counting)
+    made.chunk(plan(), frame(1.0))
+    made.note_execution(execution(1.0, time_scale=0.1))
+    made.note_execution(None)
+    made.chunk(plan(), frame(1.2))
+    made.note_execution(execution(1.2, time_scale=0.1))
+    made.reset()
+    made.chunk(plan(), frame(1.3))
+    assert [given.before for given in counting.seen] == [None, None, None]
+    assert counting.seen[-1].blending == ''
+
+
 def test_a_delay_counts_once_a_chunk():
     made = actor(Counting())
     made.note_execution(execution(1.0, delay=9.0))

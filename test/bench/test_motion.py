@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from efficient_vla import cli
+from efficient_vla import types
 from efficient_vla.bench.conditions import merged as merged_overrides
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.evaluate import Request
@@ -174,8 +175,9 @@ def test_an_episode_takes_longer_by_the_delay_and_is_idle_where_chunks_run_out(e
     assert all(item.success for item in found.values())
     assert found[0.2].duration_s == pytest.approx(found[0.0].duration_s + 0.2, abs=0.03)
     assert found[0.0].idle_s == found[0.2].idle_s == 0
-    # A chunk of 0.5 s that is 0.4 s late bridges 0.1 s of the next 0.4 s.
-    assert found[0.4].idle_s > 0.2
+    # A chunk of 0.5 s that is 0.4 s late bridges 0.1 s of the next 0.4 s, or all of it slowly.
+    assert found[0.4].idle_s == 0
+    assert episode('eval.delay=0.4', 'controller.time_scaling.low=1').idle_s > 0.2
 
 
 def test_one_computer_makes_fewer_plans_the_longer_they_take(episode):
@@ -333,12 +335,28 @@ def test_one_row_holds_the_largest_jerk_and_the_mean_idle_time():
     assert merged(rows) == {'max_jerk': 8.0, 'idle': 0.25, 'median_max_jerk': 5.0, 'motions': 2}
 
 
+def told(stamp=-1.0, row=0.0, delay=8.0):
+    return types.Execution(stamp, stamp, row, 1.0, delay, 'rtc')
+
+
+def test_a_guided_chunk_counts_the_rows_of_a_slowed_one():
+    recording = constant_offset(1.0)
+    found = []
+    for row, step in ((4.0, 4), (4.0, 8), (8.0, 8)):
+        policy = GuidedPolicy(recording)
+        policy.chunk(0)
+        policy.note_execution(told(stamp=0.0, row=row))
+        assert policy._passed(step, 0) == row
+        found.append(policy.chunk(step))
+    assert not np.allclose(found[1], found[2], atol=1e-4)
+
+
 def test_a_guided_chunk_keeps_the_rows_that_are_executed_anyway():
     recording = constant_offset(1.0)
     policy = GuidedPolicy(recording)
     np.testing.assert_allclose(policy.chunk(0), recording.chunks[0], atol=1e-5)
-    policy.note_delay(math.nan)
-    policy.note_delay(8.0)
+    policy.note_execution(told(delay=math.nan))
+    policy.note_execution(told(delay=8.0))
     step = next(
         s for s in range(4, 20) if abs(recording.chunks[s, 0, 0] - recording.path[s, 0]) > 0.005
     )

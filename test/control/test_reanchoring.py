@@ -107,3 +107,13 @@ def test_history_interpolates_and_forgets():
     assert history.clock(1.995, 0.0) == pytest.approx(1.98)
     assert history.clock(2.5, 0.0) == pytest.approx(1.98)
     assert history.clock(2.5, 0.5) == pytest.approx(2.23)
+
+
+@pytest.mark.parametrize('speed', [1.0, 0.1])
+def test_a_clock_that_stood_begins_where_it_was(speed):
+    history = History(1.0, np.array([0.0]), 1.0)
+    history.append(np.array([0.0]), 1.02, 1.0)
+    before = history.clock(1.03, 0.0)
+    history.stand(1.03, speed)
+    assert history.clock(1.03, speed) == pytest.approx(before)
+    assert history.clock(1.04, speed) == pytest.approx(before + 0.01 * speed)

@@ -166,7 +166,7 @@ def play(case):
         for item in sorted(item for item in waiting if item[0] <= now):
             waiting.remove(item)
             if controller.accept(item[2], now) is None:
-                latest = now + controller.report(now).remaining / case.slowest
+                latest = item[2].stamp + controller.settings.watchdog.chunk_timeout
         if action != 'nothing' and now >= begins:
             if action == 'pause' and controller.state != State.PAUSED:
                 controller.pause(now)

@@ -10,7 +10,7 @@ from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.settings import build
 from efficient_vla.settings import specs
 
-BASE = {'blending.method': 'offset_fade', 'ramp_time': 0.0}
+BASE = {'blending.method': 'offset_fade', 'ramp_time': 0.0, 'watchdog.chunk_timeout': 1.0}
 CHANGES = {
     'rate': {'rate': 50.0},
     'robot_delay': {'robot_delay': 0.03},

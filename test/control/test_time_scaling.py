@@ -105,17 +105,54 @@ def test_the_speed_is_what_is_left_until_the_next_chunk(intervals, age, left, ta
     scaling = TimeScaling(0.3)
     times = np.cumsum((0.0, *intervals))
     for time in times[:-1]:
-        scaling.arrived(1.0, time, age)
-    scaling.arrived(left, times[-1], age)
+        scaling.arrived(1.0, time, age, np.inf)
+    scaling.arrived(left, times[-1], age, np.inf)
     scaling.settle()
     assert scaling.speed == pytest.approx(target)
+
+
+def test_what_would_be_too_old_is_not_saved():
+    # 0.1 s until the chunk is too old: what is left is executed as it is.
+    scaling = TimeScaling(0.1)
+    for step in range(3):
+        scaling.arrived(0.1, 0.4 * step, 0.4, 0.4 * step + 0.1)
+    assert scaling._target == 1.0
+
+
+@pytest.mark.parametrize(('latency', 'rows'), [(0.08, 10), (0.1, 12), (0.3, 40), (0.45, 40)])
+def test_the_speed_settles(make_controller, make_chunk, latency, rows):
+    def short(move, stamp, sequence):
+        return make_chunk([[0.0025, 0, 0, 0]] * rows, stamp, sequence)
+
+    controller = make_controller(PATIENT)
+    _, scales, states = one_at_a_time(controller, short, latency, 8.0)
+    assert np.ptp(scales[500:]) < 0.12
+    assert np.mean([state != State.TRACKING for state in states[500:]]) < 0.03
+
+
+def test_a_chunk_that_gets_too_old_gets_as_far_as_without(make_controller, straight):
+    # The default watchdog ends a chunk 0.1 s after it came.
+    ends = []
+    for low in (0.1, 1.0):
+        controller = make_controller({'time_scaling.low': low, 'ramp_time': 0.0})
+        ends.append(one_at_a_time(controller, straight, 0.4, 6.0)[0][-1])
+    assert ends[0] == pytest.approx(ends[1], rel=0.02)
+
+
+def test_the_adaptive_horizon_does_not_shrink_with_the_speed(make_controller, straight):
+    ends = []
+    for low in (0.1, 1.0):
+        values = {**PATIENT, 'time_scaling.low': low, 'horizon.method': 'adaptive'}
+        controller = make_controller({**values, 'horizon.low': 0.3, 'horizon.disagreement': 0.01})
+        ends.append(one_at_a_time(controller, straight, 0.39, 6.0)[0][-1])
+    assert ends[0] > 0.9 * ends[1]
 
 
 def test_a_full_chunk_brings_half_of_the_speed_back():
     # All of it would be too fast: what is executed now is missing in the next chunk.
     scaling = TimeScaling(0.1)
     for step, left in enumerate((0.4, 0.4, 0.1, 0.4)):
-        scaling.arrived(left, 0.4 * step, 0.4)
+        scaling.arrived(left, 0.4 * step, 0.4, np.inf)
         scaling.settle()
     assert scaling.speed == pytest.approx((0.1 + 1) / 2)
 
@@ -123,7 +160,7 @@ def test_a_full_chunk_brings_half_of_the_speed_back():
 def test_the_speed_changes_without_a_step_and_without_overshoot():
     scaling = TimeScaling(0.5)
     for step in range(3):
-        scaling.arrived(0.2, 0.4 * step, 0.4)
+        scaling.arrived(0.2, 0.4 * step, 0.4, np.inf)
     period = 0.002
     speeds = [scaling.speed]
     for _ in range(300):
@@ -139,7 +176,7 @@ def test_the_speed_changes_without_a_step_and_without_overshoot():
 def test_late_ticks_do_not_shake_the_speed():
     scaling = TimeScaling(0.5)
     for step in range(3):
-        scaling.arrived(0.2, 0.4 * step, 0.4)
+        scaling.arrived(0.2, 0.4 * step, 0.4, np.inf)
     speeds = []
     for _ in range(60):
         scaling.advance(1.0)
@@ -164,7 +201,7 @@ def test_a_motion_by_the_clock_is_that_of_its_path_by_time():
 def test_neutral_it_changes_no_number():
     scaling = TimeScaling(1.0)
     for step in range(5):
-        scaling.arrived(0.01, 0.4 * step, 0.4)
+        scaling.arrived(0.01, 0.4 * step, 0.4, np.inf)
         scaling.advance(0.01)
     assert (scaling.speed, scaling.slope) == (1.0, 0.0)
     motion = np.random.default_rng(0).normal(size=(3, 4))

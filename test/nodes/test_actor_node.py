@@ -272,11 +272,12 @@ def test_how_a_chunk_is_executed_reaches_the_head(graph, setup):
     status = graph.publisher(msg.ControllerStatus, 'controller_status', latched_qos())
     said = msg.ControllerStatus(delay_steps=8.0, row=2.5, time_scale=0.5, blending='offset_fade')
     said.header.stamp, said.observation_stamp = seconds_to_stamp(4.5), seconds_to_stamp(4.0)
-    status.publish(said)  # no chunk yet
-    said.chunk_sequence = 3
     status.publish(said)
     graph.until(lambda: noted)
-    assert noted == [Execution(4.0, 4.5, 2.5, 0.5, 8.0, 'offset_fade')]
+    said.chunk_sequence = 3
+    status.publish(said)
+    graph.until(lambda: len(noted) == 2)
+    assert noted == [None, Execution(4.0, 4.5, 2.5, 0.5, 8.0, 'offset_fade')]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def test_nothing_is_commanded_before_it_is_enabled(arm):
     arm.run(0.2)
     assert not arm.commands
     assert arm.state == Status.STATE_DISABLED
+    assert math.isnan(arm.status[-1].delay_steps)
 
 
 def test_enabling_needs_a_robot(arm):

@@ -13,7 +13,7 @@ EPISODE_DELAYS_MS = (0, 100, 200, 400)
 TROUBLE_DELAY = 0.2
 SEEDS = (0, 1, 2)
 BEST = 'offset_fade'
-GUIDED = 'rtc'
+REAL_TIME = 'rtc'
 TRAINED = 'rtc_trained'
 """Not among the seams: what training gave a head, recorded chunks cannot have."""
 LATEST = 'latest_only'

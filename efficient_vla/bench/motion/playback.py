@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play recorded chunks through the controller, late, lost or out of order."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol
@@ -18,6 +17,7 @@ from efficient_vla.control.state import State
 from efficient_vla.settings import build
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
+from efficient_vla.types import Execution
 
 NAMES = ('x', 'y', 'z', 'gripper')
 OPEN_LIMITS = {
@@ -55,8 +55,8 @@ class Source(Protocol):
     def chunk(self, step: int) -> np.ndarray:
         """Return the rows that follow the frame of ``step``, float64 [H, A]."""
 
-    def note_delay(self, rows: float) -> None:
-        """Take in how many rows were executed before a chunk arrived; NaN says nothing."""
+    def note_execution(self, execution: Execution | None) -> None:
+        """Take in how the controller executes its newest chunk, ``None`` where it has none."""
 
 
 class RecordedChunks:
@@ -70,8 +70,8 @@ class RecordedChunks:
         rows: np.ndarray = self._chunks[step]
         return rows
 
-    def note_delay(self, rows: float) -> None:
-        """Do nothing: a recording does not depend on delays."""
+    def note_execution(self, execution: Execution | None) -> None:
+        """Do nothing: a recording does not depend on its execution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,12 @@ def play(
         for chunk, _ in inference.arrived(step * dt):
             if controller.accept(chunk, step * dt) is None:
                 arrivals.append(step)
-                execution = controller.report(step * dt).execution
-                source.note_delay(execution.delay if execution is not None else math.nan)
 
     for step in range(len(recording.chunks)):
         deliver(step)
         if schedule.due(step) and inference.free:
             schedule.started(step)
+            source.note_execution(controller.report(step * dt).execution)
             inference.start(_chunk(source, step, dt))
             deliver(step)
         positions.append(controller.tick((step + 1) * dt).position[:3])

@@ -20,8 +20,8 @@ from efficient_vla.bench.job import SINGLE
 from efficient_vla.bench.job import BaseJob
 from efficient_vla.bench.motion.conditions import DELAYS_MS
 from efficient_vla.bench.motion.conditions import EPISODE_DELAYS_MS
-from efficient_vla.bench.motion.conditions import GUIDED
 from efficient_vla.bench.motion.conditions import PATIENCE
+from efficient_vla.bench.motion.conditions import REAL_TIME
 from efficient_vla.bench.motion.conditions import SEEDS
 from efficient_vla.bench.motion.conditions import TRAINED
 from efficient_vla.bench.motion.conditions import Trial
@@ -158,7 +158,9 @@ def _seam_row(job: Job, source: str, trial: Trial, method: str, limits: str) -> 
     for recording in recordings:
         settings = controller_settings(base, method, recording.dt, limits == LIMITED)
         for scenario in trial.scenarios:
-            source_of = GuidedPolicy(recording) if method == GUIDED else RecordedChunks(recording)
+            source_of = (
+                GuidedPolicy(recording) if method == REAL_TIME else RecordedChunks(recording)
+            )
             found.append(measure(recording, play(recording, scenario, settings, source_of)))
     return {
         'source': source,

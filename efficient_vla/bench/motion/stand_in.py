@@ -18,6 +18,7 @@ from efficient_vla.action.guidance import Guidance
 from efficient_vla.action.guidance import guided_velocity
 from efficient_vla.action.guidance import soft_mask
 from efficient_vla.bench.motion.recording import Recording
+from efficient_vla.types import Execution
 
 STEPS = 10
 MAX_WEIGHT = 5.0
@@ -45,11 +46,14 @@ class GuidedPolicy:
         self._sizes, self._basis = sizes.clamp(min=0).float()[:, None], basis.float()
         self._delays: deque[int] = deque(maxlen=DELAYS)
         self._last: tuple[int, torch.Tensor] | None = None
+        self._dt = recording.dt
+        self._execution: Execution | None = None
 
-    def note_delay(self, rows: float) -> None:
-        """Take in how many rows were executed before a chunk arrived; NaN says nothing."""
-        if math.isfinite(rows):
-            self._delays.append(max(0, math.ceil(rows - 1e-6)))
+    def note_execution(self, execution: Execution | None) -> None:
+        """Take in, at the time of a frame, how its newest chunk is executed."""
+        self._execution = execution
+        if execution is not None and math.isfinite(execution.delay):
+            self._delays.append(max(0, math.ceil(execution.delay - 1e-3)))
 
     def chunk(self, step: int) -> np.ndarray:
         """Return the chunk of ``step``, float64 [H, A]."""
@@ -57,11 +61,18 @@ class GuidedPolicy:
         found = said
         if self._last is not None:
             begun, before = self._last
-            left = before[step - begun :]
+            left = before[self._passed(step, begun) :]
             found = self._guided(said, left) if len(left) else said
         self._last = step, found
         rows: np.ndarray = (found * self._std + self._mean).double().numpy()
         return rows
+
+    def _passed(self, step: int, begun: int) -> int:
+        """Return the rows that are over of the chunk of step ``begun``."""
+        execution = self._execution
+        if execution is None or round(execution.stamp / self._dt) != begun:
+            return step - begun
+        return round(execution.row)
 
     def _guided(self, said: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
         target = torch.zeros_like(said)

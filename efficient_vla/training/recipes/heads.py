@@ -86,7 +86,7 @@ class DenoisingRecipe(HeadRecipe):
 
 
 class FlowRecipe(DenoisingRecipe):
-    """Flow matching with clean prefixes, then shortcuts beside it."""
+    """Flow matching with first rows given, then shortcuts beside it."""
 
     kind = FlowHead
     trained: FlowHead

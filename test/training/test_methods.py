@@ -32,6 +32,7 @@ from efficient_vla.training.recipes.selected import view
 from efficient_vla.training.tokenizer import train_tokenizer
 
 LENGTH = 24
+WAY = np.cos(np.linspace(0, 3, 40, dtype=np.float32))[:, None].repeat(4, 1)
 LABELS = np.zeros((LENGTH, 9), np.float32)
 LABELS[:, 0] = LABELS[:, 3] = np.linspace(0, 0.5, LENGTH)  # the hand pushes the object
 LABELS[:, 6] = 0.5  # to the goal
@@ -60,7 +61,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             seed=index,
             image=coarse.repeat(12, 1).repeat(12, 2),
             state=rng.normal(0, 0.1, (LENGTH, 4)).astype(np.float32),
-            chunk=np.full((LENGTH, 40, 4), 0.005, np.float32),
+            chunk=np.tile(0.005 * WAY, (LENGTH, 1, 1)),
             labels=LABELS,
             step=np.arange(LENGTH, dtype=np.int32) * 4,
         )

@@ -29,6 +29,8 @@ PREFIX_SPEEDS = (0.3, 1.5)
 """Range of factors by which given rows are faster or slower than demonstrated."""
 PREFIX_SPREAD = 0.7
 """Largest spread of a velocity that is added to given rows, in spreads of the actions."""
+PREFIX_LIMIT = 5.0
+"""Largest change of a given row, in spreads: an axis that hardly moves is hardly changed."""
 RETURN_ROWS = 24
 """Rows after the given ones in which the way back to the demonstrated path is spread out."""
 SHORTCUT_FROM = 0.5
@@ -208,7 +210,8 @@ def disturbed(chunk: torch.Tensor, given: torch.Tensor, std: torch.Tensor) -> to
     factor = slowest + (fastest - slowest) * torch.rand(count, 1, 1, device=chunk.device)
     spread = PREFIX_SPREAD * torch.rand(count, 1, 1, device=chunk.device) * std
     velocity = spread * torch.randn(count, 1, actions, device=chunk.device)
-    change = torch.where(given[..., None], (factor - 1) * chunk + velocity, 0.0)
+    change = ((factor - 1) * chunk + velocity).clamp(-PREFIX_LIMIT * std, PREFIX_LIMIT * std)
+    change = torch.where(given[..., None], change, 0.0)
     change[..., 3:] = 0.0  # the gripper
     length = given.sum(1, keepdim=True)
     rows = torch.arange(horizon, device=chunk.device)

@@ -38,6 +38,7 @@ START_TIMEOUT_S = 60.0
 SPEED = 0.02
 """Metres a second along y: slow enough to stay inside the workspace for a minute."""
 ANSWER_S = 2.0
+REPLY_S = 20.0
 ENDED = {0, -signal.SIGTERM}
 """An interpreter on a busy machine may be asked a second time while it already ends."""
 STILL_M = 1e-5
@@ -85,10 +86,19 @@ class Client:
         return f'controller {age:.1f} s ago: state {status.state} {status.reason!r}'
 
     def call(self, client: Any, request: Any) -> Any:
-        """Call a service."""
+        """Call a service; all that are called here may be called twice."""
         self.spin_until(client.service_is_ready, START_TIMEOUT_S, client.srv_name)
-        future = client.call_async(request)
-        self.spin_until(future.done, START_TIMEOUT_S, client.srv_name)
+        future, due = client.call_async(request), self.now() + REPLY_S
+
+        def answered() -> bool:
+            # A reply is lost when it goes out before the node has discovered this client.
+            nonlocal future, due
+            if not future.done() and self.now() > due:
+                client.remove_pending_request(future)
+                future, due = client.call_async(request), self.now() + REPLY_S
+            return bool(future.done())
+
+        self.spin_until(answered, START_TIMEOUT_S, client.srv_name)
         return future.result()
 
     def send_goal(self, instruction: str) -> Any:

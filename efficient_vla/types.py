@@ -317,6 +317,10 @@ class Execution:
             f'execution of a chunk has the time scale {self.time_scale}; expected 0 to 1.',
         )
 
+    def row_at(self, time: float, dt: float) -> float:
+        """Return the rows of ``dt`` [s] that are over at another time near this one."""
+        return max(self.row + self.time_scale * (time - self.time) / dt, 0.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:

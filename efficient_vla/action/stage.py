@@ -184,8 +184,7 @@ class Actor:
         if execution is not None and abs(execution.stamp - last.stamp) < self.space.dt / 2:
             if execution.time_scale == 0:
                 return None, True
-            later = execution.time_scale * (frame.stamp - execution.time)
-            rows = max(execution.row + later / self.space.dt, 0.0)
+            rows = execution.row_at(frame.stamp, self.space.dt)
         passed = round(rows)
         if passed >= len(last.normalised):
             return None, True

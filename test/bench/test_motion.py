@@ -335,8 +335,8 @@ def test_one_row_holds_the_largest_jerk_and_the_mean_idle_time():
     assert merged(rows) == {'max_jerk': 8.0, 'idle': 0.25, 'median_max_jerk': 5.0, 'motions': 2}
 
 
-def told(stamp=-1.0, row=0.0, delay=8.0):
-    return types.Execution(stamp, stamp, row, 1.0, delay, 'rtc')
+def told(stamp=-1.0, row=0.0, delay=8.0, time=None):
+    return types.Execution(stamp, stamp if time is None else time, row, 1.0, delay, 'rtc')
 
 
 def test_a_guided_chunk_counts_the_rows_of_a_slowed_one():
@@ -345,7 +345,7 @@ def test_a_guided_chunk_counts_the_rows_of_a_slowed_one():
     for row, step in ((4.0, 4), (4.0, 8), (8.0, 8)):
         policy = GuidedPolicy(recording)
         policy.chunk(0)
-        policy.note_execution(told(stamp=0.0, row=row))
+        policy.note_execution(told(stamp=0.0, row=row, time=step * DT))
         assert policy._passed(step, 0) == row
         found.append(policy.chunk(step))
     assert not np.allclose(found[1], found[2], atol=1e-4)

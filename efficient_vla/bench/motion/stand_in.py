@@ -72,7 +72,7 @@ class GuidedPolicy:
         execution = self._execution
         if execution is None or round(execution.stamp / self._dt) != begun:
             return step - begun
-        return round(execution.row)
+        return round(execution.row_at(step * self._dt, self._dt))
 
     def _guided(self, said: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
         target = torch.zeros_like(said)

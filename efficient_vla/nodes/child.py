@@ -51,14 +51,12 @@ def _tie_to(parent: int) -> Callable[[], None]:
     return tie
 
 
-def interrupt(process: 'subprocess.Popen[bytes]') -> None:
-    """Ask a process to end: by SIGINT once it can handle it, else by SIGTERM.
+def terminate(process: 'subprocess.Popen[bytes]') -> None:
+    """Ask a process and the helpers that its libraries may have started to end, by SIGTERM.
 
-    A Python process that still imports would answer SIGINT with a traceback. Whether it handles
-    signals already is told by its handler for SIGTERM, which Python itself does not set.
+    SIGINT would make each Python among them that still imports print a traceback.
     """
-    ready = catches(process.pid, signal.SIGTERM)
-    send(process, signal.SIGINT if ready else signal.SIGTERM)
+    send(process, signal.SIGTERM)
 
 
 def send(process: 'subprocess.Popen[bytes]', number: signal.Signals) -> None:
@@ -68,14 +66,6 @@ def send(process: 'subprocess.Popen[bytes]', number: signal.Signals) -> None:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             return
-
-
-def catches(pid: int, number: signal.Signals) -> bool:
-    """Return whether a process has its own handler for a signal."""
-    for line in _read(pid, 'status').splitlines():
-        if line.startswith('SigCgt:'):
-            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
-    return False
 
 
 def processor_seconds(pid: int) -> float:

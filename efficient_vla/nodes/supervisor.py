@@ -35,8 +35,7 @@ FINAL_CODES = (0, 2)
 """Ended by itself, and a configuration that is as wrong at the next start."""
 STABLE_S = 30.0
 """A process that lived this long starts its row of restarts anew."""
-INTERRUPT_TIMEOUT_S = 8.0
-TERMINATE_TIMEOUT_S = 2.0
+TERMINATE_TIMEOUT_S = 10.0
 LOG_TAIL_LINES = 10
 
 
@@ -133,16 +132,13 @@ class Supervisor:
         return events
 
     def stop(self) -> dict[str, int]:
-        """End all processes: SIGINT, then SIGTERM, then SIGKILL; return their exit codes."""
+        """End all processes, by SIGTERM, then by SIGKILL; return their exit codes."""
         running = {e.process.name: e.running for e in self._children if e.running is not None}
         for process in running.values():
-            child.interrupt(process)
-        if not _all_end(running.values(), INTERRUPT_TIMEOUT_S):
+            child.terminate(process)
+        if not _all_end(running.values(), TERMINATE_TIMEOUT_S):
             for process in running.values():
-                child.send(process, signal.SIGTERM)
-            if not _all_end(running.values(), TERMINATE_TIMEOUT_S):
-                for process in running.values():
-                    child.send(process, signal.SIGKILL)
+                child.send(process, signal.SIGKILL)
         codes = {name: process.wait() for name, process in running.items()}
         for entry in self._children:
             if entry.running is not None:

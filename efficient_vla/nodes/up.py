@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from efficient_vla.nodes.child import exit_text
 from efficient_vla.nodes.graph import LOG_LEVELS
 from efficient_vla.nodes.graph import Graph
 from efficient_vla.nodes.graph import Selection
@@ -34,6 +35,8 @@ EXAMPLE = (
 POLL_S = 0.1
 DRAW_S = 0.5
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ASKED_TO_END = (0, -signal.SIGTERM)
+"""Exit codes of a node that did as it was asked, the latter while it still loaded."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -165,8 +168,8 @@ def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: thread
         watch.close()
     codes = supervisor.stop()
     for name, code in codes.items():
-        if code:
-            console.print(f'{name}: exit code {code}', highlight=False)
+        if code not in ASKED_TO_END:
+            console.print(f'{name}: {exit_text(code)}', highlight=False)
     return 1 if supervisor.failed else 0
 
 

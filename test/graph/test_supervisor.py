@@ -23,15 +23,21 @@ WaitGone = Callable[[int, float], None]
 STAYS = "import signal\nprint('up', flush=True)\nwhile True: signal.pause()"
 DEAF = (
     'import signal\n'
-    'for number in {signals}: signal.signal(number, signal.SIG_IGN)\n'
+    'signal.signal(signal.SIGTERM, signal.SIG_IGN)\n'
     "print('up', flush=True)\nwhile True: signal.pause()"
 )
 OBEYS = (
     'import signal, sys\n'
-    'for number in (signal.SIGINT, signal.SIGTERM):\n'
-    '    signal.signal(number, lambda *_: sys.exit(0))\n'
+    'signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n'
     "print('up', flush=True)\nwhile True: signal.pause()"
 )
+IMPORTS = (
+    'import os, signal, subprocess, sys\n'
+    'for number in (signal.SIGINT, signal.SIGTERM):\n'
+    '    signal.signal(number, lambda *_: os._exit(0))\n'
+    f'subprocess.run([sys.executable, "-S", "-c", {STAYS!r}])'
+)
+"""Asks another Python for something, as glfw does while it is imported."""
 
 
 def supervise(monkeypatch: pytest.MonkeyPatch, folder: Path, **programs: str) -> Supervisor:
@@ -108,27 +114,27 @@ def test_process_that_ends_by_itself_is_left_alone(
 def test_stop_asks_first_and_insists_later(
     wait_until: WaitUntil, wait_gone: WaitGone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, 'INTERRUPT_TIMEOUT_S', 0.3)
     monkeypatch.setattr(module, 'TERMINATE_TIMEOUT_S', 0.3)
     supervisor = supervise(
         monkeypatch,
         tmp_path,
         obeys=OBEYS,
-        deaf_to_sigint=DEAF.format(signals='[signal.SIGINT]'),
-        deaf=DEAF.format(signals='[signal.SIGINT, signal.SIGTERM]'),
+        stays=STAYS,
+        deaf=DEAF,
     )
     supervisor.start()
     pids = up(wait_until, supervisor, tmp_path)
     codes = supervisor.stop()
-    assert codes == {'obeys': 0, 'deaf_to_sigint': -signal.SIGTERM, 'deaf': -signal.SIGKILL}
+    assert codes == {'obeys': 0, 'stays': -signal.SIGTERM, 'deaf': -signal.SIGKILL}
     for pid in pids.values():
         wait_gone(pid, 1.0)
 
 
+@pytest.mark.parametrize('program', [STAYS, IMPORTS])
 def test_stop_while_a_process_still_imports_gives_no_traceback(
-    wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str
 ) -> None:
-    supervisor = supervise(monkeypatch, tmp_path, a=STAYS)
+    supervisor = supervise(monkeypatch, tmp_path, a=program)
     supervisor.start()
     up(wait_until, supervisor, tmp_path)
     supervisor.stop()

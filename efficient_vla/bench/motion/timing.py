@@ -112,7 +112,7 @@ def _probe(
 
 
 def _end(process: 'subprocess.Popen[bytes]') -> None:
-    child.interrupt(process)
+    child.terminate(process)
     try:
         process.wait(END_TIMEOUT_S)
     except subprocess.TimeoutExpired:

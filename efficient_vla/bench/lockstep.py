@@ -73,7 +73,7 @@ class Camera:
         return self._image
 
 
-class Execution:
+class Handover:
     """When a chunk may be asked for, and how the controller gets those that arrive."""
 
     def __init__(
@@ -137,7 +137,7 @@ def run_episode(
     camera = Camera(sim)
     writer = _video(sim, instruction, video)
     controller = start_controller(sim, settings['controller'])
-    execution = Execution(settings['eval'], controller, stages.actor, seed)
+    handover = Handover(settings['eval'], controller, stages.actor, seed)
     plan: Plan | None = None
     try:
         while not sim.done and sim.steps < settings['eval'].max_steps:
@@ -146,8 +146,8 @@ def run_episode(
                 writer.add(camera.image(), now, sim.success)
             fresh = False
             stages.reasoner.observe(sim.state(), now)
-            execution.deliver(now)
-            may_ask = execution.may_ask()
+            handover.deliver(now)
+            may_ask = handover.may_ask()
             if plans.due(sim.steps) and (may_ask or not single):
                 plans.started(sim.steps)
                 frame = observe(sim, camera, stages.perception.cameras, now)
@@ -159,11 +159,11 @@ def run_episode(
                 chunks.started(sim.steps)
                 cameras = stages.perception.cameras if stages.actor.needs_image else ()
                 frame = observe(sim, camera, cameras, now)
-                execution.tell(now)
+                handover.tell(now)
                 chunk = _timed(records['actor'], stages.actor.chunk, plan, frame)
-                execution.inference.start(chunk, plan.valid_for)
-                execution.deliver(now)
-            position = execution.tick(now)
+                handover.inference.start(chunk, plan.valid_for)
+                handover.deliver(now)
+            position = handover.tick(now)
             sim.step(position[:3], position[3])
         if writer:
             writer.add(camera.image(), sim.steps * sim.PERIOD, sim.success)
@@ -184,7 +184,7 @@ def run_episode(
         controller.rejected,
         records,
         str(video) if video else '',
-        idle_s=execution.idle_steps * sim.PERIOD,
+        idle_s=handover.idle_steps * sim.PERIOD,
     )
 
 

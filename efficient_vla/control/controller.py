@@ -173,8 +173,8 @@ class Controller:
             return f'the controller is {self.state.name.lower()}, not paused.'
         assert self._history is not None
         self._ramped = 0.0
-        newest, clock = self._newest, self._history.clock(now, self._speed)
-        expired = self._watchdog.expired(now, clock, self._scaling.speed)
+        newest = self._newest
+        expired = self._watchdog.expired(now, self._clock(now), self._scaling.speed)
         if newest is not None and self._moved and not expired:
             self._track(newest, now, self._history)
             return None
@@ -204,8 +204,7 @@ class Controller:
         )
         if not reason:
             trajectory = self._anchored(chunk, now, self._history)
-            clock = self._history.clock(now, self._speed)
-            reason = admission.refuse_ended(trajectory, clock, now)
+            reason = admission.refuse_ended(trajectory, self._clock(now), now)
         if reason:
             self.rejected += 1
             return reason
@@ -259,7 +258,7 @@ class Controller:
             self._motion,
             self._gripper,
             history.position(observed),
-            history.clock(observed, self._speed),
+            self._clock(observed),
             self.settings.interpolation,
         )
 
@@ -267,6 +266,11 @@ class Controller:
     def _speed(self) -> float:
         """Speed of the clock of motion."""
         return self._scaling.speed if self.state == State.TRACKING else 0.0
+
+    def _clock(self, time: float) -> float:
+        """Return the clock of motion at ``time`` [s]."""
+        assert self._history is not None
+        return self._history.clock(time, self._speed)
 
     def _execution(self, now: float) -> Execution | None:
         newest, history = self._newest, self._history
@@ -276,7 +280,7 @@ class Controller:
         return Execution(
             stamp=newest.chunk.stamp,
             time=now,
-            row=max(newest.row(history.clock(shown, self._speed)), 0.0),
+            row=max(newest.row(self._clock(shown)), 0.0),
             time_scale=min(self._speed, 1.0),
             delay=self._delay,
             blending=self.settings.blending.method,
@@ -285,11 +289,10 @@ class Controller:
     def _remaining(self, now: float) -> float:
         if self.state != State.TRACKING or self._history is None:
             return 0.0
-        clock = self._history.clock(now, self._speed)
-        return self._watchdog.remaining(now, clock, self._speed)
+        return self._watchdog.remaining(now, self._clock(now), self._speed)
 
     def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
-        clock = history.clock(now, self._speed)
+        clock = self._clock(now)
         seam = self._limiter.position - trajectory.at(history.clock(history.time, 0.0))[0]
         self.max_seam = max(self.max_seam, float(np.linalg.norm(seam)))
         before = self._newest if self.state == State.TRACKING else None
@@ -332,7 +335,7 @@ class Controller:
         newest = self._newest
         if self.state == State.TRACKING:
             self._scaling.advance(period)
-            clock = history.clock(now, self._speed)
+            clock = self._clock(now)
             expired = self._watchdog.expired(now, clock, self._speed)
             if expired:
                 self.underruns += 1

@@ -4,8 +4,8 @@
 
 A robot whose chunks come later than they last stops and starts at every one of them. Executed more
 slowly, the same rows last until the next chunk is there: the robot gets as far in the same time,
-without the stops. Speed scaling is what robot drivers do to a whole trajectory; here the share is
-chosen anew for every chunk and goes over smoothly, so that no seam arises from it.
+without the stops. Speed scaling is what robot drivers do to a whole trajectory; here the speed is
+chosen anew for every chunk and changes smoothly, so that no seam arises from it.
 
 A model that is asked for one chunk at a time sees rows executed while it computes: the more of a
 chunk is executed, the less is left of the next. Down the speed goes as far as the chunk asks, up
@@ -35,12 +35,12 @@ class TimeScaling:
     """The speed of the clock of motion: 1 executes a chunk as it is."""
 
     def __init__(self, low: float) -> None:
-        """Go no slower than ``low``, a share of 1."""
+        """Go no slower than at speed ``low``."""
         self._low = low
         self.restart()
 
     def configure(self, low: float) -> None:
-        """Change the slowest share from the next chunk on."""
+        """Change the lowest speed from the next chunk on."""
         self._low = low
 
     def restart(self) -> None:
@@ -68,11 +68,11 @@ class TimeScaling:
         self._arrived = now
         expected = min(*self._intervals, age, until - now)
         if left > expected - TOLERANCE:
-            share = left / max(expected, TOLERANCE)
+            speed = left / max(expected, TOLERANCE)
         else:
             lag = min(LAG, LONGEST_LAG * expected)
-            share = (left - lag * self.speed) / (MARGIN * expected - lag)
-        self._target = min(max(min(share, (self._target + share) / 2), self._low), 1.0)
+            speed = (left - lag * self.speed) / (MARGIN * expected - lag)
+        self._target = min(max(min(speed, (self._target + speed) / 2), self._low), 1.0)
 
     def advance(self, period: float) -> None:
         """Let the speed follow its target for ``period`` [s]."""

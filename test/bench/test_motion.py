@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from efficient_vla import cli
-from efficient_vla import types
 from efficient_vla.bench.conditions import merged as merged_overrides
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.evaluate import Request
@@ -20,7 +19,7 @@ from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.inference import Inference
 from efficient_vla.bench.inference import Schedule
 from efficient_vla.bench.job import SINGLE
-from efficient_vla.bench.lockstep import Execution
+from efficient_vla.bench.lockstep import Handover
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.lockstep import start_controller
 from efficient_vla.bench.motion import run
@@ -54,6 +53,7 @@ from efficient_vla.settings import build
 from efficient_vla.sim.metaworld import MetaWorldSim
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
+from efficient_vla.types import Execution
 
 DT = 0.0125
 NAMES = ('x', 'y', 'z', 'gripper')
@@ -225,13 +225,13 @@ def test_the_actor_is_told_the_delay_that_the_controller_measured(reach):
     listener = Listener()
     reach.reset(0)
     controller = start_controller(reach, build_settings({})['controller'])
-    execution = Execution(settings_of(delay=0.1), controller, listener, seed=0)
+    handover = Handover(settings_of(delay=0.1), controller, listener, seed=0)
     for step in range(40):
         now = step * DT
-        execution.deliver(now)
+        handover.deliver(now)
         if step in (0, 16):
-            execution.inference.start(chunk(now))
-        execution.tick(now)
+            handover.inference.start(chunk(now))
+        handover.tick(now)
     # Nothing was executed before the first chunk came; 8 rows before the second.
     assert math.isnan(listener.rows[0])
     assert listener.rows[1:] == pytest.approx([8.0])
@@ -336,7 +336,7 @@ def test_one_row_holds_the_largest_jerk_and_the_mean_idle_time():
 
 
 def told(stamp=-1.0, row=0.0, delay=8.0, time=None):
-    return types.Execution(stamp, stamp if time is None else time, row, 1.0, delay, 'rtc')
+    return Execution(stamp, stamp if time is None else time, row, 1.0, delay, 'rtc')
 
 
 def test_a_guided_chunk_counts_the_rows_of_a_slowed_one():

@@ -3,6 +3,7 @@
 """Fixtures for tests of all rooms."""
 
 import fcntl
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,10 @@ def _free_domain() -> Iterator[int]:
     """Lend a domain that no test of any process on this machine uses.
 
     A file lock ends with the process that holds it, so a killed test run leaves nothing behind.
+    Nodes refer to themselves: only the collector ends the participant of the test before, and
+    Fast DDS does not always survive two in one process.
     """
+    gc.collect()
     folder = Path(tempfile.gettempdir()) / f'efficient_vla_domains_{os.getuid()}'
     folder.mkdir(exist_ok=True)
     for domain in DOMAINS:

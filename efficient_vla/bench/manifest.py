@@ -28,19 +28,21 @@ PACKAGES = (
 )
 
 
-def manifest(policy: Path, parameters: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+def manifest(policy: Path | None, parameters: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
     """Return versions, parameters, checkpoint hash, machine, command line and time.
 
+    ``policy`` is ``None`` where no policy runs.
     ``parameters`` maps ``node.param`` to its value; ``facts`` are those of the run: seeds,
     rendering, camera, state width and what else decides about its result.
     """
+    checkpoint = {'name': policy.name, 'sha256': checkpoint_hash(policy)} if policy else None
     return {
         'time': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
         'command': shlex.join(['efficient-vla', *sys.argv[1:]]),
         'git_commit': git_commit(),
         'versions': versions(),
         'machine': machine(),
-        'checkpoint': {'name': policy.name, 'sha256': checkpoint_hash(policy)},
+        'checkpoint': checkpoint,
         'parameters': dict(sorted(parameters.items())),
         **facts,
     }

@@ -12,6 +12,7 @@ from efficient_vla.cli import bench_decoding
 from efficient_vla.cli import bench_motion
 from efficient_vla.cli import bench_success
 from efficient_vla.cli import bench_tokens
+from efficient_vla.cli import bench_transport
 from efficient_vla.cli.options import add_policy
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import writable_file
@@ -75,25 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs.add_argument('first', type=Path, help='JSON file of an evaluation')
     pairs.add_argument('second', type=Path, help='JSON file of another one with the same seeds')
     pairs.set_defaults(part_main=_compare)
-    transport = parts.add_parser(
-        'transport',
-        help='images between processes',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example:\n  efficient-vla bench transport',
-    )
-    _add_transport(transport)
+    bench_transport.add_parsers(parts)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run one sub-benchmark."""
     return int(arguments.part_main(arguments))
-
-
-def _add_transport(parser: argparse.ArgumentParser) -> None:
-    from efficient_vla.bench import transport
-
-    transport.add_arguments(parser)
-    parser.set_defaults(part_main=transport.main)
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from efficient_vla.cli import bench_motion
 from efficient_vla.cli import bench_success
 from efficient_vla.cli import bench_tokens
 from efficient_vla.cli import bench_transport
+from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import add_policy
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import writable_file
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help='share of frames in which nothing moves (default: %(default)s)',
     )
+    add_hardware(stages, 'hardware profile whose threads are used')
     stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     stages.set_defaults(part_main=_stages)
     bench_success.add_parsers(parts)
@@ -104,6 +106,7 @@ def _stages(arguments: argparse.Namespace) -> int:
     from efficient_vla.bench.stages import WARM_UP_FRAMES
     from efficient_vla.bench.stages import frames_of_motion
     from efficient_vla.bench.stages import measure
+    from efficient_vla.bench.threads import threads_of
     from efficient_vla.cli.display import console
     from efficient_vla.cli.display import variant_table
     from efficient_vla.sim.tasks import INSTRUCTIONS
@@ -122,7 +125,7 @@ def _stages(arguments: argparse.Namespace) -> int:
     target = writable_file(arguments.json) if arguments.json else None
     policy = policy_folder(arguments.policy)
     images = frames_of_motion(arguments.task, arguments.frames, arguments.still)
-    with Progress(console=console) as progress:
+    with Progress(console=console) as progress, threads_of(arguments.hardware) as threads:
         bar = progress.add_task('stages', total=len(images) * len(VARIANTS))
         variants = measure(
             load_stages,
@@ -142,6 +145,7 @@ def _stages(arguments: argparse.Namespace) -> int:
                 frames=arguments.frames,
                 still=arguments.still,
                 task=arguments.task,
+                threads=threads,
             ),
         }
         target.write_text(json.dumps(found, indent=2) + '\n')

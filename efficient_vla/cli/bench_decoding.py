@@ -10,6 +10,7 @@ from efficient_vla.cli.measuring import add_run
 from efficient_vla.cli.measuring import measure_parts
 from efficient_vla.cli.measuring import refuse_unknown
 from efficient_vla.cli.measuring import resized
+from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import writable_file
 
@@ -51,12 +52,7 @@ def add_parsers(parts: Any) -> None:
     parser.add_argument(
         '--workers', metavar='N', type=int, help='processes for episodes (default: one a core)'
     )
-    parser.add_argument(
-        '--hardware',
-        metavar='NAME',
-        default='cpu_2core',
-        help='hardware profile whose threads are used (default: %(default)s)',
-    )
+    add_hardware(parser, 'hardware profile whose threads are used')
     parser.set_defaults(part_main=main)
 
 

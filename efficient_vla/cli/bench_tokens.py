@@ -10,6 +10,7 @@ from efficient_vla.cli.measuring import add_run
 from efficient_vla.cli.measuring import measure_parts
 from efficient_vla.cli.measuring import refuse_unknown
 from efficient_vla.cli.measuring import resized
+from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
 from efficient_vla.cli.options import writable_file
@@ -66,12 +67,7 @@ def add_parsers(parts: Any) -> None:
         default='auto',
         help='where the shapes run (default: a GPU if there is one)',
     )
-    parser.add_argument(
-        '--hardware',
-        metavar='NAME',
-        default='cpu_2core',
-        help='hardware profile of the graph (default: %(default)s)',
-    )
+    add_hardware(parser, 'hardware profile of the graph')
     parser.set_defaults(part_main=main)
 
 

@@ -21,6 +21,7 @@ from efficient_vla.bench.manifest import machine
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.cli.live import LiveObserver
 from efficient_vla.cli.options import add_episodes
+from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import add_overrides
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
@@ -79,12 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='Meta-World tasks (default: the five of the demonstration)',
     )
     add_episodes(parser, 2)
-    parser.add_argument(
-        '--hardware',
-        metavar='NAME',
-        default='cpu_2core',
-        help='hardware profile (default: %(default)s)',
-    )
+    add_hardware(parser, 'hardware profile')
     parser.add_argument(
         '--render',
         choices=('default', 'fast'),

@@ -10,6 +10,7 @@ from typing import Any
 
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.cli.options import add_episodes
+from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import add_overrides
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
@@ -46,12 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='run the ROS graph in wall-clock time instead of in process',
     )
-    parser.add_argument(
-        '--hardware',
-        metavar='NAME',
-        default='cpu_2core',
-        help='hardware profile of the graph (default: %(default)s)',
-    )
+    add_hardware(parser, 'hardware profile of the graph')
     parser.add_argument(
         '--render',
         choices=('default', 'fast'),

@@ -18,6 +18,18 @@ def add_policy(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_hardware(parser: argparse._ActionsContainer, text: str) -> None:
+    """Add ``--hardware``; ``text`` says what it is for."""
+    from efficient_vla.nodes.graph import profiles
+
+    parser.add_argument(
+        '--hardware',
+        default='cpu_2core',
+        choices=profiles('hardware'),
+        help=f'{text} (default: %(default)s)',
+    )
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Add ``--set``, once for each parameter."""
     parser.add_argument(

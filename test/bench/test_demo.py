@@ -196,7 +196,6 @@ def evaluate_graph(capsys, policy: Path, folder: Path, *words: str) -> tuple[int
     [
         (('--plan-period', '0.5'), '--plan-period'),
         (('--workers', '2'), '--workers'),
-        (('--hardware', 'toaster'), "'toaster'"),
         (('--set', 'actor.rte=1'), 'actor.rate'),
         (('--set', 'metaworld_robot.camera.render=nice'), 'one of default, fast'),
     ],
@@ -208,6 +207,15 @@ def test_wrong_usage_is_told_before_the_graph_starts(
     assert code == cli.EXIT_USAGE
     assert expected in error
     assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize('command', [('demo',), ('eval',), ('bench', 'stages')])
+def test_unknown_hardware_is_refused_with_those_that_are_known(capsys, command):
+    with pytest.raises(SystemExit, match='2'):
+        cli.main([*command, '--hardware', 'toaster'])
+    error = capsys.readouterr().err
+    assert "'toaster'" in error
+    assert 'jetson_orin' in error
 
 
 def test_graph_that_cannot_start_ends_with_the_reason(capsys, tmp_path, ros_domain):

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole-stage latencies of techniques, and the way from camera to command."""
 
+import json
+
 import numpy as np
 import pytest
+import torch
 
+from efficient_vla import cli
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.loop_latency import camera_to_command
 from efficient_vla.bench.records import StageRecord
@@ -43,6 +47,24 @@ def test_progress_is_told_for_every_pass(passthrough):
         on_pass=lambda: passes.append(1),
     )
     assert len(passes) == 10
+
+
+def test_command_measures_with_the_threads_of_the_graph(passthrough, tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(
+        'efficient_vla.bench.stages.frames_of_motion', lambda *_: frames(WARM_UP_FRAMES + 1)
+    )
+    monkeypatch.setattr(
+        'efficient_vla.bench.stages.measure',
+        lambda *_, **__: used.append(torch.get_num_threads()) or {},
+    )
+    before = torch.get_num_threads()
+    target = tmp_path / 'stages.json'
+    words = ['--policy', str(passthrough), '--json', str(target)]
+    assert cli.main(['bench', 'stages', *words]) == 0
+    assert used == [1]
+    assert torch.get_num_threads() == before
+    assert json.loads(target.read_text())['manifest']['threads'] == 1
 
 
 def test_dual_reacts_past_the_reasoner():

@@ -31,8 +31,8 @@ from efficient_vla.bench.rows import REFUSALS
 from efficient_vla.bench.rows import REFUSED
 from efficient_vla.bench.rows import Rows
 from efficient_vla.bench.rows import row_key
+from efficient_vla.bench.threads import threads_of
 from efficient_vla.bench.tokens.latency import record_scenes
-from efficient_vla.bench.tokens.latency import threads_of
 from efficient_vla.errors import CheckpointError
 from efficient_vla.sim.tasks import DEMO_TASKS
 

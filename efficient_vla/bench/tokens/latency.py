@@ -13,11 +13,9 @@ from dataclasses import field
 from typing import Any
 
 import numpy as np
-import yaml
 
 from efficient_vla.bench.lockstep import PLAN_PERIOD_S
 from efficient_vla.bench.lockstep import Stages
-from efficient_vla.bench.places import share_folder
 from efficient_vla.bench.tokens.flops import metered
 from efficient_vla.sim.experts import Expert
 from efficient_vla.sim.metaworld import MetaWorldSim
@@ -26,21 +24,6 @@ from efficient_vla.types import Frame
 EXPERT_SPEED = 0.5
 WARM_UP_FRAMES = 3
 """The first passes allocate memory and choose kernels; they are not counted."""
-
-
-@contextmanager
-def threads_of(hardware: str) -> Iterator[int]:
-    """Compute with the threads that a hardware profile gives the reasoner of the graph."""
-    import torch
-
-    profile = yaml.safe_load((share_folder('config') / 'hardware' / f'{hardware}.yaml').read_text())
-    given = profile['/**'].get('reasoner', {}).get('ros__parameters', {}).get('threads', 0)
-    before = torch.get_num_threads()
-    torch.set_num_threads(given or before)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from efficient_vla.bench.paired import paired_columns
 from efficient_vla.bench.paired import read
 from efficient_vla.bench.rows import Rows
 from efficient_vla.bench.rows import row_key
+from efficient_vla.bench.threads import threads_of
 from efficient_vla.bench.tokens.conditions import COMPOSITION
 from efficient_vla.bench.tokens.conditions import DENSE
 from efficient_vla.bench.tokens.conditions import KEEPS
@@ -29,7 +30,6 @@ from efficient_vla.bench.tokens.conditions import Condition
 from efficient_vla.bench.tokens.conditions import conditions
 from efficient_vla.bench.tokens.latency import Scene
 from efficient_vla.bench.tokens.latency import record_scenes
-from efficient_vla.bench.tokens.latency import threads_of
 from efficient_vla.sim.tasks import DEMO_TASKS
 
 if TYPE_CHECKING:

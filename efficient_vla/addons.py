@@ -11,9 +11,11 @@ shape and the weights it was trained for.
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +25,7 @@ from torch import nn
 
 from efficient_vla.errors import CheckpointError
 
+Made = TypeVar('Made')
 LORA, MODULE = 'lora.', 'module.'
 ACTIONS = 'actions.'
 
@@ -36,6 +39,16 @@ class Addon:
     shape: dict[str, Any]
     """Keywords of the module's class."""
     tensors: dict[str, torch.Tensor]
+
+    def make(self, kind: Callable[..., Made]) -> Made:
+        """Return ``kind`` of this shape; raises ``CheckpointError`` where that cannot be."""
+        try:
+            return kind(**self.shape)
+        except (TypeError, ValueError, LookupError, RuntimeError) as error:
+            raise CheckpointError(
+                f'{self.path} describes no {getattr(kind, "__name__", kind)}: {error}. '
+                f'Train it again: efficient-vla train --method {self.method}.'
+            ) from error
 
     def fill(self, module: nn.Module, prefix: str = MODULE) -> None:
         """Put the tensors under ``prefix`` into ``module``, in float32, and end its training.
@@ -114,7 +127,14 @@ def read(folder: Path, method: str, weights: str) -> Addon:
             f'{file} was trained for weights {about.get("weights", "")[:12]}; those of '
             f'{folder} are {weights[:12]}. Train it again: efficient-vla train --method {method}.'
         )
-    return Addon(file, method, json.loads(about['shape']), tensors)
+    try:
+        shape = json.loads(about.get('shape', ''))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(
+            f'{file} does not say its shape: {error}. Train it again: efficient-vla train '
+            f'--method {method}.'
+        ) from error
+    return Addon(file, method, shape, tensors)
 
 
 def write(

@@ -19,8 +19,10 @@ from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace
 from efficient_vla.action.stage import Actor
+from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.compression.quantization import resident_mb
+from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
@@ -80,7 +82,7 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     def stacked(images: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate([preprocess(images[camera]) for camera in card.cameras])
 
-    return Actor(generator, card.cameras, space, stacked)
+    return Actor(generator, card.cameras, space, stacked, checkpoint.plan_shape(folder))
 
 
 def _generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.Card, Generator]:
@@ -104,7 +106,12 @@ def _token_generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.
     card, single, tokens, decoder = checkpoint.load_action_tokens(folder, tokenizer)
     student = None
     if tokenizer == 'bins' and addons.path(folder, 'consistency').exists():
-        student = checkpoint.load_action_tokens(folder, 'consistency')[3]
+        _, _, bins, student = checkpoint.load_action_tokens(folder, 'consistency')
+        if not (isinstance(bins, BinTokenizer) and bins.same(tokens)):
+            raise CheckpointError(
+                f'the add-on consistency of {folder} was trained with other bins than its add-on '
+                'bins has. Train it again: efficient-vla train --method consistency.'
+            )
     return card, Tokens(single, tokens, decoder, student, settings)
 
 

@@ -168,6 +168,12 @@ def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
     return card, trunk.eval(), tokenizer
 
 
+def plan_shape(folder: Path) -> tuple[int, int]:
+    """Return queries and width of the policy's plans."""
+    card, config, _ = _open(folder)
+    return card.queries, config.text_config.hidden_size
+
+
 def load_head(folder: Path, architecture: str) -> tuple[Card, SinglePolicy | DualPolicy]:
     """Return the card and the fast policy of ``architecture``, 'single' or 'dual'."""
     card, config, _ = _open(folder)
@@ -185,7 +191,7 @@ def load_scorers(folder: Path) -> dict[str, nn.Module]:
     scorers = {}
     for method in trained:
         addon = addons.read(folder, method, weights)
-        scorers[method] = SCORERS[method](**addon.shape)
+        scorers[method] = addon.make(SCORERS[method])
         addon.fill(scorers[method])
     return scorers
 
@@ -193,7 +199,7 @@ def load_scorers(folder: Path) -> dict[str, nn.Module]:
 def load_thinker(folder: Path) -> Thinker:
     """Return what puts plans into words, of an add-on file."""
     addon = addons.read(folder, 'ecot', sha256(folder))
-    thinker = Thinker(**addon.shape)
+    thinker = addon.make(Thinker)
     addon.fill(thinker)
     return thinker
 
@@ -201,7 +207,7 @@ def load_thinker(folder: Path) -> Thinker:
 def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:
     """Return the resampler of an add-on file, and update the trunk that reads its tokens."""
     addon = addons.read(folder, method, sha256(folder))
-    resampler = RESAMPLERS[method](**addon.shape)
+    resampler = addon.make(RESAMPLERS[method])
     addon.fill(resampler)
     addon.merge(trunk.decoder)
     return resampler
@@ -225,7 +231,7 @@ def load_steps_head(
     assert isinstance(single, SinglePolicy)
     addon = addons.read(folder, method, sha256(folder))
     kind = FlowHead if method == 'flow' else DiffusionHead
-    head = kind(**addon.shape)
+    head = addon.make(kind)
     addon.fill(head)
     return card, single, head
 
@@ -240,8 +246,14 @@ def load_action_tokens(
     card, single = load_head(folder, 'single')
     assert isinstance(single, SinglePolicy)
     addon = addons.read(folder, method, sha256(folder))
-    kind = FastTokenizer if method == 'fast' else BinTokenizer
-    tokenizer = kind(**addon.shape)
+    tokenizer: BinTokenizer | FastTokenizer = (
+        addon.make(FastTokenizer) if method == 'fast' else addon.make(BinTokenizer)
+    )
+    if tokenizer.shape != (card.horizon, len(card.action_names)):
+        raise CheckpointError(
+            f'{addon.path} is for chunks of {list(tokenizer.shape)}; the policy has '
+            f'{[card.horizon, len(card.action_names)]}. Train the method again for this policy.'
+        )
     decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length)
     addon.fill(decoder)
     return card, single, tokenizer, decoder

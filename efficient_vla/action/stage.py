@@ -24,6 +24,10 @@ from efficient_vla.types import Frame
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.types import Plan
 
+KEPT = 8
+"""Chunks that are remembered; the robot follows the newest that reached it."""
+LATE_ROWS = 2
+"""A chunk that is not followed by so much more than the delay was lost, or refused."""
 DELAYS = 10
 """Measured delays that are remembered."""
 ROUNDING = 1e-3
@@ -62,8 +66,12 @@ class Actor:
         cameras: tuple[str, ...],
         space: ActionSpace,
         pixels: Callable[[dict[str, np.ndarray]], np.ndarray],
+        plan_shape: tuple[int, int],
     ) -> None:
-        """Use ``pixels``: images of a frame -> float array [cameras * 3, rows, columns]."""
+        """Decode plans of ``plan_shape``, [Q, D].
+
+        ``pixels`` turns the images of a frame into a float array [cameras * 3, rows, columns].
+        """
         self.generator = generator
         self.cameras = cameras
         self.space = space
@@ -71,8 +79,9 @@ class Actor:
         self.architecture = 'dual' if self.needs_image else 'single'
         self.state_names = space.state_names
         self._pixels = pixels
+        self._plan_shape = plan_shape
         self._sequence = 0
-        self._last: _Last | None = None
+        self._made: deque[_Last] = deque(maxlen=KEPT)
         self._delays: deque[int] = deque(maxlen=DELAYS)
         self._execution: Execution | None = None
 
@@ -103,7 +112,7 @@ class Actor:
         """
         known, self._execution = self._execution, execution
         if execution is None:
-            self._last = None
+            self._made.clear()
             return
         fresh = known is None or known.stamp != execution.stamp
         if fresh and math.isfinite(execution.delay):
@@ -117,17 +126,23 @@ class Actor:
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode: forget the chunk before; the delay is the machine's and stays."""
-        self._last = self._execution = None
+        self._made.clear()
+        self._execution = None
         self.generator.reset()
 
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return the actions that follow ``frame``.
 
         'single' takes no image; its frame carries the state at the plan's capture time.
-        Raises ``InvalidRecordError`` for a state of the wrong width, and where tokens of a head
-        make no chunk.
+        Raises ``InvalidRecordError`` for a plan or a state of the wrong shape, and where tokens of
+        a head make no chunk.
         """
         started = time.perf_counter()
+        if plan.latents.shape != self._plan_shape:
+            raise InvalidRecordError(
+                f'plan has shape {list(plan.latents.shape)}; the policy expects '
+                f'{list(self._plan_shape)}. Give reasoner and actor the same policy.'
+            )
         if frame.state.shape != (len(self.state_names),):
             raise InvalidRecordError(
                 f'robot state has {len(frame.state)} numbers; the policy expects '
@@ -153,7 +168,7 @@ class Actor:
                     self._execution.blending if self._execution is not None else '',
                 )
             )
-        self._last = _Last(made.chunk, frame.stamp, plan.instruction)
+        self._made.append(_Last(made.chunk, frame.stamp, plan.instruction))
         self._sequence += 1
         return ActionChunk(
             actions=(made.chunk.numpy() * space.scale).astype(np.float32),
@@ -177,11 +192,11 @@ class Actor:
         They are counted from what the controller says of that chunk, as far as it did yet, and from
         the observation otherwise. Of a robot that stands none is ahead.
         """
-        last, execution = self._last, self._execution
-        if last is None or frame.stamp < last.stamp:
+        if not self._made or frame.stamp < self._made[-1].stamp:
             return None, True
+        last, execution = self._followed(), self._execution
         rows = (frame.stamp - last.stamp) / self.space.dt
-        if execution is not None and abs(execution.stamp - last.stamp) < self.space.dt / 2:
+        if execution is not None and self._is_of(execution, last):
             if execution.time_scale == 0:
                 return None, True
             rows = execution.row_at(frame.stamp, self.space.dt)
@@ -189,3 +204,19 @@ class Actor:
         if passed >= len(last.normalised):
             return None, True
         return last.normalised[passed:], last.instruction == plan.instruction
+
+    def _followed(self) -> _Last:
+        """Return the chunk that the robot follows when the next one comes.
+
+        That is the newest, unless the controller should have it by now and tells of another one:
+        it was lost then, refused or replaced on its way.
+        """
+        newest, execution = self._made[-1], self._execution
+        due = newest.stamp + (self.delay + LATE_ROWS) * self.space.dt
+        if execution is None or execution.time < due:
+            return newest
+        followed = [made for made in self._made if self._is_of(execution, made)]
+        return followed[-1] if followed else newest
+
+    def _is_of(self, execution: Execution, made: _Last) -> bool:
+        return abs(execution.stamp - made.stamp) < self.space.dt / 2

@@ -11,6 +11,8 @@ from efficient_vla.types import ControlMode
 
 GRIPPER = 'gripper'
 JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
+MAX_ROWS = 512
+"""Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
 TRANSLATION = frozenset({'x', 'y', 'z'})
 
 
@@ -21,6 +23,8 @@ def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
             f'chunk has columns {", ".join(chunk.names)}; expected {", ".join(names)}. '
             'Use the policy that was trained for this robot.'
         )
+    if len(chunk.actions) > MAX_ROWS:
+        return f'chunk has {len(chunk.actions)} rows; expected at most {MAX_ROWS}. Send fewer.'
     translates = TRANSLATION.issuperset(names) or TRANSLATION.issuperset(set(names) - {GRIPPER})
     if translates == (chunk.control_mode in JOINT_MODES):
         expected = 'an EE mode' if translates else 'a JOINT mode'

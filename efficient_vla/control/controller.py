@@ -73,6 +73,8 @@ class Controller:
         self._horizon = Horizon(settings.horizon)
         self._scaling = TimeScaling(settings.time_scaling.low)
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
+        self.settings = settings
+        self._blending = METHODS[settings.blending.method](settings.blending)
         self.configure(settings)
 
     @property
@@ -90,6 +92,10 @@ class Controller:
         """Whether chunks may drive the robot."""
         return self.state not in (State.DISABLED, State.STOPPED, State.PAUSED)
 
+    def check(self, settings: ControllerSettings) -> None:
+        """Raise ``InvalidSettingError`` where the limits do not fit the robot's axes."""
+        self._limiter.checked(settings.limits)
+
     def configure(self, settings: ControllerSettings) -> None:
         """Apply other settings from the next tick on, without a jump.
 
@@ -97,15 +103,18 @@ class Controller:
         then stay as they were.
         """
         self._limiter.configure(settings.limits)
+        blends_anew = settings.blending != self.settings.blending
         self.settings = settings
         self._period = 1 / settings.rate
-        self._blending = METHODS[settings.blending.method](settings.blending)
         self._horizon.configure(settings.horizon)
         self._scaling.configure(settings.time_scaling.low)
+        if blends_anew:
+            self._blending = METHODS[settings.blending.method](settings.blending)
         if self._history is not None:
             self._history.keep = self._keep()
             if self._newest is not None:
-                self._blend(self._newest, self._history)
+                if blends_anew:
+                    self._blend(self._newest, self._history)
                 self._watch(self._newest)
 
     def reset(self, position: np.ndarray, stamp: float) -> None:
@@ -212,8 +221,12 @@ class Controller:
         self._follow(trajectory, now, self._history)
         return None
 
-    def tick(self, now: float) -> Command:
-        """Return the set-point that applies at ``now``, whatever happened before."""
+    def tick(self, now: float, braked: float = 0.0) -> Command:
+        """Return the set-point that applies at ``now``, whatever happened before.
+
+        ``braked`` [s] of the time since the last tick the robot went along ``brake_path`` by
+        itself; the set-point goes on from there.
+        """
         if self._history is None:
             raise RuntimeError(
                 'tick before reset: the set-point of the robot is not known. Call reset first.'
@@ -223,8 +236,11 @@ class Controller:
             self._clock_jumped_back(now)
             elapsed = self._period
         if elapsed > 0:
+            braked = min(braked, max(elapsed - self._period, 0.0))
+            if braked > 0:
+                self._limiter.brake(braked)
             longest = max(MAX_PERIODS * self._period, MAX_LATE_S)
-            self._advance(now, min(elapsed, longest), self._history)
+            self._advance(now, min(elapsed - braked, longest), self._history)
         return self._command(max(now, self._history.time))
 
     def brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,6 +60,10 @@ class Limiter:
 
         Raises ``InvalidSettingError`` when they do not fit the axes, and then changes nothing.
         """
+        self._limits = self.checked(settings)
+
+    def checked(self, settings: LimitSettings) -> list[AxisLimits]:
+        """Return the limits of each axis; raises ``InvalidSettingError`` where they do not fit."""
         count = len(self._states)
         columns = []
         for name in LimitSettings.__dataclass_fields__:
@@ -70,7 +74,7 @@ class Limiter:
                     f'{count} axes.'
                 )
             columns.append(axes(value, count))
-        self._limits = [AxisLimits(*row) for row in zip(*columns, strict=True)]
+        return [AxisLimits(*row) for row in zip(*columns, strict=True)]
 
     def hold(self, position: np.ndarray) -> None:
         """Stand still at ``position`` [M]."""

@@ -27,6 +27,8 @@ NODES = {
 POLICY_NODES = {'perception', 'reasoner', 'actor'}
 POLL_S = 0.1
 """Signals are noticed this often while nothing happens."""
+ENDING_S = 2.0
+"""A node may take so long to end; the controller brakes for 0.5 s at most."""
 LAST_WORDS_S = 0.1
 """Events are handled for so long after the nodes ended, so that results and commands get out."""
 
@@ -60,19 +62,25 @@ def main(words: list[str] | None = None) -> int:
 
 
 class _Stop:
-    """Turn signals into the end of the process, or, once armed, into a flag."""
+    """Turn signals into the end of the process, or, once armed, into a flag.
+
+    The robot brakes then, whatever signals follow at once, as they do where a launcher and the
+    terminal both send one; a later one ends a node that hangs.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._since = 0.0
         self.armed = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if not self.armed or self.requested:
-            # Also at the second signal, where a node hangs at its end.
+        now = time.monotonic()
+        if not self.armed or (self.requested and now > self._since + ENDING_S):
             os._exit(130 if number == signal.SIGINT else 0)
-        self.requested = True
+        if not self.requested:
+            self.requested, self._since = True, now
 
 
 def _run(arguments: argparse.Namespace, stop: _Stop) -> int:

@@ -67,9 +67,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._controller: Controller | None = None
         self._watch: SetpointWatch | None = None
         self._command: np.ndarray | None = None
+        self._effort = 0.0
         self._speed = 0.0
         self._anchored = 0.0
-        self._malformed = 0
+        self._sent = 0.0
+        self._heard = 0.0
+        self._turned_away = 0
         self._plans = PlanValidity()
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
@@ -133,7 +136,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._tasks.abort('the controller was deactivated', now)
         if self._controller is None or self._command is None:
             return
-        self._controller.disable(now)
+        self.disable(now)
         period = 1 / self.settings.rate
         deadline = now + MAX_BRAKING_S
         while (not self.at_rest or self._output.pending) and now < deadline:
@@ -147,15 +150,15 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Forget the robot."""
         self._controller = self._watch = self._command = None
 
+    def accept(self, settings: ControllerNodeSettings) -> None:
+        """Refuse limits that do not fit the robot's axes."""
+        if self._controller is not None:
+            self._controller.check(settings)
+
     def changed(self, earlier: ControllerNodeSettings, settings: ControllerNodeSettings) -> None:
         """Apply limits and thresholds from the next tick on."""
-        if self._controller is None:
-            return
-        try:
+        if self._controller is not None:
             self._controller.configure(settings)
-            self.health.clear('settings')
-        except InvalidSettingError as error:
-            self.health.error('settings', f'not applied: {error}')
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
@@ -179,7 +182,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             'plan_age_s': report.plan_age,
             'time_scale': report.execution.time_scale if report.execution else 0.0,
             'underruns': report.underruns,
-            'rejected_chunks': report.rejected + self._malformed,
+            'rejected_chunks': report.rejected + self._turned_away,
             'period_ms': self._periods.mean_ms(),
             'period_p50_ms': self._periods.percentile_ms(50),
             'period_p99_ms': self._periods.p99_ms(),
@@ -204,12 +207,15 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return 'the controller is not active. Activate it first.'
         if self._command is None or self._watch is None:
             return 'the set-point of the robot is not known yet; is the robot running?'
+        silent = self._silent(now)
+        if silent:
+            return silent
         was_enabled = self._controller.enabled
         if not was_enabled:
             self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
             # Whatever moved the robot a little meanwhile, it starts without a step.
-            self._anchor(self._watch.effort(self._command), now)
+            self._anchor(self._effort, now)
         reason = self._controller.enable(now)
         if reason is None and not was_enabled:
             self._periods.restart()
@@ -261,21 +267,37 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             gc.collect()
 
     def _hold_while_incomplete(self, controller: Controller, now: float) -> None:
-        """Brake at once where a node died, whatever its last chunk still says."""
+        """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
         missing = self._liveliness.missing() if controller.enabled else 0
-        if not missing:
+        reason = self._silent(now) if controller.enabled else None
+        if missing:
+            reason = f'{missing} of the nodes that feed the controller died or fell silent'
+        if reason is None:
             self.health.clear('liveliness')
             return
-        reason = f'{missing} of the nodes that feed the controller died or fell silent'
         self.health.warn('liveliness', reason)
         if controller.state == State.TRACKING:
             controller.flush(now, reason)
 
+    def _silent(self, now: float) -> str | None:
+        """Return that the robot has not told where it is for too long, or ``None``."""
+        age, limit = now - self._heard, self.settings.state_timeout
+        if limit == 0 or age <= limit:
+            return None
+        return (
+            f'robot_state is {age:.2f} s old; expected less than state_timeout {limit} s. '
+            'Is the robot running?'
+        )
+
     def _send(self, now: float) -> None:
         assert self._controller is not None
-        command = self._controller.tick(now)
+        assert self._watch is not None
+        braked = max(now - self._sent - self._output.covers, 0.0)
+        command = self._controller.tick(now, braked)
+        self._sent = now
         self._output.send(command)
         self._command = command.position
+        self._effort = self._watch.effort(command.position)
         self._speed = float(np.abs(command.velocity).max())
 
     def _chunk_received(self, message: msg.ActionChunk) -> None:
@@ -287,9 +309,11 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         try:
             chunk = message_to_chunk(message)
+            refused = self._tasks.refuse(self._plans.instruction(chunk.plan_stamp))
         except InvalidRecordError as error:
-            self._malformed += 1
-            refused: str | None = str(error)
+            refused = str(error)
+        if refused:
+            self._turned_away += 1
         else:
             self._restart_dry_run(chunk.stamp, now)
             refused = controller.accept(chunk, now, self._plans.of(chunk.plan_stamp))
@@ -304,7 +328,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _plan_received(self, message: msg.Plan) -> None:
         stamp = stamp_to_seconds(message.header.stamp)
-        self._plans.add(stamp, stamp_to_seconds(message.valid_for))
+        self._plans.add(stamp, stamp_to_seconds(message.valid_for), message.instruction)
 
     def _state_received(self, message: JointState) -> None:
         controller, watch = self._controller, self._watch
@@ -317,28 +341,33 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._heard = now
         if self._command is None:
-            self._anchor(0.0, now)
+            self._anchor(self._effort, now)
             return
         idle = self.at_rest and not controller.enabled
         if self.settings.sends_velocities:
             # Such a robot is not where the sum of its velocities is.
             idle = self.at_rest and controller.state != State.TRACKING
-        if watch.moved(self._command, now, idle, self.settings.reset_distance):
+        tracking = controller.state == State.TRACKING
+        began_anew = watch.noticed(now, tracking)
+        if watch.moved(self._command, idle or began_anew, self.settings.reset_distance):
             watch.forget_notice()
             self.get_logger().info('the robot was moved by others; starting from where it is')
-            self._anchor(0.0, now)
+            # What it holds, it goes on holding, but for an episode that begins.
+            self._anchor(0.0 if began_anew else self._effort, now)
         elif controller.state == State.WAITING and self.at_rest and watch.slipped(self._command):
             # Enabled before the robot could say where a reset had put it.
-            self._anchor(watch.effort(self._command), now)
+            self._anchor(self._effort, now)
 
     def _anchor(self, gripper: float, now: float, stamp: float | None = None) -> None:
         """Start from the robot's own set-point, that of ``stamp`` where it is not of ``now``."""
         assert self._controller
         assert self._watch
+        self._effort = gripper
         self._command = self._watch.position(gripper)
         self._speed = 0.0
-        self._anchored = now
+        self._anchored = self._sent = now
         self._controller.reset(self._command, now if stamp is None else stamp)
         if isinstance(self._output, DrawingOutput):
             self._output.restart()
@@ -349,7 +378,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.settings.dry_run or 0 <= now - self._anchored < DRAWN_S:
             return
         if self._watch is not None and self._command is not None:
-            self._anchor(self._watch.effort(self._command), now, min(stamp, now))
+            self._anchor(self._effort, now, min(stamp, now))
 
     def _brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._controller is not None
@@ -423,7 +452,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._reported = self._notable()
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')
-        message = status_message(report, self._periods, self._malformed, refused, now)
+        message = status_message(report, self._periods, self._turned_away, refused, now)
         self._status.publish(message)
 
     def _notable(self) -> tuple[Any, ...]:

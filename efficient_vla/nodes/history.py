@@ -42,26 +42,30 @@ class StateHistory:
 
 
 class PlanValidity:
-    """How long recent plans are valid, by their capture time."""
+    """How long recent plans are valid, and what they were made for, by their capture time."""
 
     SIZE = 16
 
     def __init__(self) -> None:
-        self._valid_for: OrderedDict[int, float] = OrderedDict()
+        self._plans: OrderedDict[int, tuple[float, str]] = OrderedDict()
 
-    def add(self, stamp: float, valid_for: float) -> None:
+    def add(self, stamp: float, valid_for: float, instruction: str) -> None:
         """Remember a plan."""
-        self._valid_for[_microseconds(stamp)] = valid_for
-        while len(self._valid_for) > self.SIZE:
-            self._valid_for.popitem(last=False)
+        self._plans[_microseconds(stamp)] = valid_for, instruction
+        while len(self._plans) > self.SIZE:
+            self._plans.popitem(last=False)
 
     def of(self, stamp: float) -> float:
         """Return how long the plan captured at ``stamp`` is valid [s]; infinite where unknown."""
-        return self._valid_for.get(_microseconds(stamp), math.inf)
+        return self._plans.get(_microseconds(stamp), (math.inf, ''))[0]
+
+    def instruction(self, stamp: float) -> str:
+        """Return what the plan captured at ``stamp`` was made for; empty where unknown."""
+        return self._plans.get(_microseconds(stamp), (math.inf, ''))[1]
 
     def clear(self) -> None:
         """Forget all."""
-        self._valid_for.clear()
+        self._plans.clear()
 
 
 class Pace:

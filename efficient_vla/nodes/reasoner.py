@@ -58,6 +58,7 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self._not_before = NEVER
         self._pace = Pace()
         self._sequence = 0
+        self._begins = False
         self._robot_state: Any = None
         self._states: deque[tuple[np.ndarray, float]] = deque(maxlen=STATES)
         super().__init__('reasoner', ReasonerNodeSettings, **options)
@@ -122,6 +123,9 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
 
     def work(self, job: PlanJob) -> None:
         """Make one plan; it is not sent when the instruction changed meanwhile."""
+        if self._begins:
+            self._begins = False
+            self.stage.reset('a task began')
         self._observe()
         begin = time.perf_counter()
         plan = self.stage.plan(job.tokens, job.instruction)
@@ -172,6 +176,7 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         # of mind under way does not.
         given = stamp_to_seconds(message.header.stamp)
         self._not_before = NEVER if self._instruction else given
+        self._begins = self._begins or not self._instruction
         self._instruction = text
         self._pace.reset()
         self.health.clear('pass')

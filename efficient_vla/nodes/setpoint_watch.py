@@ -47,13 +47,19 @@ class SetpointWatch:
         """Expect no jump any more."""
         self._noticed = -math.inf
 
-    def moved(self, command: np.ndarray, now: float, idle: bool, limit: float) -> bool:
+    def noticed(self, now: float, tracking: bool) -> bool:
+        """Return whether an episode began just now, so that the set-point may jump.
+
+        A position that lags behind while the controller is ``tracking`` tells nothing of that.
+        """
+        return (self._exact or not tracking) and 0 <= now - self._noticed <= RESET_NOTICE_S
+
+    def moved(self, command: np.ndarray, free: bool, limit: float) -> bool:
         """Return whether the robot was put elsewhere than ``command`` [A] by more than ``limit``.
 
-        That can be only while the controller is ``idle`` or after a new episode was reported.
+        That can be only where it is ``free``: while nothing moves it or as an episode begins.
         """
-        noticed = 0 <= now - self._noticed <= RESET_NOTICE_S
-        return (idle or noticed) and self.distance(command) > limit
+        return free and self.distance(command) > limit
 
     def slipped(self, command: np.ndarray) -> bool:
         """Return whether the robot is not at the set-point that is held for it."""
@@ -72,8 +78,8 @@ class SetpointWatch:
         values = dict(zip(self._axes, self.reported, strict=True))
         return np.array([values.get(name, gripper) for name in self.names])
 
-    def effort(self, command: np.ndarray | None) -> float:
-        """Return the gripper effort of ``command``; 0 before the first."""
-        if command is None or GRIPPER not in self.names:
+    def effort(self, command: np.ndarray) -> float:
+        """Return the gripper effort of ``command``, 0 for a robot without a gripper."""
+        if GRIPPER not in self.names:
             return 0.0
         return float(command[self.names.index(GRIPPER)])

@@ -128,6 +128,14 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         low=0.001,
         high=1.0,
     )
+    state_timeout: float = setting(
+        1.0,
+        'Where robot_state has been silent for so long, the controller brakes and is not enabled; '
+        '0: a robot that tells where it is only now and then.',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
     output: str = setting(
         'command',
         'Where set-points go. command: JointState on command, for the simulated robots; '
@@ -192,6 +200,8 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
                 f'gripper_values has {len(self.gripper_values)} values; expected two, for an open '
                 'and for a closed gripper.'
             )
+        if self.names and not set(self.names) - {'gripper'}:
+            return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
         others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
         if self.output == 'twist' and others:
             return (

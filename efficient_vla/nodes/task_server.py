@@ -106,6 +106,18 @@ class TaskServer:
             self._feedback_due = now + FEEDBACK_PERIOD_S
             self._feed_back(goal, now)
 
+    def refuse(self, instruction: str) -> str | None:
+        """Return why a chunk that was made for ``instruction`` must not drive the robot, or None.
+
+        Chunks of the task before may still be on their way when the next one begins.
+        """
+        if self._goal is None or not instruction:
+            return None
+        wanted = checked_instruction(self._goal.request.instruction)
+        if instruction == wanted:
+            return None
+        return f'chunk was made for the task {instruction!r}; the task is {wanted!r} now.'
+
     def abort(self, message: str, now: float) -> None:
         """End the goal at once as a fault; nobody will tick any more."""
         if self._goal is not None:
@@ -120,8 +132,8 @@ class TaskServer:
         goal.execute()
         now = self._node.seconds()
         if self._goal is not None:
-            replaced = 'replaced by a newer goal'
-            self._finish(self._goal, Result.REASON_CANCELED, replaced, now)
+            replaced = (Result.REASON_CANCELED, 'replaced by a newer goal', now)
+            self._finish(self._goal, *(self._ending or replaced))
             self._arm.flush_chunks(now, 'task was replaced by a newer one')
         self._goal, self._began, self._ending = goal, now, None
         self._feedback_due = now

@@ -247,7 +247,7 @@ class EcotSettings:
         1.0, 'The subgoal is decided again after this long.', unit='s', low=0.0, high=60.0
     )
     change: float = setting(
-        0.05,
+        0.01,
         'A part is decided again where one minus the cosine between the latents of the plan and '
         'those it was decided on is above this.',
         low=0.0,

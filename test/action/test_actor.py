@@ -65,7 +65,7 @@ class Counting:
 
 
 def actor(generator) -> Actor:
-    return Actor(generator, ('front',), SPACE, lambda images: images['front'])
+    return Actor(generator, ('front',), SPACE, lambda images: images['front'], (2, 3))
 
 
 def plan(seed: int = 0, instruction: str = 'push') -> Plan:
@@ -171,6 +171,28 @@ def test_a_controller_that_dropped_the_chunk_executes_none_of_it():
     made.chunk(plan(), frame(1.3))
     assert [given.before for given in counting.seen] == [None, None, None]
     assert counting.seen[-1].blending == ''
+
+
+def test_the_rows_ahead_are_those_of_the_chunk_that_the_robot_follows():
+    counting = Counting()
+    made = actor(counting)
+    made.chunk(plan(), frame(0.0))
+    made.note_execution(execution(0.0, time=0.05, delay=1.0))
+    made.chunk(plan(), frame(0.1))
+    # Just made, it may still be on its way.
+    made.note_execution(execution(0.0, time=0.15, row=1.5))
+    made.chunk(plan(), frame(0.2))
+    assert counting.seen[2].before[0, 0] == pytest.approx(200 + round(0.1 / DT))
+    # By now the controller would have the third and the second; it still tells of the first.
+    made.note_execution(execution(0.0, time=0.7, row=6.0, time_scale=0.5))
+    made.chunk(plan(), frame(0.7))
+    assert counting.seen[3].before[0, 0] == 100 + 6
+
+
+def test_a_plan_of_another_policy_is_refused():
+    latents = np.zeros((2, 5), np.float32)
+    with pytest.raises(InvalidRecordError, match=r'shape \[2, 5\]; the policy expects \[2, 3\]'):
+        actor(Counting()).chunk(Plan(latents, 'push', stamp=0.0, valid_for=1.0), frame(0.0))
 
 
 def test_a_delay_counts_once_a_chunk():

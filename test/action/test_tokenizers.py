@@ -116,6 +116,17 @@ def test_coefficients_too_many_and_a_missing_end_are_said():
     assert note == '1 coefficients too many: left out; the end was missing'
 
 
+def test_actions_out_of_all_range_are_limited_and_said():
+    fast = by_hand([], scale=2.0)
+    row = torch.full((1, 2, 2), 40.0) * torch.tensor([1.0, -2.0])
+    (tokens,) = fast.encode(row)
+    wild = [max(range(fast.end), key=lambda token: fast.meanings[token][0])] * 2 + tokens[2:]
+    fast.reach = 0.5
+    chunk, note = fast.decode(wild)
+    assert 'out of range: limited' in note
+    assert chunk.abs().max() <= 0.5 * 2.0
+
+
 def test_a_line_without_the_lowest_frequency_makes_no_chunk():
     fast = by_hand([])
     for line in ([7], [3, 7], [7, 3, 3, 3, 3]):

@@ -151,3 +151,7 @@ def test_a_rejected_chunk_leaves_the_active_one_alone(make_controller, straight)
     controller.accept(straight((-0.5, 0, 0), 9.0, 2), 0.01)
     assert controller.tick(0.05).velocity[0] > 0
     assert controller.report(0.05).chunk_sequence == 1
+
+
+def test_a_chunk_too_long_to_lay_out_in_time(make_controller, straight):
+    assert_rejected(make_controller(), straight(MOVE, rows=513), 0.0, 'expected at most 512')

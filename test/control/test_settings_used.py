@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting of the controller changes what it does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from efficient_vla.control.controller import Controller
+from efficient_vla.control.settings import BLENDING_METHODS
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.settings import build
 from efficient_vla.settings import specs
@@ -79,3 +82,22 @@ def test_setting_is_used(make_chunk, name):
     before = behaviour(make_chunk, base)
     after = behaviour(make_chunk, {**base, **CHANGES[name]})
     assert np.abs(before - after).max() > 1e-4
+
+
+@pytest.mark.parametrize('method', BLENDING_METHODS)
+def test_a_change_that_is_none_of_blending_leaves_the_motion_as_it_was(
+    make_controller, straight, run, method
+):
+    paths = []
+    for changed in (False, True):
+        controller = make_controller({'blending.method': method})
+        for number in range(4):
+            speed = (0.3 - 0.1 * number, 0.0, 0.0)
+            controller.accept(straight(speed, 0.1 * number, number + 1), 0.1 * number)
+            path = run(controller, 0.1 * number, 0.1 * number + 0.05)
+            if changed and number == 3:
+                watchdog = replace(controller.settings.watchdog, max_future=0.07)
+                controller.configure(replace(controller.settings, watchdog=watchdog))
+            path = np.concatenate([path, run(controller, 0.1 * number + 0.05, 0.1 * number + 0.1)])
+        paths.append(path)
+    np.testing.assert_array_equal(*paths)

@@ -30,6 +30,7 @@ class Arm:
     def __init__(self, graph: Any, **values: Any) -> None:
         self.graph = graph
         self.position = np.array(HOME)
+        self.silent = False
         self.sequence = 0
         self.node = graph.add(ControllerNode, **values)
         self.commands: list[JointState] = []
@@ -45,6 +46,8 @@ class Arm:
     def _follow(self, message: JointState) -> None:
         self.commands.append(message)
         self.position = np.array(message.position[:3])
+        if not self.silent:
+            self.states.publish(self.graph.state(self.position))
 
     @property
     def state(self) -> int:

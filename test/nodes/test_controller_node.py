@@ -11,6 +11,7 @@ import pytest
 from nodes.arm import HOME
 from nodes.arm import Arm
 from nodes.arm import Status
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
@@ -364,3 +365,93 @@ def test_first_command_of_a_chunk_is_reported_with_its_age(graph, arm):
     arm.send_chunk(chunk)
     arm.run(0.02)
     assert stats[1].transport_ms == pytest.approx(4, abs=0.1)
+
+
+def test_limits_that_do_not_fit_are_refused_at_run_time_and_block_nothing(arm):
+    core = arm.node._controller
+    refused = arm.node.set_parameters([Parameter('limits.max_velocity', value=[0.1, 0.1])])[0]
+    assert not refused.successful
+    assert 'limits.max_velocity has 2 values' in refused.reason
+    assert arm.node.set_parameters([Parameter('watchdog.chunk_timeout', value=0.1)])[0].successful
+    assert core.settings.watchdog.chunk_timeout == 0.1
+
+
+def test_robot_holds_what_it_holds_when_others_move_it_and_over_a_deactivation(graph, arm):
+    arm.moving()
+    assert arm.commands[-1].position[3] == -1.0
+    arm.enable(False)
+    arm.run(0.3)
+    arm.states.publish(graph.state((0.3, 0.4, 0.1)))
+    graph.until(lambda: arm.node._command[0] == pytest.approx(0.3))
+    assert arm.enable().success
+    arm.run(0.05)
+    assert arm.commands[-1].position[3] == -1.0
+    arm.node.trigger_deactivate()
+    arm.node.trigger_activate()
+    arm.locate()
+    assert arm.enable().success
+    arm.run(0.05)
+    assert arm.commands[-1].position[3] == -1.0
+
+
+def test_robot_that_lags_is_no_new_episode_in_mid_motion(graph, arm):
+    arm.moving()
+    arm.success.publish(Bool(data=False))
+    graph.until(lambda: math.isfinite(arm.node._watch._noticed))
+    behind = [arm.position[0], arm.position[1] - 0.04, arm.position[2], 1.0]
+    message = JointState(name=['x', 'y', 'z', 'gripper'], position=behind)
+    message.header.stamp = seconds_to_stamp(graph.now)
+    arm.states.publish(message)
+    graph.until(lambda: not arm.node._watch._exact)
+    assert arm.state == Status.STATE_TRACKING
+    assert arm.node._command[1] == pytest.approx(arm.position[1])
+
+
+def test_stop_is_latched_over_a_deactivation(graph, arm):
+    arm.moving()
+    assert arm.stop().success
+    arm.run(0.2)
+    arm.node.trigger_deactivate()
+    arm.node.trigger_activate()
+    arm.locate()
+    refused = arm.enable()
+    assert not refused.success
+    assert 'stopped' in refused.message
+    assert graph.call(Trigger, 'controller/reset_stop').success
+    assert arm.enable().success
+
+
+def test_robot_that_fell_silent_is_not_enabled(graph, arm):
+    arm.locate()
+    arm.run(1.1)
+    refused = arm.enable()
+    assert not refused.success
+    assert 'state_timeout 1.0 s' in refused.message
+    arm.states.publish(graph.state((0.0, 0.9, 0.2)))
+    graph.until(lambda: arm.node._command[1] == pytest.approx(0.9))
+    assert arm.enable().success
+    arm.run(0.05)
+    assert arm.commands[-1].position[1] == pytest.approx(0.9)
+
+
+def test_controller_brakes_when_the_robot_falls_silent(arm):
+    arm.moving()
+    arm.silent = True
+    for _ in range(12):
+        arm.send_chunk()
+        arm.run(0.1)
+    assert arm.state in (Status.STATE_DECELERATING, Status.STATE_HOLDING)
+    arm.run(0.2)
+    assert arm.speed() == pytest.approx(0)
+    assert 'state_timeout' in arm.status[-1].reason
+    arm.silent = False
+    arm.locate()
+    arm.send_chunk()
+    arm.run(0.1)
+    assert arm.state == Status.STATE_TRACKING
+
+
+def test_robot_without_an_axis_is_refused(graph):
+    node = graph.add(ControllerNode, start=False, names=['gripper'])
+    assert not node.autostart()
+    assert 'expected an axis' in node.health.status('', {}).message

@@ -174,6 +174,26 @@ def test_robot_that_plays_the_trajectories_stays_inside_the_limits_and_stops_by_
     assert player.states[-1][1:] == pytest.approx([0.0, 0.0], abs=1e-9)
 
 
+@pytest.mark.parametrize('periods', [1, 3, 5, 12])
+def test_robot_that_plays_the_trajectories_stays_inside_the_limits_when_a_tick_is_late(
+    graph, trajectories, periods
+):
+    follow(trajectories)
+    graph.set_time(graph.now + periods * PERIOD)
+    graph.settle()
+    trajectories.run(0.1)
+    messages = trajectories.trajectories
+    player = TrajectoryPlayer(0.5, stamp_to_seconds(messages[0].header.stamp))
+    for message in messages:
+        player.play_until(stamp_to_seconds(message.header.stamp))
+        player.take(message, 0)
+    player.play_until(player.now + 0.3)
+    _, speeds, accelerations = np.array(player.states).T
+    limits = trajectories.node.settings.limits
+    assert abs(speeds).max() <= limits.max_velocity[0]
+    assert abs(accelerations).max() <= 1.05 * limits.max_acceleration[0]
+
+
 def test_trajectory_of_a_robot_that_stands_stays_there(trajectories):
     trajectories.locate()
     assert trajectories.enable().success

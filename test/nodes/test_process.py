@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from efficient_vla.nodes import __main__ as nodes
+
 COMMAND = [sys.executable, '-m', 'efficient_vla.nodes']
 TIMEOUT = 60
 
@@ -77,3 +79,21 @@ def wait_until_it_runs(pid: int) -> None:
         if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
             return
         os.sched_yield()
+
+
+def test_signals_that_follow_at_once_do_not_end_a_node_that_brakes(monkeypatch):
+    ended = []
+    now = [100.0]
+    monkeypatch.setattr(os, '_exit', ended.append)
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)
+    monkeypatch.setattr(nodes.time, 'monotonic', lambda: now[0])
+    stop = nodes._Stop()
+    stop.armed = True
+    stop._handle(signal.SIGINT, None)
+    now[0] += 0.02
+    stop._handle(signal.SIGTERM, None)
+    assert stop.requested
+    assert ended == []
+    now[0] += nodes.ENDING_S + 0.1
+    stop._handle(signal.SIGINT, None)
+    assert ended == [130], 'a node that hangs is ended'

@@ -86,6 +86,23 @@ def test_no_instruction_means_no_plan(graph, setup):
     assert setup.stamp(0) == 99.0
 
 
+def test_stage_forgets_the_task_before_where_one_begins(graph, setup, monkeypatch):
+    resets = []
+    monkeypatch.setattr(setup.node.stage, 'reset', resets.append)
+    setup.instruct('open the drawer')
+    setup.plan(100.0)
+    setup.instruct('close the drawer')
+    graph.until(lambda: setup.node._instruction == 'close the drawer')
+    setup.plan(100.1)
+    assert resets == ['a task began'], 'a change of mind under way is none'
+    setup.instruct('')
+    graph.until(lambda: not setup.node._instruction)
+    setup.instruct('close the drawer')
+    graph.until(lambda: setup.node._instruction)
+    setup.plan(100.2)
+    assert resets == ['a task began'] * 2
+
+
 def test_new_task_waits_for_a_frame_that_was_captured_after_it(graph, setup):
     setup.tokens.publish(tokens(99.9))
     graph.until(lambda: setup.node._newest)

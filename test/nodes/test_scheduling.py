@@ -97,7 +97,7 @@ def test_controller_process_takes_its_cores_and_its_niceness(ros_domain):
 
 def test_control_loop_makes_no_garbage_that_only_the_collector_frees(graph):
     """It is off while the robot moves, so that such garbage would pile up."""
-    arm = Arm(graph)
+    arm = Arm(graph, state_timeout=0.0)
     arm.moving()
     gc.collect()
     gc.disable()

@@ -4,6 +4,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from nodes.arm import Arm
@@ -14,7 +15,9 @@ from std_srvs.srv import SetBool
 
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
+from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.types import Plan
 
 Result = ExecuteTask.Result
 TASK = 'open the drawer'
@@ -161,6 +164,36 @@ def test_newer_goal_replaces_the_one_that_runs(graph, operator):
     assert not second.result.done()
     graph.until(lambda: operator.instructions[-1].text == 'close the window')
     assert len(operator.results) == 1
+
+
+def test_chunk_of_the_task_before_moves_nothing_any_more(graph, operator):
+    plans = graph.publisher(msg.Plan, 'plan', latched_qos())
+    operator.begin()
+    arm, stamp = operator.arm, graph.now
+    plans.publish(plan_to_message(Plan(np.zeros((1, 3), np.float32), TASK, stamp, 2.0)))
+    graph.until(lambda: arm.node._plans.instruction(stamp) == TASK)
+    operator.send(text='close the window')
+    arm.run(0.25)
+    assert arm.state == Status.STATE_HOLDING
+    late = arm.make_chunk(plan_stamp=stamp)
+    arm.send_chunk(late)
+    assert "made for the task 'open the drawer'" in arm.node.health.message('chunk')
+    assert arm.state == Status.STATE_HOLDING
+    assert arm.status[-1].rejected_chunks == 1
+    plans.publish(plan_to_message(Plan(np.zeros((1, 3), np.float32), 'close the window', stamp, 2)))
+    graph.until(lambda: arm.node._plans.instruction(stamp) == 'close the window')
+    arm.send_chunk(arm.make_chunk(plan_stamp=stamp))
+    assert arm.state == Status.STATE_TRACKING
+
+
+def test_goal_that_is_replaced_while_it_ends_keeps_its_reason(graph, operator):
+    first = operator.begin()
+    operator.arm.success.publish(Bool(data=True))
+    graph.until(lambda: operator.arm.node._tasks._ending is not None)
+    operator.send(text='close the window')
+    graph.until(first.result.done)
+    assert first.result.result().result.reason == Result.REASON_SUCCEEDED
+    assert first.result.result().status == GoalStatus.STATUS_SUCCEEDED
 
 
 def test_deactivating_the_controller_ends_the_goal(graph, operator):

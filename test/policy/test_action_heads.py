@@ -86,3 +86,29 @@ def test_the_regression_head_acts_as_before(folder, filled, frame):
         for path in (folder, filled)
     )
     assert np.array_equal(before.actions, after.actions)
+
+
+def test_a_student_of_other_bins_is_refused(filled, tmp_path):
+    folder = shutil.copytree(filled, tmp_path / 'policy')
+    card, single = checkpoint.load_head(folder, 'single')
+    for high, match in ((1.0, None), (2.0, 'trained with other bins')):
+        shape = {'horizon': card.horizon, 'low': [-1.0] * 4, 'high': [high] * 4, 'bins': 8}
+        tokenizer = BinTokenizer(**shape)
+        student = TokenDecoder(single.width, tokenizer.size, tokenizer.length)
+        _write(folder, 'consistency', shape, student)
+        if match is None:
+            Policy.from_pretrained(folder, architecture='single', **HEADS['bins'])
+            continue
+        with pytest.raises(CheckpointError, match=match):
+            Policy.from_pretrained(folder, architecture='single', **HEADS['bins'])
+
+
+def test_tokens_of_another_horizon_are_refused(filled, tmp_path):
+    folder = shutil.copytree(filled, tmp_path / 'policy')
+    card, single = checkpoint.load_head(folder, 'single')
+    shape = {'horizon': card.horizon - 1, 'low': [-1.0] * 4, 'high': [1.0] * 4, 'bins': 8}
+    tokenizer = BinTokenizer(**shape)
+    decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length)
+    _write(folder, 'bins', shape, decoder)
+    with pytest.raises(CheckpointError, match='is for chunks of'):
+        Policy.from_pretrained(folder, architecture='single', **HEADS['bins'])

@@ -89,3 +89,17 @@ def test_updates_of_a_layer_that_is_not_there_are_refused(tensors, tmp_path, lay
 def test_writing_leaves_no_temporary_file(tensors, tmp_path):
     addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     assert [path.name for path in Path(tmp_path).iterdir()] == ['perceiver.safetensors']
+
+
+@pytest.mark.parametrize('about', ['', '{"horizon"'])
+def test_an_addon_without_a_shape_is_refused(tensors, tmp_path, about):
+    named = {'method': 'perceiver', 'weights': 'abc', 'shape': about}
+    save_file(tensors, addons.path(tmp_path, 'perceiver'), metadata=named)
+    with pytest.raises(CheckpointError, match='does not say its shape'):
+        addons.read(tmp_path, 'perceiver', 'abc')
+
+
+def test_a_shape_that_no_module_has_is_refused(tensors, tmp_path):
+    addons.write(tmp_path, 'perceiver', {'wings': 2}, tensors, 'abc')
+    with pytest.raises(CheckpointError, match=r'describes no Linear.*wings'):
+        addons.read(tmp_path, 'perceiver', 'abc').make(torch.nn.Linear)

@@ -26,6 +26,9 @@ LETTER, LETTERS = 0x4E00, 0x8000
 """Code point of the first symbol, and how many there are; the tokenizers library merges letters."""
 RANGE = (0.01, 0.99)
 """Quantiles of the actions that are scaled to -1 and 1."""
+REACH = 1.25
+"""Scaled actions are limited to so many times the largest that was learned: a displaced line says
+anything."""
 
 
 class FastTokenizer:
@@ -42,17 +45,19 @@ class FastTokenizer:
         symbols: int,
         merges: list[list[int]],
         length: int,
+        largest: float = 1.0,
     ) -> None:
         """Use what ``fit`` found: coefficients from ``smallest`` on, ``symbols`` of them.
 
         ``merges`` are pairs of earlier tokens, each a new token; ``length`` is the most that a
-        chunk takes, the end included.
+        chunk takes, the end included; ``largest`` is the largest scaled action.
         """
         self.shape = (horizon, len(low))
         self.low, self.high = torch.tensor(low), torch.tensor(high)
         self.scale = scales(horizon, scale, falloff)
         self.smallest, self.symbols = smallest, symbols
         self.length = length
+        self.reach = REACH * largest
         self.basis = cosines(horizon, horizon)
         self.meanings: list[list[int]] = [[symbol + smallest] for symbol in range(symbols)]
         for left, right in merges:
@@ -74,8 +79,9 @@ class FastTokenizer:
         """Return the chunk [H, A] and what was mended in it.
 
         Coefficients that are missing are high frequencies and taken as 0; those too many are left
-        out. Raises ``InvalidRecordError`` where not even the lowest frequency of every action is
-        there, which would make the arm do what nobody asked for.
+        out; actions far outside the range of those that were learned are limited. Raises
+        ``InvalidRecordError`` where not even the lowest frequency of every action is there, which
+        would make the arm do what nobody asked for.
         """
         ended = self.end in tokens
         said = tokens[: tokens.index(self.end)] if ended else tokens
@@ -97,6 +103,11 @@ class FastTokenizer:
         line = torch.zeros(count)
         line[: min(count, len(values))] = torch.tensor(values[:count], dtype=torch.float32)
         share = torch.einsum('ch,ca->ha', self.basis, line.view(self.shape) / self.scale)
+        beyond = int((share.abs() > self.reach).sum())
+        if beyond:
+            limited = f'{beyond} of {count} actions were out of range: limited'
+            note = '; '.join(part for part in (note, limited) if part)
+        share = share.clamp(-self.reach, self.reach)
         return self.low + (share + 1) / 2 * (self.high - self.low), note
 
 
@@ -118,9 +129,14 @@ def coefficients(
 
     ``scale`` [H, A] is that of each coefficient.
     """
-    share = (chunk - low) / (high - low) * 2 - 1
+    share = scaled(chunk, low, high)
     values = torch.einsum('ch,bha->bca', cosines(chunk.shape[1], chunk.shape[1]), share)
     return (values * scale).round().long().flatten(1)
+
+
+def scaled(chunk: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Return actions so that ``low`` is -1 and ``high`` is 1."""
+    return (chunk - low) / (high - low) * 2 - 1
 
 
 def limits(chunks: np.ndarray) -> tuple[list[float], list[float]]:
@@ -161,6 +177,7 @@ def fit(
         'smallest': smallest,
         'symbols': symbols,
         'merges': merges,
+        'largest': float(scaled(chunks, torch.tensor(low), torch.tensor(high)).abs().max()),
     }
     length = max(len(line) for line in FastTokenizer(**shape, length=0).encode(chunks))
     return {**shape, 'length': length}

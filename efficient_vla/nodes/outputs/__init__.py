@@ -24,6 +24,10 @@ class Output(Protocol):
     def pending(self) -> bool:
         """Whether more set-points are wanted although the last one stands still."""
 
+    @property
+    def covers(self) -> float:
+        """Time from a set-point to that from which the robot brakes by itself without another."""
+
     def send(self, command: Command) -> None:
         """Send a set-point, the newest of the controller."""
 

@@ -34,6 +34,7 @@ class DrawingOutput:
     """
 
     pending = False
+    covers = math.inf
 
     def __init__(self, node: LifecycleNode, frame_id: str) -> None:
         self._frame_id = frame_id

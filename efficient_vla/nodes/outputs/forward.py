@@ -6,6 +6,8 @@ Such a controller neither interpolates nor limits, and it keeps the last value w
 end. With velocities it must therefore have a timeout of its own, or stand behind one.
 """
 
+import math
+
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Float64MultiArray
 
@@ -19,6 +21,8 @@ from efficient_vla.types import Command
 
 class ForwardOutput:
     """Positions or velocities of the axes, in the order of the columns."""
+
+    covers = math.inf
 
     def __init__(self, node: LifecycleNode, gripper: tuple[float, ...], interface: str) -> None:
         self._gripper = GripperOutput(node, gripper)

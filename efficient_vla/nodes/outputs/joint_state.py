@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-points as joint states, gripper and all: what the simulated robots follow."""
 
+import math
+
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import JointState
 
@@ -14,6 +16,7 @@ class JointStateOutput:
     """Position and velocity of every column, the gripper's effort among the positions."""
 
     pending = False
+    covers = math.inf
 
     def __init__(self, node: LifecycleNode) -> None:
         self._publisher = node.create_lifecycle_publisher(JointState, 'command', newest_qos())

@@ -5,9 +5,9 @@
 Every message replaces the one before. It leads to the newest set-point, two periods after the time
 of that set-point, through the one before it, and from there along the fastest stop inside all
 limits. While set-points come, at most a period late, the robot is on the controller's own motion
-and never reaches the stop; when they end, it stands still as fast as its limits allow, whatever
-happened to this process. A trajectory that ends in motion would be refused
-(``allow_nonzero_velocity_at_trajectory_end``).
+and never reaches the stop; one that is later goes on from where the robot brakes by then. When they
+end, it stands still as fast as its limits allow, whatever happened to this process. A trajectory
+that ends in motion would be refused (``allow_nonzero_velocity_at_trajectory_end``).
 
 Stamps make the motion independent of when a message arrives, so the robot's computer has to share
 the clock. Points carry accelerations: the controller joins them with quintic splines. Set
@@ -51,7 +51,7 @@ class JointTrajectoryOutput:
         brake_path: Callable[[int], tuple[np.ndarray, np.ndarray]],
     ) -> None:
         self._gripper = GripperOutput(node, gripper)
-        self._lead = LEAD * period
+        self.covers = LEAD * period
         self._ahead: deque[tuple[float, np.ndarray]] = deque()
         self._brake_path = brake_path
         self._publisher = node.create_lifecycle_publisher(
@@ -63,7 +63,7 @@ class JointTrajectoryOutput:
         self._gripper.send(command)
         stops, states = self._brake_path(STOP_POINTS)
         now = command.stamp
-        arrival = now + self._lead
+        arrival = now + self.covers
         ahead = self._ahead
         # Also where the clock jumped back or nothing was sent for a while.
         while ahead and not now + SHORTEST_S < ahead[0][0] < arrival - SHORTEST_S:

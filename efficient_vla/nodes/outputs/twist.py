@@ -8,6 +8,8 @@ drift between, chunks of positions do. When the messages end, Servo halts by its
 (``incoming_command_timeout``).
 """
 
+import math
+
 from geometry_msgs.msg import TwistStamped
 from rclpy.lifecycle import LifecycleNode
 
@@ -23,6 +25,8 @@ AXES = ('x', 'y', 'z')
 
 class TwistOutput:
     """Linear velocity of the end effector; it does not turn."""
+
+    covers = math.inf
 
     def __init__(self, node: LifecycleNode, gripper: tuple[float, ...], frame_id: str) -> None:
         self._gripper = GripperOutput(node, gripper)

@@ -285,8 +285,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if limit == 0 or age <= limit:
             return None
         return (
-            f'robot_state is {age:.2f} s old; expected less than state_timeout {limit} s. '
-            'Is the robot running?'
+            f'robot_state has been silent for longer than state_timeout {limit} s. Is the robot '
+            'running?'
         )
 
     def _send(self, now: float) -> None:
@@ -305,7 +305,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None:
             return
         now = self.seconds()
-        if not controller.enabled or self._liveliness.missing():
+        if not controller.enabled or self._liveliness.missing() or self._silent(now):
             return
         try:
             chunk = message_to_chunk(message)

@@ -438,7 +438,7 @@ def test_controller_brakes_when_the_robot_falls_silent(arm):
     arm.moving()
     arm.silent = True
     for _ in range(12):
-        arm.send_chunk()
+        arm.chunks.publish(arm.make_chunk())
         arm.run(0.1)
     assert arm.state in (Status.STATE_DECELERATING, Status.STATE_HOLDING)
     arm.run(0.2)

@@ -221,6 +221,8 @@ class PassthroughActor:
             sequence=self._sequence,
             plan_sequence=plan.sequence,
             plan_stamp=plan.stamp,
+            plan_valid_for=plan.valid_for,
+            instruction=plan.instruction,
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
 

@@ -253,6 +253,10 @@ class ActionChunk:
     plan_sequence: int = 0
     plan_stamp: float = 0.0
     """Capture time of the frame behind the plan [s]."""
+    plan_valid_for: float = math.inf
+    """The chunk must not drive the robot later than ``plan_stamp + plan_valid_for`` [s]."""
+    instruction: str = ''
+    """What the chunk was made for; empty where that is unknown."""
     latency_ms: float = 0.0
     steps: int = 0
     """Passes through the network of the action head; 0 where that is unknown."""
@@ -272,6 +276,11 @@ class ActionChunk:
             'expected one name a column.',
         )
         _require(self.dt > 0, f'action chunk has dt {self.dt} s; expected a time above 0.')
+        _require(
+            self.plan_valid_for > 0,
+            f'action chunk has a plan that is valid for {self.plan_valid_for} s; expected a time '
+            'above 0.',
+        )
         _require(
             self.control_mode != ControlMode.UNKNOWN,
             'action chunk has no control mode; expected one of '

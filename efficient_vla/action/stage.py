@@ -179,6 +179,8 @@ class Actor:
             sequence=self._sequence,
             plan_sequence=plan.sequence,
             plan_stamp=plan.stamp,
+            plan_valid_for=plan.valid_for,
+            instruction=plan.instruction,
             latency_ms=(time.perf_counter() - started) * 1e3,
             steps=made.steps,
             delay=made.delay,

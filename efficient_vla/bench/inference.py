@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference that takes time, in a simulation whose clock stands still while it computes."""
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -59,22 +58,22 @@ class Inference:
     def __init__(self, settings: DelaySettings, seed: int) -> None:
         self._settings = settings
         self._random = np.random.default_rng(seed)
-        self._under_way: list[tuple[float, bool, ActionChunk, float]] = []
+        self._under_way: list[tuple[float, bool, ActionChunk]] = []
 
     @property
     def free(self) -> bool:
         """Whether another chunk may be computed."""
         return len(self._under_way) < self._settings.in_flight
 
-    def start(self, chunk: ActionChunk, plan_validity: float = math.inf) -> None:
+    def start(self, chunk: ActionChunk) -> None:
         """Take in a chunk that was computed from the frame at its stamp."""
         late, lost = self._random.uniform(size=2)
         arrival = chunk.stamp + self._settings.delay + late * self._settings.jitter
-        self._under_way.append((arrival, lost < self._settings.drop, chunk, plan_validity))
+        self._under_way.append((arrival, lost < self._settings.drop, chunk))
 
-    def arrived(self, now: float) -> list[tuple[ActionChunk, float]]:
-        """Return chunks with the validity of their plans that arrived by ``now``, in that order."""
+    def arrived(self, now: float) -> list[ActionChunk]:
+        """Return the chunks that arrived by ``now``, in that order."""
         due = [item for item in self._under_way if item[0] <= now + TOLERANCE]
         self._under_way = [item for item in self._under_way if item[0] > now + TOLERANCE]
         due.sort(key=lambda item: item[0])
-        return [(chunk, validity) for _, lost, chunk, validity in due if not lost]
+        return [chunk for _, lost, chunk in due if not lost]

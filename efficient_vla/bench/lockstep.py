@@ -93,8 +93,8 @@ class Handover:
 
     def deliver(self, now: float) -> None:
         """Hand over the chunks that arrived, and tell the actor what the controller measured."""
-        for chunk, plan_validity in self.inference.arrived(now):
-            if self._controller.accept(chunk, now, plan_validity) is not None:
+        for chunk in self.inference.arrived(now):
+            if self._controller.accept(chunk, now) is not None:
                 continue
             self._followed_since = now
             self.tell(now)
@@ -161,7 +161,7 @@ def run_episode(
                 frame = observe(sim, camera, cameras, now)
                 handover.tell(now)
                 chunk = _timed(records['actor'], stages.actor.chunk, plan, frame)
-                handover.inference.start(chunk, plan.valid_for)
+                handover.inference.start(chunk)
                 handover.deliver(now)
             position = handover.tick(now)
             sim.step(position[:3], position[3])

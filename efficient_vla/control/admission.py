@@ -89,9 +89,10 @@ def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:
     return None
 
 
-def refuse_plan(chunk: ActionChunk, now: float, plan_validity: float) -> str | None:
+def refuse_plan(chunk: ActionChunk, now: float) -> str | None:
     """Return why the plan behind ``chunk`` may no longer drive the robot, or ``None``."""
     age = now - chunk.plan_stamp
-    if plan_validity < math.inf and not age < plan_validity:
-        return f'plan {chunk.plan_sequence} is {age:.3f} s old; it was valid for {plan_validity} s.'
+    valid = chunk.plan_valid_for
+    if valid < math.inf and not age < valid:
+        return f'plan {chunk.plan_sequence} is {age:.3f} s old; it was valid for {valid} s.'
     return None

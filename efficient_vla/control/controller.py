@@ -65,7 +65,6 @@ class Controller:
         self._history: History | None = None
         self._newest: Trajectory | None = None
         self._watchdog = Watchdog()
-        self._plan_validity = math.inf
         self._state_since = 0.0
         self._delay = math.nan
         self._ramped = 0.0
@@ -197,11 +196,8 @@ class Controller:
         if self.enabled:
             self._enter(State.DECELERATING, reason, now)
 
-    def accept(self, chunk: ActionChunk, now: float, plan_validity: float = math.inf) -> str | None:
-        """Let ``chunk`` drive the robot; return why it is rejected, or ``None``.
-
-        The chunk's plan may drive the robot until ``plan_stamp + plan_validity`` [s].
-        """
+    def accept(self, chunk: ActionChunk, now: float) -> str | None:
+        """Let ``chunk`` drive the robot; return why it is rejected, or ``None``."""
         if self._history is None or not self.enabled:
             return f'controller is {self.state.name.lower()}; chunk ignored.'
         active = self.chunk if self.state == State.TRACKING else None
@@ -209,7 +205,7 @@ class Controller:
             admission.refuse_contents(chunk, self.names)
             or admission.refuse_time(chunk, now, self._history.since, self.settings)
             or admission.refuse_order(chunk, active)
-            or admission.refuse_plan(chunk, now, plan_validity)
+            or admission.refuse_plan(chunk, now)
         )
         if not reason:
             trajectory = self._anchored(chunk, now, self._history)
@@ -217,7 +213,6 @@ class Controller:
         if reason:
             self.rejected += 1
             return reason
-        self._plan_validity = plan_validity
         self._follow(trajectory, now, self._history)
         return None
 
@@ -344,7 +339,6 @@ class Controller:
             trajectory.chunk,
             self._horizon.end(trajectory, delay),
             self.settings.watchdog.chunk_timeout,
-            self._plan_validity,
         )
 
     def _advance(self, now: float, period: float, history: History) -> None:
@@ -388,7 +382,6 @@ class Controller:
         self._horizon.restart()
         self._scaling.restart()
         self._watchdog.restart()
-        self._plan_validity = math.inf
 
     def _keep(self) -> float:
         # Older observations are rejected; two periods more for those between ticks.

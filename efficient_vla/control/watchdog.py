@@ -24,23 +24,18 @@ class Watchdog:
         """Let no chunk move the robot."""
         self._end = self._deadline = NEVER
 
-    def watch(
-        self,
-        chunk: ActionChunk,
-        end: tuple[float, str],
-        chunk_timeout: float,
-        plan_validity: float,
-    ) -> None:
+    def watch(self, chunk: ActionChunk, end: tuple[float, str], chunk_timeout: float) -> None:
         """Let ``chunk`` move the robot; ``end`` is the clock at which its rows run out, and why."""
         self._end = end
+        valid = chunk.plan_valid_for
         self._deadline = min(
             (
                 chunk.stamp + chunk_timeout,
                 f'no observation newer than watchdog.chunk_timeout {chunk_timeout} s',
             ),
             (
-                chunk.plan_stamp + plan_validity,
-                f'plan {chunk.plan_sequence} is older than its validity of {plan_validity} s',
+                chunk.plan_stamp + valid,
+                f'plan {chunk.plan_sequence} is older than its validity of {valid} s',
             ),
         )
 

@@ -26,8 +26,6 @@ from efficient_vla.nodes.controller_messages import fresh_chunk
 from efficient_vla.nodes.controller_messages import pass_message
 from efficient_vla.nodes.controller_messages import status_message
 from efficient_vla.nodes.conversions import message_to_chunk
-from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.history import PlanValidity
 from efficient_vla.nodes.lifecycle import ManagedNode
 from efficient_vla.nodes.liveliness import LivelinessWatch
 from efficient_vla.nodes.outputs import make_output
@@ -73,7 +71,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._sent = 0.0
         self._heard = 0.0
         self._turned_away = 0
-        self._plans = PlanValidity()
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
         self._fresh: FreshChunk | None = None
@@ -90,7 +87,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         subscribe = self.create_subscription
         subscribe(JointState, 'robot_state', self._state_received, state_qos())
         subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
-        subscribe(msg.Plan, 'plan', self._plan_received, latched_qos())
         subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
@@ -162,7 +158,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
-        self._plans.clear()
         if self._watch is not None:
             self._watch.forget_notice()
         if self._controller is not None and self._command is not None:
@@ -309,14 +304,14 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         try:
             chunk = message_to_chunk(message)
-            refused = self._tasks.refuse(self._plans.instruction(chunk.plan_stamp))
+            refused = self._tasks.refuse(chunk.instruction)
         except InvalidRecordError as error:
             refused = str(error)
         if refused:
             self._turned_away += 1
         else:
             self._restart_dry_run(chunk.stamp, now)
-            refused = controller.accept(chunk, now, self._plans.of(chunk.plan_stamp))
+            refused = controller.accept(chunk, now)
             if not refused:
                 self._fresh = fresh_chunk(message, now)
         if refused:
@@ -325,10 +320,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.health.clear('chunk')
         # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
         self._publish_status(now)
-
-    def _plan_received(self, message: msg.Plan) -> None:
-        stamp = stamp_to_seconds(message.header.stamp)
-        self._plans.add(stamp, stamp_to_seconds(message.valid_for), message.instruction)
 
     def _state_received(self, message: JointState) -> None:
         controller, watch = self._controller, self._watch

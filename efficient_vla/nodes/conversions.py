@@ -6,6 +6,7 @@ All functions raise ``InvalidRecordError`` naming value, expectation and remedy.
 out are views of the message where that is possible; do not change the message afterwards.
 """
 
+import math
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -257,12 +258,15 @@ def chunk_to_message(chunk: ActionChunk) -> msg.ActionChunk:
         sequence=chunk.sequence,
         plan_sequence=chunk.plan_sequence,
         plan_stamp=seconds_to_stamp(chunk.plan_stamp),
+        instruction=chunk.instruction,
         latency_ms=float(chunk.latency_ms),
         steps=chunk.steps,
         delay=chunk.delay,
         note=chunk.note,
     )
     message.header.stamp = seconds_to_stamp(chunk.stamp)
+    if chunk.plan_valid_for < math.inf:
+        message.plan_valid_for = seconds_to_duration(chunk.plan_valid_for)
     return message
 
 
@@ -283,6 +287,8 @@ def message_to_chunk(message: msg.ActionChunk) -> ActionChunk:
         sequence=message.sequence,
         plan_sequence=message.plan_sequence,
         plan_stamp=stamp_to_seconds(message.plan_stamp),
+        plan_valid_for=stamp_to_seconds(message.plan_valid_for) or math.inf,
+        instruction=message.instruction,
         latency_ms=message.latency_ms,
         steps=message.steps,
         delay=message.delay,

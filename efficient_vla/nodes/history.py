@@ -1,9 +1,7 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Recent robot states and plans, and pacing by capture times."""
+"""Recent robot states, and pacing by capture times."""
 
-import math
-from collections import OrderedDict
 from collections import deque
 
 import numpy as np
@@ -41,33 +39,6 @@ class StateHistory:
         self._items.clear()
 
 
-class PlanValidity:
-    """How long recent plans are valid, and what they were made for, by their capture time."""
-
-    SIZE = 16
-
-    def __init__(self) -> None:
-        self._plans: OrderedDict[int, tuple[float, str]] = OrderedDict()
-
-    def add(self, stamp: float, valid_for: float, instruction: str) -> None:
-        """Remember a plan."""
-        self._plans[_microseconds(stamp)] = valid_for, instruction
-        while len(self._plans) > self.SIZE:
-            self._plans.popitem(last=False)
-
-    def of(self, stamp: float) -> float:
-        """Return how long the plan captured at ``stamp`` is valid [s]; infinite where unknown."""
-        return self._plans.get(_microseconds(stamp), (math.inf, ''))[0]
-
-    def instruction(self, stamp: float) -> str:
-        """Return what the plan captured at ``stamp`` was made for; empty where unknown."""
-        return self._plans.get(_microseconds(stamp), (math.inf, ''))[1]
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._plans.clear()
-
-
 class Pace:
     """Let inputs through at no more than a rate, by their capture times.
 
@@ -89,8 +60,3 @@ class Pace:
     def reset(self) -> None:
         """Let the next input through."""
         self._due = float('-inf')
-
-
-def _microseconds(stamp: float) -> int:
-    # Stamps of the wire are whole nanoseconds, of which a float64 of today holds some 240.
-    return round(stamp * 1e6)

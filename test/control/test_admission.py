@@ -11,9 +11,9 @@ from efficient_vla.types import InvalidRecordError
 MOVE = (0.1, 0.0, 0.0)
 
 
-def assert_rejected(controller, chunk, now, words, **keywords):
+def assert_rejected(controller, chunk, now, words):
     rejected = controller.rejected
-    reason = controller.accept(chunk, now, **keywords)
+    reason = controller.accept(chunk, now)
     assert reason is not None
     assert words in reason
     assert controller.rejected == rejected + 1
@@ -106,9 +106,10 @@ def test_an_observation_from_before_the_reset(make_controller, straight):
 def test_an_expired_plan(make_controller, straight, run):
     controller = make_controller()
     run(controller, 0.0, 2.0)
-    chunk = straight(MOVE, 1.95, plan_stamp=0.5, plan_sequence=7)
-    assert_rejected(controller, chunk, 2.0, 'plan 7 is 1.500 s old', plan_validity=1.0)
-    assert controller.accept(chunk, 2.02, plan_validity=2.0) is None
+    plan = {'plan_stamp': 0.5, 'plan_sequence': 7}
+    chunk = straight(MOVE, 1.95, plan_valid_for=1.0, **plan)
+    assert_rejected(controller, chunk, 2.0, 'plan 7 is 1.500 s old')
+    assert controller.accept(straight(MOVE, 1.95, plan_valid_for=2.0, **plan), 2.02) is None
 
 
 @pytest.mark.parametrize(

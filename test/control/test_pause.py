@@ -93,7 +93,7 @@ def test_a_chunk_observed_during_the_pause_starts_at_its_first_row(moving, strai
 
 def test_an_old_plan_does_not_survive_a_pause(make_controller, straight, run):
     controller = make_controller({'watchdog.chunk_timeout': 5.0})
-    controller.accept(straight(MOVE), 0.0, plan_validity=0.3)
+    controller.accept(straight(MOVE, plan_valid_for=0.3), 0.0)
     run(controller, 0.0, 0.1)
     controller.pause(0.1)
     run(controller, 0.1, 0.35)

@@ -69,7 +69,7 @@ def test_an_old_observation_stops_the_robot_although_rows_are_left(make_controll
 def test_an_expired_plan_stops_the_robot_although_rows_are_left(make_controller, straight):
     controller = make_controller()
     controller.tick(0.0)
-    controller.accept(straight(FULL_SPEED, plan_sequence=3), 0.0, plan_validity=0.1)
+    controller.accept(straight(FULL_SPEED, plan_sequence=3, plan_valid_for=0.1), 0.0)
     lost, _ = tick_until(controller, {State.DECELERATING}, 0.0)
     assert lost == pytest.approx(0.11)
     assert controller.reason == 'plan 3 is older than its validity of 0.1 s'

@@ -19,12 +19,9 @@ from std_srvs.srv import Trigger
 
 from efficient_vla import msg
 from efficient_vla.nodes.controller import ControllerNode
-from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import report_qos
-from efficient_vla.types import Plan
 
 
 @pytest.fixture
@@ -124,13 +121,9 @@ def test_bad_chunk_never_moves_the_robot(graph, arm, name):
 
 
 def test_chunk_of_a_plan_past_its_validity_is_refused(graph, arm):
-    plans = graph.publisher(msg.Plan, 'plan', latched_qos())
-    plan = Plan(np.zeros((1, 3), np.float32), 'go', graph.now - 3.0, 2.0)
-    plans.publish(plan_to_message(plan))
-    graph.until(lambda: arm.node._plans.of(graph.now - 3.0) == 2.0)
     arm.locate()
     assert arm.enable().success
-    arm.send_chunk(arm.make_chunk(plan_stamp=graph.now - 3.0))
+    arm.send_chunk(arm.make_chunk(plan_stamp=graph.now - 3.0, plan_valid_for=2.0))
     arm.run(0.1)
     assert np.array_equal(arm.position, HOME)
     assert 'it was valid for 2' in arm.node.health.message('chunk')

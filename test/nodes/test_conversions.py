@@ -51,6 +51,8 @@ def chunk() -> ActionChunk:
         sequence=7,
         plan_sequence=3,
         plan_stamp=STAMP - 0.25,
+        plan_valid_for=2.5,
+        instruction='open the drawer',
         latency_ms=3.5,
     )
 
@@ -105,6 +107,15 @@ def test_what_was_not_computed_is_empty_on_the_wire_or_not_a_number():
 
 def test_chunk_survives_the_wire():
     same(chunk(), convert.message_to_chunk(convert.chunk_to_message(chunk())))
+
+
+def test_chunk_without_a_limit_of_its_plan_has_none_behind_the_wire():
+    unlimited = dataclasses.replace(chunk(), plan_valid_for=math.inf)
+    message = convert.chunk_to_message(unlimited)
+    assert convert.message_to_chunk(message).plan_valid_for == math.inf
+    message.plan_valid_for.sec = -1
+    with pytest.raises(InvalidRecordError, match='valid for -1'):
+        convert.message_to_chunk(message)
 
 
 def test_command_becomes_a_joint_state():

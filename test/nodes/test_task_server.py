@@ -4,7 +4,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from nodes.arm import Arm
@@ -15,9 +14,7 @@ from std_srvs.srv import SetBool
 
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
-from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.qos import latched_qos
-from efficient_vla.types import Plan
 
 Result = ExecuteTask.Result
 TASK = 'open the drawer'
@@ -167,22 +164,16 @@ def test_newer_goal_replaces_the_one_that_runs(graph, operator):
 
 
 def test_chunk_of_the_task_before_moves_nothing_any_more(graph, operator):
-    plans = graph.publisher(msg.Plan, 'plan', latched_qos())
     operator.begin()
-    arm, stamp = operator.arm, graph.now
-    plans.publish(plan_to_message(Plan(np.zeros((1, 3), np.float32), TASK, stamp, 2.0)))
-    graph.until(lambda: arm.node._plans.instruction(stamp) == TASK)
+    arm = operator.arm
     operator.send(text='close the window')
     arm.run(0.25)
     assert arm.state == Status.STATE_HOLDING
-    late = arm.make_chunk(plan_stamp=stamp)
-    arm.send_chunk(late)
+    arm.send_chunk(arm.make_chunk(instruction=TASK))
     assert "made for the task 'open the drawer'" in arm.node.health.message('chunk')
     assert arm.state == Status.STATE_HOLDING
     assert arm.status[-1].rejected_chunks == 1
-    plans.publish(plan_to_message(Plan(np.zeros((1, 3), np.float32), 'close the window', stamp, 2)))
-    graph.until(lambda: arm.node._plans.instruction(stamp) == 'close the window')
-    arm.send_chunk(arm.make_chunk(plan_stamp=stamp))
+    arm.send_chunk(arm.make_chunk(instruction='close the window'))
     assert arm.state == Status.STATE_TRACKING
 
 

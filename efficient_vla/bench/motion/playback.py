@@ -121,7 +121,7 @@ def play(
     positions, driven, scales, arrivals = [], [], [], []
 
     def deliver(step: int) -> None:
-        for chunk, _ in inference.arrived(step * dt):
+        for chunk in inference.arrived(step * dt):
             if controller.accept(chunk, step * dt) is None:
                 arrivals.append(step)
 

@@ -76,7 +76,7 @@ def record(
         rows[:, :3] = rows[:, :3].cumsum(0) + sim.setpoint()
         found.append(rows)
         if sim.steps % every == 0:
-            controller.accept(chunk, now, plan.valid_for)
+            controller.accept(chunk, now)
         position = controller.tick(now + sim.PERIOD).position
         sim.step(position[:3], position[3])
         path.append(position[:3])

@@ -242,6 +242,12 @@ class Controller:
         """Return how the axes would stop from the newest set-point, see ``Limiter.brake_path``."""
         return self._limiter.brake_path(points)
 
+    def setpoint(self, time: float) -> np.ndarray:
+        """Return the axes' set-point at ``time`` [M], which is of lately, without the gripper."""
+        if self._history is None:
+            raise RuntimeError('set-point asked for before reset. Call reset first.')
+        return self._history.position(time)
+
     def report(self, now: float) -> ControllerReport:
         """Return state, ages and counters at ``now``."""
         chunk = self.chunk

@@ -24,6 +24,7 @@ from efficient_vla.control.state import State
 from efficient_vla.nodes.controller_messages import FreshChunk
 from efficient_vla.nodes.controller_messages import fresh_chunk
 from efficient_vla.nodes.controller_messages import pass_message
+from efficient_vla.nodes.controller_messages import refuse_frame
 from efficient_vla.nodes.controller_messages import status_message
 from efficient_vla.nodes.conversions import message_to_chunk
 from efficient_vla.nodes.lifecycle import ManagedNode
@@ -69,7 +70,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._speed = 0.0
         self._anchored = 0.0
         self._sent = 0.0
-        self._heard = 0.0
         self._turned_away = 0
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
@@ -202,7 +202,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return 'the controller is not active. Activate it first.'
         if self._command is None or self._watch is None:
             return 'the set-point of the robot is not known yet; is the robot running?'
-        silent = self._silent(now)
+        silent = self._watch.silent(now, self.settings.state_timeout)
         if silent:
             return silent
         was_enabled = self._controller.enabled
@@ -263,8 +263,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _hold_while_incomplete(self, controller: Controller, now: float) -> None:
         """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
+        assert self._watch is not None
         missing = self._liveliness.missing() if controller.enabled else 0
-        reason = self._silent(now) if controller.enabled else None
+        silent = self._watch.silent(now, self.settings.state_timeout)
+        reason = silent if controller.enabled else None
         if missing:
             reason = f'{missing} of the nodes that feed the controller died or fell silent'
         if reason is None:
@@ -273,16 +275,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self.health.warn('liveliness', reason)
         if controller.state == State.TRACKING:
             controller.flush(now, reason)
-
-    def _silent(self, now: float) -> str | None:
-        """Return that the robot has not told where it is for too long, or ``None``."""
-        age, limit = now - self._heard, self.settings.state_timeout
-        if limit == 0 or age <= limit:
-            return None
-        return (
-            f'robot_state has been silent for longer than state_timeout {limit} s. Is the robot '
-            'running?'
-        )
 
     def _send(self, now: float) -> None:
         assert self._controller is not None
@@ -296,15 +288,19 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._speed = float(np.abs(command.velocity).max())
 
     def _chunk_received(self, message: msg.ActionChunk) -> None:
-        controller = self._controller
-        if not self.active or controller is None:
+        controller, watch = self._controller, self._watch
+        if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
-        if not controller.enabled or self._liveliness.missing() or self._silent(now):
+        if not controller.enabled or self._liveliness.missing():
+            return
+        if watch.silent(now, self.settings.state_timeout):
             return
         try:
             chunk = message_to_chunk(message)
-            refused = self._tasks.refuse(chunk.instruction)
+            refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
+                chunk.instruction
+            )
         except InvalidRecordError as error:
             refused = str(error)
         if refused:
@@ -327,12 +323,11 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         now = self.seconds()
         try:
-            watch.read(message)
+            watch.read(message, now)
         except InvalidRecordError as error:
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
-        self._heard = now
         if self._command is None:
             self._anchor(self._effort, now)
             return
@@ -350,6 +345,20 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         elif controller.state == State.WAITING and self.at_rest and watch.slipped(self._command):
             # Enabled before the robot could say where a reset had put it.
             self._anchor(self._effort, now)
+        else:
+            self._stop_if_blocked(controller, watch, now)
+
+    def _stop_if_blocked(self, controller: Controller, watch: SetpointWatch, now: float) -> None:
+        """Stop a robot that was too far from its set-point when it measured."""
+        limit = self.settings.following_error
+        if limit == 0 or self.settings.dry_run or not controller.enabled:
+            return
+        setpoint = controller.setpoint(watch.time - self.settings.robot_delay)
+        blocked = watch.blocked(setpoint, limit)
+        if blocked:
+            self.get_logger().error(blocked)
+            controller.stop(now, blocked)
+            self._brake_at_once(now)
 
     def _anchor(self, gripper: float, now: float, stamp: float | None = None) -> None:
         """Start from the robot's own set-point, that of ``stamp`` where it is not of ``now``."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from efficient_vla import msg
+from efficient_vla.control.admission import JOINT_MODES
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.conversions import stamp_to_seconds
@@ -54,6 +55,17 @@ class FreshChunk:
     """Capture time of its observation [s]."""
     transport_ms: float
     """From publication to callback; NaN where its sender does not say when it sent."""
+
+
+def refuse_frame(message: msg.ActionChunk, frame_id: str) -> str | None:
+    """Return why end-effector values of ``message`` are of another frame, or ``None``."""
+    frame = message.header.frame_id
+    if frame in ('', frame_id) or message.control_mode in JOINT_MODES:
+        return None
+    return (
+        f'chunk is in the frame {frame!r}; expected {frame_id!r} or none. Send it in the frame of '
+        'the controller, or set frame_id.'
+    )
 
 
 def fresh_chunk(message: msg.ActionChunk, now: float) -> FreshChunk:

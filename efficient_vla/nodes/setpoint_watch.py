@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the robot's own set-point is, and whether somebody else moved it."""
+"""Where the robot is, and whether it is silent, blocked or moved by somebody else."""
 
 import math
 
@@ -8,6 +8,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 
 from efficient_vla.nodes.conversions import joint_values
+from efficient_vla.nodes.conversions import stamp_to_seconds
 
 GRIPPER = 'gripper'
 RESET_NOTICE_S = 1.0
@@ -28,16 +29,34 @@ class SetpointWatch:
         self.names = names
         self.reported: np.ndarray | None = None
         """Newest set-point, [axes]."""
+        self.measured: np.ndarray | None = None
+        """Newest measured position, [axes]."""
+        self.time = -math.inf
+        """When it was measured [s]."""
         self._axes = [name for name in names if name != GRIPPER]
         self._exact = False
+        self._heard = -math.inf
         self._noticed = -math.inf
 
-    def read(self, message: JointState) -> None:
-        """Take a state; raises ``InvalidRecordError`` for a bad one."""
+    def read(self, message: JointState, now: float) -> None:
+        """Take a state that came at ``now``; raises ``InvalidRecordError`` for a bad one."""
         named = [f'setpoint_{name}' for name in self._axes]
         exact = named[0] in message.name
-        self.reported = joint_values(message, named if exact else self._axes)
+        self.measured = joint_values(message, self._axes)
+        self.reported = joint_values(message, named) if exact else self.measured
         self._exact = exact
+        self._heard = now
+        stamp = stamp_to_seconds(message.header.stamp)
+        self.time = min(stamp, now) if stamp else now
+
+    def silent(self, now: float, limit: float) -> str | None:
+        """Return that nothing was heard for longer than ``limit`` [s], 0 for no limit, or None."""
+        if limit == 0 or now - self._heard <= limit:
+            return None
+        return (
+            f'robot_state has been silent for longer than state_timeout {limit} s. Is the robot '
+            'running?'
+        )
 
     def notice(self, now: float) -> None:
         """Take note that the robot reported a new episode."""
@@ -71,6 +90,23 @@ class SetpointWatch:
             return 0.0
         held = [v for name, v in zip(self.names, command, strict=True) if name != GRIPPER]
         return float(np.abs(self.reported - held).max())
+
+    def blocked(self, setpoint: np.ndarray, limit: float) -> str | None:
+        """Return that an axis is further than ``limit`` from its set-point, or ``None``.
+
+        That is the robot's own set-point where it reports one, and otherwise ``setpoint`` [axes],
+        the one that it should have reached when it measured.
+        """
+        if self.measured is None or self.reported is None:
+            return None
+        wanted = self.reported if self._exact else setpoint
+        error = float(np.abs(self.measured - wanted).max())
+        if error <= limit:
+            return None
+        return (
+            f'robot is {error:.3f} from its set-point; expected at most following_error {limit}. '
+            'Free it, then call reset_stop and enable it.'
+        )
 
     def position(self, gripper: float) -> np.ndarray:
         """Return the reported set-point as a command with this gripper effort, [A]."""

@@ -136,6 +136,15 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         low=0.0,
         high=3600.0,
     )
+    following_error: float = setting(
+        0.0,
+        'A robot that is further than this from its set-point on any axis is blocked or broken: '
+        'the controller stops, latched. It is compared with the set-point of robot_delay before, '
+        'or with its own where it reports one. Set it above what it lags and sags; 0: never.',
+        unit='m',
+        low=0.0,
+        high=100.0,
+    )
     output: str = setting(
         'command',
         'Where set-points go. command: JointState on command, for the simulated robots; '
@@ -161,7 +170,8 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
     )
     frame_id: str = setting(
         'world',
-        'Frame of the end effector in twists and in the drawing of a dry run.',
+        'Frame of the end effector in chunks, in twists and in the drawing of a dry run. Chunks '
+        'that name another one are refused, not transformed.',
         read_only=True,
     )
     dry_run: bool = setting(
@@ -202,6 +212,11 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             )
         if self.names and not set(self.names) - {'gripper'}:
             return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
+        if self.following_error and self.sends_velocities:
+            return (
+                f'following_error is {self.following_error} while the output sends velocities, '
+                'whose sum is not where the robot is; expected 0.'
+            )
         others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
         if self.output == 'twist' and others:
             return (

@@ -97,6 +97,8 @@ def bad_chunks(arm):
     renamed = arm.make_chunk(names=('a', 'b', 'c', 'gripper'))
     unknown = arm.make_chunk()
     unknown.control_mode = 0
+    displaced = arm.make_chunk()
+    displaced.header.frame_id = 'camera'
     return {
         'nan': (nan, 'not finite'),
         'wide': (wide, '160 values for 40 rows of 5'),
@@ -105,10 +107,13 @@ def bad_chunks(arm):
         'stale': (stale, 'nothing left|old|reset'),
         'renamed': (renamed, 'columns a, b, c'),
         'unknown': (unknown, 'no control mode'),
+        'displaced': (displaced, "frame 'camera'; expected 'world' or none"),
     }
 
 
-@pytest.mark.parametrize('name', ['nan', 'wide', 'empty', 'future', 'stale', 'renamed', 'unknown'])
+@pytest.mark.parametrize(
+    'name', ['nan', 'wide', 'empty', 'future', 'stale', 'renamed', 'unknown', 'displaced']
+)
 def test_bad_chunk_never_moves_the_robot(graph, arm, name):
     arm.locate()
     assert arm.enable().success

@@ -1,0 +1,115 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot that does not get to where it is sent."""
+
+import numpy as np
+import pytest
+from nodes.arm import HOME
+from nodes.arm import SPEED
+from nodes.arm import Arm
+from nodes.arm import Status
+
+from efficient_vla.nodes.conversions import joint_state
+from efficient_vla.nodes.settings import ControllerNodeSettings
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import build
+
+LIMIT = 0.03
+
+
+class MeasuringArm(Arm):
+    """Reports where it is and not what its set-point is, ``lag`` seconds behind or blocked."""
+
+    lag = 0.0
+    blocked = False
+
+    def _follow(self, message) -> None:
+        self.commands.append(message)
+        due = self.graph.now - self.lag + 1e-6
+        reached = [c for c in self.commands if stamp(c) <= due]
+        if reached and not self.blocked:
+            self.position = np.array(reached[-1].position[:3])
+        self.report()
+
+    def report(self) -> None:
+        """Report the measured position."""
+        values = np.append(self.position, 1.0)
+        names = ('x', 'y', 'z', 'gripper')
+        self.states.publish(joint_state(names, values, self.graph.now))
+
+    def drive(self, seconds: float) -> None:
+        """Follow chunks for so long."""
+        for _ in range(round(seconds / 0.1)):
+            self.chunks.publish(self.make_chunk())
+            self.run(0.1)
+
+
+def stamp(message) -> float:
+    return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+
+
+@pytest.fixture
+def start(graph):
+    def started(lag: float = 0.0, **values) -> MeasuringArm:
+        arm = MeasuringArm(graph, **values)
+        arm.lag = lag
+        arm.report()
+        graph.until(lambda: arm.node._command is not None)
+        assert arm.enable().success
+        return arm
+
+    return started
+
+
+def test_blocked_robot_is_stopped_and_goes_on_from_where_it_is(start):
+    arm = start(following_error=LIMIT)
+    arm.drive(0.3)
+    assert arm.state == Status.STATE_TRACKING
+    arm.blocked, place = True, arm.position.copy()
+    arm.drive(0.5)
+    assert arm.state == Status.STATE_STOPPED
+    assert 'expected at most following_error 0.03' in arm.status[-1].reason
+    ahead = max(c.position[1] for c in arm.commands) - place[1]
+    assert LIMIT < ahead < LIMIT + 0.02
+    assert not arm.enable().success
+    # The set-point is not left inside of what blocks the robot.
+    assert arm.commands[-1].position[1] == pytest.approx(place[1], abs=1e-6)
+    assert arm.enable(False).success
+    assert arm.enable().success
+    arm.blocked = False
+    arm.drive(0.3)
+    assert arm.state == Status.STATE_TRACKING
+
+
+@pytest.mark.parametrize(('delay', 'stops'), [(0.25, False), (0.0, True)])
+def test_lag_of_the_robot_is_no_error(start, delay, stops):
+    arm = start(lag=0.25, following_error=LIMIT, robot_delay=delay)
+    arm.drive(1.0)
+    assert SPEED * arm.lag > LIMIT
+    assert (arm.state == Status.STATE_STOPPED) == stops
+
+
+def test_robot_that_reports_its_set_point_is_compared_with_that(graph):
+    arm = Arm(graph, following_error=LIMIT)
+    arm.moving()
+    arm.silent = True
+    state = graph.state(arm.position)
+    state.position[1] -= 2 * LIMIT
+    arm.states.publish(state)
+    graph.until(lambda: arm.status[-1].state == Status.STATE_STOPPED)
+    assert 'robot is 0.060 from its set-point' in arm.status[-1].reason
+
+
+def test_nothing_is_compared_by_default(start):
+    arm = start()
+    arm.drive(0.3)
+    arm.blocked = True
+    arm.drive(0.5)
+    assert arm.state == Status.STATE_TRACKING
+    assert arm.commands[-1].position[1] > HOME[1] + 0.1
+
+
+def test_velocities_have_no_place_to_compare_with():
+    values = {'output': 'twist', 'following_error': LIMIT}
+    with pytest.raises(InvalidSettingError, match='sends velocities'):
+        build(ControllerNodeSettings, values)

@@ -336,7 +336,8 @@ class Controller:
         self._blending.add(trajectory, moment, self._limiter.motion)
 
     def _moment(self, time: float, clock: float) -> Moment:
-        return Moment(time, clock, self._scaling.speed, self._scaling.slope)
+        oldest = time - self.settings.watchdog.chunk_timeout
+        return Moment(time, clock, self._scaling.speed, self._scaling.slope, oldest)
 
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A time, and where the clock of motion is then."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,17 @@ class Moment:
     """Seconds of the clock in a second."""
     slope: float = 0.0
     """Change of the speed [1/s]."""
+    oldest: float = -math.inf
+    """Chunks that were observed earlier may not move the robot any more [s]."""
+
+    def left(self, trajectory: Trajectory) -> float:
+        """Return how long ``trajectory`` may still move the robot, by the clock of motion [s]."""
+        young = self.speed * (trajectory.chunk.stamp - self.oldest)
+        return min(trajectory.end - self.clock, young)
+
+    def over(self, trajectory: Trajectory) -> bool:
+        """Return whether ``trajectory`` has ended or is too old."""
+        return trajectory.ended(self.clock) or trajectory.chunk.stamp < self.oldest
 
     def by_time(self, motion: np.ndarray) -> np.ndarray:
         """Return position, velocity and acceleration by the clock [3, M] as those by time."""

@@ -54,6 +54,14 @@ def test_temporal_ensemble_weights_match_a_hand_computation(standing):
     assert ensemble.at(at(9.0))[0][0] == 4.0
 
 
+def test_temporal_ensemble_does_not_ask_chunks_that_are_too_old(standing):
+    ensemble = METHODS['temporal_ensemble'](build(BlendingSettings, {'ensemble_decay': 0.0}))
+    for x, start in ((1.0, 0.0), (3.0, 0.1)):
+        ensemble.add(standing(x, start), at(start), np.zeros((3, 3)))
+    assert ensemble.at(Moment(0.4, 0.4, oldest=0.0))[0][0] == 2.0
+    assert ensemble.at(Moment(0.41, 0.41, oldest=0.01))[0][0] == 3.0
+
+
 @pytest.mark.parametrize('decay', [-10.0, 10.0])
 def test_temporal_ensemble_of_many_chunks_stays_finite(standing, decay):
     ensemble = METHODS['temporal_ensemble'](build(BlendingSettings, {'ensemble_decay': decay}))
@@ -85,6 +93,31 @@ def test_weighted_average_takes_a_set_time(standing):
     average.add(standing(3.0, 0.1), at(0.1), np.zeros((3, 3)))
     assert average.at(at(0.2))[0][0] == pytest.approx(2.0)
     assert average.at(at(0.3))[0][0] == 3.0
+
+
+@pytest.mark.parametrize('speed', [1.0, 0.5])
+def test_weighted_average_leaves_a_chunk_before_it_is_too_old(standing, speed):
+    timeout = 0.4
+    average = METHODS['weighted_average'](build(BlendingSettings, {}))
+
+    def x(time):
+        return average.at(Moment(time, speed * time, speed, oldest=time - timeout))[0][0]
+
+    average.add(standing(1.0, 0.0), at(0.0, speed), np.zeros((3, 3)))
+    moment = Moment(0.2, speed * 0.2, speed, oldest=0.2 - timeout)
+    average.add(standing(3.0, 0.2), moment, np.zeros((3, 3)))
+    assert x(0.2) == pytest.approx(1.0)
+    assert x(0.3) == pytest.approx(2.0)
+    assert x(0.4) == pytest.approx(3.0)
+    assert len(average._members) == 1
+
+
+def test_weighted_average_drops_a_chunk_that_is_too_old(standing):
+    average = METHODS['weighted_average'](build(BlendingSettings, {}))
+    average.add(standing(1.0, 0.0), at(0.0), np.zeros((3, 3)))
+    average.add(standing(3.0, 0.2), at(0.2), np.zeros((3, 3)))
+    # The clock was slowed meanwhile, so that the weight did not rise in time.
+    assert average.at(Moment(0.5, 0.3, 0.1, oldest=0.1))[0][0] == 3.0
 
 
 def test_weighted_average_says_the_velocity_and_acceleration_of_its_path(straight):

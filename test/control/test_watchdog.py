@@ -66,6 +66,22 @@ def test_an_old_observation_stops_the_robot_although_rows_are_left(make_controll
     assert controller.reason == 'no observation newer than watchdog.chunk_timeout 0.2 s'
 
 
+@pytest.mark.parametrize('method', ['temporal_ensemble', 'weighted_average'])
+def test_a_chunk_that_is_too_old_has_no_say_beside_a_newer_one(
+    make_controller, straight, run, method
+):
+    values = {'watchdog.chunk_timeout': 0.2, 'blending.method': method}
+    controller = make_controller(values)
+    controller.accept(straight((0.4, 0, 0)), 0.0)
+    run(controller, 0.0, 0.15)
+    controller.accept(straight((0, 0, 0), 0.15, 2), 0.15)
+    run(controller, 0.15, 0.19)
+    assert abs(controller.tick(0.19).velocity[0]) > 0.1
+    run(controller, 0.19, 0.3)
+    assert controller.state == State.TRACKING
+    assert controller.tick(0.3).velocity[0] == pytest.approx(0.0, abs=1e-3)
+
+
 def test_an_expired_plan_stops_the_robot_although_rows_are_left(make_controller, straight):
     controller = make_controller()
     controller.tick(0.0)

@@ -14,7 +14,7 @@ from efficient_vla.control.trajectory import Trajectory
 
 
 class TemporalEnsemble:
-    """The weighted mean of all trajectories that have not ended."""
+    """The weighted mean of all trajectories that have not ended and are not too old."""
 
     def __init__(self, settings: BlendingSettings) -> None:
         self._decay = settings.ensemble_decay
@@ -29,7 +29,7 @@ class TemporalEnsemble:
         """Return the reference's motion at ``moment`` [3, M]."""
         # A chunk at its end would vote for standing still. The newest may: nothing follows it.
         *older, newest = self._live
-        live = self._live = [*(past for past in older if not past.ended(moment.clock)), newest]
+        live = self._live = [*(past for past in older if not moment.over(past)), newest]
         exponents = -self._decay * np.arange(len(live))
         weights = np.exp(exponents - exponents.max())
         weights /= weights.sum()

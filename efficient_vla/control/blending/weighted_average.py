@@ -3,10 +3,11 @@
 """Go over from the motion under way to the newest chunk with a weight that rises linearly.
 
 The weight of the newest chunk is 0 at its arrival and 1 after ``average_time``, or where that is 0
-at the end of the chunk before it, which is all the time they overlap. A chunk that arrives during
-that time averages with the average under way, so that no seam makes the reference jump. Velocity
-and acceleration are those of the averaged path: to the average of the velocities comes what the
-change of the weight adds. The gripper is no part of it: the mean of open and closed is neither.
+when the chunk before it ends or is too old, which is all the time they overlap. A chunk that
+arrives during that time averages with the average under way, so that no seam makes the reference
+jump. Velocity and acceleration are those of the averaged path: to the average of the velocities
+comes what the change of the weight adds. The gripper is no part of it: the mean of open and closed
+is neither.
 """
 
 from typing import NamedTuple
@@ -43,15 +44,15 @@ class WeightedAverage:
         """Let ``trajectory`` take over from ``moment`` on."""
         del motion
         time = moment.clock
-        self._drop_replaced(time)
-        overlap = max((member.trajectory.end for member in self._members), default=time) - time
+        self._drop_replaced(moment)
+        overlap = max((moment.left(member.trajectory) for member in self._members), default=0.0)
         span = min(moment.speed * self._span, overlap) if self._span > 0 else overlap
         self._members.append(Member(trajectory, time, max(span, 0.0)))
 
     def at(self, moment: Moment) -> np.ndarray:
         """Return the reference's motion at ``moment`` [3, M]."""
         time = moment.clock
-        self._drop_replaced(time)
+        self._drop_replaced(moment)
         first, *others = self._members
         motion = first.trajectory.at(time)
         for member in others:
@@ -62,9 +63,10 @@ class WeightedAverage:
             motion[2] += 2 * difference[1] / member.span
         return moment.by_time(motion)
 
-    def _drop_replaced(self, time: float) -> None:
-        """Forget what a trajectory of full weight has replaced."""
+    def _drop_replaced(self, moment: Moment) -> None:
+        """Forget what a trajectory of full weight has replaced, and what is too old."""
         for index in range(len(self._members) - 1, 0, -1):
-            if self._members[index].weight(time) == 1:
+            old = self._members[index - 1].trajectory.chunk.stamp < moment.oldest
+            if old or self._members[index].weight(moment.clock) == 1:
                 self._members = self._members[index:]
                 return

@@ -202,6 +202,22 @@ def test_trajectory_of_a_robot_that_stands_stays_there(trajectories):
     assert [list(point.positions) for point in message.points] == [[0.5, -0.5]] * 2
 
 
+def test_gripper_stays_as_it_is_until_a_chunk_says_more(graph):
+    arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS))
+    gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
+    arms = graph.hear(JointTrajectory, 'joint_trajectory_controller/joint_trajectory', report_qos())
+    graph.until(arm.node._output._gripper._publisher.get_subscription_count)
+    arm.locate()
+    assert arm.enable().success
+    arm.run(0.2)
+    graph.until(lambda: arms)
+    assert not gripper
+    arm.send_chunk()
+    arm.run(0.1)
+    graph.until(lambda: gripper)
+    assert list(gripper[0].data) == pytest.approx([1.0])
+
+
 def test_gripper_goes_its_own_way_in_its_own_units(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS), gripper_values=[0.04, 0.0])
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())

@@ -14,7 +14,7 @@ from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import writable_file
 
-PARTS = ('tokenizers', 'latency', 'success')
+PARTS = ('tokenizers', 'latency', 'one_step', 'success')
 
 DESCRIPTION = """\
 Measure heads and decodings of actions, and write rows, a picture and a page beside each other.
@@ -22,6 +22,8 @@ Measure heads and decodings of actions, and write rows, a picture and a page bes
   tokenizers  how many tokens a chunk takes with bins and with FAST, and at which error
   latency     time and passes of every head and decoding on the same plans, in turn, and how far
               its chunks are from those of the exact one
+  one_step    three times as many episodes with the flow head in one distilled step, paired with
+              ten steps
   success     episodes with every head and decoding, paired with the regression head"""
 
 EXAMPLE = """\

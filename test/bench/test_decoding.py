@@ -175,7 +175,13 @@ def latency_row(name: str, reference: str, p50: float, base: float) -> dict[str,
 
 def made_parts() -> dict[str, list[dict[str, object]]]:
     success = [
-        {'name': name, 'success_rate': rate, 'ci_low': rate - 0.1, 'ci_high': rate + 0.05}
+        {
+            'name': name,
+            'success_rate': rate,
+            'ci_low': rate - 0.1,
+            'ci_high': rate + 0.05,
+            'episodes': 100,
+        }
         for name, rate in ((REGRESSION, 0.9), (FLOW, 0.88), (SHORTCUT, 0.87))
     ]
     latency = [
@@ -193,14 +199,24 @@ def made_parts() -> dict[str, list[dict[str, object]]]:
         {'name': 'fast, shipped', 'tokens_mean': 30.0, **row},
         {'name': 'bins, shipped', 'tokens_mean': 160.0, **row},
     ]
-    return {'latency': latency, 'success': success, 'tokenizers': named}
+    one_step = [
+        {'name': name, 'success_rate': rate, 'episodes': 300}
+        for name, rate in ((FLOW, 0.94), (SHORTCUT, 0.936))
+    ]
+    return {
+        'latency': latency,
+        'success': success,
+        'tokenizers': named,
+        'one_step': one_step,
+    }
 
 
 def test_the_page_sets_what_was_found_beside_what_was_asked():
     from efficient_vla.bench.decoding.table import page
 
     text = page(made_parts(), MANIFEST)
-    assert '| one distilled step against ten, success | at least -2 points | -1 points |' in text
+    assert 'success in 100 episodes | at least -2 points | -1.0 points |' in text
+    assert 'success in 300 episodes | at least -2 points | -0.4 points |' in text
     assert '| the same, head time | 5 times less | 7.5 times less |' in text
     assert '| all chunks | 79 of 80, 2.0 times faster |' in text
     assert '| bins, consistency, against autoregressive | 2.5 times faster | 6.0 times' in text
@@ -228,10 +244,11 @@ def test_the_picture_is_drawn_where_there_is_something(tmp_path):
 def test_success_is_paired_with_regression_and_what_cannot_run_is_said(
     tmp_path, passthrough, monkeypatch
 ):
-    asked = []
+    asked, counts = [], []
 
     def evaluate(request, on_result):
         asked.append(request.overrides['actor'])
+        counts.append(request.episodes)
         if request.overrides['actor'].get('head') == 'diffusion':
             raise CheckpointError('diffusion.safetensors is missing')
         lucky = request.overrides['actor'].get('head') == 'flow'
@@ -243,15 +260,23 @@ def test_success_is_paired_with_regression_and_what_cannot_run_is_said(
         }
 
     monkeypatch.setattr(bench_job, 'evaluate', evaluate)
-    job = run.Job(passthrough, sizes=dataclasses.replace(run.QUICK, tasks=('reach-v3',)))
+    sizes = dataclasses.replace(run.QUICK, tasks=('reach-v3',), close=3)
+    job = run.Job(passthrough, sizes=sizes)
     rows = job.open_rows(tmp_path / 'out.json', False)
     run.measure_success(job, rows)
+    assert set(counts) == {1}
     found = {row['name']: row for row in json.loads((tmp_path / 'out.json').read_text())['rows']}
     assert found[FLOW]['success_rate'] == 1.0
     assert found[FLOW]['regression_success_rate'] == 0.75
     assert (found[FLOW]['only_this'], found[FLOW]['only_regression']) == (1, 0)
     assert 'is missing' in found['diffusion, 5 steps']['refused']
     assert all(actor['architecture'] == 'single' for actor in asked)
+    run.measure_one_step(job, rows)
+    few = rows.of('one_step')
+    assert [row['name'] for row in few] == [FLOW, SHORTCUT]
+    assert few[1]['pairs'] == 4
+    assert few[1]['only_ten_steps'] == 0
+    assert counts[-2:] == [3, 3]
     count = len(asked)
     again = job.open_rows(tmp_path / 'out.json', True)
     run.measure_success(job, again)

@@ -4,8 +4,10 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ import numpy as np
 from efficient_vla.action.settings import TOKENIZERS
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.decoding.conditions import CONDITIONS
+from efficient_vla.bench.decoding.conditions import FLOW
 from efficient_vla.bench.decoding.conditions import REGRESSION
+from efficient_vla.bench.decoding.conditions import SHORTCUT
 from efficient_vla.bench.decoding.conditions import Condition
 from efficient_vla.bench.decoding.latency import columns
 from efficient_vla.bench.decoding.latency import in_turn
@@ -47,6 +51,8 @@ class Sizes:
 
     tasks: tuple[str, ...] = DEMO_TASKS
     episodes: int = 20
+    close: int = 3
+    """Times as many for two heads that are too close to tell apart with those."""
     max_steps: int = 500
     """Steps after which an episode has failed."""
     frames: int = 16
@@ -61,6 +67,7 @@ class Sizes:
 QUICK = Sizes(
     tasks=DEMO_TASKS[:1],
     episodes=1,
+    close=1,
     max_steps=32,
     frames=5,
     rounds=1,
@@ -85,26 +92,15 @@ class Job(BaseJob):
 
 
 def measure_success(job: Job, rows: Rows) -> None:
-    """Measure success with every head and decoding on the same episodes, regression first."""
+    """Measure success with every head and decoding, paired with regression."""
+    _compare(job, rows, 'success', CONDITIONS, REGRESSION)
 
-    def success(condition: Condition) -> dict[str, Any]:
-        seen = job.play(condition.words)
-        first = condition.name == REGRESSION
-        reference = seen if first else read(rows.get(_success_key(job, CONDITIONS[0]))['outcomes'])
-        return paired_columns(seen, reference, REGRESSION, 'this')
 
-    for condition in CONDITIONS:
-        key = _success_key(job, condition)
-        if rows.done(key):
-            continue
-        job.tell(f'success: {condition.name}')
-        rows.measure(
-            'success',
-            key,
-            partial(success, condition),
-            required=condition.name == REGRESSION,
-            **_described(condition),
-        )
+def measure_one_step(job: Job, rows: Rows) -> None:
+    """Measure success with one distilled step on more episodes, paired with ten steps."""
+    conditions = [condition for condition in CONDITIONS if condition.name in (FLOW, SHORTCUT)]
+    more = replace(job.sizes, episodes=job.sizes.close * job.sizes.episodes)
+    _compare(replace(job, sizes=more), rows, 'one_step', conditions, 'ten_steps')
 
 
 def measure_latency(job: Job, rows: Rows) -> None:
@@ -179,6 +175,7 @@ def measure_tokenizers(job: Job, rows: Rows) -> None:
 PARTS: dict[str, Callable[[Job, Rows], None]] = {
     'tokenizers': measure_tokenizers,
     'latency': measure_latency,
+    'one_step': measure_one_step,
     'success': measure_success,
 }
 """Name -> what measures it, the short ones first."""
@@ -198,8 +195,34 @@ def write_page(rows: Rows) -> Iterator[Path]:
         yield folder / PAGE
 
 
-def _success_key(job: Job, condition: Condition) -> str:
-    return row_key('success', overrides=condition.words, **job.played)
+def _compare(
+    job: Job, rows: Rows, part: str, conditions: Sequence[Condition], first_name: str
+) -> None:
+    """Measure success with all ``conditions``, paired with the first of them."""
+    first = conditions[0]
+    keys = {
+        condition.name: row_key(part, overrides=condition.words, **job.played)
+        for condition in conditions
+    }
+
+    def success(condition: Condition) -> dict[str, Any]:
+        seen = job.play(condition.words)
+        others = condition is not first
+        reference = read(rows.get(keys[first.name])['outcomes']) if others else seen
+        return paired_columns(seen, reference, first_name, 'this')
+
+    for condition in conditions:
+        key = keys[condition.name]
+        if rows.done(key):
+            continue
+        job.tell(f'{part}: {condition.name}')
+        rows.measure(
+            part,
+            key,
+            partial(success, condition),
+            required=condition is first,
+            **_described(condition),
+        )
 
 
 def _latency_key(job: Job, condition: Condition) -> str:

@@ -41,7 +41,7 @@ def page(parts: Mapping[str, Sequence[Row]], manifest: Mapping[str, Any]) -> str
     if parts['tokenizers']:
         lines += ['', *_tokenizers(parts['tokenizers'])]
     if not manifest['quick']:
-        lines += ['', *_asked(latency, success, parts['tokenizers'])]
+        lines += ['', *_asked(latency, success, parts)]
     return '\n'.join(lines) + '\n'
 
 
@@ -105,16 +105,18 @@ def _tokenizers(rows: Sequence[Row]) -> list[str]:
 
 
 def _asked(
-    latency: Mapping[str, Row], success: Mapping[str, Row], tokenizers: Sequence[Row]
+    latency: Mapping[str, Row], success: Mapping[str, Row], parts: Mapping[str, Sequence[Row]]
 ) -> list[str]:
     lines = ['## Asked for', '', '| what | asked | found |', '|---|---|---|']
-    one, ten = success.get(SHORTCUT, {}), success.get(FLOW, {})
-    if 'success_rate' in one and 'success_rate' in ten:
-        points = 100 * (one['success_rate'] - ten['success_rate'])
-        lines.append(
-            f'| one distilled step against ten, success | at least -{ONE_STEP_POINTS:g} points | '
-            f'{points:+.0f} points |'
-        )
+    closer = {row['name']: row for row in parts['one_step']}
+    for found in (success, closer):
+        one, ten = found.get(SHORTCUT, {}), found.get(FLOW, {})
+        if 'success_rate' in one and 'success_rate' in ten:
+            points = 100 * (one['success_rate'] - ten['success_rate'])
+            lines.append(
+                f'| one distilled step against ten, success in {one["episodes"]} episodes | '
+                f'at least -{ONE_STEP_POINTS:g} points | {points:+.1f} points |'
+            )
     one = latency.get(SHORTCUT, {})
     if 'speed_up' in one:
         lines.append(
@@ -134,7 +136,7 @@ def _asked(
             f'| {CONSISTENCY}, against autoregressive | {CONSISTENCY_SPEED_UP:g} times faster | '
             f'{few["speed_up"]:.1f} times, gap {few["gap_mean_mm"]:.2f} mm |'
         )
-    named = {row['name']: row for row in tokenizers}
+    named = {row['name']: row for row in parts['tokenizers']}
     if 'fast, shipped' in named:
         fast, bins = named['fast, shipped'], named['bins, shipped']
         lines.append(

@@ -129,6 +129,13 @@ class VisualTokens:
                 values.shape == (count,),
                 f'{name} has shape {values.shape}; expected one value for each of {count} tokens.',
             )
+        for name, side in zip(('row', 'column'), self.grid, strict=True):
+            values = getattr(self, name)
+            _require(
+                values.min() >= 0 and values.max() < side,
+                f'{name} goes from {values.min()} to {values.max()}; expected 0 to {side - 1}, '
+                f'inside the grid {self.grid}.',
+            )
         _require(
             bool((np.diff(self.position) > 0).all()),
             'token positions are not strictly increasing; a stage reordered tokens.',

@@ -66,9 +66,9 @@ class TimeScaling:
             return
         self._intervals.append(now - self._arrived)
         self._arrived = now
-        expected = min(*self._intervals, age, until - now)
+        expected = max(min(*self._intervals, age, until - now), TOLERANCE)
         if left > expected - TOLERANCE:
-            speed = left / max(expected, TOLERANCE)
+            speed = left / expected
         else:
             lag = min(LAG, LONGEST_LAG * expected)
             speed = (left - lag * self.speed) / (MARGIN * expected - lag)

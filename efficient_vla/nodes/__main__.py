@@ -85,12 +85,30 @@ class _Stop:
 
 def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
     nodes: list[Any] = []
-    for name in arguments.nodes:
-        module, kind = NODES[name]
-        nodes.append(getattr(importlib.import_module(module), kind)())
-    executor = _executor(arguments.executor, nodes)
-    for node in nodes:
-        executor.add_node(node)
+    try:
+        for name in arguments.nodes:
+            module, kind = NODES[name]
+            nodes.append(getattr(importlib.import_module(module), kind)())
+        executor = _executor(arguments.executor, nodes)
+        for node in nodes:
+            executor.add_node(node)
+        code = _live(executor, nodes, stop)
+        for node in nodes:
+            node.end()
+        last = time.monotonic() + LAST_WORDS_S
+        while (left := last - time.monotonic()) > 0:
+            executor.spin_once(timeout_sec=left)
+        executor.shutdown()
+    finally:
+        # Also after an error of a callback: the robot brakes before this process ends.
+        for node in nodes:
+            node.end()
+            node.destroy_node()
+    return code
+
+
+def _live(executor: Any, nodes: list[Any], stop: _Stop) -> int:
+    """Start the nodes and spin until a signal or a failed start; return the exit code."""
     code = 0
     started = [node for node in nodes if getattr(node.settings, 'autostart', False)]
     # All are loaded before any starts, so that no robot waits for a node that loads.
@@ -108,15 +126,6 @@ def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
                 tune()
     while not stop.requested and not code:
         executor.spin_once(timeout_sec=POLL_S)
-    for node in nodes:
-        node.end()
-    last = time.monotonic() + LAST_WORDS_S
-    while (left := last - time.monotonic()) > 0:
-        executor.spin_once(timeout_sec=left)
-    for node in nodes:
-        executor.remove_node(node)
-        node.destroy_node()
-    executor.shutdown()
     return code
 
 

@@ -18,6 +18,7 @@ from efficient_vla.nodes.cameras import transport_ms
 from efficient_vla.nodes.conversions import chunk_to_message
 from efficient_vla.nodes.conversions import message_to_execution
 from efficient_vla.nodes.conversions import message_to_plan
+from efficient_vla.nodes.history import KEEP_S
 from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.history import StateHistory
 from efficient_vla.nodes.qos import latched_qos
@@ -45,6 +46,8 @@ class ChunkJob:
 
     plan: Plan
     frame: Frame
+    task: int
+    """Counts instructions: the same sentence given again is another task."""
     transport_ms: float
 
 
@@ -61,6 +64,7 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self._cameras: Cameras | None = None
         self._plan: Plan | None = None
         self._instruction: str | None = None
+        self._task = 0
         self._instructed = float('-inf')
         self._states = StateHistory()
         self._pace = Pace()
@@ -107,6 +111,10 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             self._cameras.clear()
         super().flush(reason)
 
+    def try_again(self) -> None:
+        """Take the same input again, as a robot in lockstep sends it."""
+        self._pace.reset()
+
     def method(self) -> str:
         """Return the architecture."""
         return f'architecture={self.settings.architecture}'
@@ -116,7 +124,8 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         begin = time.perf_counter()
         chunk = self.stage.chunk(job.plan, job.frame)
         latency = timed(begin)
-        if self._refuse(job.plan, self.get_clock().now().nanoseconds * 1e-9):
+        now = self.get_clock().now().nanoseconds * 1e-9
+        if job.task != self._task or self._refuse(job.plan, now):
             self.health.counts['superseded_chunks'] += 1
             return
         self._sequence += 1
@@ -146,6 +155,7 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             if self._plan is not None and self._plan.instruction != text:
                 self._plan = None
             self._instruction = text
+            self._task += 1
             self._instructed = self.seconds()
             self._pace.reset()
             if self._worker is not None:
@@ -174,7 +184,9 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         now = self.seconds()
         try:
             plan = message_to_plan(message)
-            refuse_future('plan', plan.stamp, now, self.settings.max_future)
+            # A latched plan comes once, perhaps before the first tick of a simulated clock.
+            if now > 0:
+                refuse_future('plan', plan.stamp, now, self.settings.max_future)
         except InvalidRecordError as error:
             self.health.error('plan', str(error))
             return
@@ -182,6 +194,7 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             # Made before the reasoner heard that the task ended; the next task needs a new one.
             return
         self._plan = plan
+        self._states.keep = max(KEEP_S, plan.valid_for, self.settings.max_image_age)
         if self.active and self.stage is not None and not self.stage.needs_image:
             self._make_chunk({}, plan.stamp, now, transport_ms(info))
 
@@ -229,7 +242,8 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             )
             return False
         self.health.clear('state_skew')
-        self.submit(ChunkJob(plan, Frame(images, nearest[0], stamp), transport))
+        frame = Frame(images, nearest[0], stamp)
+        self.submit(ChunkJob(plan, frame, self._task, transport))
         return True
 
     def _refuse(self, plan: Plan | None, now: float) -> str:

@@ -31,7 +31,6 @@ from efficient_vla.nodes.lifecycle import ManagedNode
 from efficient_vla.nodes.liveliness import LivelinessWatch
 from efficient_vla.nodes.outputs import make_output
 from efficient_vla.nodes.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.outputs.drawing import DrawingOutput
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import report_qos
@@ -69,6 +68,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._effort = 0.0
         self._speed = 0.0
         self._anchored = 0.0
+        self._ends_disabled = False
         self._sent = 0.0
         self._turned_away = 0
         self._periods = PeriodMeter()
@@ -158,10 +158,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
+        now = self.get_clock().now().nanoseconds * 1e-9
         if self._watch is not None:
-            self._watch.forget_notice()
+            self._watch.clock_jumped(now)
         if self._controller is not None and self._command is not None:
-            now = self.get_clock().now().nanoseconds * 1e-9
             self._controller.tick(now)
             self._controller.flush(now, reason)
 
@@ -212,6 +212,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             # Whatever moved the robot a little meanwhile, it starts without a step.
             self._anchor(self._effort, now)
         reason = self._controller.enable(now)
+        if self._controller.state == State.PAUSED:
+            self._ends_disabled = False
         if reason is None and not was_enabled:
             self._periods.restart()
             self._latency = LatencyWindow()
@@ -219,10 +221,16 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         return reason
 
     def disable(self, now: float) -> None:
-        """Brake and hold; clears a stop."""
-        if self._controller is not None and self._controller.state != State.STOPPED:
-            self._controller.disable(now)
-            self._publish_status(now)
+        """Brake and hold; a stop stays, and a pause until the operator ends it."""
+        controller = self._controller
+        if controller is None or controller.state == State.STOPPED:
+            return
+        if controller.state == State.PAUSED:
+            self._ends_disabled = True
+            controller.flush(now, 'disabled while paused')
+        else:
+            controller.disable(now)
+        self._publish_status(now)
 
     def flush_chunks(self, now: float, reason: str) -> None:
         """Drop the chunks of an earlier task."""
@@ -248,7 +256,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is not None and self._command is not None:
             self._periods.tick(begin)
             self._hold_while_incomplete(controller, now)
-            halted = controller.state == State.DISABLED and self.at_rest
+            # The robot holds the last set-point by itself; where it sags, it is not followed down.
+            halted = not controller.enabled and self.at_rest
             if not halted or self._output.pending:
                 self._send(now)
             else:
@@ -358,6 +367,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if blocked:
             self.get_logger().error(blocked)
             controller.stop(now, blocked)
+            if not watch.exact:
+                # It would press on against what blocks it, with all of the error.
+                self._anchor(self._effort, now)
+                self._send(now)
             self._brake_at_once(now)
 
     def _anchor(self, gripper: float, now: float, stamp: float | None = None) -> None:
@@ -369,8 +382,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._speed = 0.0
         self._anchored = self._sent = now
         self._controller.reset(self._command, now if stamp is None else stamp)
-        if isinstance(self._output, DrawingOutput):
-            self._output.restart()
+        self._output.restart()
         self._publish_status(now)
 
     def _restart_dry_run(self, stamp: float, now: float) -> None:
@@ -432,7 +444,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             response.message = 'the controller is not configured'
             return response
         now = self.seconds()
+        paused = controller.state == State.PAUSED
         reason = controller.pause(now) if request.data else controller.resume(now)
+        if not paused:
+            self._ends_disabled = False
+        elif not request.data and self._ends_disabled:
+            controller.disable(now)
         self._brake_at_once(now)
         response.success = reason is None
         response.message = reason or ('paused' if request.data else 'resumed')

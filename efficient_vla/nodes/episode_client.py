@@ -131,7 +131,8 @@ class EpisodeClient:
         result = self._attempt(goal)
         while result is None:
             self._await_controller()
-            goal.max_duration_s = max(end - time.monotonic(), POLL_S)
+            if max_duration_s:
+                goal.max_duration_s = max(end - time.monotonic(), POLL_S)
             result = self._attempt(goal)
         return result
 

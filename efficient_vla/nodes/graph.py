@@ -9,6 +9,7 @@ the same graph. Nothing here imports rclpy or launch.
 import sys
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 import yaml
 
 from efficient_vla.bench.places import share_folder
+from efficient_vla.bench.profiles import node_values
+from efficient_vla.nodes.parameter_files import refuse_file
 
 POLICY_NODES = ('perception', 'reasoner', 'actor')
 ROBOT_NODES = {'metaworld': ('metaworld_robot',)}
@@ -114,7 +117,10 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
                 f'override {word!r} is not of the form node.param=value; write for example '
                 'reasoner.pruning.keep=0.5.'
             )
-        values[name] = yaml.safe_load(text) if text else ''
+        try:
+            values[name] = yaml.safe_load(text) if text else ''
+        except yaml.YAMLError as error:
+            raise ProfileError(f'override {word!r}: {text!r} is not YAML.') from error
     return values
 
 
@@ -136,20 +142,26 @@ def describe(selection: Selection) -> Graph:
         process for process in HARDWARE[selection.hardware] if not others & set(process.nodes)
     )
     nodes = tuple(name for process in processes for name in process.nodes)
-    parameters = _parameters(selection, nodes)
     config = share_folder('config')
     files = [config / f'{name}.yaml' for name in nodes]
     files += [hardware, robot]
+    folder = None
     if selection.policy in profiles('policies'):
         files.append(config / 'policies' / f'{selection.policy}.yaml')
     else:
         folder = _policy_folder(selection.policy)
-        for name in POLICY_NODES:
-            parameters[name].setdefault('policy', str(folder))
     for path in selection.parameter_files:
         if not Path(path).is_file():
             raise ProfileError(f'the parameter file {str(path)!r} does not exist; check its path.')
         files.append(Path(path).resolve())
+    for path in (robot, *selection.parameter_files):
+        refused = refuse_file(Path(path), NODES)
+        if refused:
+            raise ProfileError(refused)
+    parameters = _parameters(selection, nodes, files)
+    if folder is not None:
+        for name in POLICY_NODES:
+            parameters[name].setdefault('policy', str(folder))
     namespace = '/' + selection.namespace.strip('/') if selection.namespace.strip('/') else ''
     return Graph(processes, tuple(files), parameters, namespace, selection.log_level)
 
@@ -179,7 +191,9 @@ def _policy_folder(policy: str) -> Path:
     return folder
 
 
-def _parameters(selection: Selection, nodes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _parameters(
+    selection: Selection, nodes: tuple[str, ...], files: Sequence[Path]
+) -> dict[str, dict[str, Any]]:
     parameters: dict[str, dict[str, Any]] = {name: {} for name in nodes}
     for word, value in selection.overrides.items():
         node, _, parameter = word.partition('.')
@@ -189,7 +203,9 @@ def _parameters(selection: Selection, nodes: tuple[str, ...]) -> dict[str, dict[
                 f'node.parameter with a node of {", ".join(nodes)}.'
             )
         parameters[node][parameter] = value
-    robot = parameters.get('metaworld_robot', {})
+    robot = {}
+    if 'metaworld_robot' in parameters:
+        robot = node_values(files, 'metaworld_robot') | parameters['metaworld_robot']
     lockstep = robot.get('mode') == 'lockstep'
     # Another pace than that of the wall clock needs a clock of its own.
     paced = robot.get('real_time_factor', 1.0) != 1.0
@@ -198,12 +214,13 @@ def _parameters(selection: Selection, nodes: tuple[str, ...]) -> dict[str, dict[
         # Simulated time waits for a plan and a chunk of every image.
         parameters['reasoner'].setdefault('max_rate', UNLIMITED_HZ)
         parameters['actor'].setdefault('rate', UNLIMITED_HZ)
-        if parameters['perception'].get('cache.method') == 'skip':
+        perception = node_values(files, 'perception') | parameters['perception']
+        if perception.get('cache.method') == 'skip':
             raise ProfileError(
                 'perception.cache.method is skip while metaworld_robot.mode is lockstep; expected '
                 'none or reuse, since a skipped image gets no plan and time would stand still.'
             )
-        controller = parameters['controller']
+        controller = node_values(files, 'controller') | parameters['controller']
         if controller.get('dry_run') or controller.get('output', 'command') != 'command':
             raise ProfileError(
                 'controller.dry_run or another controller.output than command is set while '
@@ -212,10 +229,12 @@ def _parameters(selection: Selection, nodes: tuple[str, ...]) -> dict[str, dict[
             )
     for name, values in parameters.items():
         # The simulated robot makes the clock and cannot wait for it.
-        values.setdefault('use_sim_time', bool(simulated) and name != 'metaworld_robot')
-        values.setdefault('autostart', selection.autostart)
+        if simulated:
+            values.setdefault('use_sim_time', name != 'metaworld_robot')
+        if not selection.autostart:
+            values.setdefault('autostart', False)
     if 'metaworld_robot' in parameters and simulated:
-        robot['publish_clock'] = True
+        parameters['metaworld_robot']['publish_clock'] = True
     return parameters
 
 

@@ -7,7 +7,6 @@ from collections import deque
 import numpy as np
 
 KEEP_S = 2.0
-"""Longer than any stage takes between capture and use."""
 EARLY = 0.25
 """Fraction of a period by which an input may come early: camera and rate are never in step."""
 
@@ -16,7 +15,8 @@ class StateHistory:
     """States by time, for the one nearest to an image."""
 
     def __init__(self, keep: float = KEEP_S) -> None:
-        self._keep = keep
+        self.keep = keep
+        """States older than this are forgotten [s]."""
         self._items: deque[tuple[float, np.ndarray]] = deque()
 
     def add(self, stamp: float, values: np.ndarray) -> None:
@@ -24,7 +24,7 @@ class StateHistory:
         if self._items and stamp < self._items[-1][0]:
             self._items.clear()
         self._items.append((stamp, values))
-        while self._items[0][0] < stamp - self._keep:
+        while self._items[0][0] < stamp - self.keep:
             self._items.popleft()
 
     def nearest(self, stamp: float) -> tuple[np.ndarray, float] | None:
@@ -51,6 +51,9 @@ class Pace:
     def due(self, stamp: float, rate: float) -> bool:
         """Return whether the input captured at ``stamp`` [s] is to be used at ``rate`` [Hz]."""
         period = 1 / rate
+        if self._due - stamp > 2 * period:
+            # The clock of the capture times was set back.
+            self.reset()
         if stamp + EARLY * period < self._due:
             return False
         late = stamp - self._due

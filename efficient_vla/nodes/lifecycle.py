@@ -207,4 +207,5 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
         except Exception as error:
             self.failed(rule, error)
             return False
+        self.health.clear(rule)
         return True

@@ -21,6 +21,7 @@ from std_msgs.msg import Empty
 from efficient_vla.nodes.qos import alive_qos
 
 TOPIC = 'alive'
+CLOSE_TIMEOUT_S = 1.0
 
 
 def offer_liveliness(node: Node) -> None:
@@ -82,7 +83,7 @@ class LivelinessWatch:
     def close(self) -> None:
         """Stop watching."""
         self._executor.shutdown()
-        self._thread.join()
+        self._thread.join(CLOSE_TIMEOUT_S)
         self._node.destroy_node()
 
     def _changed(self, status: Any) -> None:

@@ -216,7 +216,9 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         return store[min(later)] if later else None
 
     def _take_state(self, message: JointState) -> None:
-        self._position = joint_values(message, ('x', 'y', 'z'))
+        # Only an end effector has a place to draw from.
+        if {'x', 'y', 'z'} <= set(message.name):
+            self._position = joint_values(message, ('x', 'y', 'z'))
 
     def _take_instruction(self, message: msg.Instruction) -> None:
         self._instruction = message.text

@@ -13,6 +13,7 @@ from geometry_msgs.msg import Point
 from visualization_msgs.msg import Marker
 from visualization_msgs.msg import MarkerArray
 
+from efficient_vla.control.admission import JOINT_MODES
 from efficient_vla.types import ActionChunk
 from efficient_vla.types import ControlMode
 from efficient_vla.types import Plan
@@ -191,16 +192,22 @@ def _text_width(text: str) -> int:
 def predicted_path(chunk: ActionChunk, start: np.ndarray) -> np.ndarray:
     """Return the positions that ``chunk`` leads to from ``start`` [3], float64, [H + 1, 3] in m.
 
-    Joint chunks have no path without a model of the robot: only ``start`` comes back.
+    An axis that the chunk does not name stays where it is. Joint chunks have no path without a
+    model of the robot: only ``start`` comes back.
     """
-    if chunk.control_mode == ControlMode.EE_DELTA:
-        return np.vstack([start, start + np.cumsum(chunk.actions[:, :3], axis=0)])
-    if chunk.control_mode == ControlMode.EE_TWIST:
-        steps = chunk.actions[:, :3] * chunk.dt
-        return np.vstack([start, start + np.cumsum(steps, axis=0)])
-    if chunk.control_mode == ControlMode.EE_POSITION:
-        return np.vstack([start, chunk.actions[:, :3]])
-    return np.array(start, np.float64).reshape(1, 3)
+    path = np.tile(np.asarray(start, np.float64), (len(chunk.actions) + 1, 1))
+    if chunk.control_mode in JOINT_MODES:
+        return path[:1]
+    for axis, name in enumerate(('x', 'y', 'z')):
+        if name not in chunk.names:
+            continue
+        column = chunk.actions[:, chunk.names.index(name)]
+        if chunk.control_mode == ControlMode.EE_POSITION:
+            path[1:, axis] = column
+        else:
+            scale = chunk.dt if chunk.control_mode == ControlMode.EE_TWIST else 1.0
+            path[1:, axis] += np.cumsum(column * scale)
+    return path
 
 
 def path_markers(path: np.ndarray, frame_id: str, stamp: Time, width: float) -> Sequence[Marker]:

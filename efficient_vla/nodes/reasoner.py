@@ -44,6 +44,10 @@ class PlanJob:
 
     tokens: VisualTokens
     instruction: str
+    task: int
+    """Counts instructions: the same sentence given again is another task."""
+    episode: int
+    """Counts tasks that began anew; a change of mind under way does not."""
     transport_ms: float
 
 
@@ -54,11 +58,13 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
 
     def __init__(self, **options: Any) -> None:
         self._instruction = ''
+        self._task = 0
+        self._episode = 0
+        self._stage_episode = 0
         self._newest: tuple[VisualTokens, float] | None = None
         self._not_before = NEVER
         self._pace = Pace()
         self._sequence = 0
-        self._begins = False
         self._robot_state: Any = None
         self._states: deque[tuple[np.ndarray, float]] = deque(maxlen=STATES)
         super().__init__('reasoner', ReasonerNodeSettings, **options)
@@ -105,6 +111,10 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self._pace.reset()
         super().flush(reason)
 
+    def try_again(self) -> None:
+        """Take the same input again, as a robot in lockstep sends it."""
+        self._pace.reset()
+
     def method(self) -> str:
         """Return pruning with its gate, reuse and quantization."""
         pruning, reuse = self.applied.pruning, self.applied.reuse
@@ -123,14 +133,14 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
 
     def work(self, job: PlanJob) -> None:
         """Make one plan; it is not sent when the instruction changed meanwhile."""
-        if self._begins:
-            self._begins = False
+        if job.episode != self._stage_episode:
+            self._stage_episode = job.episode
             self.stage.reset('a task began')
         self._observe()
         begin = time.perf_counter()
         plan = self.stage.plan(job.tokens, job.instruction)
         latency = timed(begin)
-        if job.instruction != self._instruction:
+        if job.task != self._task:
             self.health.counts['superseded_plans'] += 1
             return
         self._sequence += 1
@@ -174,9 +184,12 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
             return
         # A task that begins may begin in a new scene, which earlier tokens do not show; a change
         # of mind under way does not.
-        given = stamp_to_seconds(message.header.stamp)
-        self._not_before = NEVER if self._instruction else given
-        self._begins = self._begins or not self._instruction
+        if self._instruction:
+            self._not_before = NEVER
+        else:
+            self._not_before = min(stamp_to_seconds(message.header.stamp), self.seconds())
+            self._episode += 1
+        self._task += 1
         self._instruction = text
         self._pace.reset()
         self.health.clear('pass')
@@ -232,4 +245,5 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         if tokens.stamp < self._not_before:
             return
         if self._pace.due(tokens.stamp, self.settings.max_rate):
-            self.submit(PlanJob(tokens, self._instruction, transport))
+            job = PlanJob(tokens, self._instruction, self._task, self._episode, transport)
+            self.submit(job)

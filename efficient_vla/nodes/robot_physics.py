@@ -95,6 +95,8 @@ class SimulatedRobot:
     def start(self) -> None:
         """Run; what goes wrong from here on is reported as a fault."""
         self._running = True
+        self._target = None
+        self._set_fault('')
         self._camera = CameraWorker(self._outputs.image, self._fail)
         self._outputs.success(self._succeeded)
         self._thread = threading.Thread(target=self._run, name='physics', daemon=True)

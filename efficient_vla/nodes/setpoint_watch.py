@@ -34,7 +34,8 @@ class SetpointWatch:
         self.time = -math.inf
         """When it was measured [s]."""
         self._axes = [name for name in names if name != GRIPPER]
-        self._exact = False
+        self.exact = False
+        """Whether the robot reports its set-point beside its position."""
         self._heard = -math.inf
         self._noticed = -math.inf
 
@@ -44,7 +45,7 @@ class SetpointWatch:
         exact = named[0] in message.name
         self.measured = joint_values(message, self._axes)
         self.reported = joint_values(message, named) if exact else self.measured
-        self._exact = exact
+        self.exact = exact
         self._heard = now
         stamp = stamp_to_seconds(message.header.stamp)
         self.time = min(stamp, now) if stamp else now
@@ -62,6 +63,11 @@ class SetpointWatch:
         """Take note that the robot reported a new episode."""
         self._noticed = now
 
+    def clock_jumped(self, now: float) -> None:
+        """Let no time be later than ``now``, to which the clock jumped back."""
+        self._heard = min(self._heard, now)
+        self._noticed = min(self._noticed, now)
+
     def forget_notice(self) -> None:
         """Expect no jump any more."""
         self._noticed = -math.inf
@@ -71,7 +77,7 @@ class SetpointWatch:
 
         A position that lags behind while the controller is ``tracking`` tells nothing of that.
         """
-        return (self._exact or not tracking) and 0 <= now - self._noticed <= RESET_NOTICE_S
+        return (self.exact or not tracking) and 0 <= now - self._noticed <= RESET_NOTICE_S
 
     def moved(self, command: np.ndarray, free: bool, limit: float) -> bool:
         """Return whether the robot was put elsewhere than ``command`` [A] by more than ``limit``.
@@ -82,7 +88,7 @@ class SetpointWatch:
 
     def slipped(self, command: np.ndarray) -> bool:
         """Return whether the robot is not at the set-point that is held for it."""
-        return self._exact and self.distance(command) > HELD_TOLERANCE_M
+        return self.exact and self.distance(command) > HELD_TOLERANCE_M
 
     def distance(self, command: np.ndarray) -> float:
         """Return the largest distance on an axis between report and ``command`` [A]."""
@@ -99,7 +105,7 @@ class SetpointWatch:
         """
         if self.measured is None or self.reported is None:
             return None
-        wanted = self.reported if self._exact else setpoint
+        wanted = self.reported if self.exact else setpoint
         error = float(np.abs(self.measured - wanted).max())
         if error <= limit:
             return None

@@ -105,6 +105,9 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
     def disconnect(self) -> None:
         """Destroy publishers and subscriptions."""
 
+    def try_again(self) -> None:
+        """Let an input that comes once more make up for a pass that failed."""
+
     @abstractmethod
     def work(self, job: Job) -> None:
         """Do one pass; on the worker thread."""
@@ -136,7 +139,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
             self._worker.dropped = 0
 
     def stop(self) -> None:
-        """Forget the job that waits; what runs now ends without being published."""
+        """Forget the job that waits; publishers are silent while the node is not active."""
         if self._worker is not None:
             self._worker.discard()
 
@@ -317,6 +320,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         # The context ends while a pass is under way; that is no error of the pass.
         if self.context.ok():
             self.failed('pass', error)
+            self.try_again()
 
 
 def policy_folder(name: str) -> Path:

@@ -115,8 +115,12 @@ class Supervisor:
         (self._folder / 'overrides.yaml').write_text(parameters_yaml(self.graph))
         if self.log_folder is not None:
             self.log_folder.mkdir(parents=True, exist_ok=True)
-        for entry in self._children:
-            self._start(entry)
+        try:
+            for entry in self._children:
+                self._start(entry)
+        except BaseException:
+            self.stop()
+            raise
 
     def poll(self) -> list[Event]:
         """Notice what ended and start what is due; returns at once."""

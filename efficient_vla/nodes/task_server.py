@@ -159,15 +159,15 @@ class TaskServer:
         if not self._node.active:
             return Result.REASON_FAULT, 'the controller is not active. Activate it first.'
         state = self._arm.task_report(now).state
-        if state == State.PAUSED:
-            # The robot begins when the operator ends the pause.
-            return None
         if state == State.STOPPED:
             return (
                 Result.REASON_STOPPED,
                 'the controller is stopped. Call its service reset_stop, then enable it.',
             )
         refused = self._arm.enable(now)
+        if state == State.PAUSED:
+            # The robot begins when the operator ends the pause.
+            return None
         return (Result.REASON_FAULT, refused) if refused else None
 
     def _watch(self, goal: ServerGoalHandle, now: float) -> None:

@@ -111,11 +111,13 @@ class LatestWorker(Generic[Job]):
             )
 
     def stop(self, timeout: float) -> bool:
-        """End the thread after what runs now; return whether it ended within ``timeout`` [s]."""
+        """End the thread after what runs now and the calls that wait.
+
+        Returns whether it ended within ``timeout`` [s].
+        """
         with self._condition:
             self._stopping = True
             self._job = None
-            self._calls.clear()
             self._condition.notify_all()
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -128,7 +130,7 @@ class LatestWorker(Generic[Job]):
                 self._condition.wait_for(
                     lambda: self._stopping or self._calls or self._job is not None
                 )
-                if self._stopping:
+                if self._stopping and not self._calls:
                     return
                 self._busy = True
                 function = self._calls.popleft() if self._calls else None

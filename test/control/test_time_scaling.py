@@ -206,3 +206,11 @@ def test_neutral_it_changes_no_number():
     assert (scaling.speed, scaling.slope) == (1.0, 0.0)
     motion = np.random.default_rng(0).normal(size=(3, 4))
     np.testing.assert_array_equal(Moment(1.0, 1.0).by_time(motion), motion)
+
+
+@pytest.mark.parametrize('left', [-0.1, 0.0, 0.1])
+def test_chunk_that_came_at_once_has_a_speed(left):
+    scaling = TimeScaling(0.1)
+    for time in (0.0, 0.4):
+        scaling.arrived(left, time, 0.0, np.inf)
+    assert scaling._target == (1.0 if left > 0 else 0.1)

@@ -126,6 +126,52 @@ def test_own_robot_is_a_file_and_has_no_simulated_one(tmp_path: Path) -> None:
     assert graph.nodes == ('perception', 'reasoner', 'actor', 'controller', 'monitor')
 
 
+def test_what_a_file_says_of_clock_and_start_is_not_overruled(tmp_path: Path) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text('/**:\n  ros__parameters: {use_sim_time: true, autostart: false}\n')
+    graph = describe(Selection(parameter_files=(own,)))
+    assert not any({'use_sim_time', 'autostart'} & set(v) for v in graph.parameters.values())
+    graph = describe(Selection(autostart=False))
+    assert all(values['autostart'] is False for values in graph.parameters.values())
+
+
+def test_lockstep_in_a_file_is_lockstep(tmp_path: Path) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text('/**:\n  metaworld_robot:\n    ros__parameters: {mode: lockstep}\n')
+    graph = describe(Selection(parameter_files=(own,)))
+    assert graph.parameters['actor']['use_sim_time'] is True
+    assert graph.parameters['metaworld_robot']['publish_clock'] is True
+    with pytest.raises(ProfileError, match='time waits for commands'):
+        describe(Selection(parameter_files=(own,), overrides={'controller.dry_run': True}))
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('/**:\n  contoller:\n    ros__parameters: {rate: 50.0}\n', "mean 'controller'"),
+        ('reasonner:\n  ros__parameters: {max_rate: 1.0}\n', "mean 'reasoner'"),
+        ('/left/controler:\n  ros__parameters: {rate: 50.0}\n', "mean 'controller'"),
+        ('/**:\n  controller:\n    limits: {max_velocity: [0.1]}\n', 'no ros__parameters below'),
+        ('/**: [', 'is not YAML'),
+        ('- controller\n', 'holds list'),
+    ],
+)
+def test_files_that_ros_would_ignore_in_part_are_refused(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text(text)
+    for choice in ({'parameter_files': (own,)}, {'robot': str(own)}):
+        with pytest.raises(ProfileError, match=words):
+            describe(Selection(**choice))
+
+
+def test_file_may_have_parameters_for_other_nodes(tmp_path: Path) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text('joint_trajectory_controller:\n  ros__parameters: {joints: [a]}\n')
+    assert own in describe(Selection(parameter_files=(own,))).parameter_files
+
+
 def test_policy_may_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / 'policy.json').write_text('{}')
     graph = describe(Selection(policy=str(tmp_path)))
@@ -160,6 +206,11 @@ def test_policy_may_be_a_folder(tmp_path: Path) -> None:
 def test_wrong_choice_is_told_with_what_there_is(choice: dict[str, Any], words: str) -> None:
     with pytest.raises(ProfileError, match=words):
         describe(Selection(**choice))
+
+
+def test_override_that_is_no_yaml_is_named() -> None:
+    with pytest.raises(ProfileError, match=r"override 'actor.rate=\[': '\[' is not YAML"):
+        parse_overrides(['actor.rate=['])
 
 
 def test_overrides_keep_their_types_on_the_way_to_ros() -> None:

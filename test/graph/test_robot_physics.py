@@ -136,6 +136,22 @@ def test_nothing_moves_before_the_first_command(wait_until: WaitUntil) -> None:
         assert outputs.successes == [False]
 
 
+def test_robot_that_was_stopped_starts_without_the_target_and_the_fault_of_before(
+    wait_until: WaitUntil,
+) -> None:
+    with robot(command__timeout=10.0) as (machine, outputs):
+        ticks(wait_until, outputs, 2)
+        assert send(machine, outputs, 0.09) == ''
+        ticks(wait_until, outputs, 3)
+        machine._set_fault('the solver diverged')
+        machine.stop()
+        stopped = machine._sim.setpoint()
+        machine.start()
+        assert outputs.faults[-1] == ''
+        ticks(wait_until, outputs, 5)
+        assert place(outputs).tolist() == stopped.tolist()
+
+
 def test_robot_holds_its_set_point_when_commands_stop(wait_until: WaitUntil) -> None:
     with robot(command__timeout=0.05) as (machine, outputs):
         ticks(wait_until, outputs, 1)

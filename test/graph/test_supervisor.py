@@ -8,9 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from efficient_vla.nodes import child
 from efficient_vla.nodes import supervisor as module
 from efficient_vla.nodes.graph import Graph
 from efficient_vla.nodes.graph import Process
@@ -69,6 +72,25 @@ def poll_until_event(wait_until: WaitUntil, supervisor: Supervisor, text: str) -
         text,
     )
     return next(event for event in found if text in event.text)
+
+
+def test_process_that_cannot_be_started_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    supervisor = supervise(monkeypatch, tmp_path, a=STAYS)
+    supervisor._children *= 2
+    spawned = []
+
+    def spawn(*arguments: Any) -> Any:
+        if spawned:
+            raise OSError('no more processes')
+        spawned.append(child.spawn(*arguments))
+        return spawned[0]
+
+    monkeypatch.setattr(module, 'child', SimpleNamespace(**{**vars(child), 'spawn': spawn}))
+    with pytest.raises(OSError, match='no more processes'):
+        supervisor.start()
+    assert spawned[0].returncode is not None
 
 
 def test_killed_process_starts_again(

@@ -3,6 +3,7 @@
 """Chunks come only from a valid plan of the present instruction, a fresh image and its state."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -290,3 +291,43 @@ def test_a_status_that_makes_no_sense_is_reported_until_one_does(graph, setup, v
     graph.until(lambda: complaint in setup.node.health.message('controller_status'))
     status.publish(msg.ControllerStatus(chunk_sequence=1))
     graph.until(lambda: not setup.node.health.message('controller_status'))
+
+
+def test_chunk_of_the_same_sentence_in_the_episode_before_is_not_sent(graph, setup, monkeypatch):
+    inside, go = threading.Event(), threading.Event()
+    chunk = setup.node.stage.chunk
+
+    def slow(*arguments):
+        inside.set()
+        go.wait(20)
+        return chunk(*arguments)
+
+    monkeypatch.setattr(setup.node.stage, 'chunk', slow)
+    setup.images.publish(graph.image())
+    graph.until(inside.is_set)
+    for text in ('', TASK):
+        setup.instructions.publish(msg.Instruction(text=text))
+        graph.until(lambda text=text: setup.node._instruction == text)
+    go.set()
+    graph.until(lambda: setup.node.health.counts['superseded_chunks'] == 1)
+    assert not setup.chunks
+
+
+def test_plan_of_a_slow_reasoner_finds_the_state_of_its_time(graph):
+    setup = Setup(graph, architecture='single')
+    setup.ready()
+    begin = graph.now
+    setup.send_plan(begin, valid_for=30.0)
+    graph.until(lambda: setup.chunks)
+    for step in range(1, 31):
+        graph.set_time(begin + 0.1 * step)
+        setup.send_state(graph.state())
+    setup.send_plan(begin + 0.5, valid_for=30.0, sequence=2)
+    graph.until(lambda: len(setup.chunks) == 2)
+
+
+def test_latched_plan_that_comes_before_the_simulated_clock_is_kept(graph):
+    graph.set_time(0.0)
+    setup = Setup(graph)
+    setup.send_plan(100.0)
+    assert setup.node._plan.stamp == 100.0

@@ -258,6 +258,27 @@ def test_clock_that_jumps_back_stops_the_robot(graph, arm):
     assert arm.state == Status.STATE_TRACKING
 
 
+def test_simulation_that_begins_anew_is_taken_over_from_where_it_is(graph, arm):
+    arm.moving()
+    arm.run(1.0)
+    arm.silent = True
+    arm.success.publish(Bool(data=False))
+    graph.until(lambda: math.isfinite(arm.node._watch._noticed))
+    graph.set_time(0.02)
+    arm.run(0.05)
+    arm.states.publish(graph.state((0.3, 0.4, 0.1)))
+    graph.until(lambda: arm.node._command[0] == pytest.approx(0.3))
+
+
+def test_robot_that_is_silent_since_the_clock_jumped_back_is_not_enabled(graph, arm):
+    arm.locate()
+    graph.set_time(20.0)
+    arm.run(1.5)
+    refused = arm.enable()
+    assert not refused.success
+    assert 'state_timeout' in refused.message
+
+
 def test_robot_moved_while_disabled_is_taken_over_from_where_it_is(graph, arm):
     arm.moving()
     arm.enable(False)
@@ -400,7 +421,7 @@ def test_robot_that_lags_is_no_new_episode_in_mid_motion(graph, arm):
     message = JointState(name=['x', 'y', 'z', 'gripper'], position=behind)
     message.header.stamp = seconds_to_stamp(graph.now)
     arm.states.publish(message)
-    graph.until(lambda: not arm.node._watch._exact)
+    graph.until(lambda: not arm.node._watch.exact)
     assert arm.state == Status.STATE_TRACKING
     assert arm.node._command[1] == pytest.approx(arm.position[1])
 

@@ -8,6 +8,7 @@ from nodes.arm import HOME
 from nodes.arm import SPEED
 from nodes.arm import Arm
 from nodes.arm import Status
+from std_srvs.srv import SetBool
 
 from efficient_vla.nodes.conversions import joint_state
 from efficient_vla.nodes.settings import ControllerNodeSettings
@@ -18,9 +19,10 @@ LIMIT = 0.03
 
 
 class MeasuringArm(Arm):
-    """Reports where it is and not what its set-point is, ``lag`` seconds behind or blocked."""
+    """Reports where it is, not its set-point: ``lag`` [s] late, ``sag`` [m] low, or blocked."""
 
     lag = 0.0
+    sag = 0.0
     blocked = False
 
     def _follow(self, message) -> None:
@@ -28,7 +30,7 @@ class MeasuringArm(Arm):
         due = self.graph.now - self.lag + 1e-6
         reached = [c for c in self.commands if stamp(c) <= due]
         if reached and not self.blocked:
-            self.position = np.array(reached[-1].position[:3])
+            self.position = np.array(reached[-1].position[:3]) - [0.0, 0.0, self.sag]
         self.report()
 
     def report(self) -> None:
@@ -98,6 +100,22 @@ def test_robot_that_reports_its_set_point_is_compared_with_that(graph):
     arm.states.publish(state)
     graph.until(lambda: arm.status[-1].state == Status.STATE_STOPPED)
     assert 'robot is 0.060 from its set-point' in arm.status[-1].reason
+
+
+@pytest.mark.parametrize('how', ['stop', 'pause'])
+def test_robot_that_lags_and_sags_is_not_followed_once_it_stands(graph, start, how):
+    arm = start(lag=0.15, robot_delay=0.15)
+    arm.sag = 0.025
+    arm.drive(1.0)
+    height = arm.commands[-1].position[2]
+    if how == 'stop':
+        arm.stop()
+    else:
+        assert graph.call(SetBool, 'controller/pause', data=True).success
+    arm.run(1.0)
+    path = np.array([command.position for command in arm.commands])
+    assert np.diff(path[:, 1]).min() > -1e-9
+    assert path[-1, 2] == pytest.approx(height, abs=1e-6)
 
 
 def test_nothing_is_compared_by_default(start):

@@ -72,6 +72,17 @@ def test_unexpected_error_in_configure_is_logged_and_not_swallowed(graph, monkey
     assert 'ZeroDivisionError: oops' in node.health.status('', {}).message
 
 
+def test_step_that_works_at_last_is_no_error_any_more(graph, monkeypatch):
+    node = graph.add(MonitorNode, start=False)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    with monkeypatch.context() as broken:
+        broken.setattr(node, 'start', lambda: 1 / 0)
+        assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert 'ZeroDivisionError' in node.health.message('activate')
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert not node.health.message('activate')
+
+
 def test_diagnostics_name_the_rule(graph):
     heard = graph.hear(DiagnosticArray, '/diagnostics', report_qos())
     node = graph.add(MonitorNode)

@@ -185,6 +185,13 @@ def test_path_of_positions_is_the_positions():
     assert path[1:, 1] == pytest.approx([0.01] * 5)
 
 
+def test_columns_of_a_path_are_found_by_their_names():
+    actions = np.tile(np.array([[-1.0, 0.01]], np.float32), (3, 1))
+    made = ActionChunk(actions, 0.0125, ('gripper', 'y'), ControlMode.EE_DELTA, 1.0)
+    path = overlay.predicted_path(made, np.array([0.0, 0.6, 0.2]))
+    np.testing.assert_allclose(path[-1], [0.0, 0.63, 0.2], atol=1e-7)
+
+
 def test_joint_chunk_has_no_path():
     assert len(overlay.predicted_path(chunk(ControlMode.JOINT_POSITION), np.zeros(3))) == 1
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every kind of robot interface gets the same motion, and a dry run gets none."""
 
+import math
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
@@ -10,6 +12,7 @@ from nodes.arm import SPEED
 from nodes.arm import Arm
 from nodes.arm import Status
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
@@ -216,6 +219,34 @@ def test_gripper_stays_as_it_is_until_a_chunk_says_more(graph):
     arm.run(0.1)
     graph.until(lambda: gripper)
     assert list(gripper[0].data) == pytest.approx([1.0])
+
+
+def test_new_episode_leaves_the_gripper_as_it_is(graph):
+    arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS))
+    gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
+    graph.until(arm.node._output._gripper._publisher.get_subscription_count)
+    follow(arm, 0.1)
+    arm.run(1.0)
+    count = len(gripper)
+    assert count
+    arm.success.publish(Bool(data=False))
+    graph.until(lambda: math.isfinite(arm.node._watch._noticed))
+    moved = joint_state(JOINTS, np.array([0.9, -0.9, 1.0]), graph.now)
+    arm.states.publish(moved)
+    graph.until(lambda: arm.node._command[0] == pytest.approx(0.9))
+    arm.run(0.2)
+    assert {message.data[0] for message in gripper} == {1.0}
+
+
+def test_trajectory_to_a_robot_that_was_moved_does_not_lead_through_the_place_before(trajectories):
+    arm = trajectories
+    follow(arm)
+    arm.node._anchor(0.0, arm.graph.now)
+    count = len(arm.trajectories)
+    arm.run(0.02)
+    places = [list(p.positions) for m in arm.trajectories[count:] for p in m.points]
+    assert places
+    assert places == [[0.5, -0.5]] * len(places)
 
 
 def test_gripper_goes_its_own_way_in_its_own_units(graph):

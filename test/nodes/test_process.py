@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from std_msgs.msg import Bool
 
 from efficient_vla.nodes import __main__ as nodes
+from efficient_vla.nodes.qos import latched_qos
 
 COMMAND = [sys.executable, '-m', 'efficient_vla.nodes']
 TIMEOUT = 60
@@ -69,6 +71,42 @@ def test_signal_ends_running_nodes_silently(ros_domain, policy, number, names):
         process.kill()
     assert process.returncode in (0, 130)
     assert 'Traceback' not in output
+
+
+BREAKS = """
+import sys
+from efficient_vla.nodes import __main__ as nodes
+from efficient_vla.nodes.controller import ControllerNode
+
+stop = ControllerNode.stop
+
+def braking(self):
+    print('brakes', flush=True)
+    stop(self)
+
+def broken(self, message):
+    raise RuntimeError('broken callback')
+
+ControllerNode.stop, ControllerNode._success_received = braking, broken
+sys.exit(nodes.main(['controller']))
+"""
+
+
+def test_error_of_a_callback_ends_the_process_once_the_robot_has_braked(graph):
+    publisher = graph.peer.create_publisher(Bool, 'task_success', latched_qos())
+    publisher.publish(Bool(data=True))
+    ended = subprocess.run(
+        [sys.executable, '-c', BREAKS], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    assert ended.returncode == 1
+    assert 'broken callback' in ended.stderr
+    assert ended.stdout.count('brakes') == 1
+
+
+def test_executor_that_does_not_fit_ends_the_process(ros_domain):
+    ended = run('controller', '--executor', 'events', '--ros-args', '-p', 'use_sim_time:=true')
+    assert ended.returncode == 1
+    assert 'controller cannot run on the executor events' in ended.stderr
 
 
 def wait_until_it_runs(pid: int) -> None:

@@ -103,6 +103,57 @@ def test_stage_forgets_the_task_before_where_one_begins(graph, setup, monkeypatc
     assert resets == ['a task began'] * 2
 
 
+def test_same_sentence_given_again_is_another_task(graph, setup, monkeypatch):
+    inside, go = threading.Event(), threading.Event()
+    plan = setup.node.stage.plan
+
+    def slow(*arguments):
+        inside.set()
+        go.wait(20)
+        return plan(*arguments)
+
+    setup.instruct('open the drawer')
+    setup.plan(99.5)
+    monkeypatch.setattr(setup.node.stage, 'plan', slow)
+    setup.tokens.publish(tokens(99.9))
+    graph.until(inside.is_set)
+    setup.instruct('')
+    graph.until(lambda: not setup.node._instruction)
+    again = msg.Instruction(text='open the drawer')
+    again.header.stamp = seconds_to_stamp(graph.now)
+    setup.instructions.publish(again)
+    graph.until(lambda: setup.node._instruction)
+    go.set()
+    graph.until(lambda: setup.node.health.counts['superseded_plans'] == 1)
+    assert len(setup.plans) == 1
+
+
+def test_instruction_of_a_clock_that_is_ahead_is_planned_for(graph, setup):
+    message = msg.Instruction(text='open the drawer')
+    message.header.stamp = seconds_to_stamp(1.8e9)
+    setup.instructions.publish(message)
+    graph.until(lambda: setup.node._instruction)
+    graph.set_time(100.2)
+    setup.plan(100.2)
+
+
+def test_tokens_that_come_again_make_up_for_a_pass_that_failed(graph, setup, monkeypatch):
+    plan, failed = setup.node.stage.plan, []
+
+    def fail_once(*arguments):
+        if not failed:
+            failed.append(True)
+            raise RuntimeError('once')
+        return plan(*arguments)
+
+    monkeypatch.setattr(setup.node.stage, 'plan', fail_once)
+    setup.instruct('open the drawer')
+    graph.until(lambda: setup.node._instruction)
+    setup.tokens.publish(tokens(100.0))
+    graph.until(lambda: setup.node.health.message('pass'))
+    setup.plan(100.0)
+
+
 def test_new_task_waits_for_a_frame_that_was_captured_after_it(graph, setup):
     setup.tokens.publish(tokens(99.9))
     graph.until(lambda: setup.node._newest)

@@ -85,3 +85,11 @@ def test_pace_lets_every_input_through_that_comes_at_its_rate():
     pace = Pace()
     jitter = (0.0, 0.004, -0.004, 0.002)
     assert all(pace.due(step * 0.1 + jitter[step % 4], 10.0) for step in range(100))
+
+
+def test_pace_begins_anew_where_capture_times_were_set_back():
+    pace = Pace()
+    assert pace.due(100.0, 10.0)
+    assert not pace.due(100.0, 10.0)
+    assert pace.due(40.0, 10.0)
+    assert not pace.due(40.05, 10.0)

@@ -216,6 +216,24 @@ def test_several_endings_at_once_give_one_result(graph, operator):
     assert operator.results[0].result.reason == Result.REASON_SUCCEEDED
 
 
+@pytest.mark.parametrize('again', [False, True])
+def test_pause_outlives_the_task(graph, operator, again):
+    handle = operator.begin()
+    assert graph.call(SetBool, 'controller/pause', data=True).success
+    operator.arm.run(0.2)
+    graph.until(handle.cancel_goal_async().done)
+    operator.end(handle, Result.REASON_CANCELED, GoalStatus.STATUS_CANCELED)
+    assert operator.arm.state == Status.STATE_PAUSED
+    if again:
+        operator.send(text='close the window')
+    operator.arm.run(0.1)
+    assert operator.arm.state == Status.STATE_PAUSED
+    assert graph.call(SetBool, 'controller/pause', data=False).success
+    # Without a task nothing is left to go on with.
+    expected = Status.STATE_WAITING if again else Status.STATE_DISABLED
+    assert operator.arm.state == expected
+
+
 def test_goal_given_in_a_pause_begins_when_the_pause_ends(graph, operator):
     operator.arm.moving()
     assert graph.call(SetBool, 'controller/pause', data=True).success

@@ -117,3 +117,13 @@ def test_question_to_a_busy_worker_is_withdrawn_in_time(recorder: Recorder):
     recorder.gate.release()
     assert recorder.worker.wait_idle(TIMEOUT)
     assert recorder.done == [1]
+
+
+def test_functions_that_wait_are_called_before_the_thread_ends(recorder: Recorder):
+    recorder.worker.submit(1)
+    assert recorder.started.acquire(timeout=TIMEOUT)
+    recorder.worker.call(lambda: recorder.done.append('called'))
+    recorder.worker.submit(2)
+    recorder.gate.release()
+    assert recorder.worker.stop(TIMEOUT)
+    assert recorder.done == [1, 'called']

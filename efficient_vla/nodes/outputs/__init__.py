@@ -31,6 +31,9 @@ class Output(Protocol):
     def send(self, command: Command) -> None:
         """Send a set-point, the newest of the controller."""
 
+    def restart(self) -> None:
+        """Forget what was sent: the next set-point does not continue it."""
+
 
 def make_output(
     node: LifecycleNode,

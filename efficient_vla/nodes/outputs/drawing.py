@@ -46,7 +46,7 @@ class DrawingOutput:
         self._markers = publisher(MarkerArray, 'dry_run/markers', report_qos())
 
     def restart(self) -> None:
-        """Begin a new line: the next set-point does not continue the last one."""
+        """Begin a new line."""
         self._line = []
         self._sampled = self._drawn = -math.inf
 

@@ -27,6 +27,10 @@ class GripperOutput:
             Float64MultiArray, 'gripper_command', newest_qos()
         )
 
+    def restart(self) -> None:
+        """Leave the gripper as it is until the next effort that is not 0."""
+        self._told = False
+
     def send(self, command: Command) -> None:
         """Send the gripper's part of a set-point, where it has one."""
         if GRIPPER not in command.names:

@@ -21,6 +21,9 @@ class JointStateOutput:
     def __init__(self, node: LifecycleNode) -> None:
         self._publisher = node.create_lifecycle_publisher(JointState, 'command', newest_qos())
 
+    def restart(self) -> None:
+        """Do nothing: every set-point stands for itself."""
+
     def send(self, command: Command) -> None:
         """Send a set-point."""
         self._publisher.publish(command_to_message(command))

@@ -58,6 +58,11 @@ class JointTrajectoryOutput:
             JointTrajectory, 'joint_trajectory_controller/joint_trajectory', newest_qos()
         )
 
+    def restart(self) -> None:
+        """Forget the set-points that are under way."""
+        self._ahead.clear()
+        self._gripper.restart()
+
     def send(self, command: Command) -> None:
         """Send a set-point, which is that from which ``brake_path`` starts."""
         self._gripper.send(command)

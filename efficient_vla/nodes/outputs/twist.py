@@ -41,6 +41,10 @@ class TwistOutput:
         """Whether the robot still has to be told that it stands."""
         return self._ending.pending
 
+    def restart(self) -> None:
+        """Leave the gripper as it is until a chunk says more."""
+        self._gripper.restart()
+
     def send(self, command: Command) -> None:
         """Send a set-point."""
         self._gripper.send(command)

@@ -86,6 +86,7 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     """
     from efficient_vla.nodes.graph import Selection
     from efficient_vla.nodes.graph import describe
+    from efficient_vla.nodes.neighbours import refuse_neighbours
     from efficient_vla.nodes.supervisor import Supervisor
 
     graph = describe(
@@ -100,6 +101,9 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     robot = settings['metaworld_robot']
     facts = sensing(request.policy, robot.camera.render, robot.camera.size)
     limit = request.episode_s / robot.real_time_factor + START_S
+    refused = refuse_neighbours(graph.nodes, graph.namespace)
+    if refused:
+        raise EpisodeError(refused)
     results: list[EpisodeResult] = []
     recordings: list[Recording] = []
     with (

@@ -115,6 +115,8 @@ class EpisodeClient:
         start = time.monotonic()
         result = self._execute(instruction, max_duration_s)
         duration = time.monotonic() - start
+        if result.reason == ExecuteTask.Result.REASON_REJECTED_INSTRUCTION:
+            raise EpisodeError(result.message)
         if self._record_images:
             self._await_last_frame()
         outcome = TaskOutcome(

@@ -16,10 +16,12 @@ from rich.table import Table
 from efficient_vla.nodes.child import exit_text
 from efficient_vla.nodes.graph import LOG_LEVELS
 from efficient_vla.nodes.graph import Graph
+from efficient_vla.nodes.graph import ProfileError
 from efficient_vla.nodes.graph import Selection
 from efficient_vla.nodes.graph import describe
 from efficient_vla.nodes.graph import parse_overrides
 from efficient_vla.nodes.graph import profiles
+from efficient_vla.nodes.neighbours import refuse_neighbours
 from efficient_vla.nodes.state_watch import StateWatch
 from efficient_vla.nodes.supervisor import Event
 from efficient_vla.nodes.supervisor import ProcessState
@@ -105,6 +107,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Run until a signal; return 0, or 1 when a process could not be kept running."""
     graph = describe(selection(arguments))
+    refused = refuse_neighbours(graph.nodes, graph.namespace)
+    if refused:
+        raise ProfileError(refused)
     # Handlers come first: from here on Ctrl-C ends everything in order and raises nothing.
     ended = threading.Event()
     former = {number: signal.signal(number, lambda *_: ended.set()) for number in END_SIGNALS}

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import rclpy
 
+from efficient_vla.nodes.neighbours import refuse_neighbours
 from efficient_vla.passthrough import write_policy
 
 WaitGone = Callable[[int, float], None]
@@ -110,3 +112,18 @@ def test_parameter_that_a_node_refuses_ends_the_command_with_the_reason(
         assert process.returncode == 1
     assert 'rate is -5.0' in output.replace('\n', ' ')
     assert 'Traceback' not in output
+
+
+def test_second_graph_in_the_same_place_is_refused(ros_domain: int) -> None:
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node('controller', context=context)
+    try:
+        refused = refuse_neighbours(('actor', 'controller'), '')
+        assert refused is not None
+        assert refused.startswith('controller run already in ROS domain')
+        assert refuse_neighbours(('actor',), '') is None
+        assert refuse_neighbours(('controller',), '/other') is None
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)

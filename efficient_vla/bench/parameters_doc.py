@@ -110,7 +110,7 @@ def limits(spec: Spec) -> str:
     elif spec.unit:
         parts.append(f'In {spec.unit}.')
     if spec.read_only:
-        parts.append('Fixed while the node is configured.')
+        parts.append('Fixed once the node has started.')
     return ' '.join(parts)
 
 

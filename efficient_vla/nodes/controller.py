@@ -207,6 +207,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return silent
         was_enabled = self._controller.enabled
         if not was_enabled:
+            self.health.clear('chunk')
             self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
             # Whatever moved the robot a little meanwhile, it starts without a step.

@@ -112,7 +112,9 @@ def main(arguments: argparse.Namespace) -> int:
         raise ProfileError(refused)
     # Handlers come first: from here on Ctrl-C ends everything in order and raises nothing.
     ended = threading.Event()
-    former = {number: signal.signal(number, lambda *_: ended.set()) for number in END_SIGNALS}
+    # Under nohup the graph outlives its terminal.
+    heard = [n for n in END_SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    former = {number: signal.signal(number, lambda *_: ended.set()) for number in heard}
     folder = arguments.log_folder or default_log_folder()
     supervisor = Supervisor(graph, folder)
     try:

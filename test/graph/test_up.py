@@ -22,9 +22,12 @@ END_TIMEOUT_S = 30.0
 
 
 @contextmanager
-def up(folder: Path, *words: str) -> Iterator['subprocess.Popen[str]']:
+def up(
+    folder: Path, *words: str, prefix: tuple[str, ...] = ()
+) -> Iterator['subprocess.Popen[str]']:
     """Run the command as a leader of its own group, as a shell does."""
     command = [
+        *prefix,
         sys.executable,
         '-m',
         'efficient_vla.cli',
@@ -77,6 +80,16 @@ def test_ctrl_c_ends_everything_without_a_traceback(
             wait_gone(pid, 1.0)
     texts = [rest, *(path.read_text() for path in (tmp_path / 'logs').glob('*.log'))]
     assert not any('Traceback' in text for text in texts), '\n'.join(texts)
+
+
+def test_graph_outlives_its_terminal_under_nohup(ros_domain: int, tmp_path: Path) -> None:
+    policy = write_policy(tmp_path / 'policy')
+    with up(tmp_path, '--policy', str(policy), prefix=('nohup',)) as process:
+        read_until(process, 'logs:')
+        os.kill(process.pid, signal.SIGHUP)
+        read_until(process, 'monitor: active')
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=END_TIMEOUT_S)
 
 
 def test_second_ctrl_c_changes_nothing(

@@ -134,6 +134,17 @@ def test_chunk_of_a_plan_past_its_validity_is_refused(graph, arm):
     assert 'it was valid for 2' in arm.node.health.message('chunk')
 
 
+def test_refused_chunk_of_the_time_before_is_not_told_any_more(graph, arm):
+    arm.locate()
+    assert arm.enable().success
+    arm.send_chunk(arm.make_chunk(plan_stamp=graph.now - 3.0, plan_valid_for=2.0))
+    assert 'chunk refused' in arm.status[-1].reason
+    assert arm.enable(False).success
+    assert arm.enable().success
+    graph.until(lambda: arm.status[-1].state == Status.STATE_WAITING)
+    assert 'chunk refused' not in arm.status[-1].reason
+
+
 def test_stop_brakes_and_is_latched(arm):
     arm.moving()
     assert arm.stop().success

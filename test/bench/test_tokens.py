@@ -248,6 +248,20 @@ def test_overhead_of_a_selector_is_measured_both_ways():
     assert np.isfinite(row['end_to_end_ms'])
 
 
+def test_overheads_have_a_row_for_every_method(monkeypatch, tmp_path):
+    from efficient_vla.bench.tokens import overhead
+
+    monkeypatch.setattr(overhead, 'measured_methods', lambda: ['fastv', 'vla_cache'])
+    scene = still_scene(WARM_UP_FRAMES + 2, size=144)
+    monkeypatch.setattr(run, 'record_scenes', lambda *_: [scene])
+    job = run.Job(default_policy(), run.QUICK, quick=True)
+    rows = job.open_rows(tmp_path / 'out.json', resume=False)
+    run.measure_overheads(job, rows)
+    names = [(row['name'], row['method'], row['frames']) for row in rows.of('overhead')]
+    assert names == [('fastv', 'fastv', 2), ('vla_cache', 'vla_cache', 2)]
+    assert all(row['threads'] >= 1 for row in rows.of('overhead'))
+
+
 def test_cost_of_a_method_counts_its_tokens_and_flops():
     scene = still_scene(WARM_UP_FRAMES + 2, size=144)
     row = cost_part.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])

@@ -81,8 +81,6 @@ def measure_overhead(policy: Path, method: str, scenes: Sequence[Scene]) -> dict
     if np.mean(found['nothing'].kept) < total - ALMOST:
         more = float('nan')
     return {
-        'name': method,
-        'method': method,
         'dense_reasoner_p50_ms': reference,
         'direct_p50_ms': direct,
         'direct_p95_ms': float(np.percentile(found['usual'].parts_ms, 95)),

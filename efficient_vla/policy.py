@@ -93,9 +93,9 @@ class Policy:
     def from_pretrained(cls, path: str | PathLike[str] | None = None, **keywords: Any) -> 'Policy':
         """Load a policy folder; keywords are settings with underscores for dots.
 
-        Every parameter of the three nodes is a keyword: ``cache_method='reuse'``,
+        Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
-        ``architecture='single'``.
+        ``architecture='single'``. Those that a ROS node adds, such as ``threads``, are not.
         """
         folder = Path(path) if path is not None else default_policy()
         settings: dict[str, Any] = {name: build(kind, {}) for name, kind in SETTINGS.items()}

@@ -137,12 +137,28 @@ def parse_overrides(
                 f'--set {word!r} is not of the form node.param=value; '
                 'write for example --set reasoner.pruning.keep=0.5.'
             )
+        if not has_parameter(kinds, node, parameter) and _in_graph(node, parameter):
+            raise UsageError(
+                f'{node}.{parameter} is a parameter of a node of the graph, which nothing in '
+                'process has; leave it out or add --graph.'
+            )
         if node not in kinds:
             raise UsageError(
                 f'--set {word!r} names the unknown node {node!r}; known are {", ".join(kinds)}.'
             )
         found.setdefault(node, {})[parameter] = _typed(kinds[node], node, parameter, text)
     return found
+
+
+def has_parameter(kinds: Mapping[str, type], node: str, parameter: str) -> bool:
+    """Return whether the settings of ``node`` in ``kinds`` have the parameter."""
+    return node in kinds and any(name == parameter for name, _, _ in specs(kinds[node]))
+
+
+def _in_graph(node: str, parameter: str) -> bool:
+    from efficient_vla.bench.parameters_doc import NODE_SETTINGS
+
+    return has_parameter(NODE_SETTINGS, node, parameter)
 
 
 def build_settings(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from efficient_vla.bench.overrides import KINDS
+from efficient_vla.bench.overrides import has_parameter
 from efficient_vla.nodes.robot_settings import RobotSettings
 from efficient_vla.nodes.settings import ActorNodeSettings
 from efficient_vla.nodes.settings import ControllerNodeSettings
@@ -43,8 +45,10 @@ Made by `python -m {SOURCE}` from the settings classes; do not edit.
 Every node declares its parameters with these types, ranges and descriptions, which
 `ros2 param describe` shows. A set of changes is checked as a whole and refused with the reason
 when a value or the set breaks a rule. *Fixed* parameters are read when a node is configured;
-all others take effect while the node runs. Names on the command line are `node.parameter=value`,
-for example `--set reasoner.pruning.keep=0.5`. Later files are stronger: `config/<node>.yaml`,
+all others take effect while the node runs. *Graph* parameters belong to the ROS node and not to the
+stage that it runs: `efficient-vla eval` takes them only with `--graph`, and `Policy` not at all.
+Names on the command line are `node.parameter=value`, for example
+`--set reasoner.pruning.keep=0.5`. Later files are stronger: `config/<node>.yaml`,
 hardware profile, robot profile, policy profile, files of your own, then single overrides.
 """
 
@@ -134,9 +138,12 @@ def _table(node: str) -> str:
             allowed = _range(spec)
         elif not allowed and spec.unit:
             allowed = spec.unit
-        fixed = 'fixed' if spec.read_only else ''
+        marks = ['fixed'] if spec.read_only else []
+        if not has_parameter(KINDS, node, name):
+            marks.append('graph')
         rows.append(
-            f'| `{name}` | `{_scalar_yaml(default)}` | {allowed} | {fixed} | {spec.description} |'
+            f'| `{name}` | `{_scalar_yaml(default)}` | {allowed} | {", ".join(marks)} '
+            f'| {spec.description} |'
         )
     return '\n'.join(rows) + '\n'
 

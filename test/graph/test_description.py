@@ -65,6 +65,14 @@ def test_generated_files_are_those_of_the_settings_classes() -> None:
         )
 
 
+def test_the_page_says_which_parameters_only_the_graph_has() -> None:
+    rows = [line.split(' | ') for line in parameters_doc.page().splitlines()]
+    marks = {(row[0], row[3]) for row in rows if len(row) > 3}
+    assert ('| `threads`', 'fixed, graph') in marks
+    assert ('| `camera.render`', 'fixed, graph') in marks
+    assert ('| `pruning.keep`', '') in marks
+
+
 @pytest.mark.parametrize('node', NODE_SETTINGS)
 def test_default_file_holds_exactly_the_defaults(node: str) -> None:
     settings = build(NODE_SETTINGS[node], parameters(CONFIG / f'{node}.yaml')[node])

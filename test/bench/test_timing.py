@@ -3,10 +3,15 @@
 """The controller keeps its period and its limits while every core is busy, and stops at once."""
 
 import math
+import os
+import re
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from efficient_vla.bench.motion import timing
 from efficient_vla.bench.motion.timing import measure_timing
 from efficient_vla.nodes.loop_probe import violations
 
@@ -52,6 +57,19 @@ def test_jump_of_one_set_point_is_seen():
     assert violations(stamps, positions, velocities, LIMITS) == 0
     positions[500:, 0] += 0.001
     assert violations(stamps, positions, velocities, LIMITS) > 0
+
+
+def test_the_load_is_ended_by_its_parent_and_not_by_ctrl_c():
+    with timing._burning(True, dict(os.environ)):
+        children = Path(f'/proc/self/task/{os.getpid()}/children').read_text().split()
+        burners = [pid for pid in children if '.burn' in Path(f'/proc/{pid}/cmdline').read_text()]
+        for pid in burners:
+            os.kill(int(pid), signal.SIGINT)
+        states = [Path(f'/proc/{pid}/status').read_text() for pid in burners]
+    assert len(burners) == len(os.sched_getaffinity(0))
+    for state in states:
+        (blocked,) = re.findall(r'^SigBlk:\s+(\w+)$', state, re.MULTILINE)
+        assert int(blocked, 16) & 1 << signal.SIGINT - 1
 
 
 def test_row_tells_period_limits_and_stops(ros_domain):

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from efficient_vla.bench import interrupts
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.nodes import child
 from efficient_vla.nodes.graph import Selection
@@ -79,7 +80,10 @@ def _burning(load: bool, environ: dict[str, str]) -> Iterator[None]:
     """Keep every core busy meanwhile, where ``load`` says so."""
     count = len(os.sched_getaffinity(0)) if load else 0
     module = [sys.executable, '-m', 'efficient_vla.bench.motion.burn', str(LOAD_NICE)]
-    burners = [subprocess.Popen(module, env=environ, stdout=subprocess.PIPE) for _ in range(count)]
+    with interrupts.postponed(), interrupts.kept_from_children():
+        burners = [
+            subprocess.Popen(module, env=environ, stdout=subprocess.PIPE) for _ in range(count)
+        ]
     try:
         for burner in burners:
             assert burner.stdout is not None

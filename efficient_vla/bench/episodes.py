@@ -17,15 +17,27 @@ def jobs(tasks: Sequence[str], seed: int, episodes: int) -> list[tuple[str, int]
 
     Raises ``UsageError`` unless there is something to run and the simulator knows it.
     """
+    check_tasks(tasks)
+    if episodes < 1:
+        raise UsageError(f'{episodes} episodes; expected at least 1.')
+    if seed < 0:
+        raise UsageError(f'seed {seed}; expected at least 0.')
+    return [(task, seed + index) for task in tasks for index in range(episodes)]
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """Raise ``UsageError`` unless these are tasks of the simulator, one at least, none twice."""
     known = ', '.join(INSTRUCTIONS)
     if not tasks:
         raise UsageError(f'no task given; expected some of {known}.')
     for task in tasks:
         if task not in INSTRUCTIONS:
             raise UsageError(f'unknown task {task!r}; expected one of {known}.')
-    if episodes < 1:
-        raise UsageError(f'{episodes} episodes; expected at least 1.')
-    return [(task, seed + index) for task in tasks for index in range(episodes)]
+        if tasks.count(task) > 1:
+            raise UsageError(
+                f'task {task!r} is named twice; expected once, since the same seeds make the same '
+                'episodes. Ask for more episodes instead.'
+            )
 
 
 def sensing(policy: Path, render: str, image_size: int) -> dict[str, Any]:

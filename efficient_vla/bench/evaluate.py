@@ -26,6 +26,7 @@ from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.overrides import flat
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.report import report
+from efficient_vla.instructions import checked_instruction
 from efficient_vla.sim.metaworld import MetaWorldSim
 from efficient_vla.sim.tasks import INSTRUCTIONS
 
@@ -49,6 +50,14 @@ class Request:
 
     def __post_init__(self) -> None:
         self.jobs()
+        for task in self.tasks:
+            self.sentence(task)
+        shape = self.overrides.get('actor', {}).get('architecture')
+        if shape == 'single' and self.overrides.get('eval', {}).get('actor_period'):
+            raise UsageError(
+                'a period of chunks, --chunk-period or eval.actor_period, cannot be set with '
+                'architecture single, where every plan gives one chunk; set --plan-period instead.'
+            )
         if 'rate' in self.overrides.get('controller', {}):
             raise UsageError(
                 'controller.rate cannot be set in process, where the controller ticks once a step '
@@ -58,8 +67,10 @@ class Request:
             raise UsageError(f'{self.workers} workers; expected at least 1.')
 
     def sentence(self, task: str) -> str:
-        """Return the instruction that the policy gets for ``task``."""
-        return INSTRUCTIONS[task] if self.instruction is None else self.instruction
+        """Return the instruction that the policy gets for ``task``; refuse what no policy reads."""
+        return checked_instruction(
+            INSTRUCTIONS[task] if self.instruction is None else self.instruction
+        )
 
     def jobs(self) -> list[tuple[str, int]]:
         """Return task and seed of every episode."""

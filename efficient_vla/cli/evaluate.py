@@ -15,6 +15,7 @@ from efficient_vla.cli.options import add_overrides
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
 from efficient_vla.cli.options import writable_file
+from efficient_vla.cli.options import writable_folder
 
 DESCRIPTION = """\
 Measure a policy: success by task with its 95 % interval, latencies and rates of each stage,
@@ -81,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Evaluate, show a table and write the JSON file."""
     target = writable_file(arguments.json)
+    if arguments.video is not None:
+        writable_folder(arguments.video, '--video')
     found = _graph(arguments) if arguments.graph else _in_process(arguments)
     target.write_text(json.dumps(found, indent=2) + '\n')
     return 0

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from efficient_vla.bench.episodes import jobs
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.cli.options import add_policy
+from efficient_vla.cli.options import refuse_below
 from efficient_vla.cli.options import task_list
 
 
@@ -49,13 +51,13 @@ def refuse_unknown(given: Sequence[str], parts: Sequence[str]) -> None:
 
 def resized(arguments: argparse.Namespace, sizes: Any, names: Sequence[str]) -> Any:
     """Return ``sizes`` with those of ``names`` that were given; refuse what cannot be measured."""
+    refuse_below(arguments, 1, *(name for name in names if name != 'tasks'))
     given = {
         name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
     }
-    for name, value in given.items():
-        if isinstance(value, (int, float)) and value < 1:
-            raise UsageError(f'--{name.replace("_", "-")} is {value}; expected at least 1.')
-    return replace(sizes, **given)
+    found = replace(sizes, **given)
+    jobs(found.tasks, arguments.seed, found.episodes)
+    return found
 
 
 def measure_parts(run: Any, job: Any, target: Path, arguments: argparse.Namespace) -> Any:

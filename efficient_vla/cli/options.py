@@ -3,6 +3,8 @@
 """Options that several commands share."""
 
 import argparse
+import os
+import tempfile
 from pathlib import Path
 
 from efficient_vla.bench.errors import UsageError
@@ -66,6 +68,14 @@ def add_episodes(parser: argparse.ArgumentParser, count: int) -> None:
     )
 
 
+def refuse_below(arguments: argparse.Namespace, low: int, *names: str) -> None:
+    """Raise ``UsageError`` where one of the options ``names`` was given and is below ``low``."""
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and not value >= low:
+            raise UsageError(f'--{name.replace("_", "-")} is {value}; expected at least {low}.')
+
+
 def task_list(text: str) -> tuple[str, ...]:
     """Split ``A,B`` into names."""
     return tuple(name.strip() for name in text.split(',') if name.strip())
@@ -85,13 +95,30 @@ def policy_folder(given: Path | None) -> Path:
 
 
 def writable_file(path: Path) -> Path:
-    """Make the folder of an output file, so that a long run does not fail at its end."""
+    """Make the folder of an output file, so that a long run does not fail at its end.
+
+    The file itself stays as it is, or missing, until there is something to write.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(f'{path} is a folder')
+        new = not os.path.lexists(path)
         with path.open('a'):
             pass
+        if new:
+            path.unlink()
     except OSError as error:
         raise UsageError(f'cannot write {path}: {error}. Choose another file.') from error
+    return path
+
+
+def writable_folder(path: Path, option: str) -> Path:
+    """Make the folder that ``option`` names, so that a long run does not fail at its end."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(f'cannot write into {path}: {error}. Choose another {option}.') from error
     return path

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from efficient_vla import cli
+from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.evaluate import Request
 from efficient_vla.bench.evaluate import evaluate
 from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.errors import CheckpointError
 from efficient_vla.passthrough import write_policy
 from efficient_vla.types import InvalidRecordError
 
@@ -155,9 +157,31 @@ def test_empty_instruction_is_refused(passthrough):
         evaluate(request(passthrough, instruction='  '))
 
 
-def test_error_of_a_worker_reaches_the_caller(passthrough):
+@pytest.mark.parametrize('sentence', ['', 'открой ящик', '打开抽屉'])
+def test_instruction_that_no_policy_reads_is_refused_before_anything_starts(tmp_path, sentence):
     with pytest.raises(InvalidRecordError, match='instruction'):
-        evaluate(request(passthrough, instruction='', episodes=2, workers=2))
+        request(tmp_path, instruction=sentence)
+
+
+def test_policies_get_the_instruction_as_the_graph_gives_it(tmp_path):
+    asked = request(tmp_path, instruction=' open  the drawer ')
+    assert asked.sentence('reach-v3') == 'open the drawer'
+
+
+def test_the_same_episode_is_not_counted_twice(tmp_path):
+    with pytest.raises(UsageError, match='named twice'):
+        request(tmp_path, tasks=('reach-v3', 'window-close-v3', 'reach-v3'))
+
+
+def test_single_has_no_period_of_chunks(tmp_path):
+    with pytest.raises(UsageError, match='every plan gives one chunk'):
+        request(tmp_path, 'actor.architecture=single', 'eval.actor_period=0.2')
+
+
+def test_error_of_a_worker_reaches_the_caller(tmp_path):
+    (tmp_path / 'policy.json').write_text('{"policy_type": "nonsense"}')
+    with pytest.raises(CheckpointError, match='nonsense'):
+        evaluate(request(tmp_path, episodes=2, workers=2))
 
 
 def children(pid: int) -> list[int]:

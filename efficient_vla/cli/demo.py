@@ -16,7 +16,6 @@ from efficient_vla.bench.animation import write_animation
 from efficient_vla.bench.contact_sheet import SheetRow
 from efficient_vla.bench.contact_sheet import contact_sheet
 from efficient_vla.bench.contact_sheet import moments
-from efficient_vla.bench.errors import UsageError
 from efficient_vla.bench.manifest import machine
 from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.cli.live import LiveObserver
@@ -25,6 +24,7 @@ from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import add_overrides
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
+from efficient_vla.cli.options import writable_folder
 
 DESCRIPTION = """\
 Drive the simulated Sawyer arm through the demonstration tasks: camera images and a sentence go in,
@@ -84,9 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--render',
         choices=('default', 'fast'),
-        default='fast',
-        help='rendering of the camera (default: %(default)s; default takes 130 ms '
-        'a frame on a CPU, which a real camera does not)',
+        help='rendering of the camera (default: that of the robot profile, fast; default takes '
+        '130 ms a frame on a CPU, which a real camera does not)',
     )
     add_overrides(parser)
 
@@ -107,10 +106,11 @@ def main(arguments: argparse.Namespace) -> int:
     words = list(arguments.overrides)
     if arguments.architecture:
         words.append(f'actor.architecture={arguments.architecture}')
-    words.append(f'metaworld_robot.camera.render={arguments.render}')
+    if arguments.render:
+        words.append(f'metaworld_robot.camera.render={arguments.render}')
     overrides = parse_overrides(words, NODE_SETTINGS)
     policy = policy_folder(arguments.policy)
-    folder = make_folder(arguments.out / timestamp())
+    folder = writable_folder(arguments.out / timestamp(), '--out')
     request = GraphRequest(
         policy=policy,
         jobs=episodes,
@@ -138,15 +138,6 @@ def main(arguments: argparse.Namespace) -> int:
     show_report(found)
     console.print(f'results: {folder}', soft_wrap=True)
     return 0
-
-
-def make_folder(folder: Path) -> Path:
-    """Make the folder of a run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f'cannot make {folder}: {error}. Choose another --out.') from error
-    return folder
 
 
 def subtitle(found: dict[str, Any]) -> str:

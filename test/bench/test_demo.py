@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from efficient_vla import cli
+from efficient_vla.bench import graph_runner
+from efficient_vla.bench.errors import EpisodeError
 
 pytest.importorskip('rclpy', reason='the graph needs ROS 2')
 pytest.importorskip('efficient_vla.msg', reason='the graph needs the interfaces built')
@@ -119,6 +121,30 @@ def test_animation_moves(run):
     folder, _ = run
     with Image.open(folder / 'animation.gif') as animation:
         assert animation.n_frames > 5
+
+
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        ((), None),
+        (('--set', 'metaworld_robot.camera.render=default'), 'default'),
+        (('--render', 'default'), 'default'),
+        (('--render', 'fast', '--set', 'metaworld_robot.camera.render=default'), 'fast'),
+    ],
+)
+def test_the_rendering_is_the_one_that_was_asked_for(
+    monkeypatch, passthrough, tmp_path, words, expected
+):
+    asked = []
+
+    def stop(request, observer):
+        asked.append(request.overrides.get('metaworld_robot', {}).get('camera.render'))
+        raise EpisodeError('stopped')
+
+    monkeypatch.setattr(graph_runner, 'run_graph', stop)
+    common = ['demo', '--policy', str(passthrough), '--out', str(tmp_path / 'runs')]
+    assert cli.main([*common, *words]) == cli.EXIT_FAILED
+    assert asked == [expected]
 
 
 def test_interrupt_while_the_nodes_start_ends_all_of_them(passthrough, tmp_path, ros_domain):

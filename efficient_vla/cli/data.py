@@ -4,6 +4,8 @@
 
 import argparse
 
+from efficient_vla.cli.options import refuse_below
+from efficient_vla.cli.options import writable_folder
 from efficient_vla.training import demonstrations
 
 DESCRIPTION = (
@@ -11,11 +13,14 @@ DESCRIPTION = (
     'recovery is in the data. Only successful episodes are kept; a run that was interrupted goes '
     'on where it stopped.'
 )
-EXAMPLE = '  efficient-vla data --help   # every option with its default'
+EXAMPLE = '  efficient-vla data --tasks reach-v3,door-open-v3 --episodes 20 --out data/two-tasks'
 
 add_arguments = demonstrations.add_arguments
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Make demonstrations."""
+    refuse_below(arguments, 1, 'workers')
+    refuse_below(arguments, 0, 'episodes', 'cross', 'first')
+    writable_folder(arguments.out, '--out')
     return demonstrations.main(arguments)

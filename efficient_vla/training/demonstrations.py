@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import random
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from efficient_vla.bench import interrupts
+from efficient_vla.bench.episodes import check_tasks
 from efficient_vla.perception.preprocess import shrink
 from efficient_vla.sim.tasks import TASKS
 from efficient_vla.training.instructions import paraphrases
@@ -216,47 +219,63 @@ _POLICIES: dict = {}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `efficient-vla data`."""
-    parser.add_argument('--out', type=Path, default=Path('data/metaworld'), help='folder to fill')
-    parser.add_argument('--tasks', default=','.join(TASKS), help='comma-separated tasks')
-    parser.add_argument('--episodes', type=int, default=150, help='episodes a task')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('data/metaworld'),
+        help='folder to fill (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--tasks',
+        default=','.join(TASKS),
+        help='comma-separated tasks (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--episodes', type=int, default=150, help='episodes a task (default: %(default)s)'
+    )
     parser.add_argument(
         '--cross',
         type=int,
         default=40,
-        help='episodes a pair of scene and another task of that scene',
+        help='episodes a pair of scene and another task of that scene (default: %(default)s)',
     )
     parser.add_argument(
         '--speed',
         type=float,
         default=0.6,
-        help="largest fraction of the arm's speed that experts use",
+        help="largest fraction of the arm's speed that experts use (default: %(default)s)",
     )
     parser.add_argument(
         '--default-share',
         type=float,
         default=0.1,
-        help='share of frames rendered with shadows and multisampling',
+        help='share of frames rendered with shadows and multisampling (default: %(default)s)',
     )
     parser.add_argument(
         '--policy',
         default='',
-        help='folder of a policy that drives, while experts relabel (DAgger)',
+        help='folder of a policy that drives, while experts relabel (DAgger; default: none, the '
+        'experts drive)',
     )
     parser.add_argument(
         '--first',
         type=int,
         default=0,
-        help='index of the first episode; give each DAgger round its own range',
+        help='index of the first episode; give each DAgger round its own range '
+        '(default: %(default)s)',
     )
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count(),
+        help='processes (default: one a core, %(default)s)',
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Make what is missing of the demonstrations; interrupted runs resume."""
     tasks = args.tasks.split(',')
-    unknown = set(tasks) - set(TASKS)
-    if unknown:
-        raise ValueError(f'unknown tasks {sorted(unknown)}; expected some of {", ".join(TASKS)}.')
+    check_tasks(tasks)
     args.out.mkdir(parents=True, exist_ok=True)
     common = (args.speed, args.default_share, args.policy)
     jobs: list[tuple] = [
@@ -272,7 +291,11 @@ def main(args: argparse.Namespace) -> int:
     random.Random(0).shuffle(jobs)
     counts = {'made': 0, 'kept': 0, 'failed': 0}
     frames = 0
-    with multiprocessing.get_context('spawn').Pool(args.workers) as pool:
+    # The first pool of a process starts this, and would let workers get Ctrl-C again.
+    resource_tracker.ensure_running()
+    with interrupts.postponed(), interrupts.kept_from_children():
+        workers = multiprocessing.get_context('spawn').Pool(args.workers)
+    with workers as pool:
         for outcome, length in track(pool.imap_unordered(_job, jobs), 'episodes', len(jobs)):
             counts[outcome] += 1
             frames += length

@@ -5,8 +5,11 @@
 import argparse
 from pathlib import Path
 
+from efficient_vla.bench.errors import UsageError
 from efficient_vla.cli.options import add_policy
 from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.options import refuse_below
+from efficient_vla.cli.options import writable_folder
 
 DESCRIPTION = (
     'Train trunk and heads of a policy on demonstrations, on CPU or CUDA by the same command. '
@@ -36,8 +39,18 @@ METHODS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('--data', type=Path, default=Path('data/metaworld'), help='demonstrations')
-    parser.add_argument('--out', type=Path, default=Path('runs/train'), help='folder of the policy')
+    parser.add_argument(
+        '--data',
+        type=Path,
+        default=Path('data/metaworld'),
+        help='demonstrations (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('runs/train'),
+        help='folder of the policy (default: %(default)s)',
+    )
     for stage, steps in STEPS.items():
         parser.add_argument(
             f'--{stage}-steps',
@@ -45,10 +58,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=steps,
             help=f'batches of 64 samples in stage {stage} (default: {steps})',
         )
-    parser.add_argument('--seed', type=int, default=0, help='of weights and batches')
-    parser.add_argument('--device', default='auto', help='cpu, cuda, or auto for what there is')
-    parser.add_argument('--precision', choices=('bf16', 'fp32'), default='bf16')
-    parser.add_argument('--threads', type=int, default=0, help='CPU threads, 0 for all')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of weights and batches (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--device',
+        default='auto',
+        help='cpu, cuda, or auto for what there is (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=('bf16', 'fp32'),
+        default='bf16',
+        help='of the computation (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--threads', type=int, default=0, help='CPU threads, 0 for all (default: %(default)s)'
+    )
     parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
     method = parser.add_argument_group('a method for a finished policy')
     method.add_argument('--method', choices=METHODS, help='what to train instead of the stages')
@@ -84,6 +110,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Train a policy, or a method for one."""
+    refuse_below(arguments, 0, 'seed', 'threads', 'rank', *(f'{stage}_steps' for stage in STEPS))
+    refuse_below(arguments, 1, 'steps', 'batch', 'frames', 'validation_frames')
+    check_device(arguments.device)
+    writable_folder(arguments.out, '--out')
     if arguments.method is not None:
         from efficient_vla.training import methods
 
@@ -91,3 +121,16 @@ def main(arguments: argparse.Namespace) -> int:
     from efficient_vla.training import train
 
     return train.main(arguments)
+
+
+def check_device(name: str) -> None:
+    """Raise ``UsageError`` where this machine cannot compute on the device."""
+    import torch
+
+    try:
+        torch.zeros(1, device='cpu' if name == 'auto' else name).item()
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f'--device is {name!r}, on which torch cannot compute here; expected cpu, or cuda '
+            'where there is a GPU. Leave it out to take what there is.'
+        ) from error

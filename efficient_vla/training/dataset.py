@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from efficient_vla.bench.errors import UsageError
 from efficient_vla.sim.tasks import TABLETOP_TASKS
 from efficient_vla.sim.tasks import TASKS
 from efficient_vla.training.instructions import nonsense
@@ -45,7 +46,7 @@ class Demonstrations:
         """Load ``*.npz`` as `efficient-vla data` writes them."""
         paths = sorted(folder.glob('*.npz'))[:limit]
         if not paths:
-            raise ValueError(f'no episodes in {folder}; run efficient-vla data --out {folder}.')
+            raise UsageError(f'no episodes in {folder}; run efficient-vla data --out {folder}.')
         parts: dict[str, list] = {k: [] for k in ('image', 'state', 'chunk', 'labels', 'step')}
         first, scenes, tasks, offset = [], [], [], 0
         for path in paths:

@@ -23,7 +23,7 @@ COMMANDS = {
     'doctor': 'check an installation and say what is wrong',
     'bench': 'measure single parts: stages with each technique, transport',
 }
-MODULES = {'eval': 'efficient_vla.cli.evaluate', 'up': 'efficient_vla.nodes.up'}
+MODULES = {'eval': 'efficient_vla.cli.evaluate'}
 """Modules of the commands that are not ``efficient_vla.cli.COMMAND``."""
 EXIT_FAILED = 1
 EXIT_USAGE = 2

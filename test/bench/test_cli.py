@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: help with examples, exit codes, and no traceback for what a person can mend."""
 
+import argparse
+import importlib
 import signal
 import subprocess
 import sys
@@ -151,6 +153,102 @@ def test_output_that_cannot_be_written_is_told_before_the_run(capsys, passthroug
         *call(capsys, *EVAL, '--policy', str(passthrough), '--json', str(tmp_path))
     )
     assert 'cannot write' in error
+
+
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        (('--seed', '-1'), 'seed -1'),
+        (('--tasks', 'reach-v3,reach-v3'), "'reach-v3' is named twice"),
+        (('--instruction', '打开抽屉'), 'not a Latin letter'),
+        (('--architecture', 'single', '--chunk-period', '0.2'), '--chunk-period'),
+        (('--set', 'reasoner.threads=2'), '--graph'),
+        (('--set', 'metaworld_robot.camera.render=fast'), '--graph'),
+        (('--video', '{folder}/file/videos'), '--video'),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_and_no_file_stays(
+    capsys, passthrough, tmp_path, words, expected
+):
+    (tmp_path / 'file').touch()
+    words = [word.format(folder=tmp_path) for word in words]
+    out = tmp_path / 'out.json'
+    common = (*EVAL, '--policy', str(passthrough), '--json', str(out))
+    assert expected in one_sentence(*call(capsys, *common, *words))
+    assert not out.exists()
+
+
+def test_an_earlier_result_stays_when_the_next_run_fails(capsys, passthrough, tmp_path):
+    out = tmp_path / 'out.json'
+    out.write_text('{}')
+    words = (*EVAL, '--seed', '-1', '--policy', str(passthrough), '--json', str(out))
+    one_sentence(*call(capsys, *words))
+    assert out.read_text() == '{}'
+
+
+@pytest.mark.parametrize('part', ['tokens', 'motion', 'decoding'])
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        (('--tasks', 'reach'), "unknown task 'reach'"),
+        (('--tasks', 'reach-v3,reach-v3'), 'named twice'),
+        (('--seed', '-1'), 'seed -1'),
+    ],
+)
+def test_a_benchmark_of_several_parts_checks_its_words_before_it_writes(
+    capsys, passthrough, tmp_path, part, words, expected
+):
+    rows = '{"rows": [{"part": "success", "key": "k"}]}'
+    out = tmp_path / 'out.json'
+    out.write_text(rows)
+    common = ('bench', part, '--quick', '--policy', str(passthrough), '--json', str(out))
+    assert expected in one_sentence(*call(capsys, *common, *words))
+    assert out.read_text() == rows
+
+
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        (('data', '--workers', '0'), '--workers is 0'),
+        (('data', '--first', '-1'), '--first is -1'),
+        (('data', '--tasks', 'foo'), "'foo'"),
+        (('data', '--tasks', 'reach-v3,reach-v3'), 'named twice'),
+        (('data', '--out', '{folder}/file/data'), '--out'),
+        (('train', '--out', '{folder}/file/policy'), '--out'),
+        (('train', '--data', '{folder}/none'), 'efficient-vla data --out'),
+        (('train', '--device', 'gpu'), "'gpu'"),
+        (('train', '--seed', '-1'), '--seed is -1'),
+        (('train', '--method', 'lightvla', '--batch', '0'), '--batch is 0'),
+    ],
+)
+def test_data_and_train_explain_what_they_cannot_do(capsys, monkeypatch, tmp_path, words, expected):
+    (tmp_path / 'file').touch()
+    monkeypatch.chdir(tmp_path)
+    words = [word.format(folder=tmp_path) for word in words]
+    assert expected in one_sentence(*call(capsys, *words))
+
+
+def test_training_on_a_gpu_that_is_not_there_is_refused(capsys, monkeypatch, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip('this machine has a GPU')
+    monkeypatch.chdir(tmp_path)
+    assert "'cuda'" in one_sentence(*call(capsys, 'train', '--device', 'cuda'))
+
+
+@pytest.mark.parametrize('command', ['data', 'train'])
+def test_help_names_every_default(command):
+    module = importlib.import_module(f'efficient_vla.cli.{command}')
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    silent = [
+        action.dest
+        for action in parser._actions
+        if not any(action.default is none for none in (None, False, argparse.SUPPRESS))
+        and 'default' not in (action.help or '')
+    ]
+    assert silent == []
 
 
 @pytest.mark.parametrize('option', ['--episodes', '--workers'])

@@ -116,6 +116,15 @@ def test_wrong_policy_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     assert 'Traceback' not in done.stderr
 
 
+def test_folder_for_logs_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / 'logs').touch()
+    with up(tmp_path) as process:
+        output, _ = process.communicate(timeout=60.0)
+        assert process.returncode == 2
+    assert '--log-folder' in output
+    assert output.count('\n') == 1
+
+
 def test_parameter_that_a_node_refuses_ends_the_command_with_the_reason(
     ros_domain: int, tmp_path: Path
 ) -> None:

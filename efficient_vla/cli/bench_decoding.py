@@ -12,6 +12,7 @@ from efficient_vla.cli.measuring import refuse_unknown
 from efficient_vla.cli.measuring import resized
 from efficient_vla.cli.options import add_hardware
 from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.options import refuse_below
 from efficient_vla.cli.options import writable_file
 
 PARTS = ('tokenizers', 'latency', 'one_step', 'success')
@@ -61,6 +62,7 @@ def add_parsers(parts: Any) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Measure the parts."""
     refuse_unknown(arguments.parts, PARTS)
+    refuse_below(arguments, 1, 'workers')
     target = writable_file(arguments.json)
 
     from efficient_vla.bench.decoding import run

@@ -209,6 +209,7 @@ def test_a_benchmark_of_several_parts_checks_its_words_before_it_writes(
 @pytest.mark.parametrize(
     ('words', 'expected'),
     [
+        (('bench', 'decoding', '--json', 'out.json', '--workers', '0'), '--workers is 0'),
         (('data', '--workers', '0'), '--workers is 0'),
         (('data', '--first', '-1'), '--first is -1'),
         (('data', '--tasks', 'foo'), "'foo'"),
@@ -221,7 +222,7 @@ def test_a_benchmark_of_several_parts_checks_its_words_before_it_writes(
         (('train', '--method', 'lightvla', '--batch', '0'), '--batch is 0'),
     ],
 )
-def test_data_and_train_explain_what_they_cannot_do(capsys, monkeypatch, tmp_path, words, expected):
+def test_commands_explain_what_they_cannot_do(capsys, monkeypatch, tmp_path, words, expected):
     (tmp_path / 'file').touch()
     monkeypatch.chdir(tmp_path)
     words = [word.format(folder=tmp_path) for word in words]

@@ -24,3 +24,15 @@ def share_folder(name: str) -> Path:
         f'the folder {name!r} of efficient_vla is neither in {source} nor in a prefix of '
         'AMENT_PREFIX_PATH. Source the set-up file of the workspace, or run from the source tree.'
     )
+
+
+def policy_folder(name: str | Path) -> Path:
+    """Return the folder of a policy: a path, or the name of a shipped policy."""
+    folder = Path(name).expanduser()
+    if folder.is_dir() or len(folder.parts) != 1:
+        return folder
+    try:
+        shipped = share_folder('models') / folder
+    except UsageError:
+        return folder
+    return shipped if shipped.is_dir() else folder

@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from efficient_vla.bench import places
 from efficient_vla.bench.errors import UsageError
 
 
@@ -16,7 +17,7 @@ def add_policy(parser: argparse._ActionsContainer) -> None:
         '--policy',
         metavar='DIR',
         type=Path,
-        help='folder of the policy (default: the shipped evla-nano)',
+        help='folder of the policy, or the name of a shipped one (default: evla-nano)',
     )
 
 
@@ -82,14 +83,15 @@ def task_list(text: str) -> tuple[str, ...]:
 
 
 def policy_folder(given: Path | None) -> Path:
-    """Return the policy's folder; where none is given, the one that is shipped."""
+    """Return the folder of the policy that ``given`` is or names, by default the shipped one."""
     from efficient_vla.policy import default_policy
 
-    folder = given if given is not None else default_policy()
+    folder = places.policy_folder(given) if given is not None else default_policy()
     if not (folder / 'policy.json').is_file():
         raise UsageError(
             f'{folder} is no policy folder: it has no policy.json. '
-            'Give --policy the folder that `efficient-vla train` wrote.'
+            'Give --policy the folder that `efficient-vla train` wrote, or the name of a shipped '
+            'policy.'
         )
     return folder
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from efficient_vla.bench.places import policy_folder
 from efficient_vla.bench.places import share_folder
 from efficient_vla.bench.profiles import node_values
 from efficient_vla.nodes.parameter_files import refuse_file
@@ -182,11 +183,11 @@ def _profile(word: str, folder: str, name: str) -> Path:
 
 
 def _policy_folder(policy: str) -> Path:
-    folder = Path(policy).expanduser().resolve()
+    folder = policy_folder(policy).resolve()
     if not (folder / 'policy.json').is_file():
         raise ProfileError(
             f'policy {policy!r} is neither a profile ({", ".join(profiles("policies"))}) nor a '
-            'folder that holds policy.json.'
+            'shipped policy, nor a folder that holds policy.json.'
         )
     return folder
 

@@ -19,8 +19,7 @@ from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla import srv
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.bench.places import share_folder
+from efficient_vla.bench.places import policy_folder
 from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import seconds_to_stamp
@@ -321,18 +320,6 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         if self.context.ok():
             self.failed('pass', error)
             self.try_again()
-
-
-def policy_folder(name: str) -> Path:
-    """Return the folder of a policy: a path, or the name of a shipped policy."""
-    folder = Path(name)
-    if folder.is_dir() or len(folder.parts) != 1:
-        return folder
-    try:
-        shipped = share_folder('models') / name
-    except UsageError:
-        return folder
-    return shipped if shipped.is_dir() else folder
 
 
 def use_threads(count: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from efficient_vla import cli
+from efficient_vla.cli.options import policy_folder
 
 EVAL = ('eval', '--tasks', 'reach-v3', '--episodes', '1')
 
@@ -100,6 +101,14 @@ def test_missing_policy_is_named(capsys, tmp_path):
     )
     assert 'nothing' in error
     assert '--policy' in error
+
+
+@pytest.mark.parametrize('name', ['evla-nano', 'passthrough'])
+def test_a_policy_may_be_the_name_of_a_shipped_one(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = policy_folder(Path(name))
+    assert folder.name == name
+    assert (folder / 'policy.json').is_file()
 
 
 @pytest.mark.parametrize(

@@ -187,12 +187,17 @@ def test_policy_may_be_a_folder(tmp_path: Path) -> None:
     assert 'policy' not in graph.parameters['controller']
 
 
+def test_policy_may_be_the_name_of_a_shipped_one() -> None:
+    graph = describe(Selection(policy='evla-nano'))
+    assert graph.parameters['reasoner']['policy'] == str(ROOT / 'models' / 'evla-nano')
+
+
 @pytest.mark.parametrize(
     ('choice', 'words'),
     [
         ({'robot': 'r2d2'}, "robot 'r2d2' is unknown; expected one of metaworld"),
         ({'hardware': 'abacus'}, "hardware 'abacus' is unknown; expected one of cpu_2core"),
-        ({'policy': 'nowhere'}, 'nor a folder that holds policy.json'),
+        ({'policy': 'nowhere'}, 'nor a shipped policy, nor a folder that holds policy.json'),
         ({'log_level': 'loud'}, "log level 'loud' is unknown"),
         ({'overrides': {'actor': 1}}, "override 'actor' does not name a node"),
         ({'overrides': {'brain.size': 1}}, "override 'brain.size' does not name a node"),

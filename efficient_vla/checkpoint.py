@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors import safe_open
@@ -25,6 +26,7 @@ from transformers import PretrainedConfig
 from transformers import PreTrainedTokenizerFast
 
 from efficient_vla import addons
+from efficient_vla import cards
 from efficient_vla.action.heads.diffusion import DiffusionHead
 from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.heads.token_decoder import TokenDecoder
@@ -42,10 +44,22 @@ from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling.resamplers import RESAMPLERS
 from efficient_vla.reasoning.stage import Trunk
+from efficient_vla.types import ControlMode
 
 FORMAT = 1
 WEIGHTS = 'model.safetensors'
 QUERIES = 'queries'
+STEMS = ('patch', 'conv')
+POSITIVE = (
+    'image_size',
+    'tokens_per_camera',
+    'queries',
+    'state_std',
+    'horizon',
+    'dt',
+    'image_std',
+)
+"""Fields of a card whose numbers are more than 0."""
 SCORERS: dict[str, type[nn.Module]] = {'fastdrivevla': ReconPruner, 'lightvla': TextSide}
 """Pruning method -> the module that was trained for it."""
 
@@ -107,22 +121,40 @@ FAMILIES = {
 
 def read_card(folder: Path) -> Card:
     """Return the checked contents of ``policy.json``."""
-    fields: dict[str, Any] = _read_json(folder / 'policy.json')
+    path = folder / 'policy.json'
+    fields = cards.read_json(path)
     if fields.get('format') != FORMAT:
         raise CheckpointError(
             f'{folder} has format {fields.get("format")!r}; expected {FORMAT}. '
             'Use a checkpoint of this version of the package.'
         )
-    try:
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.items()
-        }
-        return Card(**values)
-    except TypeError as error:
-        raise CheckpointError(
-            f'{folder / "policy.json"} does not fit: {error}. Use a checkpoint of this version.'
-        ) from error
+    card = cards.make(Card, path, fields)
+    misfit = _misfit(card)
+    if misfit:
+        raise CheckpointError(f'{path} does not fit: {misfit}. Use a checkpoint of this version.')
+    return card
+
+
+def _misfit(card: Card) -> str:
+    """Return which field cannot be, and what is expected; empty for a card that can be used."""
+    states, colours = len(card.state_names), 3
+    lengths = {
+        'state_mean': states,
+        'state_std': states,
+        'action_scale': len(card.action_names),
+        'image_mean': colours,
+        'image_std': colours,
+    }
+    for name, length in lengths.items():
+        if len(getattr(card, name)) != length:
+            return f'{name} is {list(getattr(card, name))}; expected {length} numbers'
+    for name in POSITIVE:
+        if np.any(np.asarray(getattr(card, name)) <= 0):
+            return f'{name} is {getattr(card, name)}; expected more than 0'
+    for name, known in {'stem': STEMS, 'control_mode': tuple(ControlMode.__members__)}.items():
+        if getattr(card, name) not in known:
+            return f'{name} is {getattr(card, name)!r}; expected one of {", ".join(known)}'
+    return ''
 
 
 def load_tower(folder: Path) -> tuple[Card, VisionTower | QwenTower]:
@@ -162,10 +194,18 @@ def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
             'as its policy.json and config.json say. Use matching files.'
         )
     trunk.queries = nn.Parameter(queries.float())
-    if not (folder / 'tokenizer.json').exists():
-        raise CheckpointError(f'{folder} has no tokenizer.json. Copy the whole checkpoint folder.')
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / 'tokenizer.json'))
-    return card, trunk.eval(), tokenizer
+    return card, trunk.eval(), _tokenizer(folder / 'tokenizer.json')
+
+
+def _tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    if not path.exists():
+        raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
+    try:
+        return PreTrainedTokenizerFast(tokenizer_file=str(path))
+    except Exception as error:  # tokenizers raises nothing more precise
+        raise CheckpointError(
+            f'{path} is no tokenizer: {error}. Copy the checkpoint again.'
+        ) from error
 
 
 def plan_shape(folder: Path) -> tuple[int, int]:
@@ -285,25 +325,21 @@ def sha256(folder: Path) -> str:
 
 def _open(folder: Path) -> tuple[Card, Any, Family]:
     card = read_card(folder)
-    _read_json(folder / 'config.json')
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if config.model_type not in FAMILIES:
+    path = folder / 'config.json'
+    kind = cards.read_json(path).get('model_type')
+    if kind not in FAMILIES:
         raise CheckpointError(
-            f'{folder} holds a model of type {config.model_type!r}; expected one of '
+            f'{folder} holds a model of type {kind!r}; expected one of '
             f'{", ".join(sorted(FAMILIES))}.'
         )
-    return card, config, FAMILIES[config.model_type]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # of many kinds: transformers checks values in many places
         raise CheckpointError(
-            f'{path} is missing; expected a policy folder. Check the path of the policy.'
+            f'{path} describes no model: {" ".join(str(error).split()).rstrip(".")}. '
+            'Copy the checkpoint again.'
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f'{path} is not JSON: {error}. Copy the checkpoint again.') from error
+    return card, config, FAMILIES[kind]
 
 
 def read_tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from efficient_vla import cards
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -66,18 +66,9 @@ def read_card(path: str | PathLike[str]) -> PassthroughCard:
     Raises ``CheckpointError`` when the file is missing or says something else.
     """
     file = Path(path) / 'policy.json'
-    try:
-        values = json.loads(file.read_text())
-        values.pop('policy_type')
-        lists: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return PassthroughCard(**lists)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f'{file} is not the card of a pass-through policy: {error}. Write it with '
-            'efficient_vla.passthrough.write_policy.'
-        ) from error
+    values = cards.read_json(file)
+    values.pop('policy_type', None)
+    return cards.make(PassthroughCard, file, values)
 
 
 class PassthroughPerception:

@@ -5,7 +5,6 @@
 Importing this module does not import torch; the stages of a learned policy do.
 """
 
-import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
@@ -154,14 +154,7 @@ class Policy:
 def _loader(path: str | PathLike[str]) -> ModuleType:
     """Return the module that builds stages of the folder's policy type."""
     card = Path(path) / 'policy.json'
-    try:
-        kind = json.loads(card.read_text()).get('policy_type')
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f'{card} is missing; expected a policy folder. Check the path of the policy.'
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise CheckpointError(f'{card} is not JSON: {error}. Copy the checkpoint again.') from error
+    kind = read_json(card).get('policy_type')
     if kind == 'evla':
         from efficient_vla import assembly
 

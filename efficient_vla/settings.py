@@ -114,11 +114,15 @@ def _checked(name: str, value: Any, default: Any, spec: Spec) -> Any:
         if not isinstance(value, (list, tuple)) and not hasattr(value, 'tolist'):
             raise InvalidSettingError(f'{name} is {value!r}; expected a list.')
         kind = type(default[0]) if default else spec.item
-        return tuple(_scalar(name, item, kind, spec) for item in value)
-    return _scalar(name, value, type(default), spec)
+        return tuple(scalar(name, item, kind, spec) for item in value)
+    return scalar(name, value, type(default), spec)
 
 
-def _scalar(name: str, given: Any, kind: type, spec: Spec) -> Any:
+def scalar(name: str, given: Any, kind: type, spec: Spec = Spec('')) -> Any:
+    """Return the value ``given`` for ``name`` as a ``kind``: bool, int, float or str.
+
+    Raises ``InvalidSettingError`` where it is of another type or outside of what ``spec`` allows.
+    """
     whole = isinstance(given, int) and not isinstance(given, bool)
     value: Any = float(given) if kind is float and whole else given
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

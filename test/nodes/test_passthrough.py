@@ -78,7 +78,16 @@ def test_pruning_keeps_the_fraction_in_order(policy: Path):
     assert plan.tokens_total == 16
 
 
-@pytest.mark.parametrize('text', ['{', '[]', '{"policy_type": "passthrough", "wings": 2}'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '{',
+        '[]',
+        '{"policy_type": "passthrough", "wings": 2}',
+        '{"policy_type": "passthrough", "horizon": "40"}',
+        '{"policy_type": "passthrough", "latency_ms": {"actor": "2"}}',
+    ],
+)
 def test_damaged_card_is_named(tmp_path: Path, text: str):
     (tmp_path / 'policy.json').write_text(text)
     with pytest.raises(CheckpointError, match=r'policy\.json'):

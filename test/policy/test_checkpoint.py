@@ -95,6 +95,40 @@ def test_card_that_is_not_json_is_refused(damaged):
         Policy.from_pretrained(damaged)
 
 
+@pytest.mark.parametrize(
+    ('field', 'value', 'expected'),
+    [
+        ('horizon', '40', "horizon is '40' of type str; expected int"),
+        ('state_mean', [0.0, 0.6, 0.2], r'state_mean is \[0\.0, 0\.6, 0\.2\]; expected 4 numbers'),
+        ('state_mean', [0.0, 0.6, None, 1.0], r'state_mean\[2\] is None .*expected float'),
+        ('state_names', 'xyz', "state_names is 'xyz'; expected a list"),
+        ('dt', 0, 'dt is 0.0; expected more than 0'),
+        ('state_std', [0.1, 0.1, 0.0, 0.5], 'state_std is .*; expected more than 0'),
+        ('stem', 'convolution', "stem is 'convolution'; expected one of patch, conv"),
+        ('control_mode', 'EE', "control_mode is 'EE'; expected one of .*EE_DELTA"),
+    ],
+)
+def test_a_field_of_the_card_that_cannot_be_is_named(damaged, field, value, expected):
+    path = damaged / 'policy.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(CheckpointError, match=rf'policy\.json does not fit: {expected}'):
+        Policy.from_pretrained(damaged)
+
+
+@pytest.mark.parametrize('text', ['[]', '{"model_type": "smolvlm", "text_config": 5}'])
+def test_a_damaged_configuration_is_named(damaged, text):
+    (damaged / 'config.json').write_text(text)
+    with pytest.raises(CheckpointError, match=r'config\.json (holds a list|describes no model)'):
+        Policy.from_pretrained(damaged)
+
+
+@pytest.mark.parametrize('text', ['{', '{}'])
+def test_a_damaged_tokenizer_is_named(damaged, text):
+    (damaged / 'tokenizer.json').write_text(text)
+    with pytest.raises(CheckpointError, match=r'tokenizer\.json is no tokenizer'):
+        Policy.from_pretrained(damaged)
+
+
 def test_missing_tokenizer_is_named(damaged):
     (damaged / 'tokenizer.json').unlink()
     with pytest.raises(CheckpointError, match='tokenizer'):

@@ -1,0 +1,65 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Read the JSON files of a policy folder; importing this does not import torch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from typing import TypeVar
+from typing import get_args
+from typing import get_type_hints
+
+from efficient_vla.errors import CheckpointError
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import scalar
+
+Card = TypeVar('Card')
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file of a policy folder.
+
+    Raises ``CheckpointError`` where the file is missing or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f'{path} is missing; expected a policy folder. Check the path of the policy.'
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f'{path} is not JSON: {error}. Copy the checkpoint again.') from error
+    if not isinstance(found, dict):
+        raise CheckpointError(
+            f'{path} holds a {type(found).__name__}; expected an object. Copy the checkpoint again.'
+        )
+    return found
+
+
+def make(kind: type[Card], path: Path, values: Mapping[str, Any]) -> Card:
+    """Return the dataclass ``kind`` with the values of ``path``, lists as tuples.
+
+    Raises ``CheckpointError`` where a field is missing, unknown or of another type.
+    """
+    hints = get_type_hints(kind)
+    try:
+        kind(**values)  # refuses what is missing or unknown
+        return kind(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
+    except (InvalidSettingError, TypeError) as error:
+        raise CheckpointError(
+            f'{path} does not fit: {str(error).rstrip(".")}. Use a checkpoint of this version.'
+        ) from error
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """Return a value of the type ``hint``: a scalar, ``tuple[T, ...]`` or ``dict[str, T]``."""
+    inner = get_args(hint)
+    if not inner:
+        return scalar(name, value, hint)
+    shape, word = (list, 'a list') if inner[-1] is Ellipsis else (dict, 'an object')
+    if not isinstance(value, shape):
+        raise InvalidSettingError(f'{name} is {value!r}; expected {word}.')
+    if isinstance(value, dict):
+        return {key: _typed(f'{name}[{key!r}]', item, inner[1]) for key, item in value.items()}
+    return tuple(_typed(f'{name}[{place}]', item, inner[0]) for place, item in enumerate(value))

@@ -18,12 +18,12 @@ from typing import Any
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from efficient_vla.errors import CheckpointError
+from efficient_vla.tensors import read_metadata
+from efficient_vla.tensors import read_tensors
 
 Made = TypeVar('Made')
 LORA, MODULE = 'lora.', 'module.'
@@ -51,12 +51,12 @@ class Addon:
             ) from error
 
     def fill(self, module: nn.Module, prefix: str = MODULE) -> None:
-        """Put the tensors under ``prefix`` into ``module``, in float32, and end its training.
+        """Put the tensors under ``prefix`` into ``module``, and end its training.
 
         Raises ``CheckpointError`` where they do not fit.
         """
         tensors = {
-            name.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
+            name.removeprefix(prefix): tensor
             for name, tensor in self.tensors.items()
             if name.startswith(prefix)
         }
@@ -77,7 +77,7 @@ class Addon:
         names = [n for n in self.tensors if n.startswith(LORA) and n.endswith('.down')]
         for name in names:
             layer = name.removeprefix(LORA).removesuffix('.down')
-            update = self.tensors[f'{LORA}{layer}.up'].float() @ self.tensors[name].float()
+            update = self.tensors[f'{LORA}{layer}.up'] @ self.tensors[name]
             try:
                 weight = decoder.get_submodule(layer).weight
             except AttributeError:
@@ -108,15 +108,8 @@ def read(folder: Path, method: str, weights: str) -> Addon:
             f'{file} is missing; {method} has to be trained for a policy. Run efficient-vla train '
             f'--method {method} --policy {folder}, or choose another method.'
         )
-    try:
-        with safe_open(file, 'pt') as opened:
-            about = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(
-            f'{file} cannot be read: {error}. The file is truncated or not safetensors; '
-            'copy it again.'
-        ) from error
+    tensors = read_tensors(file)
+    about = read_metadata(file)
     if about.get('method') != method:
         raise CheckpointError(
             f'{file} holds the method {about.get("method")!r}; expected {method!r}. '

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig
@@ -44,6 +42,7 @@ from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling.resamplers import RESAMPLERS
 from efficient_vla.reasoning.stage import Trunk
+from efficient_vla.tensors import read_tensors
 from efficient_vla.types import ControlMode
 
 FORMAT = 1
@@ -193,7 +192,7 @@ def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
             f'{folder / WEIGHTS} holds {found} as {QUERIES}; expected {list(trunk.queries.shape)}, '
             'as its policy.json and config.json say. Use matching files.'
         )
-    trunk.queries = nn.Parameter(queries.float())
+    trunk.queries = nn.Parameter(queries)
     return card, trunk.eval(), _tokenizer(folder / 'tokenizer.json')
 
 
@@ -342,32 +341,10 @@ def _open(folder: Path) -> tuple[Card, Any, Family]:
     return card, config, FAMILIES[kind]
 
 
-def read_tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a safetensors file whose names begin with ``prefix``, without it."""
-    if not path.exists():
-        raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
-    try:
-        with safe_open(path, 'pt') as file:
-            return {
-                name.removeprefix(prefix): file.get_tensor(name)
-                for name in file.keys()  # noqa: SIM118 (a safe_open file is not a dict)
-                if name.startswith(prefix)
-            }
-    except SafetensorError as error:
-        raise CheckpointError(
-            f'{path} cannot be read: {error}. The file is truncated or not safetensors; '
-            'copy it again.'
-        ) from error
-
-
 def _fill(module: nn.Module, folder: Path, prefix: str) -> None:
-    """Put the tensors under ``prefix`` into the module, in float32."""
-    tensors = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in read_tensors(folder / WEIGHTS, prefix).items()
-    }
+    """Put the tensors under ``prefix`` into the module."""
     try:
-        module.load_state_dict(tensors, strict=True, assign=True)
+        module.load_state_dict(read_tensors(folder / WEIGHTS, prefix), strict=True, assign=True)
     except RuntimeError as error:
         raise CheckpointError(
             f'{folder} does not fit the architecture that its policy.json and config.json name: '

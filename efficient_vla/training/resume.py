@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from efficient_vla.checkpoint import read_tensors
+from efficient_vla.tensors import read_metadata
+from efficient_vla.tensors import read_tensors
 
 MODEL, OPTIMIZER = 'model.', 'optimizer.'
 
@@ -40,15 +40,13 @@ def read_model(path: Path, model: nn.Module) -> dict[str, int]:
     """Put the weights into the model and return how many steps of each stage were done."""
     tensors = read_tensors(path, MODEL)
     model.load_state_dict(tensors)
-    with safe_open(path, 'pt') as file:
-        return json.loads(file.metadata()['done'])
+    return json.loads(read_metadata(path)['done'])
 
 
 def read_optimizer(path: Path, stage: str, optimizer: torch.optim.Optimizer) -> bool:
     """Put the stored state into the optimizer; return false where it is another stage's."""
-    with safe_open(path, 'pt') as file:
-        if file.metadata().get('stage') != stage:
-            return False
+    if read_metadata(path).get('stage') != stage:
+        return False
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in read_tensors(path, OPTIMIZER).items():
         index, key = name.split('.', 1)

@@ -68,6 +68,14 @@ def test_a_truncated_addon_is_named(tensors, tmp_path):
         addons.read(tmp_path, 'perceiver', 'abc')
 
 
+def test_an_addon_that_is_not_finite_is_named(tensors, tmp_path):
+    addons.write(tmp_path, 'perceiver', SHAPE, tensors | {'lora.0.up': torch.ones(4, 2) / 0}, 'abc')
+    with pytest.raises(
+        CheckpointError, match=r'perceiver\.safetensors holds 8 values in lora\.0\.up'
+    ):
+        addons.read(tmp_path, 'perceiver', 'abc')
+
+
 def test_a_module_of_another_shape_is_refused(tensors, tmp_path):
     about = {'method': 'perceiver', 'shape': json.dumps(SHAPE | {'tokens': 4}), 'weights': 'abc'}
     save_file(tensors, addons.path(tmp_path, 'perceiver'), metadata=about)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save_file
 
@@ -28,7 +29,7 @@ def test_stages_together_hold_every_saved_tensor(folder):
     loaded = sum(p.numel() for part in (tower, trunk) for p in part.parameters())
     for name in ('single', 'dual'):
         loaded += sum(p.numel() for p in checkpoint.load_head(folder, name)[1].parameters())
-    with checkpoint.safe_open(folder / 'model.safetensors', 'pt') as file:
+    with safe_open(folder / 'model.safetensors', 'pt') as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     statistics = ('running_mean', 'running_var', 'num_batches_tracked')
     saved = sum(t.numel() for n, t in tensors.items() if not n.endswith(statistics))
@@ -80,6 +81,16 @@ def test_weights_without_fitting_queries_are_refused(damaged):
     del tensors['queries']
     save_file(tensors, weights)
     with pytest.raises(CheckpointError, match='holds none as queries'):
+        checkpoint.load_trunk(damaged)
+
+
+@pytest.mark.parametrize('name', ['queries', 'text_model.embed_tokens.weight'])
+def test_weights_that_are_not_finite_are_named(damaged, name):
+    weights = damaged / 'model.safetensors'
+    tensors = load_file(weights)
+    tensors[name][0, :3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    save_file(tensors, weights)
+    with pytest.raises(CheckpointError, match=rf'model\.safetensors holds 3 values in {name}'):
         checkpoint.load_trunk(damaged)
 
 

@@ -1,0 +1,52 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Read safetensors files, and name the file where it is damaged."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors import safe_open
+
+from efficient_vla.errors import CheckpointError
+
+
+def read_tensors(path: Path, prefix: str = '') -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with ``prefix``, without it; numbers in float32.
+
+    Raises ``CheckpointError`` where the file is missing or damaged, or a number is not finite.
+    """
+    if not path.exists():
+        raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
+    tensors = {}
+    try:
+        with safe_open(path, 'pt') as file:
+            for name in file.keys():  # noqa: SIM118 (a safe_open file is not a dict)
+                if name.startswith(prefix):
+                    tensors[name.removeprefix(prefix)] = _checked(path, name, file.get_tensor(name))
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'{path} cannot be read: {error}. The file is truncated or not safetensors; '
+            'copy it again.'
+        ) from error
+    return tensors
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what a file that ``read_tensors`` has read says about itself."""
+    with safe_open(path, 'pt') as file:
+        return file.metadata() or {}
+
+
+def _checked(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    tensor = tensor.float()
+    # The extremes take one pass and no memory, and are NaN where any value is.
+    if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.aminmax()):
+        wrong = int((~tensor.isfinite()).sum())
+        raise CheckpointError(
+            f'{path} holds {wrong} values in {name} that are not finite; expected none. The file '
+            'is damaged or its training went wrong: copy it again, or use another one.'
+        )
+    return tensor

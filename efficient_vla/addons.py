@@ -47,7 +47,7 @@ class Addon:
         except (TypeError, ValueError, LookupError, RuntimeError) as error:
             raise CheckpointError(
                 f'{self.path} describes no {getattr(kind, "__name__", kind)}: {error}. '
-                f'Train it again: efficient-vla train --method {self.method}.'
+                f'Train it again: {command(self.path.parent, self.method)}.'
             ) from error
 
     def fill(self, module: nn.Module, prefix: str = MODULE) -> None:
@@ -65,7 +65,8 @@ class Addon:
         except RuntimeError as error:
             raise CheckpointError(
                 f'{self.path} does not fit {type(module).__name__}({self.shape}): '
-                f'{str(error).splitlines()[-1].strip()} Train the method again for this policy.'
+                f'{str(error).splitlines()[-1].strip()} Train it again: '
+                f'{command(self.path.parent, self.method)}.'
             ) from error
         module.eval()
 
@@ -86,7 +87,7 @@ class Addon:
                 found = 'no such layer' if weight is None else list(weight.shape)
                 raise CheckpointError(
                     f'{self.path} updates {layer} by {list(update.shape)}; the decoder has '
-                    f'{found}. Train the method again for this policy.'
+                    f'{found}. Train it again: {command(self.path.parent, self.method)}.'
                 )
             with torch.no_grad():
                 weight += update.to(weight)
@@ -97,6 +98,11 @@ def path(folder: Path, method: str) -> Path:
     return folder / f'{method}.safetensors'
 
 
+def command(folder: Path, method: str) -> str:
+    """Return the command that trains a method for the policy in ``folder`` and puts it there."""
+    return f'efficient-vla train --method {method} --policy {folder} --install'
+
+
 def read(folder: Path, method: str, weights: str) -> Addon:
     """Return the add-on of a method for the policy whose weights have the hash ``weights``.
 
@@ -105,8 +111,8 @@ def read(folder: Path, method: str, weights: str) -> Addon:
     file = path(folder, method)
     if not file.exists():
         raise CheckpointError(
-            f'{file} is missing; {method} has to be trained for a policy. Run efficient-vla train '
-            f'--method {method} --policy {folder}, or choose another method.'
+            f'{file} is missing; {method} has to be trained for a policy. Run '
+            f'{command(folder, method)}, or choose another method.'
         )
     tensors = read_tensors(file)
     about = read_metadata(file)
@@ -117,15 +123,15 @@ def read(folder: Path, method: str, weights: str) -> Addon:
         )
     if about.get('weights') != weights:
         raise CheckpointError(
-            f'{file} was trained for weights {about.get("weights", "")[:12]}; those of '
-            f'{folder} are {weights[:12]}. Train it again: efficient-vla train --method {method}.'
+            f'{file} was trained for weights {about.get("weights", "")[:12]}; those of {folder} '
+            f'are {weights[:12]}. Either they were trained further: train the method for them by '
+            f'{command(folder, method)}. Or the file of the weights is damaged: copy it again.'
         )
     try:
         shape = json.loads(about.get('shape', ''))
     except json.JSONDecodeError as error:
         raise CheckpointError(
-            f'{file} does not say its shape: {error}. Train it again: efficient-vla train '
-            f'--method {method}.'
+            f'{file} does not say its shape: {error}. Train it again: {command(folder, method)}.'
         ) from error
     return Addon(file, method, shape, tensors)
 

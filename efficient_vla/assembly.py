@@ -16,6 +16,7 @@ from efficient_vla.action.generators import Generator
 from efficient_vla.action.generators import Regression
 from efficient_vla.action.generators import Tokens
 from efficient_vla.action.heads.flow import FlowHead
+from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace
 from efficient_vla.action.stage import Actor
@@ -51,6 +52,7 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     trunk.parts.fuse()
     trunk.replace(quantize(trunk.decoder, mode))
     tokens = card.tokens_per_camera * len(card.cameras)
+    learned, lacking = checkpoint.load_learned(folder)
     return Reasoner(
         trunk,
         tokenizer,
@@ -58,9 +60,9 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
         settings,
         resident_mb(trunk),
         card.state_names,
-        checkpoint.load_scorers(folder),
+        learned,
         resampler,
-        checkpoint.load_thinker(folder) if addons.path(folder, 'ecot').exists() else None,
+        lacking,
     )
 
 
@@ -104,15 +106,24 @@ def _token_generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.
         card, words = checkpoint.load_action_words(folder)
         return card, Regression(words)
     card, single, tokens, decoder = checkpoint.load_action_tokens(folder, tokenizer)
-    student = None
-    if tokenizer == 'bins' and addons.path(folder, 'consistency').exists():
-        _, _, bins, student = checkpoint.load_action_tokens(folder, 'consistency')
-        if not (isinstance(bins, BinTokenizer) and bins.same(tokens)):
-            raise CheckpointError(
-                f'the add-on consistency of {folder} was trained with other bins than its add-on '
-                'bins has. Train it again: efficient-vla train --method consistency.'
-            )
-    return card, Tokens(single, tokens, decoder, student, settings)
+    student, lacking = None, ''
+    if isinstance(tokens, BinTokenizer):
+        try:
+            student = _student(folder, tokens)
+        except CheckpointError as error:
+            lacking = str(error)
+    return card, Tokens(single, tokens, decoder, student, settings, lacking)
+
+
+def _student(folder: Path, tokens: BinTokenizer) -> TokenDecoder:
+    """Return the decoder of the add-on consistency, which has to name the same ``tokens``."""
+    _, _, bins, student = checkpoint.load_action_tokens(folder, 'consistency')
+    if not (isinstance(bins, BinTokenizer) and bins.same(tokens)):
+        raise CheckpointError(
+            f'the add-on consistency of {folder} was trained with other bins than its add-on bins '
+            f'has. Train it again: {addons.command(folder, "consistency")}.'
+        )
+    return student
 
 
 def _preprocess(card: checkpoint.Card) -> Callable[[np.ndarray], np.ndarray]:

@@ -59,8 +59,14 @@ POSITIVE = (
     'image_std',
 )
 """Fields of a card whose numbers are more than 0."""
-SCORERS: dict[str, type[nn.Module]] = {'fastdrivevla': ReconPruner, 'lightvla': TextSide}
-"""Pruning method -> the module that was trained for it."""
+LEARNED: dict[str, type[nn.Module]] = {
+    'fastdrivevla': ReconPruner,
+    'lightvla': TextSide,
+    'ecot': Thinker,
+}
+"""Method of the reasoner that may be chosen while it runs -> the module that is trained for it."""
+UNTRAINED = ('lightvla',)
+"""Those of them that have a meaning without the module too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,24 +229,26 @@ def load_head(folder: Path, architecture: str) -> tuple[Card, SinglePolicy | Dua
     return card, head.eval()
 
 
-def load_scorers(folder: Path) -> dict[str, nn.Module]:
-    """Return the trained module of each pruning method that has an add-on file in the folder."""
-    trained = [method for method in SCORERS if addons.path(folder, method).exists()]
-    weights = sha256(folder) if trained else ''
-    scorers = {}
-    for method in trained:
-        addon = addons.read(folder, method, weights)
-        scorers[method] = addon.make(SCORERS[method])
-        addon.fill(scorers[method])
-    return scorers
+def load_learned(folder: Path) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Return the module of each method of ``LEARNED``, and why others have none.
 
-
-def load_thinker(folder: Path) -> Thinker:
-    """Return what puts plans into words, of an add-on file."""
-    addon = addons.read(folder, 'ecot', sha256(folder))
-    thinker = addon.make(Thinker)
-    addon.fill(thinker)
-    return thinker
+    Those are no error: only who chooses the method misses its add-on.
+    """
+    stored = any(addons.path(folder, method).exists() for method in LEARNED)
+    weights = sha256(folder) if stored else ''
+    learned, lacking = {}, {}
+    for method, kind in LEARNED.items():
+        if method in UNTRAINED and not addons.path(folder, method).exists():
+            continue
+        try:
+            addon = addons.read(folder, method, weights)
+            module = addon.make(kind)
+            addon.fill(module)
+        except CheckpointError as error:
+            lacking[method] = str(error)
+        else:
+            learned[method] = module
+    return learned, lacking
 
 
 def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:
@@ -291,7 +299,8 @@ def load_action_tokens(
     if tokenizer.shape != (card.horizon, len(card.action_names)):
         raise CheckpointError(
             f'{addon.path} is for chunks of {list(tokenizer.shape)}; the policy has '
-            f'{[card.horizon, len(card.action_names)]}. Train the method again for this policy.'
+            f'{[card.horizon, len(card.action_names)]}. Train it again: '
+            f'{addons.command(folder, method)}.'
         )
     decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length)
     addon.fill(decoder)

@@ -228,23 +228,22 @@ class Tokens(nn.Module):
         decoder: TokenDecoder,
         student: TokenDecoder | None,
         settings: ActorSettings,
+        lacking: str = '',
     ) -> None:
-        """Use ``student``, where there is one, for the decoding consistency."""
+        """Use ``student`` for the decoding consistency; ``lacking`` says why there is none."""
         super().__init__()
         self.single, self.decoder, self.student = single, decoder, student
         self.tokenizer = tokenizer
+        self._lacking = lacking
         self.configure(settings)
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on.
 
-        Raises ``InvalidSettingError`` for consistency where its add-on is missing.
+        Raises ``InvalidSettingError`` for consistency where its add-on is missing or unfit.
         """
         if settings.decoding.method == 'consistency' and self.student is None:
-            raise InvalidSettingError(
-                'decoding.method is consistency, but the policy has no consistency.safetensors. '
-                'Run efficient-vla train --method consistency, or choose another method.'
-            )
+            raise InvalidSettingError(f'decoding.method is consistency, but {self._lacking}')
         self._settings = settings.decoding
 
     def reset(self) -> None:

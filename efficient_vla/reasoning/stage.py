@@ -4,6 +4,7 @@
 
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.reasoning.ecot.cache import Ecot
 from efficient_vla.reasoning.ecot.cache import Thought
-from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.protection import protected
@@ -132,25 +132,27 @@ class Reasoner:
         settings: ReasonerSettings,
         parameters_mb: float,
         state_names: tuple[str, ...] = (),
-        scorers: dict[str, nn.Module] | None = None,
+        learned: Mapping[str, Any] | None = None,
         resampler: nn.Module | None = None,
-        thinker: Thinker | None = None,
+        lacking: Mapping[str, str] | None = None,
     ) -> None:
         """Use a tokenizer of transformers; positions of text start after a full frame's tokens.
 
         ``parameters_mb`` is the resident size of the trunk's weights in their number format,
-        ``state_names`` name what ``observe`` is given, ``scorers`` are learned modules by method,
-        ``resampler`` makes other tokens of the visual ones, as ``resampling.resamplers`` says,
-        ``thinker`` puts plans into words.
+        ``state_names`` name what ``observe`` is given, ``learned`` are the scorers of pruning by
+        method and, as 'ecot', the ``Thinker`` that puts plans into words; ``lacking`` says of
+        methods why they have none. ``resampler`` makes other tokens of the visual ones, as
+        ``resampling.resamplers`` says.
         """
         self.trunk = trunk
         self.parameters_mb = parameters_mb
         self.tokenizer = tokenizer
         self.text_start = tokens_per_frame
         self.state_names = state_names
-        self._scorers = scorers or {}
+        self._learned = learned or {}
+        self._lacking = lacking or {}
         self._resampler = resampler
-        self._ecot = Ecot(thinker) if thinker is not None else None
+        self._ecot = Ecot(self._learned['ecot']) if 'ecot' in self._learned else None
         self._sequence = 0
         self._text: dict[str, torch.Tensor] = {}
         self._generator = torch.Generator().manual_seed(0)
@@ -166,8 +168,8 @@ class Reasoner:
     def configure(self, settings: ReasonerSettings) -> None:
         """Apply settings from the next plan on.
 
-        Raises ``InvalidRecordError`` when the decoder cannot do what they ask for; the settings
-        from before then stay.
+        Raises ``InvalidRecordError`` when the decoder cannot do what they ask for, or an add-on
+        that they need is missing or unfit; the settings from before then stay.
         """
         parts, pruning = self.trunk.parts, settings.pruning
         if pruning.method != 'none':
@@ -180,24 +182,28 @@ class Reasoner:
                     f'{parts.model.config.model_type} decoder does not have. Choose uniform, '
                     'random, lightvla, sp_vla or fastdrivevla.'
                 )
-            if 'scorer' in needs and pruning.method not in self._scorers:
-                raise InvalidRecordError(
-                    f'pruning.method {pruning.method} needs a learned scorer, which this policy '
-                    f'does not have. Train it: efficient-vla train --method {pruning.method}.'
-                )
+            if 'scorer' in needs or pruning.method in self._lacking:
+                self._require('pruning', pruning.method)
         if settings.reuse.method != 'none' and not parts.has_attention:
             raise InvalidRecordError(
                 f'reuse.method {settings.reuse.method} keeps keys and values, which a '
                 f'{parts.model.config.model_type} decoder does not have. Set it to none.'
             )
-        if settings.ecot.method != 'none' and self._ecot is None:
-            raise InvalidRecordError(
-                f'ecot.method {settings.ecot.method} needs a thinker, which this policy does not '
-                'have. Train it: efficient-vla train --method ecot.'
-            )
+        if settings.ecot.method != 'none':
+            self._require('ecot', 'ecot')
         if settings.reuse.method != self._settings.reuse.method:
             self._cache.flush('reuse method changed')
         self._settings = settings
+
+    def _require(self, name: str, method: str) -> None:
+        """Refuse a method whose module was not loaded; ``name`` is the group of its settings."""
+        if method not in self._learned:
+            reason = self._lacking.get(
+                method,
+                'this policy has no module for it. Train it: efficient-vla train --method '
+                f'{method} --install.',
+            )
+            raise InvalidRecordError(f'{name}.method asks for {method}, but {reason}')
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode; the random control starts over, so that runs repeat."""
@@ -332,7 +338,7 @@ class Reasoner:
             self._gate.speed(tokens.stamp),
             guarded,
             self._generator,
-            self._scorers.get(pruning.method),
+            self._learned.get(pruning.method),
         )
         selection = TokenSelection(self.trunk.parts, pruning, tokens, context)
         return _Choice(selection, guarded, '')

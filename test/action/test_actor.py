@@ -318,7 +318,7 @@ def tokens(tokenizer, **values) -> Tokens:
     torch.manual_seed(0)
     single = SinglePolicy(2, 3, 2, tokenizer.shape[0], 2, hidden=16).eval()
     decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length, 16, 1, 2).eval()
-    return Tokens(single, tokenizer, decoder, None, settings(head='tokens', **values))
+    return Tokens(single, tokenizer, decoder, None, settings(head='tokens', **values), 'none fits')
 
 
 def test_exact_decodings_make_the_same_chunk_in_different_passes():
@@ -349,11 +349,11 @@ def test_malformed_tokens_are_noted_in_the_record_and_none_is_no_chunk():
         actor(generator).chunk(plan(), frame(0.0))
 
 
-def test_consistency_needs_its_student():
+def test_consistency_without_its_student_is_refused_with_the_reason():
     bins = BinTokenizer(HORIZON, [-1.0, -1.0], [1.0, 1.0], bins=16)
     generator = tokens(bins, tokens__tokenizer='bins')
     wanted = {'tokens__tokenizer': 'bins', 'decoding__method': 'consistency'}
-    with pytest.raises(InvalidSettingError, match='train --method consistency'):
+    with pytest.raises(InvalidSettingError, match='is consistency, but none fits'):
         generator.configure(settings(head='tokens', **wanted))
 
 

@@ -91,16 +91,18 @@ def test_the_regression_head_acts_as_before(folder, filled, frame):
 def test_a_student_of_other_bins_is_refused(filled, tmp_path):
     folder = shutil.copytree(filled, tmp_path / 'policy')
     card, single = checkpoint.load_head(folder, 'single')
+    wanted = {**HEADS['bins'], 'architecture': 'single', 'decoding_method': 'consistency'}
     for high, match in ((1.0, None), (2.0, 'trained with other bins')):
         shape = {'horizon': card.horizon, 'low': [-1.0] * 4, 'high': [high] * 4, 'bins': 8}
         tokenizer = BinTokenizer(**shape)
         student = TokenDecoder(single.width, tokenizer.size, tokenizer.length)
         _write(folder, 'consistency', shape, student)
+        Policy.from_pretrained(folder, architecture='single', **HEADS['bins'])
         if match is None:
-            Policy.from_pretrained(folder, architecture='single', **HEADS['bins'])
+            Policy.from_pretrained(folder, **wanted)
             continue
-        with pytest.raises(CheckpointError, match=match):
-            Policy.from_pretrained(folder, architecture='single', **HEADS['bins'])
+        with pytest.raises(InvalidSettingError, match=match):
+            Policy.from_pretrained(folder, **wanted)
 
 
 def test_tokens_of_another_horizon_are_refused(filled, tmp_path):

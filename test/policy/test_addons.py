@@ -3,6 +3,7 @@
 """Add-on files: what is read is what was written, for the weights it was trained for."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,11 @@ from torch import nn
 from efficient_vla import addons
 from efficient_vla import checkpoint
 from efficient_vla.errors import CheckpointError
+from efficient_vla.policy import Policy
 from efficient_vla.reasoning.resampling.perceiver import Perceiver
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.settings import build
+from efficient_vla.types import InvalidRecordError
 
 SHAPE = {'width': 8, 'tokens': 3, 'heads': 2}
 
@@ -44,13 +49,43 @@ def test_module_and_updates_come_back_in_half_precision(tensors, tmp_path):
 def test_a_missing_addon_says_how_to_train_it(folder):
     with pytest.raises(CheckpointError, match='efficient-vla train --method otter'):
         checkpoint.load_resampler(folder, 'otter', checkpoint.load_trunk(folder)[1])
-    assert checkpoint.load_scorers(folder) == {}
+    learned, lacking = checkpoint.load_learned(folder)
+    assert learned == {}
+    assert Policy.from_pretrained(folder, pruning_method='lightvla')
+    for method in ('fastdrivevla', 'ecot'):
+        command = f'efficient-vla train --method {method} --policy {folder} --install'
+        assert command in lacking[method]
 
 
 def test_an_addon_of_other_weights_is_refused(tensors, tmp_path):
     addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
-    with pytest.raises(CheckpointError, match=r'trained for weights abc; those of .* are def'):
+    with pytest.raises(
+        CheckpointError, match=r'trained for weights abc; those of .* are def.*is damaged'
+    ):
         addons.read(tmp_path, 'perceiver', 'def')
+
+
+@pytest.mark.parametrize(
+    ('method', 'keyword'),
+    [('lightvla', 'pruning_method'), ('fastdrivevla', 'pruning_method'), ('ecot', 'ecot_method')],
+)
+def test_an_addon_of_earlier_weights_stops_only_who_asks_for_it(folder, tmp_path, method, keyword):
+    policy = Path(shutil.copytree(folder, tmp_path / 'policy'))
+    for name in checkpoint.LEARNED:
+        addons.write(policy, name, {}, {'module.x': torch.zeros(1)}, 'earlier')
+    value = 'text' if method == 'ecot' else method
+    reason = (
+        f'{method}.safetensors was trained for weights earlier.*'
+        f'train --method {method} --policy {policy} --install'
+    )
+    with pytest.raises(InvalidRecordError, match=reason):
+        Policy.from_pretrained(policy, **{keyword: value})
+    reasoner = Policy.from_pretrained(policy).reasoner
+    before = build(ReasonerSettings, {'pruning.method': 'fastv'})
+    reasoner.configure(before)
+    with pytest.raises(InvalidRecordError, match=reason):
+        reasoner.configure(build(ReasonerSettings, {keyword.replace('_', '.'): value}, before))
+    assert reasoner._settings == before
 
 
 def test_an_addon_of_another_method_is_refused(tensors, tmp_path):

@@ -139,10 +139,8 @@ def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
 
 def load(method: str, policy: Path) -> nn.Module:
     """Return the module of an add-on as a stage gets it."""
-    if method in checkpoint.SCORERS:
-        return checkpoint.load_scorers(policy)[method]
-    if method == 'ecot':
-        return checkpoint.load_thinker(policy)
+    if method in checkpoint.LEARNED:
+        return checkpoint.load_learned(policy)[0][method]
     if method in ('flow', 'diffusion'):
         return checkpoint.load_steps_head(policy, method)[2]
     if method in ('bins', 'fast', 'consistency'):

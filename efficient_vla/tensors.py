@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read safetensors files, and name the file where it is damaged."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,26 +19,35 @@ def read_tensors(path: Path, prefix: str = '') -> dict[str, torch.Tensor]:
 
     Raises ``CheckpointError`` where the file is missing or damaged, or a number is not finite.
     """
+    with _opened(path) as file:
+        return {
+            name.removeprefix(prefix): _checked(path, name, file.get_tensor(name))
+            for name in file.keys()  # noqa: SIM118 (a safe_open file is not a dict)
+            if name.startswith(prefix)
+        }
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what the file says about itself.
+
+    Raises ``CheckpointError`` where it is missing or damaged.
+    """
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.exists():
         raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
-    tensors = {}
     try:
         with safe_open(path, 'pt') as file:
-            for name in file.keys():  # noqa: SIM118 (a safe_open file is not a dict)
-                if name.startswith(prefix):
-                    tensors[name.removeprefix(prefix)] = _checked(path, name, file.get_tensor(name))
+            yield file
     except SafetensorError as error:
         raise CheckpointError(
             f'{path} cannot be read: {error}. The file is truncated or not safetensors; '
             'copy it again.'
         ) from error
-    return tensors
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return what a file that ``read_tensors`` has read says about itself."""
-    with safe_open(path, 'pt') as file:
-        return file.metadata() or {}
 
 
 def _checked(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -123,7 +123,14 @@ class MethodTrainer:
         )
         self.done = 0
         self.resume_path: Path = args.out / f'{self.method}.training.safetensors'
+        self.belongs = {
+            'weights': self.frozen.sha256,
+            '--rank': args.rank,
+            **self.recipe.shape,
+        }
+        """What the state of a training is good for; decoders of tokens hold their bins in shape."""
         if self.resume_path.exists() and not args.restart:
+            resume.check(self.resume_path, self.belongs)
             self.done = resume.read_model(self.resume_path, self.recipe.trained)[self.method]
             resume.read_optimizer(self.resume_path, self.method, self.optimizer)
         self.rng = np.random.default_rng([args.seed, self.done])
@@ -180,8 +187,14 @@ class MethodTrainer:
 
     def save(self) -> None:
         """Write what training needs to resume."""
-        done = {self.method: self.done}
-        resume.write(self.resume_path, self.recipe.trained, self.method, self.optimizer, done)
+        resume.write(
+            self.resume_path,
+            self.recipe.trained,
+            self.method,
+            self.optimizer,
+            {self.method: self.done},
+            self.belongs,
+        )
 
     def write(self, folder: Path) -> None:
         """Write the add-on."""

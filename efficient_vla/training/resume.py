@@ -4,16 +4,21 @@
 
 import json
 import os
+import reprlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from efficient_vla.bench.errors import UsageError
 from efficient_vla.tensors import read_metadata
 from efficient_vla.tensors import read_tensors
 
 MODEL, OPTIMIZER = 'model.', 'optimizer.'
+REMEDY = 'Give another --out, or --restart to forget it.'
 
 
 def write(
@@ -22,8 +27,9 @@ def write(
     stage: str,
     optimizer: torch.optim.Optimizer,
     done: dict[str, int],
+    belongs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write all of it, or leave the file as it was."""
+    """Write all of it, or leave the file as it was; ``belongs`` is for ``check``."""
     tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()['state'].items():
         tensors |= {f'{OPTIMIZER}{index}.{name}': tensor for name, tensor in state.items()}
@@ -31,15 +37,37 @@ def write(
     save_file(
         {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
         temporary,
-        metadata={'done': json.dumps(done), 'stage': stage},
+        metadata={
+            'done': json.dumps(done),
+            'stage': stage,
+            'belongs': json.dumps(dict(belongs or {})),
+        },
     )
     os.replace(temporary, path)
 
 
+def check(path: Path, belongs: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` unless the file was written for what ``belongs`` says, name by name."""
+    written = json.loads(read_metadata(path).get('belongs', '{}'))
+    for name, wanted in json.loads(json.dumps(dict(belongs))).items():
+        if written.get(name) != wanted:
+            raise UsageError(
+                f'{path} was trained with {name} {reprlib.repr(written.get(name))}; expected '
+                f'{reprlib.repr(wanted)}. {REMEDY}'
+            )
+
+
 def read_model(path: Path, model: nn.Module) -> dict[str, int]:
-    """Put the weights into the model and return how many steps of each stage were done."""
-    tensors = read_tensors(path, MODEL)
-    model.load_state_dict(tensors)
+    """Put the weights into the model and return how many steps of each stage were done.
+
+    Raises ``UsageError`` where the model has another shape.
+    """
+    try:
+        model.load_state_dict(read_tensors(path, MODEL))
+    except RuntimeError as error:
+        raise UsageError(
+            f'{path} does not fit what is trained: {str(error).splitlines()[-1].strip()} {REMEDY}'
+        ) from error
     return json.loads(read_metadata(path)['done'])
 
 

@@ -4,16 +4,20 @@
 
 import argparse
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_policy
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save_file
 from torch import nn
 
 from efficient_vla import addons
 from efficient_vla import checkpoint
+from efficient_vla.bench.errors import UsageError
 from efficient_vla.cli.train import METHODS
 from efficient_vla.cli.train import add_arguments
 from efficient_vla.cli.train import main
@@ -23,6 +27,7 @@ from efficient_vla.reasoning.pruning.lightvla import select_soft
 from efficient_vla.sim.tasks import TASKS
 from efficient_vla.training import lora
 from efficient_vla.training import methods
+from efficient_vla.training import resume
 from efficient_vla.training.instructions import corpus
 from efficient_vla.training.model import EvlaNano
 from efficient_vla.training.model import nano_config
@@ -135,6 +140,36 @@ def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
     if method == 'univla':
         chunk = checkpoint.load_action_words(policy)[1](torch.zeros(1, 2, 64), torch.zeros(1, 4))
         assert chunk.shape == (1, 40, 4)
+
+
+def test_a_training_is_not_resumed_for_another_policy_rank_or_shape(policy, data, tmp_path):
+    out = tmp_path / 'out'
+    assert main(arguments('bins', policy, data, out, '--steps=1')) == 0
+    addon = addons.path(out, 'bins').read_bytes()
+    other = Path(shutil.copytree(policy, tmp_path / 'other'))
+    weights = load_file(other / checkpoint.WEIGHTS)
+    weights['queries'] += 1
+    save_file(weights, other / checkpoint.WEIGHTS)
+    remedy = 'Give another --out, or --restart to forget it'
+    with pytest.raises(UsageError, match=rf'bins\.training.* with weights .*; expected .*{remedy}'):
+        main(arguments('bins', other, data, out, '--steps=1'))
+    with pytest.raises(UsageError, match=rf'with --rank 8; expected 4\. {remedy}'):
+        main(arguments('bins', policy, data, out, '--steps=1', '--rank=4'))
+    for path in data.iterdir():
+        moved = dict(np.load(path))
+        np.savez(tmp_path / path.name, **moved | {'chunk': 2 * moved['chunk']})
+    with pytest.raises(UsageError, match=rf'with low .*; expected .*{remedy}'):
+        main(arguments('bins', policy, tmp_path, out, '--steps=1'))
+    assert addons.path(out, 'bins').read_bytes() == addon
+    assert main(arguments('bins', other, data, out, '--steps=1', '--restart')) == 0
+
+
+def test_a_state_of_another_shape_is_refused(tmp_path):
+    path = tmp_path / 'training.safetensors'
+    model = nn.Linear(2, 3)
+    resume.write(path, model, 'eye', torch.optim.AdamW(model.parameters()), {'eye': 1})
+    with pytest.raises(UsageError, match=r'does not fit .* Give another --out'):
+        resume.read_model(path, nn.Linear(2, 4))
 
 
 def load(method: str, policy: Path) -> nn.Module:

@@ -118,7 +118,7 @@ def _token_generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.
 def _student(folder: Path, tokens: BinTokenizer) -> TokenDecoder:
     """Return the decoder of the add-on consistency, which has to name the same ``tokens``."""
     _, _, bins, student = checkpoint.load_action_tokens(folder, 'consistency')
-    if not (isinstance(bins, BinTokenizer) and bins.same(tokens)):
+    if not tokens.same(bins):
         raise CheckpointError(
             f'the add-on consistency of {folder} was trained with other bins than its add-on bins '
             f'has. Train it again: {addons.command(folder, "consistency")}.'

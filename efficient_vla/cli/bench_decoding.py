@@ -11,6 +11,7 @@ from efficient_vla.cli.measuring import measure_parts
 from efficient_vla.cli.measuring import refuse_unknown
 from efficient_vla.cli.measuring import resized
 from efficient_vla.cli.options import add_hardware
+from efficient_vla.cli.options import add_render
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import refuse_below
 from efficient_vla.cli.options import writable_file
@@ -46,12 +47,7 @@ def add_parsers(parts: Any) -> None:
     add_run(parser, PARTS, 'tiny sizes: says that everything runs')
     parser.add_argument('--episodes', metavar='N', type=int, help='episodes a task and head')
     parser.add_argument('--frames', metavar='N', type=int, help='recorded frames a task')
-    parser.add_argument(
-        '--render',
-        choices=('default', 'fast'),
-        default='fast',
-        help='rendering of the camera (default: %(default)s)',
-    )
+    add_render(parser, 'fast')
     parser.add_argument(
         '--workers', metavar='N', type=int, help='processes for episodes (default: one a core)'
     )

@@ -12,6 +12,7 @@ from efficient_vla.cli.measuring import add_run
 from efficient_vla.cli.measuring import measure_parts
 from efficient_vla.cli.measuring import refuse_unknown
 from efficient_vla.cli.measuring import resized
+from efficient_vla.cli.options import add_render
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import writable_file
 
@@ -50,12 +51,7 @@ def add_parsers(parts: Any) -> None:
     parser.add_argument(
         '--timing-s', metavar='S', type=float, help='seconds of the loaded control loop'
     )
-    parser.add_argument(
-        '--render',
-        choices=('default', 'fast'),
-        default='fast',
-        help='rendering of the camera (default: %(default)s)',
-    )
+    add_render(parser, 'fast')
     parser.add_argument(
         '--peer-python', metavar='PATH', type=Path, help='Python of an environment with LeRobot'
     )

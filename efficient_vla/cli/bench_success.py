@@ -11,6 +11,7 @@ from typing import Any
 
 from efficient_vla.bench.errors import UsageError
 from efficient_vla.cli.options import add_episodes
+from efficient_vla.cli.options import add_render
 from efficient_vla.cli.options import policy_folder
 from efficient_vla.cli.options import task_list
 from efficient_vla.cli.options import writable_file
@@ -50,12 +51,7 @@ def _parser(parts: Any, name: str, text: str, episodes: int) -> argparse.Argumen
         help='Meta-World tasks (default: those of the table in the README)',
     )
     add_episodes(parser, episodes)
-    parser.add_argument(
-        '--render',
-        choices=('default', 'fast'),
-        default='default',
-        help='rendering of the camera (default: %(default)s)',
-    )
+    add_render(parser, 'default')
     parser.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     return parser
 

@@ -69,6 +69,16 @@ def add_episodes(parser: argparse.ArgumentParser, count: int) -> None:
     )
 
 
+def add_render(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add how the camera is rendered."""
+    parser.add_argument(
+        '--render',
+        choices=('default', 'fast'),
+        default=default,
+        help='rendering of the camera (default: %(default)s)',
+    )
+
+
 def refuse_below(arguments: argparse.Namespace, low: int, *names: str) -> None:
     """Raise ``UsageError`` where one of the options ``names`` was given and is below ``low``."""
     for name in names:

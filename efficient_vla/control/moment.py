@@ -32,7 +32,11 @@ class Moment:
 
     def over(self, trajectory: Trajectory) -> bool:
         """Return whether ``trajectory`` has ended or is too old."""
-        return trajectory.ended(self.clock) or trajectory.chunk.stamp < self.oldest
+        return trajectory.ended(self.clock) or self.too_old(trajectory)
+
+    def too_old(self, trajectory: Trajectory) -> bool:
+        """Return whether the observation behind ``trajectory`` is too old."""
+        return trajectory.chunk.stamp < self.oldest
 
     def by_time(self, motion: np.ndarray) -> np.ndarray:
         """Return position, velocity and acceleration by the clock [3, M] as those by time."""

@@ -92,17 +92,18 @@ def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
         executor = _executor(arguments.executor, nodes)
         for node in nodes:
             executor.add_node(node)
-        code = _live(executor, nodes, stop)
-        for node in nodes:
-            node.end()
+        try:
+            code = _live(executor, nodes, stop)
+        finally:
+            # Also after an error of a callback: the robot brakes before this process ends.
+            for node in nodes:
+                node.end()
         last = time.monotonic() + LAST_WORDS_S
         while (left := last - time.monotonic()) > 0:
             executor.spin_once(timeout_sec=left)
         executor.shutdown()
     finally:
-        # Also after an error of a callback: the robot brakes before this process ends.
         for node in nodes:
-            node.end()
             node.destroy_node()
     return code
 

@@ -19,7 +19,6 @@ from efficient_vla.nodes.conversions import chunk_to_message
 from efficient_vla.nodes.conversions import message_to_execution
 from efficient_vla.nodes.conversions import message_to_plan
 from efficient_vla.nodes.history import KEEP_S
-from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.history import StateHistory
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
@@ -67,7 +66,6 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         self._task = 0
         self._instructed = float('-inf')
         self._states = StateHistory()
-        self._pace = Pace()
         self._sequence = 0
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self.create_lifecycle_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
@@ -99,21 +97,15 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         """Begin with the next input; the latched plan still holds."""
         super().start()
         self._sequence = 0
-        self._pace.reset()
 
     def flush(self, reason: str) -> None:
         """Forget states, images and the plan."""
         self._states.clear()
         self._plan = None
         self._instructed = min(self._instructed, self._latest)
-        self._pace.reset()
         if self._cameras is not None:
             self._cameras.clear()
         super().flush(reason)
-
-    def try_again(self) -> None:
-        """Take the same input again, as a robot in lockstep sends it."""
-        self._pace.reset()
 
     def method(self) -> str:
         """Return the architecture."""

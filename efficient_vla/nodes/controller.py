@@ -275,8 +275,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
         assert self._watch is not None
         missing = self._liveliness.missing() if controller.enabled else 0
-        silent = self._watch.silent(now, self.settings.state_timeout)
-        reason = silent if controller.enabled else None
+        reason = None
+        if controller.enabled:
+            reason = self._watch.silent(now, self.settings.state_timeout)
         if missing:
             reason = f'{missing} of the nodes that feed the controller died or fell silent'
         if reason is None:

@@ -204,9 +204,11 @@ def _parameters(
                 f'node.parameter with a node of {", ".join(nodes)}.'
             )
         parameters[node][parameter] = value
-    robot = {}
-    if 'metaworld_robot' in parameters:
-        robot = node_values(files, 'metaworld_robot') | parameters['metaworld_robot']
+
+    def given(node: str) -> dict[str, Any]:
+        return node_values(files, node) | parameters[node] if node in parameters else {}
+
+    robot = given('metaworld_robot')
     lockstep = robot.get('mode') == 'lockstep'
     # Another pace than that of the wall clock needs a clock of its own.
     paced = robot.get('real_time_factor', 1.0) != 1.0
@@ -215,13 +217,12 @@ def _parameters(
         # Simulated time waits for a plan and a chunk of every image.
         parameters['reasoner'].setdefault('max_rate', UNLIMITED_HZ)
         parameters['actor'].setdefault('rate', UNLIMITED_HZ)
-        perception = node_values(files, 'perception') | parameters['perception']
-        if perception.get('cache.method') == 'skip':
+        if given('perception').get('cache.method') == 'skip':
             raise ProfileError(
                 'perception.cache.method is skip while metaworld_robot.mode is lockstep; expected '
                 'none or reuse, since a skipped image gets no plan and time would stand still.'
             )
-        controller = node_values(files, 'controller') | parameters['controller']
+        controller = given('controller')
         if controller.get('dry_run') or controller.get('output', 'command') != 'command':
             raise ProfileError(
                 'controller.dry_run or another controller.output than command is set while '

@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 KEEP_S = 2.0
+"""States are remembered for so long where nothing asks for longer."""
 EARLY = 0.25
 """Fraction of a period by which an input may come early: camera and rate are never in step."""
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 
 import rclpy
-from rclpy.signals import SignalHandlerOptions
+
+from efficient_vla.nodes.onlooker import onlooker
 
 DISCOVERY_S = 1.0
 """Nodes of this machine are found within this time."""
@@ -16,16 +17,8 @@ POLL_S = 0.05
 
 def refuse_neighbours(nodes: Sequence[str], namespace: str) -> str | None:
     """Return that ``nodes`` run already where a graph is to start, or ``None``."""
-    context = rclpy.Context()
-    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    looker = onlooker('neighbours', namespace)
     try:
-        looker = rclpy.create_node(
-            'neighbours',
-            context=context,
-            namespace=namespace,
-            enable_rosout=False,
-            start_parameter_services=False,
-        )
         end = time.monotonic() + DISCOVERY_S
         found: list[str] = []
         while not found and time.monotonic() < end:
@@ -33,9 +26,9 @@ def refuse_neighbours(nodes: Sequence[str], namespace: str) -> str | None:
             here = looker.get_node_names_and_namespaces()
             found = sorted(name for name, place in here if place == looker.get_namespace())
             found = [name for name in found if name in nodes]
-        looker.destroy_node()
     finally:
-        rclpy.try_shutdown(context=context)
+        looker.destroy_node()
+        rclpy.try_shutdown(context=looker.context)
     if not found:
         return None
     return (

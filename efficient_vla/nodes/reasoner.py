@@ -18,7 +18,6 @@ from efficient_vla.nodes.cameras import transport_ms
 from efficient_vla.nodes.conversions import message_to_tokens
 from efficient_vla.nodes.conversions import plan_to_message
 from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.qos import latched_qos
 from efficient_vla.nodes.qos import newest_qos
 from efficient_vla.nodes.qos import state_qos
@@ -63,7 +62,6 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self._stage_episode = 0
         self._newest: tuple[VisualTokens, float] | None = None
         self._not_before = NEVER
-        self._pace = Pace()
         self._sequence = 0
         self._robot_state: Any = None
         self._states: deque[tuple[np.ndarray, float]] = deque(maxlen=STATES)
@@ -100,7 +98,6 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         self._sequence = 0
         self._newest = None
         self._states.clear()
-        self._pace.reset()
 
     def flush(self, reason: str) -> None:
         """Forget earlier tokens and states."""
@@ -108,12 +105,7 @@ class ReasonerNode(StageNode[ReasonerNodeSettings, PlanJob]):
         # Set by the clock before; no frame of the new one would be late enough.
         self._not_before = NEVER
         self._states.clear()
-        self._pace.reset()
         super().flush(reason)
-
-    def try_again(self) -> None:
-        """Take the same input again, as a robot in lockstep sends it."""
-        self._pace.reset()
 
     def method(self) -> str:
         """Return pruning with its gate, reuse and quantization."""

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from sensor_msgs.msg import JointState
 
+from efficient_vla.control.admission import GRIPPER
 from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import stamp_to_seconds
 
-GRIPPER = 'gripper'
 RESET_NOTICE_S = 1.0
 """After the robot reported a new episode, its set-point may jump for this long."""
 HELD_TOLERANCE_M = 0.001

@@ -24,6 +24,7 @@ from efficient_vla.nodes.cameras import refuse_future
 from efficient_vla.nodes.conversions import joint_values
 from efficient_vla.nodes.conversions import seconds_to_stamp
 from efficient_vla.nodes.conversions import stamp_to_seconds
+from efficient_vla.nodes.history import Pace
 from efficient_vla.nodes.lifecycle import ManagedNode
 from efficient_vla.nodes.liveliness import offer_liveliness
 from efficient_vla.nodes.qos import report_qos
@@ -86,6 +87,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         self._latency = LatencyWindow()
         self._rate = RateMeter()
         self._last: Pass | None = None
+        self._pace = Pace()
         super().__init__(name, kind, **options)
         self.applied: Settings = self.settings
         """What the stage works with; for the worker thread, where the settings come later."""
@@ -103,9 +105,6 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
 
     def disconnect(self) -> None:
         """Destroy publishers and subscriptions."""
-
-    def try_again(self) -> None:
-        """Let an input that comes once more make up for a pass that failed."""
 
     @abstractmethod
     def work(self, job: Job) -> None:
@@ -134,6 +133,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         self._latency = LatencyWindow()
         self._rate = RateMeter()
         self._last = None
+        self._pace.reset()
         if self._worker is not None:
             self._worker.dropped = 0
 
@@ -185,6 +185,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
 
     def flush(self, reason: str) -> None:
         """Make the stage forget earlier frames."""
+        self._pace.reset()
         if self._worker is not None and self.stage is not None:
             stage = self.stage
             self._worker.discard()
@@ -319,7 +320,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         # The context ends while a pass is under way; that is no error of the pass.
         if self.context.ok():
             self.failed('pass', error)
-            self.try_again()
+            # The same input may come again, as from a robot in lockstep.
+            self._pace.reset()
 
 
 def use_threads(count: int) -> None:

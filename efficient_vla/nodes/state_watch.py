@@ -12,7 +12,8 @@ import rclpy
 from lifecycle_msgs.srv import GetState
 from rclpy.executors import ExternalShutdownException
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
+
+from efficient_vla.nodes.onlooker import onlooker
 
 PERIOD_S = 0.5
 ANSWER_TIMEOUT_S = 2.0
@@ -23,16 +24,7 @@ class StateWatch:
     """Lifecycle states by node name; a node that does not answer is ``-``."""
 
     def __init__(self, nodes: tuple[str, ...], namespace: str = '') -> None:
-        self._context = rclpy.Context()
-        # Signals belong to whoever uses this, for example the supervisor.
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node(
-            'state_watch',
-            context=self._context,
-            namespace=namespace,
-            enable_rosout=False,
-            start_parameter_services=False,
-        )
+        self._node = onlooker('state_watch', namespace)
         self._states = dict.fromkeys(nodes, UNKNOWN)
         self._changed = threading.Condition()
         self._pending: dict[str, Any] = {}
@@ -40,7 +32,7 @@ class StateWatch:
             name: self._node.create_client(GetState, f'{name}/get_state') for name in nodes
         }
         self._node.create_timer(PERIOD_S, self._ask)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._node.context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name='state_watch', daemon=True)
         self._thread.start()
@@ -56,7 +48,7 @@ class StateWatch:
 
     def close(self) -> None:
         """Stop asking."""
-        rclpy.try_shutdown(context=self._context)
+        rclpy.try_shutdown(context=self._node.context)
         self._thread.join(timeout=2.0)
 
     def _spin(self) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A graph in one process, whose clock the test sets and whose neighbours the test plays."""
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -128,6 +129,27 @@ class Graph:
             self.executor.remove_node(node)
             node.destroy_node()
         self.executor.shutdown()
+
+
+class Held:
+    """A method whose calls wait until ``go`` is set; ``begun`` says that one waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        method = getattr(owner, name)
+
+        def slow(*arguments: Any) -> Any:
+            self.begun.set()
+            assert self.go.wait(20.0)
+            return method(*arguments)
+
+        monkeypatch.setattr(owner, name, slow)
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], Held]:
+    """Hold the calls of a method, for example a pass of a stage."""
+    return lambda owner, name: Held(monkeypatch, owner, name)
 
 
 @pytest.fixture(scope='session')

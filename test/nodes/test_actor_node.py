@@ -3,7 +3,6 @@
 """Chunks come only from a valid plan of the present instruction, a fresh image and its state."""
 
 import math
-import threading
 
 import numpy as np
 import pytest
@@ -293,22 +292,14 @@ def test_a_status_that_makes_no_sense_is_reported_until_one_does(graph, setup, v
     graph.until(lambda: not setup.node.health.message('controller_status'))
 
 
-def test_chunk_of_the_same_sentence_in_the_episode_before_is_not_sent(graph, setup, monkeypatch):
-    inside, go = threading.Event(), threading.Event()
-    chunk = setup.node.stage.chunk
-
-    def slow(*arguments):
-        inside.set()
-        go.wait(20)
-        return chunk(*arguments)
-
-    monkeypatch.setattr(setup.node.stage, 'chunk', slow)
+def test_chunk_of_the_same_sentence_in_the_episode_before_is_not_sent(graph, setup, hold):
+    held = hold(setup.node.stage, 'chunk')
     setup.images.publish(graph.image())
-    graph.until(inside.is_set)
+    graph.until(held.begun.is_set)
     for text in ('', TASK):
         setup.instructions.publish(msg.Instruction(text=text))
         graph.until(lambda text=text: setup.node._instruction == text)
-    go.set()
+    held.go.set()
     graph.until(lambda: setup.node.health.counts['superseded_chunks'] == 1)
     assert not setup.chunks
 

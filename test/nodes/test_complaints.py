@@ -270,7 +270,7 @@ def step(graph, seconds):
 
 
 @pytest.mark.parametrize('how', ['cancel', 'deactivate'])
-def test_cancel_or_deactivate_while_inferring(graph, monkeypatch, how):
+def test_cancel_or_deactivate_while_inferring(graph, hold, how):
     """The goal ends once with its reason, and what the pass under way makes moves nothing."""
     operator = Operator(graph)
     reasoner = graph.add(ReasonerNode)
@@ -279,20 +279,12 @@ def test_cancel_or_deactivate_while_inferring(graph, monkeypatch, how):
     tokens = graph.publisher(msg.VisualTokens, 'visual_tokens', newest_qos())
     plans = graph.hear(msg.Plan, 'plan', latched_qos())
     graph.until(reasoner._plan.get_subscription_count)
-    gate, started = threading.Event(), threading.Event()
-    plan = reasoner.stage.plan
-
-    def slow(visual, text):
-        started.set()
-        assert gate.wait(20.0)
-        return plan(visual, text)
-
-    monkeypatch.setattr(reasoner.stage, 'plan', slow)
+    held = hold(reasoner.stage, 'plan')
     handle = operator.begin()
     graph.until(lambda: reasoner._instruction and actor._instruction)
     chunks.clear()
     tokens.publish(visual_tokens(graph.now))
-    graph.until(started.is_set)
+    graph.until(held.begun.is_set)
     if how == 'cancel':
         graph.until(handle.cancel_goal_async().done)
         expected = Result.REASON_CANCELED, GoalStatus.STATUS_CANCELED
@@ -301,7 +293,7 @@ def test_cancel_or_deactivate_while_inferring(graph, monkeypatch, how):
         operator.arm.node.trigger_deactivate()
         expected = Result.REASON_FAULT, GoalStatus.STATUS_ABORTED
     graph.until(lambda: not reasoner._instruction)
-    gate.set()
+    held.go.set()
     graph.settle()
     operator.end(handle, *expected)
     graph.settle()

@@ -103,27 +103,19 @@ def test_stage_forgets_the_task_before_where_one_begins(graph, setup, monkeypatc
     assert resets == ['a task began'] * 2
 
 
-def test_same_sentence_given_again_is_another_task(graph, setup, monkeypatch):
-    inside, go = threading.Event(), threading.Event()
-    plan = setup.node.stage.plan
-
-    def slow(*arguments):
-        inside.set()
-        go.wait(20)
-        return plan(*arguments)
-
+def test_same_sentence_given_again_is_another_task(graph, setup, hold):
     setup.instruct('open the drawer')
     setup.plan(99.5)
-    monkeypatch.setattr(setup.node.stage, 'plan', slow)
+    held = hold(setup.node.stage, 'plan')
     setup.tokens.publish(tokens(99.9))
-    graph.until(inside.is_set)
+    graph.until(held.begun.is_set)
     setup.instruct('')
     graph.until(lambda: not setup.node._instruction)
     again = msg.Instruction(text='open the drawer')
     again.header.stamp = seconds_to_stamp(graph.now)
     setup.instructions.publish(again)
     graph.until(lambda: setup.node._instruction)
-    go.set()
+    held.go.set()
     graph.until(lambda: setup.node.health.counts['superseded_plans'] == 1)
     assert len(setup.plans) == 1
 

@@ -29,7 +29,6 @@ def test_interrupt_ends_every_worker_and_prints_no_traceback(tmp_path):
     try:
         while len(workers(process.pid)) < 2 and process.poll() is None:
             time.sleep(0.02)
-        time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
         # The pipes close only when the last process that holds them has ended.
         _, errors = process.communicate(timeout=60)

@@ -66,7 +66,7 @@ class WeightedAverage:
     def _drop_replaced(self, moment: Moment) -> None:
         """Forget what a trajectory of full weight has replaced, and what is too old."""
         for index in range(len(self._members) - 1, 0, -1):
-            old = self._members[index - 1].trajectory.chunk.stamp < moment.oldest
+            old = moment.too_old(self._members[index - 1].trajectory)
             if old or self._members[index].weight(moment.clock) == 1:
                 self._members = self._members[index:]
                 return

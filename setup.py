@@ -8,8 +8,7 @@ ROS 2 does not use this file: CMakeLists.txt installs the tree beside the genera
 import re
 from pathlib import Path
 
-from setuptools import find_packages
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 MANIFEST = (ROOT / 'package.xml').read_text()

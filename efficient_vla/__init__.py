@@ -7,8 +7,7 @@ process imports this package and must not load torch.
 """
 
 from pkgutil import extend_path
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from efficient_vla.policy import Policy

@@ -14,16 +14,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from efficient_vla.errors import CheckpointError
-from efficient_vla.tensors import read_metadata
-from efficient_vla.tensors import read_tensors
+from efficient_vla.tensors import read_metadata, read_tensors
 
 Made = TypeVar('Made')
 LORA, MODULE = 'lora.', 'module.'

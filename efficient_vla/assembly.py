@@ -8,21 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from efficient_vla import addons
-from efficient_vla import checkpoint
-from efficient_vla.action.generators import Diffusion
-from efficient_vla.action.generators import Flow
-from efficient_vla.action.generators import Generator
-from efficient_vla.action.generators import Regression
-from efficient_vla.action.generators import Tokens
+from efficient_vla import addons, checkpoint
+from efficient_vla.action.generators import Diffusion, Flow, Generator, Regression, Tokens
 from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.action.stage import ActionSpace
-from efficient_vla.action.stage import Actor
+from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.compression.quantization import quantize
-from efficient_vla.compression.quantization import resident_mb
+from efficient_vla.compression.quantization import quantize, resident_mb
 from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings

@@ -10,8 +10,7 @@ this pass come from an earlier one, by slot, so that no cache of transformers ha
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch

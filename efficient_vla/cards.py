@@ -5,14 +5,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from typing import TypeVar
-from typing import get_args
-from typing import get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from efficient_vla.errors import CheckpointError
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import scalar
+from efficient_vla.settings import InvalidSettingError, scalar
 
 Card = TypeVar('Card')
 

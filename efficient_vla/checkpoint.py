@@ -9,8 +9,7 @@ the tokenizer. Each stage reads only its own tensors.
 
 import hashlib
 import json
-from dataclasses import asdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,14 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import AutoConfig
-from transformers import AutoModel
-from transformers import PretrainedConfig
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
 
-from efficient_vla import addons
-from efficient_vla import cards
+from efficient_vla import addons, cards
 from efficient_vla.action.heads.diffusion import DiffusionHead
 from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.heads.tokens import TokenPolicy
-from efficient_vla.action.policies import DualPolicy
-from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.errors import CheckpointError

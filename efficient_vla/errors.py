@@ -5,3 +5,11 @@
 
 class CheckpointError(ValueError):
     """A policy folder is missing, damaged or of another architecture."""
+
+
+class UsageError(Exception):
+    """The command cannot do what was asked; the message names value, expectation and remedy."""
+
+
+class EpisodeError(RuntimeError):
+    """The running graph did not do what was asked; the message says which part."""

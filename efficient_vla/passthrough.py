@@ -9,8 +9,7 @@ direction. ``policy.json`` holds ``PassthroughCard``'s fields beside ``policy_ty
 import dataclasses
 import json
 import time
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,7 @@ from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.savings import Savings
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
-from efficient_vla.types import Execution
-from efficient_vla.types import Frame
-from efficient_vla.types import Plan
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import ActionChunk, ControlMode, Execution, Frame, Plan, VisualTokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,9 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
-from efficient_vla.settings import specs
-from efficient_vla.stages import ActorStage
-from efficient_vla.stages import PerceptionStage
-from efficient_vla.stages import ReasonerStage
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import Frame
-from efficient_vla.types import Plan
-from efficient_vla.types import VisualTokens
+from efficient_vla.settings import InvalidSettingError, build, specs
+from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
+from efficient_vla.types import ActionChunk, Frame, Plan, VisualTokens
 
 __all__ = [
     'CheckpointError',

@@ -9,11 +9,9 @@ keywords of ``Policy`` and the table in ``docs/parameters.md`` all derive from t
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Settings = TypeVar('Settings')
 
@@ -142,3 +140,22 @@ def scalar(name: str, given: Any, kind: type, spec: Spec = Spec('')) -> Any:
     if spec.high is not None and value > spec.high:
         raise InvalidSettingError(f'{name} is {value}{unit}; expected at most {spec.high}{unit}.')
     return value
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What every node has."""
+
+    autostart: bool = setting(
+        True,
+        'Configure and activate at start. Turn it off where a lifecycle manager does that.',
+        read_only=True,
+    )
+    nice: int = setting(
+        0,
+        'Niceness of the process, where not 0; the more, the more it yields to others. Below 0 '
+        'needs a privilege.',
+        low=-20,
+        high=19,
+        read_only=True,
+    )

@@ -8,11 +8,7 @@ import numpy as np
 
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import Execution
-from efficient_vla.types import Frame
-from efficient_vla.types import Plan
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import ActionChunk, Execution, Frame, Plan, VisualTokens
 
 
 class PerceptionStage(Protocol):

@@ -7,8 +7,7 @@ checks itself when it is made, so a stage that receives one may rely on its shap
 """
 
 import math
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bring up the graph: ``ros2 launch efficient_vla bringup.launch.py``.
 
-Processes, parameter files and environment come from ``efficient_vla.nodes.graph``, as they do for
+Processes, parameter files and environment come from ``efficient_vla.bringup.graph``, as they do for
 ``efficient-vla up``. The nodes configure and activate themselves when ``autostart`` is true.
 """
 
@@ -12,26 +12,24 @@ import tempfile
 from pathlib import Path
 
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument
-from launch.actions import OpaqueFunction
-from launch.actions import RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnShutdown
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode, Node
 
-from efficient_vla.bench.places import share_folder
-from efficient_vla.nodes.graph import LOG_LEVELS
-from efficient_vla.nodes.graph import Graph
-from efficient_vla.nodes.graph import Process
-from efficient_vla.nodes.graph import Selection
-from efficient_vla.nodes.graph import describe
-from efficient_vla.nodes.graph import environment
-from efficient_vla.nodes.graph import parameters_yaml
-from efficient_vla.nodes.graph import parse_overrides
-from efficient_vla.nodes.graph import profiles
-from launch import LaunchContext
-from launch import LaunchDescription
+from efficient_vla.bringup.graph import (
+    LOG_LEVELS,
+    Graph,
+    Process,
+    Selection,
+    describe,
+    environment,
+    parameters_yaml,
+    parse_overrides,
+    profiles,
+)
+from efficient_vla.places import share_folder
+from launch import LaunchContext, LaunchDescription
 
 PACKAGE = 'efficient_vla'
 SWITCH = ('true', 'false')

@@ -4,14 +4,12 @@
 
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument
-from launch.actions import IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from efficient_vla.nodes.robot_settings import MODES
-from efficient_vla.nodes.robot_settings import RENDERINGS
-from efficient_vla.sim.tasks import TASKS
+from efficient_vla.sim.metaworld.tasks import TASKS
+from efficient_vla.sim.settings import MODES, RENDERINGS
 from launch import LaunchDescription
 
 ROBOT = 'metaworld_robot'

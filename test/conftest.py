@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ('fixtures.policies', 'fixtures.waiting')
 DOMAINS = range(1, 101)
 """Domains whose ports lie below the range that Linux hands out to other programs."""
 

@@ -10,7 +10,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'efficient_vla'
-FOLDERS = ('efficient_vla', 'launch', 'config', 'msg', 'srv', 'action', 'test', 'tools')
+FOLDERS = (
+    'efficient_vla',
+    'benchmarks',
+    'launch',
+    'config',
+    'msg',
+    'srv',
+    'action',
+    'test',
+    'tools',
+)
 """Folders of the repository with files that people write."""
 
 
@@ -57,5 +67,10 @@ def _statements(node: ast.AST, only_at_load: bool) -> Iterator[ast.AST]:
 def third_party(path: Path) -> frozenset[str]:
     """Return the top-level packages a file imports beside the standard library and its own."""
     tops = {name.split('.')[0] for name in imports(path)}
-    own = {'efficient_vla', 'test', *(path.stem for path in (ROOT / 'test').iterdir())}
+    own = {
+        'efficient_vla',
+        'benchmarks',
+        'test',
+        *(path.stem for path in (ROOT / 'test').iterdir()),
+    }
     return frozenset(tops - set(sys.stdlib_module_names) - own)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from package_files import FOLDERS
-from package_files import ROOT
-from package_files import sources
+from package_files import FOLDERS, ROOT, sources
 
 HEADER = ('Copyright 2026 efficient_vla contributors', 'SPDX-License-Identifier: Apache-2.0')
 ENDINGS = {

@@ -11,10 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 import efficient_vla
-from package_files import PACKAGE
-from package_files import ROOT
-from package_files import sources
-from package_files import third_party
+from efficient_vla.bringup.catalogue import NODES
+from package_files import PACKAGE, ROOT, sources, third_party
 
 ROSDEP = {
     'PIL': 'python3-pil',
@@ -150,7 +148,8 @@ def test_every_installed_node_has_a_module() -> None:
     match = re.search(r'set\(nodes ([\w ]+)\)', cmake())
     assert match
     for node in match[1].split():
-        assert (PACKAGE / 'nodes' / f'{node}.py').is_file()
+        assert node in NODES
+        assert (ROOT / NODES[node].module.replace('.', '/')).with_suffix('.py').is_file()
 
 
 def test_programs_are_executable() -> None:

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from package_files import PACKAGE
-from package_files import ROOT
-from package_files import imports
-from package_files import module_name
-from package_files import sources
-from package_files import third_party
+from package_files import PACKAGE, ROOT, imports, module_name, sources, third_party
 
 STAGES = ('perception', 'reasoning', 'action', 'control')
+PRODUCT = {'', *STAGES, 'compression', 'sim', 'bringup'}
+"""What runs on a robot, beside the nodes; '' are the modules of the package's own folder."""
+TABLE = {
+    'compression': {''},
+    'sim': {''},
+    'bringup': {'', *STAGES, 'sim'},
+    'nodes': PRODUCT,
+    'training': PRODUCT,
+    'bench': PRODUCT | {'nodes', 'training'},
+    'cli': PRODUCT | {'nodes', 'training', 'bench'},
+}
+"""Room -> the rooms it may import; a stage imports none, see below."""
+ASSEMBLY = ('policy', 'checkpoint', 'assembly', 'addons', 'passthrough')
+"""Modules of the package's own folder that know the stages; the others are the ground."""
 ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {'__pycache__'}
 SIMULATORS = {'metaworld', 'mujoco', 'gymnasium', 'dm_control'}
 ROS = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'cv_bridge'}
@@ -79,6 +88,35 @@ def test_a_stage_imports_no_other_room(stage: str) -> None:
     assert not offenders
 
 
+def rooms_of(path: Path) -> set[str]:
+    """Return the rooms whose modules a file imports, now or later; '' for the ground."""
+    known = {name for name in imports(path) if name in ALL_MODULES and name != 'efficient_vla'}
+    return {room_of(ALL_MODULES[name]) for name in known}
+
+
+def test_the_table_names_every_room() -> None:
+    assert set(TABLE) | set(STAGES) == ROOMS
+
+
+@pytest.mark.parametrize('room', sorted(TABLE))
+def test_a_room_imports_what_the_table_says(room: str) -> None:
+    offenders = {
+        identify(path): rooms_of(path) - TABLE[room] - {room}
+        for path in FILES
+        if room_of(path) == room
+    }
+    assert not {name: rooms for name, rooms in offenders.items() if rooms}
+
+
+def test_the_ground_imports_no_room() -> None:
+    offenders = {
+        identify(path): rooms_of(path) - {''}
+        for path in FILES
+        if room_of(path) == '' and path.stem not in (*ASSEMBLY, '__init__', 'stages')
+    }
+    assert not {name: rooms for name, rooms in offenders.items() if rooms}
+
+
 def test_no_stage_knows_the_policy_that_assembles_it() -> None:
     offenders = [
         identify(path)
@@ -91,8 +129,9 @@ def test_no_stage_knows_the_policy_that_assembles_it() -> None:
 def torch_free_modules() -> list[str]:
     """Return what the processes of the controller and of the robot load."""
     control = [module_name(path) for path in sources(PACKAGE / 'control')]
-    shells = ['controller', 'task_server', 'metaworld_robot', 'supervisor', '__main__']
+    shells = ['controller.node', 'controller.task_server', 'robot.node', '__main__']
     nodes = [f'efficient_vla.nodes.{name}' for name in shells]
+    nodes += [module_name(path) for path in sources(PACKAGE / 'bringup')]
     rest = ['efficient_vla', 'efficient_vla.types', 'efficient_vla.settings', 'efficient_vla.cli']
     return [*control, *nodes, *rest]
 

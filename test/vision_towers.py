@@ -4,12 +4,9 @@
 
 import torch
 from torch import nn
-from transformers import AutoModel
-from transformers import CLIPVisionConfig
-from transformers import SiglipVisionConfig
+from transformers import AutoModel, CLIPVisionConfig, SiglipVisionConfig
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
-from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig
-from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
+from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig, SmolVLMVisionConfig
 
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.tower import VisionTower

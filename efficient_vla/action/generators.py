@@ -14,15 +14,12 @@ from efficient_vla.action.decoding.consistency import consistency
 from efficient_vla.action.decoding.jacobi import jacobi
 from efficient_vla.action.decoding.parallel import parallel
 from efficient_vla.action.decoding.speculative import speculative
-from efficient_vla.action.guidance import Guidance
-from efficient_vla.action.guidance import soft_mask
+from efficient_vla.action.guidance import Guidance, soft_mask
 from efficient_vla.action.heads.diffusion import DiffusionHead
-from efficient_vla.action.heads.flow import MAX_PREFIX
-from efficient_vla.action.heads.flow import FlowHead
+from efficient_vla.action.heads.flow import MAX_PREFIX, FlowHead
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.heads.tokens import TokenPolicy
-from efficient_vla.action.policies import DualPolicy
-from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.tokenizers import Tokenizer
 from efficient_vla.settings import InvalidSettingError

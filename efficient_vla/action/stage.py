@@ -12,17 +12,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from efficient_vla.action.generators import Generator
-from efficient_vla.action.generators import Given
+from efficient_vla.action.generators import Generator, Given
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.types import GUIDED
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
-from efficient_vla.types import Execution
-from efficient_vla.types import Frame
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import Plan
+from efficient_vla.types import (
+    GUIDED,
+    ActionChunk,
+    ControlMode,
+    Execution,
+    Frame,
+    InvalidRecordError,
+    Plan,
+)
 
 KEPT = 8
 """Chunks that are remembered; the robot follows the newest that reached it."""

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
-from efficient_vla.bench.drawing import INK
-from efficient_vla.bench.drawing import MUTED
-from efficient_vla.bench.drawing import PAPER
-from efficient_vla.bench.drawing import font
-from efficient_vla.bench.drawing import paste_mark
-from efficient_vla.bench.drawing import wrap_text
+from efficient_vla.bench.drawing import INK, MUTED, PAPER, font, paste_mark, wrap_text
 
 CELL = 192
 GAP = 6

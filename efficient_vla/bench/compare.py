@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.bench.statistics import mcnemar
+from efficient_vla.errors import UsageError
+from efficient_vla.statistics import mcnemar
 
 Outcomes = dict[tuple[str, int], bool]
 TOTAL = 'all'

@@ -2,25 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success under several conditions on the same scenes and seeds, in process."""
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from efficient_vla.bench.compare import TOTAL
-from efficient_vla.bench.compare import Outcomes
-from efficient_vla.bench.compare import compare
-from efficient_vla.bench.compare import outcomes
-from efficient_vla.bench.evaluate import Request
-from efficient_vla.bench.evaluate import evaluate
+from benchmarks.stages import DENSE, VARIANTS
+from efficient_vla.bench.compare import TOTAL, Outcomes, compare, outcomes
+from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.overrides import parse_overrides
-from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.bench.report import success_summary
-from efficient_vla.bench.stages import DENSE
-from efficient_vla.bench.stages import VARIANTS
-from efficient_vla.sim.tasks import INSTRUCTIONS
-from efficient_vla.sim.tasks import TABLETOP_TASKS
+from efficient_vla.records import EpisodeResult
+from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS, TABLETOP_TASKS
 
 NONSENSE = 'the quick brown fox jumps over the lazy dog'
 """None of its nouns and verbs is a word of the training sentences."""

@@ -3,22 +3,22 @@
 """One picture of a whole run: a row a task, moments from left to right."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
-from efficient_vla.bench.drawing import INK
-from efficient_vla.bench.drawing import LINE
-from efficient_vla.bench.drawing import MUTED
-from efficient_vla.bench.drawing import PAPER
-from efficient_vla.bench.drawing import fit_text
-from efficient_vla.bench.drawing import font
-from efficient_vla.bench.drawing import paste_mark
-from efficient_vla.bench.drawing import wrap_text
+from efficient_vla.bench.drawing import (
+    INK,
+    LINE,
+    MUTED,
+    PAPER,
+    fit_text,
+    font,
+    paste_mark,
+    wrap_text,
+)
 
 MOMENTS = 6
 CELL = (256, 192)

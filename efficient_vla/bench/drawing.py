@@ -4,9 +4,7 @@
 
 from bisect import bisect_left
 
-from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 INK = (28, 32, 38)
 MUTED = (112, 120, 130)

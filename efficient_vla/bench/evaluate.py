@@ -5,30 +5,23 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures import as_completed
-from dataclasses import dataclass
-from dataclasses import field
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench import interrupts
-from efficient_vla.bench.episodes import jobs
-from efficient_vla.bench.episodes import sensing
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.bench.lockstep import Stages
-from efficient_vla.bench.lockstep import run_episode
+from efficient_vla import interrupts
+from efficient_vla.bench.lockstep import Stages, run_episode
 from efficient_vla.bench.manifest import manifest
-from efficient_vla.bench.overrides import build_settings
-from efficient_vla.bench.overrides import flat
-from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.bench.overrides import build_settings, flat
 from efficient_vla.bench.report import report
+from efficient_vla.errors import UsageError
 from efficient_vla.instructions import checked_instruction
-from efficient_vla.sim.metaworld import MetaWorldSim
-from efficient_vla.sim.tasks import INSTRUCTIONS
+from efficient_vla.records import EpisodeResult
+from efficient_vla.sim.episodes import jobs, sensing
+from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
 
 
 @dataclass(frozen=True)
@@ -137,9 +130,7 @@ class Worker:
 
 def load_stages(policy: Path, settings: Mapping[str, Any]) -> Stages:
     """Load the three stages of a policy folder."""
-    from efficient_vla.policy import load_actor
-    from efficient_vla.policy import load_perception
-    from efficient_vla.policy import load_reasoner
+    from efficient_vla.policy import load_actor, load_perception, load_reasoner
 
     return Stages(
         load_perception(policy, settings['perception']),

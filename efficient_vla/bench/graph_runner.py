@@ -4,36 +4,28 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from efficient_vla.bench import interrupts
-from efficient_vla.bench.episodes import sensing
-from efficient_vla.bench.errors import EpisodeError
+from efficient_vla import interrupts
 from efficient_vla.bench.loop_latency import camera_to_command
 from efficient_vla.bench.manifest import manifest
-from efficient_vla.bench.overrides import flat
-from efficient_vla.bench.overrides import graph_settings
-from efficient_vla.bench.records import EpisodeResult
-from efficient_vla.bench.report import merged_stages
-from efficient_vla.bench.report import report
+from efficient_vla.bench.overrides import flat, graph_settings
+from efficient_vla.bench.report import merged_stages, report
 from efficient_vla.bench.video import VideoWriter
+from efficient_vla.errors import EpisodeError
+from efficient_vla.records import EpisodeResult
+from efficient_vla.sim.episodes import sensing
 
 if TYPE_CHECKING:
-    from efficient_vla.nodes.episode_client import EpisodeClient
-    from efficient_vla.nodes.graph_listener import LiveView
-    from efficient_vla.nodes.graph_listener import Recording
-    from efficient_vla.nodes.supervisor import Supervisor
+    from efficient_vla.bringup.supervisor import Supervisor
+    from efficient_vla.nodes.client.episode_client import EpisodeClient
+    from efficient_vla.nodes.client.graph_listener import LiveView, Recording
 
 START_S = 3.0
 """Wall time for the first plan and chunk, in which the robot does not move yet."""
@@ -84,10 +76,9 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     Raises ``InvalidSettingError`` before anything starts, and ``EpisodeError`` when the graph
     fails; all processes have ended then as well.
     """
-    from efficient_vla.nodes.graph import Selection
-    from efficient_vla.nodes.graph import describe
-    from efficient_vla.nodes.neighbours import refuse_neighbours
-    from efficient_vla.nodes.supervisor import Supervisor
+    from efficient_vla.bringup.graph import Selection, describe
+    from efficient_vla.bringup.supervisor import Supervisor
+    from efficient_vla.nodes.client.neighbours import refuse_neighbours
 
     graph = describe(
         Selection(
@@ -156,7 +147,7 @@ def running(supervisor: 'Supervisor') -> Iterator['Supervisor']:
 def _client(
     supervisor: 'Supervisor', request: GraphRequest, observer: Observer
 ) -> 'Iterator[EpisodeClient]':
-    from efficient_vla.nodes.episode_client import EpisodeClient
+    from efficient_vla.nodes.client.episode_client import EpisodeClient
 
     starting = True
 

@@ -2,23 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run of a benchmark of several parts is given."""
 
-from collections.abc import Callable
-from collections.abc import Sequence
-from dataclasses import KW_ONLY
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
-from efficient_vla.bench.compare import Outcomes
-from efficient_vla.bench.compare import outcomes
-from efficient_vla.bench.conditions import OnResult
-from efficient_vla.bench.conditions import merged
-from efficient_vla.bench.evaluate import Request
-from efficient_vla.bench.evaluate import evaluate
-from efficient_vla.bench.manifest import checkpoint_hash
-from efficient_vla.bench.manifest import manifest
+from efficient_vla.bench.compare import Outcomes, outcomes
+from efficient_vla.bench.conditions import OnResult, merged
+from efficient_vla.bench.evaluate import Request, evaluate
+from efficient_vla.bench.manifest import checkpoint_hash, manifest
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.bench.rows import Rows
 

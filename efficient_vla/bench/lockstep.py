@@ -9,31 +9,24 @@ latencies cost is measured by the graph in wall-clock time.
 
 import math
 import time
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from efficient_vla.bench.inference import Inference
-from efficient_vla.bench.inference import Schedule
+from efficient_vla.bench.inference import Inference, Schedule
 from efficient_vla.bench.overrides import EvaluationSettings
-from efficient_vla.bench.records import EpisodeResult
-from efficient_vla.bench.records import StageRecord
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
-from efficient_vla.settings import build
-from efficient_vla.settings import flatten
-from efficient_vla.sim.metaworld import MetaWorldSim
-from efficient_vla.stages import ActorStage
-from efficient_vla.stages import PerceptionStage
-from efficient_vla.stages import ReasonerStage
-from efficient_vla.types import Frame
-from efficient_vla.types import Plan
+from efficient_vla.records import EpisodeResult, StageRecord
+from efficient_vla.settings import build, flatten
+from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
+from efficient_vla.types import Frame, Plan
 
 PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
 CHUNK_PERIOD_S = 0.1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla.bench.records import StageRecord
+from efficient_vla.records import StageRecord
 
 PATHS = {
     'dual': ('camera', 'actor', 'controller'),

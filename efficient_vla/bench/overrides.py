@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of all nodes of a run, from ``node.param=value`` words."""
 
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,14 @@ from typing import Any
 import yaml
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.bench.places import share_folder
-from efficient_vla.bench.profiles import node_values
+from efficient_vla.bringup.catalogue import NODE_SETTINGS
+from efficient_vla.bringup.profiles import node_values
 from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.places import share_folder
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
-from efficient_vla.settings import flatten
-from efficient_vla.settings import setting
-from efficient_vla.settings import specs
+from efficient_vla.settings import InvalidSettingError, build, flatten, setting, specs
 
 EXECUTIONS = ('asynchronous', 'synchronous')
 
@@ -156,8 +151,6 @@ def has_parameter(kinds: Mapping[str, type], node: str, parameter: str) -> bool:
 
 
 def _in_graph(node: str, parameter: str) -> bool:
-    from efficient_vla.bench.parameters_doc import NODE_SETTINGS
-
     return has_parameter(NODE_SETTINGS, node, parameter)
 
 
@@ -179,8 +172,6 @@ def graph_settings(
     files: Sequence[Path], overrides: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return node -> settings of all nodes of the graph, from its files and the overrides."""
-    from efficient_vla.bench.parameters_doc import NODE_SETTINGS
-
     return {
         node: _build(node, kind, {**node_values(files, node), **overrides.get(node, {})})
         for node, kind in NODE_SETTINGS.items()

@@ -4,10 +4,8 @@
 
 from typing import Any
 
-from efficient_vla.bench.compare import TOTAL
-from efficient_vla.bench.compare import Outcomes
-from efficient_vla.bench.compare import compare
-from efficient_vla.bench.statistics import wilson_interval
+from efficient_vla.bench.compare import TOTAL, Outcomes, compare
+from efficient_vla.statistics import wilson_interval
 
 
 def paired_columns(

@@ -13,25 +13,10 @@ from typing import Any
 
 import yaml
 
-from efficient_vla.bench.overrides import KINDS
-from efficient_vla.bench.overrides import has_parameter
-from efficient_vla.nodes.robot_settings import RobotSettings
-from efficient_vla.nodes.settings import ActorNodeSettings
-from efficient_vla.nodes.settings import ControllerNodeSettings
-from efficient_vla.nodes.settings import MonitorNodeSettings
-from efficient_vla.nodes.settings import PerceptionNodeSettings
-from efficient_vla.nodes.settings import ReasonerNodeSettings
-from efficient_vla.settings import Spec
-from efficient_vla.settings import specs
+from efficient_vla.bench.overrides import KINDS, has_parameter
+from efficient_vla.bringup.catalogue import NODE_SETTINGS
+from efficient_vla.settings import Spec, specs
 
-NODE_SETTINGS: dict[str, type] = {
-    'perception': PerceptionNodeSettings,
-    'reasoner': ReasonerNodeSettings,
-    'actor': ActorNodeSettings,
-    'controller': ControllerNodeSettings,
-    'metaworld_robot': RobotSettings,
-    'monitor': MonitorNodeSettings,
-}
 HEADER = '# Copyright 2026 efficient_vla contributors\n# SPDX-License-Identifier: Apache-2.0\n'
 ROS_BOOLEANS = ('y', 'Y', 'n', 'N')
 """Bare words that the parser of ROS takes for booleans and that of Python does not."""

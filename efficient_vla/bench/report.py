@@ -2,15 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON object of an evaluation, and its table."""
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from efficient_vla.bench.records import STAGES
-from efficient_vla.bench.records import EpisodeResult
-from efficient_vla.bench.records import StageRecord
-from efficient_vla.bench.records import merge
-from efficient_vla.bench.statistics import wilson_interval
+from efficient_vla.records import STAGES, EpisodeResult, StageRecord, merge
+from efficient_vla.statistics import wilson_interval
 
 
 def report(results: Sequence[EpisodeResult], control: Mapping[str, Any]) -> dict[str, Any]:

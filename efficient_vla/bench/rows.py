@@ -5,13 +5,11 @@
 import json
 import math
 import os
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.errors import CheckpointError
+from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import InvalidRecordError
 

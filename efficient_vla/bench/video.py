@@ -7,16 +7,9 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from PIL import Image
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
-from efficient_vla.bench.drawing import GREEN
-from efficient_vla.bench.drawing import INK
-from efficient_vla.bench.drawing import MUTED
-from efficient_vla.bench.drawing import PAPER
-from efficient_vla.bench.drawing import fit_text
-from efficient_vla.bench.drawing import font
-from efficient_vla.bench.drawing import paste_mark
+from efficient_vla.bench.drawing import GREEN, INK, MUTED, PAPER, fit_text, font, paste_mark
 
 STRIP_ROWS = 64
 HOLD_S = 0.8

@@ -7,16 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli import bench_decoding
-from efficient_vla.cli import bench_motion
-from efficient_vla.cli import bench_success
-from efficient_vla.cli import bench_tokens
-from efficient_vla.cli import bench_transport
-from efficient_vla.cli.options import add_hardware
-from efficient_vla.cli.options import add_policy
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import writable_file
+from efficient_vla.cli import (
+    bench_decoding,
+    bench_motion,
+    bench_success,
+    bench_tokens,
+    bench_transport,
+)
+from efficient_vla.cli.options import add_hardware, add_policy, policy_folder, writable_file
+from efficient_vla.errors import UsageError
 
 DESCRIPTION = """\
 Measure single parts.
@@ -87,10 +86,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from efficient_vla.bench.compare import compare
-    from efficient_vla.bench.compare import read_outcomes
-    from efficient_vla.cli.display import comparison_table
-    from efficient_vla.cli.display import console
+    from efficient_vla.bench.compare import compare, read_outcomes
+    from efficient_vla.cli.display import comparison_table, console
 
     found = compare(read_outcomes(arguments.first), read_outcomes(arguments.second))
     console.print(comparison_table(found))
@@ -100,16 +97,12 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _stages(arguments: argparse.Namespace) -> int:
     from rich.progress import Progress
 
+    from benchmarks.stages import VARIANTS, WARM_UP_FRAMES, frames_of_motion, measure
+    from benchmarks.threads import threads_of
     from efficient_vla.bench.evaluate import load_stages
     from efficient_vla.bench.manifest import manifest
-    from efficient_vla.bench.stages import VARIANTS
-    from efficient_vla.bench.stages import WARM_UP_FRAMES
-    from efficient_vla.bench.stages import frames_of_motion
-    from efficient_vla.bench.stages import measure
-    from efficient_vla.bench.threads import threads_of
-    from efficient_vla.cli.display import console
-    from efficient_vla.cli.display import variant_table
-    from efficient_vla.sim.tasks import INSTRUCTIONS
+    from efficient_vla.cli.display import console, variant_table
+    from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
 
     if arguments.frames <= WARM_UP_FRAMES:
         raise UsageError(

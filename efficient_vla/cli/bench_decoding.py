@@ -6,15 +6,14 @@ import argparse
 import os
 from typing import Any
 
-from efficient_vla.cli.measuring import add_run
-from efficient_vla.cli.measuring import measure_parts
-from efficient_vla.cli.measuring import refuse_unknown
-from efficient_vla.cli.measuring import resized
-from efficient_vla.cli.options import add_hardware
-from efficient_vla.cli.options import add_render
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import refuse_below
-from efficient_vla.cli.options import writable_file
+from efficient_vla.cli.measuring import add_run, measure_parts, refuse_unknown, resized
+from efficient_vla.cli.options import (
+    add_hardware,
+    add_render,
+    policy_folder,
+    refuse_below,
+    writable_file,
+)
 
 PARTS = ('tokenizers', 'latency', 'one_step', 'success')
 
@@ -61,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
     refuse_below(arguments, 1, 'workers')
     target = writable_file(arguments.json)
 
-    from efficient_vla.bench.decoding import run
+    from benchmarks.decoding import run
     from efficient_vla.cli.display import console
 
     sizes = run.QUICK if arguments.quick else run.Sizes()

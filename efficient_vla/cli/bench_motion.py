@@ -7,14 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.measuring import add_run
-from efficient_vla.cli.measuring import measure_parts
-from efficient_vla.cli.measuring import refuse_unknown
-from efficient_vla.cli.measuring import resized
-from efficient_vla.cli.options import add_render
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import writable_file
+from efficient_vla.cli.measuring import add_run, measure_parts, refuse_unknown, resized
+from efficient_vla.cli.options import add_render, policy_folder, writable_file
+from efficient_vla.errors import UsageError
 
 PARTS = ('seams', 'peer', 'success', 'controller')
 
@@ -69,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
         )
     target = writable_file(arguments.json)
 
-    from efficient_vla.bench.motion import run
+    from benchmarks.motion import run
     from efficient_vla.cli.display import console
 
     job = run.Job(

@@ -6,15 +6,16 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.options import add_episodes
-from efficient_vla.cli.options import add_render
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import task_list
-from efficient_vla.cli.options import writable_file
+from efficient_vla.cli.options import (
+    add_episodes,
+    add_render,
+    policy_folder,
+    task_list,
+    writable_file,
+)
+from efficient_vla.errors import UsageError
 
 if TYPE_CHECKING:
     from efficient_vla.bench.evaluate import Request
@@ -57,9 +58,9 @@ def _parser(parts: Any, name: str, text: str, episodes: int) -> argparse.Argumen
 
 
 def _techniques(arguments: argparse.Namespace) -> int:
+    from benchmarks.stages import VARIANTS
     from efficient_vla.bench.conditions import techniques
-    from efficient_vla.bench.stages import VARIANTS
-    from efficient_vla.sim.tasks import DEMO_TASKS
+    from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
 
     unknown = [name for name in arguments.names if name not in VARIANTS]
     if unknown:
@@ -72,9 +73,8 @@ def _techniques(arguments: argparse.Namespace) -> int:
 
 
 def _instructions(arguments: argparse.Namespace) -> int:
-    from efficient_vla.bench.conditions import instructions
-    from efficient_vla.bench.conditions import sentences
-    from efficient_vla.sim.tasks import TASKS
+    from efficient_vla.bench.conditions import instructions, sentences
+    from efficient_vla.sim.metaworld.tasks import TASKS
 
     request = _request(arguments, arguments.tasks or TASKS)
     scenes = sum(len(tasks) for _, tasks in sentences(request.tasks))
@@ -101,9 +101,7 @@ def _request(arguments: argparse.Namespace, tasks: tuple[str, ...]) -> 'Request'
 
 
 def _run(arguments: argparse.Namespace, episodes: int, measure: Any) -> int:
-    from efficient_vla.cli.display import console
-    from efficient_vla.cli.display import episode_progress
-    from efficient_vla.cli.display import success_table
+    from efficient_vla.cli.display import console, episode_progress, success_table
 
     target = writable_file(arguments.json) if arguments.json else None
     with episode_progress(episodes) as add:

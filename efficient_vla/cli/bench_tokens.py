@@ -6,14 +6,8 @@ import argparse
 import os
 from typing import Any
 
-from efficient_vla.cli.measuring import add_run
-from efficient_vla.cli.measuring import measure_parts
-from efficient_vla.cli.measuring import refuse_unknown
-from efficient_vla.cli.measuring import resized
-from efficient_vla.cli.options import add_hardware
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import task_list
-from efficient_vla.cli.options import writable_file
+from efficient_vla.cli.measuring import add_run, measure_parts, refuse_unknown, resized
+from efficient_vla.cli.options import add_hardware, policy_folder, task_list, writable_file
 
 PARTS = ('shapes', 'vision', 'overhead', 'methods', 'graph', 'soak')
 
@@ -76,8 +70,8 @@ def main(arguments: argparse.Namespace) -> int:
     refuse_unknown(arguments.parts, PARTS)
     target = writable_file(arguments.json)
 
+    from benchmarks.tokens import run
     from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bench.tokens import run
     from efficient_vla.cli.display import console
     from efficient_vla.cli.live import LiveObserver
 

@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
 from efficient_vla.cli.options import writable_file
+from efficient_vla.errors import UsageError
 
 SIZES = ('640x480', '1280x720')
 
@@ -57,8 +57,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Measure each size; return 0 when nothing was lost, else 1."""
     from rich.table import Table
 
+    from benchmarks.transport import measure_images
     from efficient_vla.bench.manifest import manifest
-    from efficient_vla.bench.transport import measure_images
     from efficient_vla.cli.display import console
 
     for name in ('rate', 'seconds'):

@@ -4,8 +4,7 @@
 
 import argparse
 
-from efficient_vla.cli.options import refuse_below
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.options import refuse_below, writable_folder
 from efficient_vla.training import demonstrations
 
 DESCRIPTION = (

@@ -10,21 +10,19 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from efficient_vla.bench.animation import Clip
-from efficient_vla.bench.animation import clip
-from efficient_vla.bench.animation import write_animation
-from efficient_vla.bench.contact_sheet import SheetRow
-from efficient_vla.bench.contact_sheet import contact_sheet
-from efficient_vla.bench.contact_sheet import moments
+from efficient_vla.bench.animation import Clip, clip, write_animation
+from efficient_vla.bench.contact_sheet import SheetRow, contact_sheet, moments
 from efficient_vla.bench.manifest import machine
-from efficient_vla.bench.records import EpisodeResult
 from efficient_vla.cli.live import LiveObserver
-from efficient_vla.cli.options import add_episodes
-from efficient_vla.cli.options import add_hardware
-from efficient_vla.cli.options import add_overrides
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import task_list
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.options import (
+    add_episodes,
+    add_hardware,
+    add_overrides,
+    policy_folder,
+    task_list,
+    writable_folder,
+)
+from efficient_vla.records import EpisodeResult
 
 DESCRIPTION = """\
 Drive the simulated Sawyer arm through the demonstration tasks: camera images and a sentence go in,
@@ -92,15 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the demonstration; 0 when every episode was run, whatever its outcome."""
-    from efficient_vla.bench.episodes import jobs
-    from efficient_vla.bench.graph_runner import GraphRequest
-    from efficient_vla.bench.graph_runner import run_graph
-    from efficient_vla.bench.graph_runner import timestamp
+    from efficient_vla.bench.graph_runner import GraphRequest, run_graph, timestamp
     from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bench.parameters_doc import NODE_SETTINGS
-    from efficient_vla.cli.display import console
-    from efficient_vla.cli.display import show_report
-    from efficient_vla.sim.tasks import DEMO_TASKS
+    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.cli.display import console, show_report
+    from efficient_vla.sim.episodes import jobs
+    from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
 
     episodes = jobs(arguments.tasks or DEMO_TASKS, arguments.seed, arguments.episodes)
     words = list(arguments.overrides)

@@ -2,21 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Progress and tables on the terminal."""
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn
-from rich.progress import MofNCompleteColumn
-from rich.progress import Progress
-from rich.progress import TextColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.records import EpisodeResult
 
 console = Console(highlight=False)
 

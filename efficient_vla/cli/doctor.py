@@ -4,7 +4,7 @@
 
 import argparse
 
-from efficient_vla.bench import doctor
+from efficient_vla.bringup import doctor
 
 DESCRIPTION = (
     'Check this installation: Python, ROS 2, the build of this package, torch, the simulator and '

@@ -8,14 +8,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.options import add_episodes
-from efficient_vla.cli.options import add_hardware
-from efficient_vla.cli.options import add_overrides
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import task_list
-from efficient_vla.cli.options import writable_file
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.options import (
+    add_episodes,
+    add_hardware,
+    add_overrides,
+    policy_folder,
+    task_list,
+    writable_file,
+    writable_folder,
+)
+from efficient_vla.errors import UsageError
 
 DESCRIPTION = """\
 Measure a policy: success by task with its 95 % interval, latencies and rates of each stage,
@@ -103,12 +105,9 @@ def override_words(arguments: argparse.Namespace) -> list[str]:
 
 
 def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
-    from efficient_vla.bench.evaluate import Request
-    from efficient_vla.bench.evaluate import evaluate
-    from efficient_vla.bench.overrides import build_settings
-    from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.cli.display import episode_progress
-    from efficient_vla.cli.display import show_report
+    from efficient_vla.bench.evaluate import Request, evaluate
+    from efficient_vla.bench.overrides import build_settings, parse_overrides
+    from efficient_vla.cli.display import episode_progress, show_report
 
     overrides = parse_overrides(override_words(arguments))
     build_settings(overrides)
@@ -131,14 +130,12 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
-    from efficient_vla.bench.episodes import jobs
-    from efficient_vla.bench.graph_runner import GraphRequest
-    from efficient_vla.bench.graph_runner import run_graph
+    from efficient_vla.bench.graph_runner import GraphRequest, run_graph
     from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bench.parameters_doc import NODE_SETTINGS
-    from efficient_vla.cli.display import console
-    from efficient_vla.cli.display import show_report
+    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.cli.display import console, show_report
     from efficient_vla.cli.live import LiveObserver
+    from efficient_vla.sim.episodes import jobs
 
     for name in ('plan_period', 'chunk_period', 'workers'):
         if getattr(arguments, name) is not None:

@@ -7,17 +7,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from efficient_vla.bench.records import STAGES
-from efficient_vla.bench.records import EpisodeResult
+from efficient_vla.records import STAGES, EpisodeResult
 
 if TYPE_CHECKING:
-    from efficient_vla.nodes.graph_listener import LiveView
+    from efficient_vla.nodes.client.graph_listener import LiveView
 
 REFRESHES_S = 4
 

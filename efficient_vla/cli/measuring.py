@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.bench.episodes import jobs
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.options import add_policy
-from efficient_vla.cli.options import refuse_below
-from efficient_vla.cli.options import task_list
+from efficient_vla.cli.options import add_policy, refuse_below, task_list
+from efficient_vla.errors import UsageError
+from efficient_vla.sim.episodes import jobs
 
 
 def add_run(parser: argparse.ArgumentParser, parts: Sequence[str], quick: str) -> None:

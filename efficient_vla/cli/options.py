@@ -7,8 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from efficient_vla.bench import places
-from efficient_vla.bench.errors import UsageError
+from efficient_vla import places
+from efficient_vla.errors import UsageError
 
 
 def add_policy(parser: argparse._ActionsContainer) -> None:
@@ -23,7 +23,7 @@ def add_policy(parser: argparse._ActionsContainer) -> None:
 
 def add_hardware(parser: argparse._ActionsContainer, text: str) -> None:
     """Add ``--hardware``; ``text`` says what it is for."""
-    from efficient_vla.nodes.graph import profiles
+    from efficient_vla.bringup.graph import profiles
 
     parser.add_argument(
         '--hardware',

@@ -5,11 +5,8 @@
 import argparse
 from pathlib import Path
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.options import add_policy
-from efficient_vla.cli.options import policy_folder
-from efficient_vla.cli.options import refuse_below
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.options import add_policy, policy_folder, refuse_below, writable_folder
+from efficient_vla.errors import UsageError
 
 DESCRIPTION = (
     'Train trunk and heads of a policy on demonstrations, on CPU or CUDA by the same command. '

@@ -1,20 +1,215 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``efficient-vla up``."""
+"""``efficient-vla up``: bring up the graph, keep it up and show its state until Ctrl-C."""
 
 import argparse
+import os
+import signal
+import threading
+import time
+from pathlib import Path
 
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from efficient_vla.bringup.child import exit_text
+from efficient_vla.bringup.graph import (
+    LOG_LEVELS,
+    Graph,
+    ProfileError,
+    Selection,
+    describe,
+    parse_overrides,
+    profiles,
+)
+from efficient_vla.bringup.supervisor import Event, ProcessState, Supervisor
 from efficient_vla.cli.options import writable_folder
-from efficient_vla.nodes import up
+from efficient_vla.nodes.client.neighbours import refuse_neighbours
+from efficient_vla.nodes.client.state_watch import StateWatch
 
-DESCRIPTION = up.DESCRIPTION
-EXAMPLE = up.EXAMPLE
+DESCRIPTION = (
+    'Bring up the graph of nodes, start again what dies, and show the state of every node. '
+    'Ctrl-C ends all of it.'
+)
+EXAMPLE = (
+    '  efficient-vla up --robot metaworld --policy evla_nano --set reasoner.pruning.method=fastv'
+)
+POLL_S = 0.1
+DRAW_S = 0.5
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ASKED_TO_END = (0, -signal.SIGTERM)
+"""Exit codes of a node that did as it was asked, the latter while it still loaded."""
 
-add_arguments = up.add_arguments
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        '--robot',
+        default='metaworld',
+        metavar='NAME',
+        help='robot profile in config/robots, or a .yaml file like those for a '
+        'robot with a driver of its own '
+        f'(known: {", ".join(profiles("robots"))}; default %(default)s)',
+    )
+    parser.add_argument(
+        '--hardware',
+        default='cpu_2core',
+        choices=profiles('hardware'),
+        help='machine profile, a file in config/hardware (default %(default)s)',
+    )
+    parser.add_argument(
+        '--policy',
+        default='evla_nano',
+        metavar='NAME',
+        help='policy profile in config/policies, or a folder with policy.json '
+        f'(known: {", ".join(profiles("policies"))}; default %(default)s)',
+    )
+    parser.add_argument('--namespace', default='', help='ROS namespace of all nodes')
+    parser.add_argument(
+        '--use-sim-time',
+        action='store_true',
+        help='take the time from /clock, which the simulated robot then publishes',
+    )
+    parser.add_argument(
+        '--no-autostart',
+        action='store_true',
+        help='leave the nodes unconfigured, for a lifecycle manager of your own',
+    )
+    parser.add_argument(
+        '--log-level',
+        default='info',
+        choices=LOG_LEVELS,
+        help='least level that nodes log (default %(default)s)',
+    )
+    parser.add_argument(
+        '--log-folder',
+        type=Path,
+        help='where each process writes its log (default a new folder in '
+        '$ROS_LOG_DIR or ~/.ros/log)',
+    )
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='NODE.PARAM=VALUE',
+        help='override a parameter; may be repeated',
+    )
+    parser.add_argument(
+        '--params-file',
+        action='append',
+        type=Path,
+        default=[],
+        metavar='YAML',
+        help='further parameter file, stronger than the profiles',
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Bring up the graph."""
+    """Run until a signal; return 0, or 1 when a process could not be kept running."""
     if arguments.log_folder is not None:
         writable_folder(arguments.log_folder, '--log-folder')
-    return up.main(arguments)
+    graph = describe(selection(arguments))
+    refused = refuse_neighbours(graph.nodes, graph.namespace)
+    if refused:
+        raise ProfileError(refused)
+    # Handlers come first: from here on Ctrl-C ends everything in order and raises nothing.
+    ended = threading.Event()
+    # Under nohup the graph outlives its terminal.
+    heard = [n for n in END_SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+    former = {number: signal.signal(number, lambda *_: ended.set()) for number in heard}
+    folder = arguments.log_folder or default_log_folder()
+    supervisor = Supervisor(graph, folder)
+    try:
+        return _supervise(supervisor, graph, folder, ended)
+    finally:
+        supervisor.stop()
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def selection(arguments: argparse.Namespace) -> Selection:
+    """Return what the options select."""
+    return Selection(
+        robot=arguments.robot,
+        hardware=arguments.hardware,
+        policy=arguments.policy,
+        namespace=arguments.namespace,
+        use_sim_time=arguments.use_sim_time,
+        autostart=not arguments.no_autostart,
+        log_level=arguments.log_level,
+        overrides=parse_overrides(arguments.set),
+        parameter_files=tuple(arguments.params_file),
+    )
+
+
+def default_log_folder() -> Path:
+    """Return a new folder where ROS keeps its logs."""
+    home = Path(os.environ.get('ROS_HOME', Path.home() / '.ros'))
+    base = Path(os.environ.get('ROS_LOG_DIR', home / 'log'))
+    return base / f'efficient_vla-{time.strftime("%Y%m%d-%H%M%S")}-{os.getpid()}'
+
+
+def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: threading.Event) -> int:
+    console = Console()
+    console.print(f'logs: {folder}', soft_wrap=True, highlight=False)
+    supervisor.start()
+    watch = StateWatch(graph.nodes, graph.namespace)
+    live = Live(console=console, auto_refresh=False, transient=False)
+    shown: dict[str, str] = {}
+    draw = 0.0
+    try:
+        if console.is_terminal:
+            live.start()
+        while not ended.wait(POLL_S) and not supervisor.failed:
+            for event in supervisor.poll():
+                _report(console, event)
+            if time.monotonic() < draw:
+                continue
+            draw = time.monotonic() + DRAW_S
+            states = watch.states()
+            if console.is_terminal:
+                live.update(table(supervisor.states(), states), refresh=True)
+            else:
+                _report_changes(console, shown, states)
+            shown = states
+    finally:
+        live.stop()
+        watch.close()
+    codes = supervisor.stop()
+    for name, code in codes.items():
+        if code not in ASKED_TO_END:
+            console.print(f'{name}: {exit_text(code)}', highlight=False)
+    return 1 if supervisor.failed else 0
+
+
+def _report(console: Console, event: Event) -> None:
+    style = 'red' if event.serious else 'green'
+    console.print(f'{event.process}: {event.text}', style=style, highlight=False)
+    if event.log_tail and event.serious:
+        console.print(event.log_tail, style='dim', highlight=False, markup=False)
+
+
+def _report_changes(console: Console, shown: dict[str, str], states: dict[str, str]) -> None:
+    for name, state in states.items():
+        if shown.get(name) != state:
+            console.print(f'{name}: {state}', highlight=False)
+
+
+def table(processes: list[ProcessState], states: dict[str, str]) -> Table:
+    """Return the state of all nodes, one row each."""
+    grid = Table('node', 'state', 'process', 'pid', 'restarts', 'CPU %', 'MB', box=None)
+    for process in processes:
+        for name in process.nodes:
+            label = states.get(name, '-') if process.phase == 'running' else process.phase
+            style = {'active': 'green', 'failed': 'red', 'waiting': 'yellow'}.get(label, '')
+            grid.add_row(
+                name,
+                f'[{style}]{label}[/]' if style else label,
+                process.name,
+                str(process.pid or ''),
+                str(process.restarts),
+                f'{process.processor_percent:.0f}',
+                f'{process.resident_mb:.0f}',
+            )
+    return grid

@@ -6,8 +6,7 @@ import math
 
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.trajectory import Trajectory
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ActionChunk, ControlMode
 
 GRIPPER = 'gripper'
 JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})

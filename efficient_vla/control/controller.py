@@ -27,14 +27,11 @@ from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.limits import Limiter
 from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import ControllerSettings
-from efficient_vla.control.state import ControllerReport
-from efficient_vla.control.state import State
+from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.control.time_scaling import TimeScaling
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.control.watchdog import Watchdog
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import Command
-from efficient_vla.types import Execution
+from efficient_vla.types import ActionChunk, Command, Execution
 
 MAX_PERIODS = 3.0
 MAX_LATE_S = 0.04

@@ -15,17 +15,10 @@ arrays.
 from typing import NamedTuple
 
 import numpy as np
-from ruckig import InputParameter
-from ruckig import Ruckig
-from ruckig import RuckigError
-from ruckig import Trajectory as Profile
+from ruckig import InputParameter, Ruckig, RuckigError, Trajectory as Profile
 
-from efficient_vla.control.braking import AxisState
-from efficient_vla.control.braking import brake
-from efficient_vla.control.braking import brake_phases
-from efficient_vla.control.braking import brake_range
-from efficient_vla.control.settings import LimitSettings
-from efficient_vla.control.settings import axes
+from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
+from efficient_vla.control.settings import LimitSettings, axes
 from efficient_vla.settings import InvalidSettingError
 
 HEADROOM = 1e-3

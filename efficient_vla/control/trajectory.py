@@ -12,8 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ActionChunk, ControlMode
 
 TIME_TOLERANCE = 1e-4
 """Rows; a tick on a row boundary stays on its side, also in seconds since 1970 (2.4e-7 apart)."""

@@ -16,15 +16,6 @@ import time
 import traceback
 from typing import Any
 
-NODES = {
-    'perception': ('efficient_vla.nodes.perception', 'PerceptionNode'),
-    'reasoner': ('efficient_vla.nodes.reasoner', 'ReasonerNode'),
-    'actor': ('efficient_vla.nodes.actor', 'ActorNode'),
-    'controller': ('efficient_vla.nodes.controller', 'ControllerNode'),
-    'metaworld_robot': ('efficient_vla.nodes.metaworld_robot', 'MetaworldRobot'),
-    'monitor': ('efficient_vla.nodes.monitor', 'MonitorNode'),
-}
-POLICY_NODES = {'perception', 'reasoner', 'actor'}
 POLL_S = 0.1
 """Signals are noticed this often while nothing happens."""
 ENDING_S = 2.0
@@ -35,18 +26,20 @@ LAST_WORDS_S = 0.1
 
 def main(words: list[str] | None = None) -> int:
     """Run the nodes named in ``words`` until a signal; return the exit code."""
-    words = sys.argv[1:] if words is None else words
-    own, ros = _split(words)
-    arguments = _parser().parse_args(own)
-    if 'controller' in arguments.nodes and POLICY_NODES & set(arguments.nodes):
-        _parser().error(
-            'controller cannot share a process with '
-            f'{", ".join(sorted(POLICY_NODES & set(arguments.nodes)))}: inference would delay its '
-            'timer. Start it in a process of its own.'
-        )
     # Nothing runs yet, so a signal while libraries load may end the process on the spot. Later
     # it only sets a flag: rclpy's own handler would end the context before the robot is safe.
     stop = _Stop()
+    from efficient_vla.bringup.catalogue import POLICY_NODES
+
+    words = sys.argv[1:] if words is None else words
+    own, ros = _split(words)
+    arguments = _parser().parse_args(own)
+    thinking = [name for name in arguments.nodes if name in POLICY_NODES]
+    if 'controller' in arguments.nodes and thinking:
+        _parser().error(
+            f'controller cannot share a process with {", ".join(sorted(thinking))}: inference '
+            'would delay its timer. Start it in a process of its own.'
+        )
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -84,11 +77,13 @@ class _Stop:
 
 
 def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
+    from efficient_vla.bringup.catalogue import NODES
+
     nodes: list[Any] = []
     try:
         for name in arguments.nodes:
-            module, kind = NODES[name]
-            nodes.append(getattr(importlib.import_module(module), kind)())
+            kind = NODES[name]
+            nodes.append(getattr(importlib.import_module(kind.module), kind.name)())
         executor = _executor(arguments.executor, nodes)
         for node in nodes:
             executor.add_node(node)
@@ -162,6 +157,8 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from efficient_vla.bringup.catalogue import NODES
+
     parser = argparse.ArgumentParser(
         prog='python -m efficient_vla.nodes',
         description='Run one or several nodes in this process.',

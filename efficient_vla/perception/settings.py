@@ -4,8 +4,7 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.settings import group
-from efficient_vla.settings import setting
+from efficient_vla.settings import group, setting
 
 QUANTIZATION_MODES = ('none', 'bf16')
 CACHE_METHODS = ('none', 'reuse', 'skip', 'patch')

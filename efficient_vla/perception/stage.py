@@ -11,17 +11,11 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from efficient_vla.perception.cache import QUARTERS
-from efficient_vla.perception.cache import Decision
-from efficient_vla.perception.cache import Patches
-from efficient_vla.perception.cache import PatchGate
+from efficient_vla.perception.cache import QUARTERS, Decision, Patches, PatchGate
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.signals import contour
 from efficient_vla.perception.tower import Memory
-from efficient_vla.types import MIN_IMAGE_SIDE
-from efficient_vla.types import Frame
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import MIN_IMAGE_SIDE, Frame, InvalidRecordError, VisualTokens
 
 
 class Tower(Protocol):

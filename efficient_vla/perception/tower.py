@@ -15,9 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from efficient_vla import attention
-from efficient_vla.attention import Hook
-from efficient_vla.attention import KeyValues
-from efficient_vla.attention import hooked
+from efficient_vla.attention import Hook, KeyValues, hooked
 from efficient_vla.perception.conv_stem import ConvStem
 
 

@@ -17,8 +17,7 @@ from torch import nn
 
 from efficient_vla import attention
 from efficient_vla.reasoning import fused
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import InvalidRecordError, VisualTokens
 
 
 @dataclass(frozen=True, slots=True)

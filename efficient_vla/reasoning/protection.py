@@ -8,10 +8,8 @@ every selector gets both. Coverage by farthest points is part of the budget.
 
 import numpy as np
 
-from efficient_vla.reasoning.settings import CAMERA_ROW
-from efficient_vla.reasoning.settings import ProtectSettings
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import VisualTokens
+from efficient_vla.reasoning.settings import CAMERA_ROW, ProtectSettings
+from efficient_vla.types import InvalidRecordError, VisualTokens
 
 
 def protected(

@@ -11,15 +11,12 @@ cuts keys that have no row.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
-from efficient_vla.attention import Hook
-from efficient_vla.attention import KeyValues
-from efficient_vla.attention import hooked
+from efficient_vla.attention import Hook, KeyValues, hooked
 from efficient_vla.reasoning.decoders import Decoder
 
 

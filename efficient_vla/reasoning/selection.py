@@ -12,13 +12,11 @@ import torch
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.reasoning.pruning.budget import budget
-from efficient_vla.reasoning.pruning.budget import choose
+from efficient_vla.reasoning.pruning.budget import budget, choose
 from efficient_vla.reasoning.pruning.view import View
 from efficient_vla.reasoning.runner import Moment
 from efficient_vla.reasoning.settings import PruningSettings
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import InvalidRecordError, VisualTokens
 
 OBSERVED_DEPTH = 15 / 32
 """Share of the depth whose attention tells what the task needs; layer 15 of 32 in VLA-Cache and

@@ -4,10 +4,8 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.reasoning.resampling.settings import FIXED_LENGTH
-from efficient_vla.reasoning.resampling.settings import ResamplingSettings
-from efficient_vla.settings import group
-from efficient_vla.settings import setting
+from efficient_vla.reasoning.resampling.settings import FIXED_LENGTH, ResamplingSettings
+from efficient_vla.settings import group, setting
 
 PRUNING_METHODS = (
     'none',

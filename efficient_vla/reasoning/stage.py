@@ -3,8 +3,7 @@
 """VisualTokens + instruction -> Plan."""
 
 import time
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +13,18 @@ from torch import nn
 
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
-from efficient_vla.reasoning.ecot.cache import Ecot
-from efficient_vla.reasoning.ecot.cache import Thought
+from efficient_vla.reasoning.ecot.cache import Ecot, Thought
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.protection import protected
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling.layers import places
 from efficient_vla.reasoning.resampling.resamplers import output_positions
-from efficient_vla.reasoning.reuse.vla_cache import Frame
-from efficient_vla.reasoning.reuse.vla_cache import VlaCache
-from efficient_vla.reasoning.selection import Context
-from efficient_vla.reasoning.selection import TokenSelection
-from efficient_vla.reasoning.selection import drop_layers
-from efficient_vla.reasoning.selection import observed_layers
+from efficient_vla.reasoning.reuse.vla_cache import Frame, VlaCache
+from efficient_vla.reasoning.selection import Context, TokenSelection, drop_layers, observed_layers
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.savings import Savings
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import Plan
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
 MAX_TEXT_TOKENS = 48
 """Tokens of the instruction that are read, as in SmolVLA; a longer one is refused, not cut."""

@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.sim.tasks import TABLETOP_TASKS
-from efficient_vla.sim.tasks import TASKS
-from efficient_vla.training.instructions import nonsense
-from efficient_vla.training.instructions import paraphrases
+from efficient_vla.errors import UsageError
+from efficient_vla.sim.metaworld.tasks import TABLETOP_TASKS, TASKS
+from efficient_vla.training.instructions import nonsense, paraphrases
 
 MAX_PLAN_AGE_STEPS = 80
 """A plan that trains the fast policy is up to this many simulation steps (1 s) old."""

@@ -21,16 +21,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from efficient_vla.bench import interrupts
-from efficient_vla.bench.episodes import check_tasks
+from efficient_vla import interrupts
 from efficient_vla.perception.preprocess import shrink
-from efficient_vla.sim.tasks import TASKS
+from efficient_vla.sim.episodes import check_tasks
+from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training.instructions import paraphrases
 from efficient_vla.types import Frame
 
 if TYPE_CHECKING:
     from efficient_vla.policy import Policy
-    from efficient_vla.sim.metaworld import MetaWorldSim
+    from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
 HORIZON = 40
 """Rows of a label: 0.5 s of the expert's future."""
@@ -90,7 +90,7 @@ def _direction(rng: np.random.Generator) -> np.ndarray:
 
 def _achieved(task: str, labels: np.ndarray) -> bool:
     """Tell whether ``task`` is done in a scene of another task."""
-    from efficient_vla.sim.experts import TOOL_LENGTH
+    from efficient_vla.sim.metaworld.experts import TOOL_LENGTH
 
     hand, thing, goal = labels[:3], labels[3:6], labels[6:9]
     if task == 'reach-v3':
@@ -115,8 +115,8 @@ def record(
     With ``policy`` the arm is driven by that policy, the expert taking over now and then, and the
     episode is kept whether it succeeds or not: DAgger (arXiv 1011.0686).
     """
-    from efficient_vla.sim import experts
-    from efficient_vla.sim.metaworld import MetaWorldSim
+    from efficient_vla.sim.metaworld import experts
+    from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
     for rendering in ('fast', 'default'):
         if (scene, rendering) not in sims:

@@ -15,8 +15,7 @@ from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS
-from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS, Demonstrations
 from efficient_vla.training.frozen import Frozen
 
 COMPUTE_BATCH = 64

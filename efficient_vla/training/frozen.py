@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A finished policy whose weights stay as they are, while a method is trained beside them."""
 
-from contextlib import AbstractContextManager
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 

@@ -11,8 +11,7 @@ import argparse
 import shutil
 import time
 from pathlib import Path
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,24 +20,17 @@ from rich.progress import Progress
 from torch import nn
 
 from efficient_vla import addons
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.training import curves
-from efficient_vla.training import resume
+from efficient_vla.errors import UsageError
+from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Demonstrations
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Plans
-from efficient_vla.training.features import Samples
+from efficient_vla.training.features import Features, Plans, Samples
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.recipes.action_tokens import BinRecipe
-from efficient_vla.training.recipes.action_tokens import ConsistencyRecipe
-from efficient_vla.training.recipes.action_tokens import FastRecipe
+from efficient_vla.training.recipes.action_tokens import BinRecipe, ConsistencyRecipe, FastRecipe
 from efficient_vla.training.recipes.ecot import EcotRecipe
 from efficient_vla.training.recipes.fastdrivevla import FastDriveRecipe
-from efficient_vla.training.recipes.heads import DiffusionRecipe
-from efficient_vla.training.recipes.heads import FlowRecipe
+from efficient_vla.training.recipes.heads import DiffusionRecipe, FlowRecipe
 from efficient_vla.training.recipes.lightvla import LightRecipe
-from efficient_vla.training.recipes.resampler import OtterRecipe
-from efficient_vla.training.recipes.resampler import PerceiverRecipe
+from efficient_vla.training.recipes.resampler import OtterRecipe, PerceiverRecipe
 from efficient_vla.training.recipes.unified import UnifiedRecipe
 from efficient_vla.training.schedule import schedule
 

@@ -7,13 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel
-from transformers import LlamaConfig
-from transformers import SmolVLMConfig
+from transformers import AutoModel, LlamaConfig, SmolVLMConfig
 
 from efficient_vla.action.image_encoder import SpatialSoftmax
-from efficient_vla.action.policies import DualPolicy
-from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.checkpoint import Card
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.tower import VisionTower

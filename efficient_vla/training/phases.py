@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efficient_vla.sim.tasks import TASKS
+from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training.dataset import Demonstrations
 
 PHASES = {

@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.tensors import read_metadata
-from efficient_vla.tensors import read_tensors
+from efficient_vla.errors import UsageError
+from efficient_vla.tensors import read_metadata, read_tensors
 
 MODEL, OPTIMIZER = 'model.', 'optimizer.'
 REMEDY = 'Give another --out, or --restart to forget it.'

@@ -10,30 +10,24 @@ steps than it had is trained on, and the later ones are trained again.
 
 import argparse
 import time
-from contextlib import AbstractContextManager
-from contextlib import nullcontext
-from dataclasses import dataclass
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress
-from rich.progress import track
+from rich.progress import Progress, track
 from torch.nn import functional
 
 from efficient_vla import checkpoint
-from efficient_vla.training import curves
-from efficient_vla.training import resume
-from efficient_vla.training.dataset import Batch
-from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training import curves, resume
+from efficient_vla.training.dataset import Batch, Demonstrations
 from efficient_vla.training.instructions import corpus
 from efficient_vla.training.jitter import jittered
 from efficient_vla.training.losses import action_loss
-from efficient_vla.training.model import EvlaNano
-from efficient_vla.training.model import nano_config
+from efficient_vla.training.model import EvlaNano, nano_config
 from efficient_vla.training.schedule import schedule
 from efficient_vla.training.tokenizer import train_tokenizer
 

@@ -8,28 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from efficient_vla.action.generators import Flow
-from efficient_vla.action.generators import Given
-from efficient_vla.action.generators import Made
-from efficient_vla.action.generators import Regression
-from efficient_vla.action.generators import Tokens
+from efficient_vla.action.generators import Flow, Given, Made, Regression, Tokens
 from efficient_vla.action.guidance import soft_mask
 from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.policies import SinglePolicy
-from efficient_vla.action.settings import DECODINGS
-from efficient_vla.action.settings import ActorSettings
-from efficient_vla.action.stage import ActionSpace
-from efficient_vla.action.stage import Actor
+from efficient_vla.action.settings import DECODINGS, ActorSettings
+from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.action.tokenizers.fast import FastTokenizer
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
-from efficient_vla.types import ControlMode
-from efficient_vla.types import Execution
-from efficient_vla.types import Frame
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import Plan
+from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.types import ControlMode, Execution, Frame, InvalidRecordError, Plan
 
 HORIZON, DT = 8, 0.1
 SPACE = ActionSpace(

@@ -7,13 +7,9 @@ import math
 import pytest
 import torch
 
-from efficient_vla.action.guidance import Guidance
-from efficient_vla.action.guidance import guided_velocity
-from efficient_vla.action.guidance import pull_weight
-from efficient_vla.action.guidance import soft_mask
+from efficient_vla.action.guidance import Guidance, guided_velocity, pull_weight, soft_mask
 from efficient_vla.action.heads.denoiser import Denoiser
-from efficient_vla.action.heads.diffusion import DiffusionHead
-from efficient_vla.action.heads.diffusion import mixture
+from efficient_vla.action.heads.diffusion import DiffusionHead, mixture
 from efficient_vla.action.heads.flow import FlowHead
 
 FEATURES, HORIZON, ACTIONS = 6, 8, 3

@@ -4,8 +4,7 @@
 
 import torch
 
-from efficient_vla.action.heads.tokens import TokenPolicy
-from efficient_vla.action.heads.tokens import cosines
+from efficient_vla.action.heads.tokens import TokenPolicy, cosines
 
 
 def policy(coefficients: int, bins: int = 64) -> TokenPolicy:

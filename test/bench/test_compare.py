@@ -7,9 +7,8 @@ import json
 import pytest
 
 from efficient_vla import cli
-from efficient_vla.bench.compare import compare
-from efficient_vla.bench.compare import read_outcomes
-from efficient_vla.bench.errors import UsageError
+from efficient_vla.bench.compare import compare, read_outcomes
+from efficient_vla.errors import UsageError
 
 
 def outcomes(task: str, successes: list[bool]) -> dict[tuple[str, int], bool]:

@@ -10,7 +10,7 @@ import pytest
 from efficient_vla import cli
 from efficient_vla.bench import conditions
 from efficient_vla.bench.evaluate import Request
-from efficient_vla.sim.tasks import INSTRUCTIONS
+from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
 
 
 def played(succeeds):

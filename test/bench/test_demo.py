@@ -15,7 +15,7 @@ from PIL import Image
 
 from efficient_vla import cli
 from efficient_vla.bench import graph_runner
-from efficient_vla.bench.errors import EpisodeError
+from efficient_vla.errors import EpisodeError
 
 pytest.importorskip('rclpy', reason='the graph needs ROS 2')
 pytest.importorskip('efficient_vla.msg', reason='the graph needs the interfaces built')

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 
 from efficient_vla import cli
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.bench.evaluate import Request
-from efficient_vla.bench.evaluate import evaluate
+from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.overrides import parse_overrides
-from efficient_vla.errors import CheckpointError
+from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.passthrough import write_policy
 from efficient_vla.types import InvalidRecordError
 

@@ -6,20 +6,9 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from efficient_vla.bench.animation import CAPTION
-from efficient_vla.bench.animation import CELL as SIDE
-from efficient_vla.bench.animation import GAP
-from efficient_vla.bench.animation import clip
-from efficient_vla.bench.animation import write_animation
-from efficient_vla.bench.contact_sheet import CELL
-from efficient_vla.bench.contact_sheet import MOMENTS
-from efficient_vla.bench.contact_sheet import SheetRow
-from efficient_vla.bench.contact_sheet import contact_sheet
-from efficient_vla.bench.contact_sheet import moments
-from efficient_vla.bench.video import HOLD_S
-from efficient_vla.bench.video import STRIP_ROWS
-from efficient_vla.bench.video import VideoWriter
-from efficient_vla.bench.video import annotate
+from efficient_vla.bench.animation import CAPTION, CELL as SIDE, GAP, clip, write_animation
+from efficient_vla.bench.contact_sheet import CELL, MOMENTS, SheetRow, contact_sheet, moments
+from efficient_vla.bench.video import HOLD_S, STRIP_ROWS, VideoWriter, annotate
 
 
 def picture(level: int, rows: int = 96, columns: int = 96) -> np.ndarray:

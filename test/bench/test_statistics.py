@@ -4,9 +4,7 @@
 
 import pytest
 
-from efficient_vla.bench.statistics import mcnemar
-from efficient_vla.bench.statistics import percentiles
-from efficient_vla.bench.statistics import wilson_interval
+from efficient_vla.statistics import mcnemar, percentiles, wilson_interval
 
 
 def test_wilson_interval_matches_hand_computed_cases():

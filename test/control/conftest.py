@@ -12,8 +12,7 @@ from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
 from efficient_vla.settings import build
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ActionChunk, ControlMode
 
 NAMES = ('x', 'y', 'z', 'gripper')
 START = (0.1, 0.6, 0.2, -1.0)

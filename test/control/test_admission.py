@@ -5,8 +5,7 @@
 import numpy as np
 import pytest
 
-from efficient_vla.types import ControlMode
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import ControlMode, InvalidRecordError
 
 MOVE = (0.1, 0.0, 0.0)
 

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from efficient_vla.control.blending import METHODS
-from efficient_vla.control.blending.offset_fade import DETOUR
-from efficient_vla.control.blending.offset_fade import derivatives
-from efficient_vla.control.blending.offset_fade import fade_polynomial
+from efficient_vla.control.blending.offset_fade import DETOUR, derivatives, fade_polynomial
 from efficient_vla.control.moment import Moment
-from efficient_vla.control.settings import BLENDING_METHODS
-from efficient_vla.control.settings import BlendingSettings
+from efficient_vla.control.settings import BLENDING_METHODS, BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.settings import build
 from efficient_vla.types import ControlMode

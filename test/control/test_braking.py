@@ -4,14 +4,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from efficient_vla.control.braking import AxisState
-from efficient_vla.control.braking import brake
-from efficient_vla.control.braking import brake_phases
-from efficient_vla.control.braking import brake_range
+from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
 from efficient_vla.control.settings import stop_time
 
 LIMIT, JERK = 20.0, 1500.0

@@ -5,9 +5,7 @@
 import numpy as np
 import pytest
 
-from efficient_vla.control.horizon import GROW
-from efficient_vla.control.horizon import SHRINK
-from efficient_vla.control.horizon import Horizon
+from efficient_vla.control.horizon import GROW, SHRINK, Horizon
 from efficient_vla.control.settings import HorizonSettings
 from efficient_vla.control.state import State
 from efficient_vla.control.trajectory import Trajectory

@@ -5,8 +5,7 @@
 import numpy as np
 import pytest
 
-from efficient_vla.control.settings import BLENDING_METHODS
-from efficient_vla.control.settings import INTERPOLATIONS
+from efficient_vla.control.settings import BLENDING_METHODS, INTERPOLATIONS
 from efficient_vla.types import ControlMode
 
 START = np.array([0.1, 0.6, 0.2])

@@ -4,17 +4,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.limits import Limiter
-from efficient_vla.control.settings import BLENDING_METHODS
-from efficient_vla.control.settings import ControllerSettings
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
+from efficient_vla.control.settings import BLENDING_METHODS, ControllerSettings
+from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import ControlMode
 
 LOW, HIGH = np.array([-0.5, 0.4, 0.05]), np.array([0.5, 1.0, 0.5])

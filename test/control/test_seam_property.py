@@ -12,21 +12,20 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from efficient_vla.control.controller import Controller
-from efficient_vla.control.settings import BLENDING_METHODS
-from efficient_vla.control.settings import HORIZON_METHODS
-from efficient_vla.control.settings import INTERPOLATIONS
-from efficient_vla.control.settings import MAX_STOP_TIME
-from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.settings import (
+    BLENDING_METHODS,
+    HORIZON_METHODS,
+    INTERPOLATIONS,
+    MAX_STOP_TIME,
+    ControllerSettings,
+)
 from efficient_vla.control.state import State
 from efficient_vla.control.trajectory import RELATIVE
 from efficient_vla.settings import build
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ActionChunk, ControlMode
 
 CASES = int(os.environ.get('EFFICIENT_VLA_SEAM_CASES', '300'))
 MODES = tuple(mode for mode in ControlMode if mode != ControlMode.UNKNOWN)

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from efficient_vla.control.controller import Controller
-from efficient_vla.control.settings import BLENDING_METHODS
-from efficient_vla.control.settings import ControllerSettings
-from efficient_vla.settings import build
-from efficient_vla.settings import specs
+from efficient_vla.control.settings import BLENDING_METHODS, ControllerSettings
+from efficient_vla.settings import build, specs
 
 BASE = {'blending.method': 'offset_fade', 'ramp_time': 0.0, 'watchdog.chunk_timeout': 1.0}
 CHANGES = {

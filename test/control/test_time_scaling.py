@@ -7,9 +7,7 @@ import pytest
 
 from efficient_vla.control.moment import Moment
 from efficient_vla.control.state import State
-from efficient_vla.control.time_scaling import LAG
-from efficient_vla.control.time_scaling import RATE
-from efficient_vla.control.time_scaling import TimeScaling
+from efficient_vla.control.time_scaling import LAG, RATE, TimeScaling
 
 PERIOD = 0.01
 MOVE = (0.2, 0.0, 0.0)

@@ -5,11 +5,9 @@
 import numpy as np
 import pytest
 
-from efficient_vla.control.settings import MAX_STOP_TIME
-from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.settings import MAX_STOP_TIME, ControllerSettings
 from efficient_vla.control.state import State
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
+from efficient_vla.settings import InvalidSettingError, build
 
 FULL_SPEED = (0.8, -0.8, 0.8)
 

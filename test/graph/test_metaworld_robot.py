@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot as a node, with the real simulator and a small image."""
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,15 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool
 
 from efficient_vla.msg import EfficiencyStats
-from efficient_vla.nodes import qos
-from efficient_vla.nodes.conversions import image_to_array
-from efficient_vla.nodes.conversions import joint_state
-from efficient_vla.nodes.conversions import joint_values
-from efficient_vla.nodes.metaworld_robot import MetaworldRobot
-from efficient_vla.nodes.robot_interface import COMMAND_NAMES
-from efficient_vla.nodes.robot_interface import PERIOD_S
-from efficient_vla.nodes.robot_interface import STATE_NAMES
-from efficient_vla.sim.metaworld import MetaWorldSim
+from efficient_vla.nodes.base import qos
+from efficient_vla.nodes.base.conversions import image_to_array, joint_state, joint_values
+from efficient_vla.nodes.robot.node import MetaworldRobot
+from efficient_vla.sim.interface import COMMAND_NAMES, PERIOD_S, STATE_NAMES
+from efficient_vla.sim.metaworld.scene import MetaWorldSim
 from efficient_vla.srv import ResetEpisode
 
 TIMEOUT_S = 30.0

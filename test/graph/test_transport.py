@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.transport import measure_images
 from efficient_vla import cli
-from efficient_vla.bench.transport import measure_images
 
 SECONDS = 2.0
 

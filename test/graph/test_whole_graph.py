@@ -4,8 +4,7 @@
 
 import os
 import signal
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,22 @@ from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from efficient_vla.action import ExecuteTask
-from efficient_vla.bench.errors import EpisodeError
+from efficient_vla.bringup.graph import Selection, describe
+from efficient_vla.bringup.supervisor import Supervisor
+from efficient_vla.errors import EpisodeError
 from efficient_vla.msg import ControllerStatus
-from efficient_vla.nodes import episode_client
-from efficient_vla.nodes import qos
-from efficient_vla.nodes.conversions import joint_values
-from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.episode_client import EpisodeClient
-from efficient_vla.nodes.graph import Selection
-from efficient_vla.nodes.graph import describe
-from efficient_vla.nodes.robot_interface import STATE_NAMES
-from efficient_vla.nodes.state_watch import StateWatch
-from efficient_vla.nodes.supervisor import Supervisor
+from efficient_vla.nodes.base import qos
+from efficient_vla.nodes.base.conversions import joint_values, stamp_to_seconds
+from efficient_vla.nodes.client import episode_client
+from efficient_vla.nodes.client.episode_client import EpisodeClient
+from efficient_vla.nodes.client.state_watch import StateWatch
 from efficient_vla.passthrough import write_policy
+from efficient_vla.sim.interface import STATE_NAMES
 from efficient_vla.srv import ResetEpisode
 
 START_TIMEOUT_S = 60.0

@@ -19,9 +19,9 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from efficient_vla.nodes import qos  # noqa: E402
-from efficient_vla.nodes.graph import NODES  # noqa: E402
-from efficient_vla.nodes.state_watch import StateWatch  # noqa: E402
+from efficient_vla.bringup.catalogue import NODES  # noqa: E402
+from efficient_vla.nodes.base import qos  # noqa: E402
+from efficient_vla.nodes.client.state_watch import StateWatch  # noqa: E402
 from launch import LaunchDescription  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parents[2] / 'launch'

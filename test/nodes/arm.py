@@ -7,17 +7,13 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import SetBool
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
-from efficient_vla.nodes.controller import ControllerNode
-from efficient_vla.nodes.conversions import chunk_to_message
-from efficient_vla.nodes.qos import latched_qos
-from efficient_vla.nodes.qos import newest_qos
-from efficient_vla.nodes.qos import state_qos
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
+from efficient_vla.nodes.base.conversions import chunk_to_message
+from efficient_vla.nodes.base.qos import latched_qos, newest_qos, state_qos
+from efficient_vla.nodes.controller.node import ControllerNode
+from efficient_vla.types import ActionChunk, ControlMode
 
 HOME = (0.0, 0.6, 0.2)
 SPEED = 0.2

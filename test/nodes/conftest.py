@@ -5,8 +5,7 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.time import Time
 
-from efficient_vla.nodes.conversions import array_to_image
-from efficient_vla.nodes.conversions import joint_state
+from efficient_vla.nodes.base.conversions import array_to_image, joint_state
 from efficient_vla.passthrough import write_policy
 
 START = 100.0

@@ -6,20 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 
 from efficient_vla import msg
-from efficient_vla.nodes.actor import ActorNode
-from efficient_vla.nodes.conversions import plan_to_message
-from efficient_vla.nodes.conversions import seconds_to_stamp
-from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.qos import image_qos
-from efficient_vla.nodes.qos import latched_qos
-from efficient_vla.nodes.qos import newest_qos
-from efficient_vla.nodes.qos import state_qos
-from efficient_vla.types import Execution
-from efficient_vla.types import Plan
+from efficient_vla.nodes.base.conversions import plan_to_message, seconds_to_stamp, stamp_to_seconds
+from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, state_qos
+from efficient_vla.nodes.stages.actor import ActorNode
+from efficient_vla.types import Execution, Plan
 
 TASK = 'open the drawer'
 

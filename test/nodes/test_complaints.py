@@ -19,39 +19,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from nodes.arm import HOME
-from nodes.arm import SPEED
-from nodes.arm import Arm
-from nodes.arm import Status
+from nodes.arm import HOME, SPEED, Arm, Status
 from nodes.test_perception_node import Setup as Perception
 from nodes.test_reasoner_node import tokens as visual_tokens
 from nodes.test_task_server import Operator
-from nodes.test_whole_graph import IMAGE_PERIOD_S
-from nodes.test_whole_graph import STEP_S
-from nodes.test_whole_graph import Whole
+from nodes.test_whole_graph import IMAGE_PERIOD_S, STEP_S, Whole
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import SetBool
 
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
-from efficient_vla.nodes.actor import PLAN_GRACE_S
-from efficient_vla.nodes.actor import ActorNode
-from efficient_vla.nodes.controller import ControllerNode
-from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.loop_probe import LIMITS
-from efficient_vla.nodes.loop_probe import violations
-from efficient_vla.nodes.monitor import MonitorNode
-from efficient_vla.nodes.perception import PerceptionNode
-from efficient_vla.nodes.qos import image_qos
-from efficient_vla.nodes.qos import latched_qos
-from efficient_vla.nodes.qos import newest_qos
-from efficient_vla.nodes.qos import report_qos
-from efficient_vla.nodes.reasoner import ReasonerNode
+from efficient_vla.nodes.base.conversions import stamp_to_seconds
+from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos
+from efficient_vla.nodes.client.loop_probe import LIMITS, violations
+from efficient_vla.nodes.controller.node import ControllerNode
+from efficient_vla.nodes.monitor.node import MonitorNode
+from efficient_vla.nodes.stages.actor import PLAN_GRACE_S, ActorNode
+from efficient_vla.nodes.stages.perception import PerceptionNode
+from efficient_vla.nodes.stages.reasoner import ReasonerNode
 from efficient_vla.passthrough import write_policy
-from efficient_vla.settings import flatten
-from efficient_vla.settings import specs
+from efficient_vla.settings import flatten, specs
 from efficient_vla.types import ControlMode
 
 Result = ExecuteTask.Result

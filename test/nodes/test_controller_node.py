@@ -8,20 +8,16 @@ from array import array
 
 import numpy as np
 import pytest
-from nodes.arm import HOME
-from nodes.arm import Arm
-from nodes.arm import Status
+from nodes.arm import HOME, Arm, Status
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import SetBool
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
-from efficient_vla.nodes.controller import ControllerNode
-from efficient_vla.nodes.conversions import seconds_to_stamp
-from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.base.conversions import seconds_to_stamp, stamp_to_seconds
+from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.controller.node import ControllerNode
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ def test_enabled_controller_follows_a_chunk(arm):
 
 
 def test_the_status_tells_of_a_new_chunk_at_once(graph, arm, monkeypatch):
-    monkeypatch.setattr('efficient_vla.nodes.controller.STATUS_PERIOD_S', 60.0)
+    monkeypatch.setattr('efficient_vla.nodes.controller.node.STATUS_PERIOD_S', 60.0)
     arm.moving()
     graph.run(0.15)
     count = len(arm.status)

@@ -8,16 +8,17 @@ from array import array
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 
-from efficient_vla.nodes import conversions as convert
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import Command
-from efficient_vla.types import ControlMode
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import Plan
-from efficient_vla.types import VisualTokens
+from efficient_vla.nodes.base import conversions as convert
+from efficient_vla.types import (
+    ActionChunk,
+    Command,
+    ControlMode,
+    InvalidRecordError,
+    Plan,
+    VisualTokens,
+)
 
 STAMP = 1_700_000_000.123456
 

@@ -4,16 +4,12 @@
 
 import numpy as np
 import pytest
-from nodes.arm import HOME
-from nodes.arm import SPEED
-from nodes.arm import Arm
-from nodes.arm import Status
+from nodes.arm import HOME, SPEED, Arm, Status
 from std_srvs.srv import SetBool
 
-from efficient_vla.nodes.conversions import joint_state
-from efficient_vla.nodes.settings import ControllerNodeSettings
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
+from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.nodes.base.conversions import joint_state
+from efficient_vla.settings import InvalidSettingError, build
 
 LIMIT = 0.03
 

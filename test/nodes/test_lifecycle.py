@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every node lives the same life and says what is wrong with it."""
 
-from diagnostic_msgs.msg import DiagnosticArray
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from efficient_vla.nodes.actor import ActorNode
-from efficient_vla.nodes.controller import ControllerNode
-from efficient_vla.nodes.monitor import MonitorNode
-from efficient_vla.nodes.perception import PerceptionNode
-from efficient_vla.nodes.qos import report_qos
-from efficient_vla.nodes.reasoner import ReasonerNode
+from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.controller.node import ControllerNode
+from efficient_vla.nodes.monitor.node import MonitorNode
+from efficient_vla.nodes.stages.actor import ActorNode
+from efficient_vla.nodes.stages.perception import PerceptionNode
+from efficient_vla.nodes.stages.reasoner import ReasonerNode
 from efficient_vla.passthrough import write_policy
 
 NODES = (PerceptionNode, ReasonerNode, ActorNode, ControllerNode, MonitorNode)

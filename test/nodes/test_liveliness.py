@@ -5,21 +5,20 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import rclpy
 from rclpy.node import Node
 
-from efficient_vla.nodes.liveliness import LivelinessWatch
+from efficient_vla.nodes.base.liveliness import LivelinessWatch
 
 LEASE_AND_STALL_S = 2.0
 """A lease is 0.1 s; a machine that runs many tests at once may stall."""
 STAGE = """
 import rclpy
 from rclpy.node import Node
-from efficient_vla.nodes.liveliness import offer_liveliness
+from efficient_vla.nodes.base.liveliness import offer_liveliness
 rclpy.init()
 node = Node('stage')
 offer_liveliness(node)

@@ -8,28 +8,20 @@ from array import array
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import Image
-from sensor_msgs.msg import JointState
-from visualization_msgs.msg import Marker
-from visualization_msgs.msg import MarkerArray
+from sensor_msgs.msg import Image, JointState
+from visualization_msgs.msg import Marker, MarkerArray
 
 from efficient_vla import msg
-from efficient_vla.nodes import overlay
-from efficient_vla.nodes.conversions import chunk_to_message
-from efficient_vla.nodes.conversions import image_to_array
-from efficient_vla.nodes.conversions import plan_to_message
-from efficient_vla.nodes.conversions import seconds_to_stamp
-from efficient_vla.nodes.conversions import tokens_to_message
-from efficient_vla.nodes.monitor import MonitorNode
-from efficient_vla.nodes.qos import image_qos
-from efficient_vla.nodes.qos import latched_qos
-from efficient_vla.nodes.qos import newest_qos
-from efficient_vla.nodes.qos import report_qos
-from efficient_vla.nodes.qos import state_qos
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
-from efficient_vla.types import Plan
-from efficient_vla.types import VisualTokens
+from efficient_vla.nodes.base.conversions import (
+    chunk_to_message,
+    image_to_array,
+    plan_to_message,
+    seconds_to_stamp,
+    tokens_to_message,
+)
+from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.monitor.node import MonitorNode, overlay
+from efficient_vla.types import ActionChunk, ControlMode, Plan, VisualTokens
 
 IDS = ('kept', 'reused', 'protected')
 

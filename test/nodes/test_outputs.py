@@ -7,27 +7,21 @@ import math
 import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
-from nodes.arm import HOME
-from nodes.arm import SPEED
-from nodes.arm import Arm
-from nodes.arm import Status
+from nodes.arm import HOME, SPEED, Arm, Status
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
-from efficient_vla.nodes.controller import ControllerNode
-from efficient_vla.nodes.conversions import joint_state
-from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.outputs.ending import ZEROS_S
-from efficient_vla.nodes.qos import report_qos
+from efficient_vla.nodes.base.conversions import joint_state, stamp_to_seconds
+from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.controller.node import ControllerNode
+from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
+from efficient_vla.nodes.controller.outputs.ending import ZEROS_S
 from efficient_vla.settings import build
-from efficient_vla.types import ActionChunk
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ActionChunk, ControlMode
 
 JOINTS = ('shoulder', 'elbow', 'gripper')
 PERIOD = 0.01

@@ -10,12 +10,11 @@ import pytest
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 
-from efficient_vla.nodes.controller import ControllerNode
-from efficient_vla.nodes.monitor import MonitorNode
-from efficient_vla.nodes.reasoner import ReasonerNode
+from efficient_vla.nodes.controller.node import ControllerNode
+from efficient_vla.nodes.monitor.node import MonitorNode
+from efficient_vla.nodes.stages.reasoner import ReasonerNode
 from efficient_vla.policy import default_policy
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import flatten
+from efficient_vla.settings import InvalidSettingError, flatten
 from efficient_vla.types import InvalidRecordError
 
 
@@ -200,7 +199,7 @@ def test_settings_wait_for_the_pass_under_way_but_not_for_ever(reasoner, monkeyp
         started.set()
         assert gate.wait(10.0)
 
-    monkeypatch.setattr('efficient_vla.nodes.stage.ACCEPT_TIMEOUT_S', 0.05)
+    monkeypatch.setattr('efficient_vla.nodes.stages.stage.ACCEPT_TIMEOUT_S', 0.05)
     reasoner._worker.call(busy)
     assert started.wait(10.0)
     result = set_all(reasoner, pruning__keep=0.25)

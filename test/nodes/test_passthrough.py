@@ -13,11 +13,9 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.passthrough import write_policy
 from efficient_vla.perception.settings import PerceptionSettings
-from efficient_vla.policy import Policy
-from efficient_vla.policy import load_perception
+from efficient_vla.policy import Policy, load_perception
 from efficient_vla.settings import build
-from efficient_vla.types import Frame
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import Frame, InvalidRecordError
 
 
 def frame(brightness: int = 100, stamp: float = 1.0) -> Frame:

@@ -9,12 +9,9 @@ import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from efficient_vla import msg
-from efficient_vla import srv
-from efficient_vla.nodes.perception import PerceptionNode
-from efficient_vla.nodes.qos import image_qos
-from efficient_vla.nodes.qos import newest_qos
-from efficient_vla.nodes.qos import report_qos
+from efficient_vla import msg, srv
+from efficient_vla.nodes.base.qos import image_qos, newest_qos, report_qos
+from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.passthrough import write_policy
 from efficient_vla.policy import default_policy
 

@@ -12,7 +12,7 @@ import pytest
 from std_msgs.msg import Bool
 
 from efficient_vla.nodes import __main__ as nodes
-from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.nodes.base.qos import latched_qos
 
 COMMAND = [sys.executable, '-m', 'efficient_vla.nodes']
 TIMEOUT = 60
@@ -48,7 +48,7 @@ def test_controller_refuses_to_share_with_inference():
 
 def test_controller_process_never_loads_torch():
     code = (
-        'import sys; import efficient_vla.nodes.controller, efficient_vla.nodes.monitor; '
+        'import sys; import efficient_vla.nodes.controller.node, efficient_vla.nodes.monitor.node; '
         'sys.exit(any(m.split(".")[0] in ("torch", "transformers") for m in sys.modules))'
     )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
@@ -76,7 +76,7 @@ def test_signal_ends_running_nodes_silently(ros_domain, policy, number, names):
 BREAKS = """
 import sys
 from efficient_vla.nodes import __main__ as nodes
-from efficient_vla.nodes.controller import ControllerNode
+from efficient_vla.nodes.controller.node import ControllerNode
 
 stop = ControllerNode.stop
 

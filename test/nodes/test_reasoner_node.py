@@ -13,25 +13,19 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
-from efficient_vla.nodes.conversions import seconds_to_stamp
-from efficient_vla.nodes.conversions import stamp_to_seconds
-from efficient_vla.nodes.conversions import tokens_to_message
-from efficient_vla.nodes.qos import latched_qos
-from efficient_vla.nodes.qos import newest_qos
-from efficient_vla.nodes.qos import report_qos
-from efficient_vla.nodes.qos import state_qos
-from efficient_vla.nodes.reasoner import ReasonerNode
+from efficient_vla.nodes.base.conversions import (
+    seconds_to_stamp,
+    stamp_to_seconds,
+    tokens_to_message,
+)
+from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.stages.reasoner import ReasonerNode
 from efficient_vla.passthrough import write_policy
 from efficient_vla.perception.settings import PerceptionSettings
-from efficient_vla.policy import default_policy
-from efficient_vla.policy import load_perception
-from efficient_vla.reasoning.settings import PRUNING_METHODS
-from efficient_vla.reasoning.settings import REUSE_METHODS
+from efficient_vla.policy import default_policy, load_perception
+from efficient_vla.reasoning.settings import PRUNING_METHODS, REUSE_METHODS
 from efficient_vla.settings import build
-from efficient_vla.types import Frame
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import Plan
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import Frame, InvalidRecordError, Plan, VisualTokens
 
 
 def tokens(stamp: float, count: int = 4):

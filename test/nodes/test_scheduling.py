@@ -11,11 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from nodes.arm import Arm
-from nodes.arm import Status
+from nodes.arm import Arm, Status
 
-from efficient_vla.nodes.scheduling import refuse_cores
-from efficient_vla.nodes.scheduling import use_cores
+from efficient_vla.nodes.base.scheduling import refuse_cores, use_cores
 from efficient_vla.settings import InvalidSettingError
 
 CORE = min(os.sched_getaffinity(0))

@@ -6,12 +6,8 @@ import math
 
 import pytest
 
-from efficient_vla.nodes.history import Pace
-from efficient_vla.nodes.history import StateHistory
-from efficient_vla.nodes.statistics import LatencyWindow
-from efficient_vla.nodes.statistics import PeriodMeter
-from efficient_vla.nodes.statistics import RateMeter
-from efficient_vla.nodes.statistics import resident_mb
+from efficient_vla.nodes.base.history import Pace, StateHistory
+from efficient_vla.statistics import LatencyWindow, PeriodMeter, RateMeter, resident_mb
 
 
 def test_percentiles_leave_the_warm_up_out():

@@ -6,15 +6,14 @@ import math
 
 import pytest
 from action_msgs.msg import GoalStatus
-from nodes.arm import Arm
-from nodes.arm import Status
+from nodes.arm import Arm, Status
 from rclpy.action import ActionClient
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
-from efficient_vla.nodes.qos import latched_qos
+from efficient_vla.nodes.base.qos import latched_qos
 
 Result = ExecuteTask.Result
 TASK = 'open the drawer'

@@ -3,8 +3,7 @@
 """Image and sentence go in, the robot moves: all nodes in one process."""
 
 import numpy as np
-from nodes.arm import Arm
-from nodes.arm import Status
+from nodes.arm import Arm, Status
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
@@ -13,13 +12,10 @@ from std_msgs.msg import Bool
 
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
-from efficient_vla.nodes.actor import ActorNode
-from efficient_vla.nodes.perception import PerceptionNode
-from efficient_vla.nodes.qos import image_qos
-from efficient_vla.nodes.qos import latched_qos
-from efficient_vla.nodes.qos import newest_qos
-from efficient_vla.nodes.qos import report_qos
-from efficient_vla.nodes.reasoner import ReasonerNode
+from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos
+from efficient_vla.nodes.stages.actor import ActorNode
+from efficient_vla.nodes.stages.perception import PerceptionNode
+from efficient_vla.nodes.stages.reasoner import ReasonerNode
 
 IMAGE_PERIOD_S = 0.1
 STEP_S = 0.02

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from efficient_vla.nodes.worker import LatestWorker
+from efficient_vla.worker import LatestWorker
 
 TIMEOUT = 5.0
 

@@ -8,21 +8,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from vision_towers import shuffling_tower
-from vision_towers import stem_tower
-from vision_towers import tower
+from vision_towers import shuffling_tower, stem_tower, tower
 
-from efficient_vla.perception.cache import Patches
-from efficient_vla.perception.cache import cells_of_patches
-from efficient_vla.perception.cache import patch_change
+from efficient_vla.perception.cache import Patches, cells_of_patches, patch_change
 from efficient_vla.perception.preprocess import pixels
-from efficient_vla.perception.settings import CacheSettings
-from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.perception.settings import CacheSettings, PerceptionSettings
 from efficient_vla.perception.stage import Perception
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
-from efficient_vla.types import Frame
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.types import Frame, InvalidRecordError
 
 GREY = (0.5, 0.5, 0.5)
 

@@ -5,10 +5,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from vision_towers import FAMILIES
-from vision_towers import encoder
-from vision_towers import stem_tower
-from vision_towers import tower
+from vision_towers import FAMILIES, encoder, stem_tower, tower
 
 from efficient_vla.perception.conv_stem import ConvStem
 

@@ -10,8 +10,7 @@ import torch
 from tiny_policy import CARD
 
 from efficient_vla import checkpoint
-from efficient_vla.training.model import EvlaNano
-from efficient_vla.training.model import nano_config
+from efficient_vla.training.model import EvlaNano, nano_config
 from efficient_vla.training.tokenizer import train_tokenizer
 from efficient_vla.types import Frame
 

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from efficient_vla import addons
-from efficient_vla import checkpoint
+from efficient_vla import addons, checkpoint
 from efficient_vla.action.heads.diffusion import DiffusionHead
 from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.action.tokenizers.fast import FastTokenizer
-from efficient_vla.action.tokenizers.fast import fit
+from efficient_vla.action.tokenizers.fast import FastTokenizer, fit
 from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError

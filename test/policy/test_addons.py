@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from efficient_vla import addons
-from efficient_vla import checkpoint
+from efficient_vla import addons, checkpoint
 from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning.resampling.perceiver import Perceiver

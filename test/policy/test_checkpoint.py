@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from efficient_vla import checkpoint
 from efficient_vla.errors import CheckpointError

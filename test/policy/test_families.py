@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel
-from transformers import CLIPVisionConfig
-from transformers import GemmaConfig
-from transformers import LlamaConfig
-from transformers import LlavaConfig
-from transformers import PaliGemmaConfig
-from transformers import Qwen2_5_VLConfig
-from transformers import Qwen2Config
-from transformers import SiglipVisionConfig
-from transformers import SmolVLMConfig
+from transformers import (
+    AutoModel,
+    CLIPVisionConfig,
+    GemmaConfig,
+    LlamaConfig,
+    LlavaConfig,
+    PaliGemmaConfig,
+    Qwen2_5_VLConfig,
+    Qwen2Config,
+    SiglipVisionConfig,
+    SmolVLMConfig,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from efficient_vla import checkpoint

@@ -7,12 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from efficient_vla.policy import Policy
-from efficient_vla.policy import default_policy
+from efficient_vla.policy import Policy, default_policy
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.types import ControlMode
-from efficient_vla.types import Frame
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import ControlMode, Frame, InvalidRecordError
 
 SENTENCE = 'open the drawer'
 

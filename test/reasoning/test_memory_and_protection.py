@@ -11,8 +11,7 @@ import torch
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.protection import protected
 from efficient_vla.reasoning.settings import ProtectSettings
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import InvalidRecordError, VisualTokens
 
 NAN = float('nan')
 

@@ -6,11 +6,9 @@ import copy
 
 import pytest
 import torch
-from transformers import AutoModel
-from transformers import LlamaConfig
+from transformers import AutoModel, LlamaConfig
 
-from efficient_vla.compression.quantization import quantize
-from efficient_vla.compression.quantization import resident_mb
+from efficient_vla.compression.quantization import quantize, resident_mb
 
 
 @pytest.fixture

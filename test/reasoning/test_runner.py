@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from transformers import AutoModel
-from transformers import GemmaConfig
-from transformers import GPTNeoXConfig
-from transformers import LlamaConfig
-from transformers import MambaConfig
-from transformers import MistralConfig
-from transformers import OPTConfig
-from transformers import Qwen2Config
-from transformers.models.qwen2_5_vl import Qwen2_5_VLTextConfig
-from transformers.models.qwen2_5_vl import Qwen2_5_VLTextModel
+from transformers import (
+    AutoModel,
+    GemmaConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    OPTConfig,
+    Qwen2Config,
+)
+from transformers.models.qwen2_5_vl import Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel
 
-from efficient_vla.attention import KeyValues
-from efficient_vla.attention import rows_of_attention
+from efficient_vla.attention import KeyValues, rows_of_attention
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder

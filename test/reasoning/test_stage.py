@@ -7,21 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel
-from transformers import LlamaConfig
-from transformers import MambaConfig
+from transformers import AutoModel, LlamaConfig, MambaConfig
 
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.selection import drop_layers
-from efficient_vla.reasoning.settings import PRUNING_METHODS
-from efficient_vla.reasoning.settings import PruningSettings
-from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.reasoning.stage import Reasoner
-from efficient_vla.reasoning.stage import Trunk
-from efficient_vla.settings import InvalidSettingError
-from efficient_vla.settings import build
-from efficient_vla.types import InvalidRecordError
-from efficient_vla.types import VisualTokens
+from efficient_vla.reasoning.settings import PRUNING_METHODS, PruningSettings, ReasonerSettings
+from efficient_vla.reasoning.stage import Reasoner, Trunk
+from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.types import InvalidRecordError, VisualTokens
 
 WIDTH, DEPTH, SIDE = 32, 6, 6
 COUNT = SIDE * SIDE

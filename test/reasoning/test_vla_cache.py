@@ -4,9 +4,7 @@
 
 import torch
 
-from efficient_vla.reasoning.reuse.vla_cache import Frame
-from efficient_vla.reasoning.reuse.vla_cache import VlaCache
-from efficient_vla.reasoning.reuse.vla_cache import growing_shares
+from efficient_vla.reasoning.reuse.vla_cache import Frame, VlaCache, growing_shares
 from efficient_vla.reasoning.runner import Result
 from efficient_vla.reasoning.settings import ReuseSettings
 

@@ -5,10 +5,8 @@
 import numpy as np
 import pytest
 
-from efficient_vla.sim.experts import Expert
-from efficient_vla.sim.experts import privileged
-from efficient_vla.sim.metaworld import MetaWorldSim
-from efficient_vla.sim.metaworld import UnknownTaskError
+from efficient_vla.sim.metaworld.experts import Expert, privileged
+from efficient_vla.sim.metaworld.scene import MetaWorldSim, UnknownTaskError
 
 
 @pytest.fixture(scope='module')

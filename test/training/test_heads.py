@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from efficient_vla.training.recipes import heads
-from efficient_vla.training.recipes.heads import MAX_PREFIX
-from efficient_vla.training.recipes.heads import RETURN_ROWS
-from efficient_vla.training.recipes.heads import disturbed
+from efficient_vla.training.recipes.heads import MAX_PREFIX, RETURN_ROWS, disturbed
 
 HORIZON = 40
 STD = torch.tensor([1.0, 1.5, 2.0, 1.0])

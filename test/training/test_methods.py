@@ -11,26 +11,18 @@ import numpy as np
 import pytest
 import tiny_policy
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from efficient_vla import addons
-from efficient_vla import checkpoint
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.cli.train import METHODS
-from efficient_vla.cli.train import add_arguments
-from efficient_vla.cli.train import main
+from efficient_vla import addons, checkpoint
+from efficient_vla.cli.train import METHODS, add_arguments, main
+from efficient_vla.errors import UsageError
 from efficient_vla.reasoning.pruning import lightvla
-from efficient_vla.reasoning.pruning.lightvla import TextSide
-from efficient_vla.reasoning.pruning.lightvla import select_soft
-from efficient_vla.sim.tasks import TASKS
-from efficient_vla.training import lora
-from efficient_vla.training import methods
-from efficient_vla.training import resume
+from efficient_vla.reasoning.pruning.lightvla import TextSide, select_soft
+from efficient_vla.sim.metaworld.tasks import TASKS
+from efficient_vla.training import lora, methods, resume
 from efficient_vla.training.instructions import corpus
-from efficient_vla.training.model import EvlaNano
-from efficient_vla.training.model import nano_config
+from efficient_vla.training.model import EvlaNano, nano_config
 from efficient_vla.training.recipes import unified
 from efficient_vla.training.recipes.heads import disturbed
 from efficient_vla.training.recipes.selected import view

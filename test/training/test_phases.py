@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from efficient_vla.sim.tasks import TASKS
-from efficient_vla.training.phases import PHASES
-from efficient_vla.training.phases import annotate
-from efficient_vla.training.phases import movement_of
-from efficient_vla.training.phases import vocabulary
+from efficient_vla.sim.metaworld.tasks import TASKS
+from efficient_vla.training.phases import PHASES, annotate, movement_of, vocabulary
 
 
 def episode(task: str, hands: list, objects: list, goal: list) -> SimpleNamespace:

@@ -11,10 +11,9 @@ import torch
 
 from efficient_vla.cli.train import add_arguments
 from efficient_vla.policy import Policy
-from efficient_vla.sim.tasks import TASKS
+from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training import train
-from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS
-from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS, Demonstrations
 from efficient_vla.training.demonstrations import CROSS_TASKS
 from efficient_vla.training.instructions import paraphrases
 from efficient_vla.types import Frame

@@ -11,8 +11,7 @@ VLA with two-step targets), so that one step can do what ten do.
 import torch
 from torch.nn import functional
 
-from efficient_vla.action.guidance import Guidance
-from efficient_vla.action.guidance import guided_velocity
+from efficient_vla.action.guidance import Guidance, guided_velocity
 from efficient_vla.action.heads.denoiser import DenoisingHead
 
 MAX_PREFIX = 32

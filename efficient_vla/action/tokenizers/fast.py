@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from tokenizers import models
-from tokenizers import trainers
+from tokenizers import Tokenizer, models, trainers
 
 from efficient_vla.action.heads.tokens import cosines
 from efficient_vla.types import InvalidRecordError

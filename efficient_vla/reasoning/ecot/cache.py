@@ -7,14 +7,12 @@ step to the next. A part is decided anew when the instruction changes, when it g
 when the plan has moved away from the one that it was decided on, but no more often than a set rate.
 """
 
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from efficient_vla.reasoning.ecot.thinker import PARTS
-from efficient_vla.reasoning.ecot.thinker import Thinker
+from efficient_vla.reasoning.ecot.thinker import PARTS, Thinker
 from efficient_vla.reasoning.settings import EcotSettings
 
 SUBGOAL = 'subgoal'

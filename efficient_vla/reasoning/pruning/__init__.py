@@ -13,17 +13,19 @@ from dataclasses import dataclass
 
 import torch
 
-from efficient_vla.reasoning.pruning import adp
-from efficient_vla.reasoning.pruning import efficientvla
-from efficient_vla.reasoning.pruning import fastdrivevla
-from efficient_vla.reasoning.pruning import fastv
-from efficient_vla.reasoning.pruning import flashvla
-from efficient_vla.reasoning.pruning import lightvla
-from efficient_vla.reasoning.pruning import random
-from efficient_vla.reasoning.pruning import sp_vla
-from efficient_vla.reasoning.pruning import specprune
-from efficient_vla.reasoning.pruning import sqap
-from efficient_vla.reasoning.pruning import uniform
+from efficient_vla.reasoning.pruning import (
+    adp,
+    efficientvla,
+    fastdrivevla,
+    fastv,
+    flashvla,
+    lightvla,
+    random,
+    sp_vla,
+    specprune,
+    sqap,
+    uniform,
+)
 from efficient_vla.reasoning.pruning.view import View
 
 

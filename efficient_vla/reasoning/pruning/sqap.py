@@ -9,9 +9,7 @@ tokens around the end effector (``pruning.protect``). The authors' shares are no
 
 import torch
 
-from efficient_vla.reasoning.pruning.budget import farthest_points
-from efficient_vla.reasoning.pruning.budget import in_turn
-from efficient_vla.reasoning.pruning.budget import shielded
+from efficient_vla.reasoning.pruning.budget import farthest_points, in_turn, shielded
 from efficient_vla.reasoning.pruning.view import View
 
 

@@ -19,8 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from efficient_vla.reasoning.resampling.layers import CrossLayer
-from efficient_vla.reasoning.resampling.layers import sincos
+from efficient_vla.reasoning.resampling.layers import CrossLayer, sincos
 
 TEXT_TOKENS = 15
 """Tokens of the instruction that pool; the rest is cut, as in the released code."""

@@ -10,8 +10,7 @@ embedding; here there are one or two layers, and the place of each token is adde
 import torch
 from torch import nn
 
-from efficient_vla.reasoning.resampling.layers import CrossLayer
-from efficient_vla.reasoning.resampling.layers import sincos
+from efficient_vla.reasoning.resampling.layers import CrossLayer, sincos
 
 
 class Perceiver(nn.Module):

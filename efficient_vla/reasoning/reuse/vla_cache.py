@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from efficient_vla.attention import KeyValues
-from efficient_vla.reasoning.runner import Result
-from efficient_vla.reasoning.runner import Reuse
+from efficient_vla.reasoning.runner import Result, Reuse
 from efficient_vla.reasoning.settings import ReuseSettings
 
 MIN_STEP = 0.05

@@ -22,12 +22,9 @@ from efficient_vla import addons
 from efficient_vla.action.decoding.autoregressive import greedy
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.action.tokenizers.fast import FastTokenizer
-from efficient_vla.action.tokenizers.fast import fit
-from efficient_vla.action.tokenizers.fast import limits
+from efficient_vla.action.tokenizers.fast import FastTokenizer, fit, limits
 from efficient_vla.addons import MODULE
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Plans
+from efficient_vla.training.features import Features, Plans
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import action_loss
 from efficient_vla.training.recipes.heads import HeadRecipe

@@ -7,18 +7,12 @@ import torch
 from torch.nn import functional
 
 from efficient_vla.addons import MODULE
-from efficient_vla.bench.errors import UsageError
-from efficient_vla.reasoning.ecot.thinker import PARTS
-from efficient_vla.reasoning.ecot.thinker import Thinker
+from efficient_vla.errors import UsageError
+from efficient_vla.reasoning.ecot.thinker import PARTS, Thinker
 from efficient_vla.training.dataset import Demonstrations
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Samples
+from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.phases import NOTHING
-from efficient_vla.training.phases import STILL
-from efficient_vla.training.phases import Annotations
-from efficient_vla.training.phases import annotate
-from efficient_vla.training.phases import vocabulary
+from efficient_vla.training.phases import NOTHING, STILL, Annotations, annotate, vocabulary
 
 BATCH = 256
 """Plans a step; they were made before and cost no pass of the decoder."""

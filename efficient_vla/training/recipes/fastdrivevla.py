@@ -18,11 +18,10 @@ from torch import nn
 from torch.nn import functional
 
 from efficient_vla.addons import MODULE
-from efficient_vla.bench.errors import UsageError
+from efficient_vla.errors import UsageError
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.resampling.layers import sincos
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Samples
+from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.recipes import selected
 from efficient_vla.training.recipes.resampler import grid_places

@@ -13,12 +13,10 @@ from torch.nn import functional
 
 from efficient_vla.action.heads.denoiser import DenoisingHead
 from efficient_vla.action.heads.diffusion import DiffusionHead
-from efficient_vla.action.heads.flow import MAX_PREFIX
-from efficient_vla.action.heads.flow import FlowHead
+from efficient_vla.action.heads.flow import MAX_PREFIX, FlowHead
 from efficient_vla.action.settings import SHORTCUTS
 from efficient_vla.addons import MODULE
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Plans
+from efficient_vla.training.features import Features, Plans
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import action_loss
 

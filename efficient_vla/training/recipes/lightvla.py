@@ -14,10 +14,8 @@ import torch
 from torch import nn
 
 from efficient_vla.addons import MODULE
-from efficient_vla.reasoning.pruning.lightvla import TextSide
-from efficient_vla.reasoning.pruning.lightvla import select_soft
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Samples
+from efficient_vla.reasoning.pruning.lightvla import TextSide, select_soft
+from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import plan_losses
 from efficient_vla.training.recipes import selected

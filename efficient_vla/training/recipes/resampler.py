@@ -7,18 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from efficient_vla.addons import LORA
-from efficient_vla.addons import MODULE
+from efficient_vla.addons import LORA, MODULE
 from efficient_vla.reasoning.resampling.layers import places
 from efficient_vla.reasoning.resampling.otter import Otter
 from efficient_vla.reasoning.resampling.perceiver import Perceiver
 from efficient_vla.reasoning.resampling.resamplers import output_positions
 from efficient_vla.training import lora
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Samples
+from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.losses import plan_losses
-from efficient_vla.training.losses import plan_measures
+from efficient_vla.training.losses import plan_losses, plan_measures
 
 
 class ResamplerRecipe:

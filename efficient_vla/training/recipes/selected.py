@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.reasoning.pruning.budget import budget
-from efficient_vla.reasoning.pruning.budget import choose
+from efficient_vla.reasoning.pruning.budget import budget, choose
 from efficient_vla.reasoning.pruning.view import View
 from efficient_vla.reasoning.settings import PruningSettings
 from efficient_vla.training.features import Samples

@@ -14,17 +14,12 @@ from torch import nn
 from torch.nn import functional
 
 from efficient_vla.action.heads.tokens import TokenPolicy
-from efficient_vla.addons import ACTIONS
-from efficient_vla.addons import LORA
-from efficient_vla.addons import MODULE
+from efficient_vla.addons import ACTIONS, LORA, MODULE
 from efficient_vla.reasoning.resampling.univla import UniVla
 from efficient_vla.training import lora
-from efficient_vla.training.features import Features
-from efficient_vla.training.features import Samples
+from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.losses import action_loss
-from efficient_vla.training.losses import plan_losses
-from efficient_vla.training.losses import plan_measures
+from efficient_vla.training.losses import action_loss, plan_losses, plan_measures
 from efficient_vla.training.schedule import schedule
 
 CODES = 1024

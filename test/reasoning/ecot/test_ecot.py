@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from efficient_vla.reasoning.ecot.cache import Ecot
-from efficient_vla.reasoning.ecot.thinker import MAX_WORDS
-from efficient_vla.reasoning.ecot.thinker import PARTS
-from efficient_vla.reasoning.ecot.thinker import Thinker
+from efficient_vla.reasoning.ecot.thinker import MAX_WORDS, PARTS, Thinker
 from efficient_vla.reasoning.settings import EcotSettings
 from efficient_vla.settings import build
 

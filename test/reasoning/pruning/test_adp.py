@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import adp
-from efficient_vla.reasoning.pruning import budget
+from efficient_vla.reasoning.pruning import adp, budget
 
 
 def projections(heads, key_heads, width, seed=0):

@@ -7,11 +7,7 @@ import math
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning.budget import budget
-from efficient_vla.reasoning.pruning.budget import choose
-from efficient_vla.reasoning.pruning.budget import farthest_points
-from efficient_vla.reasoning.pruning.budget import in_turn
-from efficient_vla.reasoning.pruning.budget import quotas
+from efficient_vla.reasoning.pruning.budget import budget, choose, farthest_points, in_turn, quotas
 
 OUT = -math.inf
 SIX = [0.1, 0.4, 0.05, 0.3, 0.15, 0.0]

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import budget
-from efficient_vla.reasoning.pruning import efficientvla
+from efficient_vla.reasoning.pruning import budget, efficientvla
 
 RELEVANCE = [[0.30, 0.01, 0.20, 0.10, 0.02, 0.03], [0.10, 0.02, 0.16, 0.00, 0.01, 0.02]]
 """Sums .40 .03 .36 .10 .03 .05: tokens 0 and 2 lead, then 3, 5, 1 and 4."""

@@ -5,8 +5,7 @@
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import budget
-from efficient_vla.reasoning.pruning import fastdrivevla
+from efficient_vla.reasoning.pruning import budget, fastdrivevla
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 
 

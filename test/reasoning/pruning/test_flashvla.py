@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import budget
-from efficient_vla.reasoning.pruning import flashvla
+from efficient_vla.reasoning.pruning import budget, flashvla
 
 
 def by_decomposition(output, energy):

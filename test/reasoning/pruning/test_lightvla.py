@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import budget
-from efficient_vla.reasoning.pruning import lightvla
+from efficient_vla.reasoning.pruning import budget, lightvla
 
 
 def norm(features):

@@ -5,11 +5,9 @@
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.reasoning.pruning import budget
+from efficient_vla.reasoning.pruning import METHODS, budget
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
-from efficient_vla.reasoning.settings import NEED_A_LAYER
-from efficient_vla.reasoning.settings import PRUNING_METHODS
+from efficient_vla.reasoning.settings import NEED_A_LAYER, PRUNING_METHODS
 
 LAST = [0.1, 0.4, 0.05, 0.3, 0.15, 0.0]
 

@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from efficient_vla.reasoning.pruning import budget
-from efficient_vla.reasoning.pruning import sp_vla
+from efficient_vla.reasoning.pruning import budget, sp_vla
 
 SALIENCY = [0.05, 0.30, 0.10, 0.25, 0.20, 0.10]
 NO_EDGE = [0.0] * 6

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import budget
-from efficient_vla.reasoning.pruning import specprune
+from efficient_vla.reasoning.pruning import budget, specprune
 
 NAN = math.nan
 SHARES = {'specprune.remembered': 0.34, 'specprune.dynamic': 0.34, 'min_tokens': 1}

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQAP-VLA keeps the top of the attention and covers the rest of the grid."""
 
-from efficient_vla.reasoning.pruning import budget
-from efficient_vla.reasoning.pruning import sqap
+from efficient_vla.reasoning.pruning import budget, sqap
 
 CORNER = [[0.9, 0.8, 0.0, 0.0, 0.7, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
 """All attention in the upper left corner of a 4 x 4 grid: tokens 0, 1, 4 and 5."""

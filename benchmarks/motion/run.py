@@ -1,0 +1,289 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All measurements about motion: which parts there are, and what a run of them writes."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.motion.conditions import (
+    DELAYS_MS,
+    EPISODE_DELAYS_MS,
+    PATIENCE,
+    REAL_TIME,
+    SEEDS,
+    TRAINED,
+    Trial,
+    executions,
+    trials,
+)
+from benchmarks.motion.measures import measure, merged, roughness
+from benchmarks.motion.playback import RecordedChunks, controller_settings, play
+from benchmarks.motion.recording import OFFSET, Recording, constant_offset, record
+from benchmarks.motion.stand_in import GuidedPolicy
+from benchmarks.tokens.conditions import Condition
+from efficient_vla.bench.evaluate import load_stages
+from efficient_vla.bench.job import SINGLE, BaseJob
+from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.bench.paired import paired_columns, read
+from efficient_vla.bench.rows import REFUSED, Rows, row_key
+from efficient_vla.control.blending import METHODS
+from efficient_vla.errors import UsageError
+from efficient_vla.records import EpisodeResult
+from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
+
+REFERENCE, LIMITED = 'reference', 'controller'
+POLICY = 'policy'
+SEAMS_PICTURE, SUCCESS_PICTURE = 'motion_seams.png', 'motion_success.png'
+PAGE = 'motion.md'
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything is measured."""
+
+    tasks: tuple[str, ...] = DEMO_TASKS
+    episodes: int = 20
+    max_steps: int = 500
+    """Steps after which an episode has failed."""
+    record_steps: int = 200
+    """Steps of a recording at most; each one asks the policy for a chunk."""
+    dummy_s: float = 4.0
+    delays_ms: tuple[int, ...] = DELAYS_MS
+    episode_delays_ms: tuple[int, ...] = EPISODE_DELAYS_MS
+    seeds: tuple[int, ...] = SEEDS
+    timing_s: float = 600.0
+    """Time for which the controller runs loaded at 200 Hz; a tenth of it idle at 500 Hz."""
+
+
+QUICK = Sizes(
+    tasks=DEMO_TASKS[:1],
+    episodes=1,
+    max_steps=48,
+    record_steps=40,
+    dummy_s=1.5,
+    delays_ms=(0, 200),
+    episode_delays_ms=(0, 200),
+    seeds=(0,),
+    timing_s=5.0,
+)
+"""Everything once, in about two minutes: the numbers say that it runs and no more."""
+
+
+@dataclass(frozen=True)
+class Job(BaseJob):
+    """One run: what to measure with what."""
+
+    sizes: Sizes = Sizes()
+    _: KW_ONLY
+    peer_python: Path | None = None
+    """Interpreter that has LeRobot; without one the part ``peer`` is skipped."""
+
+    @cached_property
+    def recordings(self) -> dict[str, list[Recording]]:
+        """The chunks that all scripted parts play: of the policy, and of a dummy."""
+        settings = build_settings(SINGLE)
+        stages = load_stages(self.policy, settings)
+        found = []
+        for task in self.sizes.tasks:
+            self.tell(f'recording chunks: {task}')
+            sim = MetaWorldSim(task, self.render)
+            try:
+                found.append(record(sim, stages, settings, self.seed, self.sizes.record_steps))
+            finally:
+                sim.close()
+        return {POLICY: found, OFFSET: [constant_offset(self.sizes.dummy_s)]}
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What decides about the recordings."""
+        sizes = self.sizes
+        return {
+            'tasks': sizes.tasks,
+            'steps': sizes.record_steps,
+            'dummy_s': sizes.dummy_s,
+            'seed': self.seed,
+            'render': self.render,
+            'checkpoint': self.checkpoint,
+        }
+
+
+def measure_seams(job: Job, rows: Rows) -> None:
+    """Play recorded chunks through every blending, inside the limits and without any."""
+    for source in (POLICY, OFFSET):
+        for trial in trials(job.sizes.delays_ms, job.sizes.seeds):
+            for method in (method for method in METHODS if method != TRAINED):
+                for limits in (REFERENCE, LIMITED):
+                    key = _seam_key(job, 'seams', source, trial, method, limits)
+                    if not rows.done(key):
+                        rows.add('seams', key, **_seam_row(job, source, trial, method, limits))
+
+
+def _seam_key(job: Job, part: str, source: str, trial: Trial, method: str, limits: str) -> str:
+    scenarios = [dataclasses.asdict(scenario) for scenario in trial.scenarios]
+    return row_key(
+        part,
+        source=source,
+        trial=trial.name,
+        scenarios=scenarios,
+        method=method,
+        limits=limits,
+        **job.recorded,
+    )
+
+
+def _seam_row(job: Job, source: str, trial: Trial, method: str, limits: str) -> dict[str, Any]:
+    recordings = job.recordings[source]
+    base = build_settings(parse_overrides((PATIENCE,)))['controller']
+    found = []
+    for recording in recordings:
+        settings = controller_settings(base, method, recording.dt, limits == LIMITED)
+        for scenario in trial.scenarios:
+            source_of = (
+                GuidedPolicy(recording) if method == REAL_TIME else RecordedChunks(recording)
+            )
+            found.append(measure(recording, play(recording, scenario, settings, source_of)))
+    return {
+        'source': source,
+        'trial': trial.name,
+        'delay_ms': trial.delay_ms,
+        'method': method,
+        'limits': limits,
+        **merged(found),
+        'jerk_inside_chunks': max(roughness(recording) for recording in recordings),
+    }
+
+
+def measure_peer(job: Job, rows: Rows) -> None:
+    """Play the same chunks through LeRobot's queues, where an interpreter with it was named."""
+    from benchmarks.motion.peer import methods_for, play_lerobot
+
+    if job.peer_python is None:
+        job.tell('peer: skipped; name an interpreter that has LeRobot with --peer-python')
+        return
+    tasks, keys, columns = [], [], []
+    for source in (POLICY, OFFSET):
+        for trial in trials(job.sizes.delays_ms, job.sizes.seeds):
+            for name, method in methods_for(trial.scenarios[0].in_flight).items():
+                key = _seam_key(job, 'peer', source, trial, method, REFERENCE)
+                if rows.done(key):
+                    continue
+                for recording in job.recordings[source]:
+                    for scenario in trial.scenarios:
+                        tasks.append((recording, scenario, method))
+                        keys.append(key)
+                        columns.append((source, trial, name))
+    if not tasks:
+        return
+    job.tell(f'peer: {len(tasks)} motions in {job.peer_python}')
+    version, motions = play_lerobot(job.peer_python, tasks)
+    found: dict[str, list[dict[str, float]]] = {}
+    for key, (recording, _, _), played in zip(keys, tasks, motions, strict=True):
+        found.setdefault(key, []).append(measure(recording, played))
+    named = dict(zip(keys, columns, strict=True))
+    rows.add_all(
+        'peer',
+        {
+            key: {
+                'source': named[key][0],
+                'trial': named[key][1].name,
+                'delay_ms': named[key][1].delay_ms,
+                'method': named[key][2],
+                'limits': 'none',
+                **merged(values),
+                'version': f'lerobot {version}',
+            }
+            for key, values in found.items()
+        },
+    )
+
+
+def measure_episodes(job: Job, rows: Rows) -> None:
+    """Measure success with inference that takes time, for every way of execution."""
+
+    def success(condition: Condition, without: str) -> dict[str, Any]:
+        results: list[EpisodeResult] = []
+        seen = job.play((PATIENCE, *condition.words), results.append)
+        first = without == _episode_key(job, condition)
+        reference = seen if first else read(rows.get(without)['outcomes'])
+        columns = paired_columns(seen, reference, 'no_delay', 'delayed')
+        lost = 100 * (columns['no_delay_success_rate'] - columns['success_rate'])
+        return {
+            **columns,
+            'points_below_no_delay': round(lost, 6),
+            'idle': sum(r.idle_s or 0.0 for r in results) / sum(r.duration_s for r in results),
+            'mean_duration_s': float(np.mean([r.duration_s for r in results])),
+            'max_jerk': max(r.max_jerk for r in results),
+            'rejected_chunks': sum(r.rejected_chunks for r in results),
+        }
+
+    first: dict[str, str] = {}
+    for condition in executions(job.sizes.episode_delays_ms):
+        key = _episode_key(job, condition)
+        without = first.setdefault(condition.method, key)
+        if rows.done(key):
+            continue
+        job.tell(f'success: {condition.name}')
+        rows.measure(
+            'success',
+            key,
+            partial(success, condition, without),
+            name=condition.name,
+            method=condition.method,
+            delay_ms=round(1e3 * parse_overrides(condition.words)['eval']['delay']),
+            overrides=' '.join((*condition.words, PATIENCE)),
+            tasks=','.join(job.sizes.tasks),
+        )
+
+
+def _episode_key(job: Job, condition: Condition) -> str:
+    return row_key('success', overrides=condition.words, **job.played)
+
+
+def measure_controller(job: Job, rows: Rows) -> None:
+    """Measure the control loop: loaded at 200 Hz and idle at 500 Hz."""
+    from benchmarks.motion.timing import measure_timing
+
+    for rate, load, share in ((200.0, True, 1.0), (500.0, False, 0.1)):
+        seconds = max(5.0, share * job.sizes.timing_s)
+        key = row_key('controller', rate=rate, load=load, seconds=seconds)
+        if rows.done(key):
+            continue
+        job.tell(f'controller: {rate:g} Hz {"loaded" if load else "idle"} for {seconds:g} s')
+        try:
+            (found,) = measure_timing(seconds, rate, load)
+        except UsageError as error:
+            rows.add('controller', key, rate_hz=rate, load=load, **{REFUSED: str(error)})
+            continue
+        rows.add('controller', key, **found)
+
+
+PARTS: dict[str, Callable[[Job, Rows], None]] = {
+    'seams': measure_seams,
+    'peer': measure_peer,
+    'success': measure_episodes,
+    'controller': measure_controller,
+}
+"""Name -> what measures it, the short ones first."""
+
+
+def write_page(rows: Rows) -> Iterator[Path]:
+    """Write the page and its pictures beside the rows; yield what was written."""
+    from benchmarks.motion.plots import plot_seams, plot_success
+    from benchmarks.motion.table import page
+
+    folder = rows.path.parent
+    if plot_seams(folder / SEAMS_PICTURE, [*rows.of('seams'), *rows.of('peer')]):
+        yield folder / SEAMS_PICTURE
+    if plot_success(folder / SUCCESS_PICTURE, rows.of('success')):
+        yield folder / SUCCESS_PICTURE
+    every = [row for part in PARTS for row in rows.of(part)]
+    if every:
+        (folder / PAGE).write_text(page(every, rows.manifest))
+        yield folder / PAGE

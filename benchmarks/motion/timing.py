@@ -1,0 +1,120 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How steady the control loop is while inference takes every core, and how fast it stops.
+
+The controller runs as in the graph: a process of its own with the parameters of the hardware and
+the robot profile. A probe in another process plays robot and actor.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from efficient_vla import interrupts
+from efficient_vla.bringup import child
+from efficient_vla.bringup.graph import Selection, command, describe, environment, parameters_yaml
+from efficient_vla.errors import UsageError
+
+STOPS = 10
+LOAD_NICE = 5
+"""Niceness of the reasoner in config/hardware/cpu_2core.yaml."""
+START_TIMEOUT_S = 120.0
+END_TIMEOUT_S = 20.0
+
+
+def measure_timing(
+    seconds: float, rate: float, load: bool, stops: int = STOPS, privileged: bool = True
+) -> list[dict[str, Any]]:
+    """Run the controller at ``rate`` [Hz] for so long and return one row of what was measured.
+
+    With ``load`` one process a core multiplies matrices at the niceness of the reasoner. Without
+    ``privileged`` the controller asks for neither real-time priority nor a negative niceness, as
+    on a system that grants none. Periods are those that the controller measured itself; limits are
+    checked on the set-points that came out of it.
+
+    Raises ``UsageError`` when a process fails.
+    """
+    namespace = f'timing_{os.getpid()}'
+    overrides: dict[str, Any] = {'controller.rate': float(rate)}
+    if not privileged:
+        overrides |= {'controller.priority': 0, 'controller.nice': 0}
+    graph = describe(Selection(namespace=namespace, overrides=overrides))
+    process = next(p for p in graph.processes if p.nodes == ('controller',))
+    environ = {**os.environ, **environment(os.environ)}
+    with tempfile.TemporaryDirectory() as folder, _burning(load, environ):
+        parameters = Path(folder) / 'overrides.yaml'
+        parameters.write_text(parameters_yaml(graph))
+        log = Path(folder) / 'controller.log'
+        running = child.spawn(command(graph, process, parameters), environ, log)
+        try:
+            found = _probe(namespace, seconds, stops, environ, log)
+            policy = os.sched_getscheduler(running.pid)
+            nice = os.getpriority(os.PRIO_PROCESS, running.pid)
+        finally:
+            _end(running)
+    row = {
+        'rate_hz': float(rate),
+        'load': load,
+        'load_nice': LOAD_NICE if load else None,
+        'cores': len(os.sched_getaffinity(0)),
+        'seconds': float(seconds),
+        'real_time': policy == os.SCHED_FIFO,
+        'nice': nice,
+        **found,
+    }
+    return [row]
+
+
+@contextmanager
+def _burning(load: bool, environ: dict[str, str]) -> Iterator[None]:
+    """Keep every core busy meanwhile, where ``load`` says so."""
+    count = len(os.sched_getaffinity(0)) if load else 0
+    module = [sys.executable, '-m', 'benchmarks.motion.burn', str(LOAD_NICE)]
+    with interrupts.postponed(), interrupts.kept_from_children():
+        burners = [
+            subprocess.Popen(module, env=environ, stdout=subprocess.PIPE) for _ in range(count)
+        ]
+    try:
+        for burner in burners:
+            assert burner.stdout is not None
+            if not burner.stdout.readline():
+                raise UsageError('the load could not be started; is torch installed?')
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.communicate()
+
+
+def _probe(
+    namespace: str, seconds: float, stops: int, environ: dict[str, str], log: Path
+) -> dict[str, Any]:
+    words = ['--seconds', str(seconds), '--stops', str(stops), '--namespace', namespace]
+    probe = subprocess.run(
+        [sys.executable, '-m', 'efficient_vla.nodes.client.loop_probe', *words],
+        env=environ,
+        text=True,
+        capture_output=True,
+        timeout=2 * seconds + START_TIMEOUT_S,
+        check=False,
+    )
+    if probe.returncode:
+        said = log.read_text(errors='replace')[-800:]
+        raise UsageError(f'the probe failed: {probe.stderr.strip()[-800:]} Controller: {said}')
+    found: dict[str, Any] = json.loads(probe.stdout.splitlines()[-1])
+    return found
+
+
+def _end(process: 'subprocess.Popen[bytes]') -> None:
+    child.terminate(process)
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,131 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole-stage latency of each technique alone, against dense in the same run.
+
+All variants see the same frames in turn, so that a machine that slows down slows all of them.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficient_vla.bench.lockstep import Stages
+from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.records import StageRecord
+from efficient_vla.sim.metaworld.scene import MAX_STEPS, MetaWorldSim
+from efficient_vla.types import Frame, Plan
+
+DENSE = 'dense'
+VARIANTS: dict[str, tuple[str, ...]] = {
+    DENSE: (),
+    'fastv 0.5': ('reasoner.pruning.method=fastv', 'reasoner.pruning.keep=0.5'),
+    'uniform 0.5': ('reasoner.pruning.method=uniform', 'reasoner.pruning.keep=0.5'),
+    'random 0.5': ('reasoner.pruning.method=random', 'reasoner.pruning.keep=0.5'),
+    'cache reuse': ('perception.cache.method=reuse',),
+    'cache skip': ('perception.cache.method=skip',),
+    'bf16': ('reasoner.quantization.mode=bf16',),
+    'int8_dynamic': ('reasoner.quantization.mode=int8_dynamic',),
+}
+FRAME_PERIOD_S = 0.1
+WARM_UP_FRAMES = 3
+"""The first passes allocate memory and choose kernels; they are not counted."""
+
+
+def frames_of_motion(task: str, count: int, still: float, size: int = 480) -> list[np.ndarray]:
+    """Return images of an arm that moves, then rests for the share ``still`` of the frames."""
+    sim = MetaWorldSim(task, 'fast', size)
+    sim.reset(0)
+    home = sim.setpoint()
+    steps = round(FRAME_PERIOD_S / sim.PERIOD)
+    images = []
+    for index in range(count):
+        if index < count * (1 - still):
+            for step in range(steps):
+                angle = 2 * np.pi * (index * steps + step) / (10 * steps)
+                sway = 0.08 * np.array([np.sin(angle), 0.0, np.sin(2 * angle)])
+                if sim.steps < MAX_STEPS:
+                    sim.step(home + sway, 0.0)
+        images.append(sim.render())
+    sim.close()
+    return images
+
+
+@dataclass
+class Variant:
+    """One way to configure the stages, and what it cost."""
+
+    name: str
+    stages: Stages
+    records: dict[str, StageRecord]
+    plan: Plan | None = None
+
+
+def measure(
+    load: Callable[[Path, Mapping[str, Any]], Stages],
+    policy: Path,
+    images: Sequence[np.ndarray],
+    instruction: str,
+    names: Sequence[str] = tuple(VARIANTS),
+    on_pass: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Return variant -> stage -> latencies, tokens and memory, with p50 relative to dense."""
+    variants = [_load(load, policy, name) for name in names]
+    for index, image in enumerate(images):
+        for variant in variants:
+            _run_frame(variant, image, index, instruction)
+            if on_pass:
+                on_pass()
+    found = {variant.name: _summary(variant) for variant in variants}
+    dense = found.get(DENSE)
+    if dense:
+        for stages in found.values():
+            for stage, row in stages.items():
+                whole = dense[stage]['latency_ms']['p50']
+                row['p50_to_dense'] = row['latency_ms']['p50'] / whole if whole else None
+    return found
+
+
+def _load(load: Callable[..., Stages], policy: Path, name: str) -> Variant:
+    stages = load(policy, build_settings(parse_overrides(VARIANTS[name])))
+    stages.reset()
+    records = {
+        stage: StageRecord(parameters_mb=getattr(stages, stage).parameters_mb)
+        for stage in ('perception', 'reasoner', 'actor')
+    }
+    return Variant(name, stages, records)
+
+
+def _run_frame(variant: Variant, image: np.ndarray, index: int, instruction: str) -> None:
+    stages, counted = variant.stages, index >= WARM_UP_FRAMES
+    state = np.zeros(len(stages.actor.state_names), np.float32)
+    frame = Frame(dict.fromkeys(stages.perception.cameras, image), state, index * FRAME_PERIOD_S)
+    start = time.perf_counter()
+    tokens = stages.perception.encode(frame)
+    seen = time.perf_counter()
+    if tokens is not None:
+        variant.plan = stages.reasoner.plan(tokens, instruction)
+    planned = time.perf_counter()
+    assert variant.plan is not None
+    stages.actor.chunk(variant.plan, frame)
+    acted = time.perf_counter()
+    if not counted:
+        return
+    records = variant.records
+    records['perception'].latency_ms.append((seen - start) * 1e3)
+    records['actor'].latency_ms.append((acted - planned) * 1e3)
+    if tokens is None:
+        records['perception'].skipped += 1
+        return
+    reused = int(tokens.reused.sum())
+    records['perception'].add_tokens(len(tokens.position), len(tokens.position), reused)
+    records['reasoner'].latency_ms.append((planned - seen) * 1e3)
+    plan = variant.plan
+    records['reasoner'].add_tokens(plan.tokens_total, len(plan.kept), len(plan.reused))
+
+
+def _summary(variant: Variant) -> dict[str, dict[str, Any]]:
+    return {stage: record.summary() for stage, record in variant.records.items()}

@@ -1,0 +1,113 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which ways of spending tokens `efficient-vla bench tokens` compares, taken from the settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from efficient_vla.bench.overrides import KINDS
+from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.settings import Spec, specs
+
+KEEPS = (0.5, 0.25)
+DENSE = 'dense'
+PERCEPTION_SIGNALS = 'perception.signals'
+COMPOSITION = (
+    'perception.cache.method=reuse',
+    'perception.cache.threshold=1.0',
+    'perception.cache.release=1.0',
+    'perception.cache.max_age=0.25',
+    'reasoner.pruning.method=random',
+    'reasoner.pruning.keep=0.125',
+)
+"""The best composition of pruning and caching known; what ``--composition`` replaces."""
+COMPOSITIONS: dict[str, tuple[str, ...]] = {
+    'best composition': COMPOSITION,
+    'best composition + quantization': (
+        *COMPOSITION,
+        'perception.quantization.mode=bf16',
+        'reasoner.quantization.mode=int8_dynamic',
+    ),
+    'fastv + vla_cache': (
+        'reasoner.pruning.method=fastv',
+        'reasoner.pruning.keep=0.5',
+        'reasoner.reuse.method=vla_cache',
+    ),
+    'univla with action words': (
+        'reasoner.resampling.method=univla',
+        'actor.architecture=single',
+        'actor.head=tokens',
+    ),
+    'patch + vla_cache': ('perception.cache.method=patch', 'reasoner.reuse.method=vla_cache'),
+    'fastv + gate + coverage': (
+        'reasoner.pruning.method=fastv',
+        'reasoner.pruning.keep=0.25',
+        'reasoner.pruning.gate.method=speed',
+        'reasoner.pruning.protect.coverage=0.25',
+    ),
+}
+"""Techniques together: name -> parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One way to configure the stages."""
+
+    name: str
+    kind: str
+    """'dense', 'pruning', 'reuse', 'cache', 'resampling' or 'composition'."""
+    method: str
+    keep: float | None
+    """Share of the visual tokens that is kept; ``None`` where that is not a parameter."""
+    words: tuple[str, ...]
+    """Parameters as ``node.param=value``."""
+
+
+def pruning(method: str, keep: float, name: str = '') -> Condition:
+    """Return a selector alone, with what perception has to send for it."""
+    words = [f'reasoner.pruning.method={method}', f'reasoner.pruning.keep={keep!r}']
+    if 'signals' in METHODS[method].needs:
+        words.append(f'{PERCEPTION_SIGNALS}=true')
+    return Condition(name or f'{method} {keep:g}', 'pruning', method, keep, tuple(words))
+
+
+def conditions(
+    keeps: Sequence[float] = KEEPS, composition: Sequence[str] = COMPOSITION
+) -> list[Condition]:
+    """Return dense and every technique that this build has, dense first."""
+    found = [Condition(DENSE, DENSE, DENSE, 1.0, ())]
+    offered = choices('reasoner.pruning.method')
+    for keep in keeps:
+        found += [pruning(method, keep) for method in offered if method in METHODS]
+    for kind, parameter in (
+        ('reuse', 'reasoner.reuse.method'),
+        ('cache', 'perception.cache.method'),
+        ('resampling', 'reasoner.resampling.method'),
+    ):
+        found += [
+            Condition(method, kind, method, None, (f'{parameter}={method}',))
+            for method in choices(parameter)
+            if (kind, method) not in WHOLE_FRAME_CACHES
+        ]
+    found.append(
+        Condition('vla_cache, all layers', 'reuse', 'vla_cache', None, REUSE_IN_ALL_LAYERS)
+    )
+    for name, words in {**COMPOSITIONS, 'best composition': tuple(composition)}.items():
+        found.append(Condition(name, 'composition', name, None, words))
+    return found
+
+
+REUSE_IN_ALL_LAYERS = ('reasoner.reuse.method=vla_cache', 'reasoner.reuse.adaptive=false')
+WHOLE_FRAME_CACHES = (('cache', 'reuse'), ('cache', 'skip'))
+"""They have rows in ``bench techniques``: all tokens or none, no token is chosen."""
+
+
+def choices(parameter: str) -> tuple[str, ...]:
+    """Return the values of ``node.param`` beside 'none'; nothing where there is no such one."""
+    spec = known_parameters().get(parameter)
+    return tuple(choice for choice in spec.choices if choice != 'none') if spec else ()
+
+
+def known_parameters() -> dict[str, Spec]:
+    """Return ``node.param`` -> its limits."""
+    return {f'{node}.{name}': spec for node, kind in KINDS.items() for name, _, spec in specs(kind)}

@@ -1,0 +1,145 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole plan latency through the ROS graph, dense and composition in turn.
+
+The graph is started several times, A, B, A, B and so on, each with its share of the episodes, so
+that a machine that drifts drifts for both.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from efficient_vla.bench.compare import Outcomes
+from efficient_vla.bench.graph_runner import GraphRequest, run_graph
+from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.paired import paired_columns
+from efficient_vla.bench.report import merged_stages
+from efficient_vla.bringup.catalogue import NODE_SETTINGS
+from efficient_vla.records import EpisodeResult, StageRecord
+from efficient_vla.sim.episodes import jobs
+
+if TYPE_CHECKING:
+    from efficient_vla.bench.graph_runner import Observer
+    from efficient_vla.nodes.client.graph_listener import LiveView
+
+STAGES = ('perception', 'reasoner')
+SINGLE = 'actor.architecture=single'
+
+
+@dataclass(frozen=True, slots=True)
+class GraphPlan:
+    """What to run through the graph."""
+
+    policy: Path
+    tasks: tuple[str, ...]
+    episodes: int
+    """Episodes a task and condition, divided among the blocks."""
+    seed: int
+    blocks: int
+    hardware: str
+    composition: tuple[str, ...]
+    episode_s: float = 6.25
+
+
+class _Results:
+    """Collects what episodes really cost, and passes everything on to a display."""
+
+    def __init__(self, observer: 'Observer') -> None:
+        self._observer = observer
+        self.results: list[EpisodeResult] = []
+
+    def starting(self, states: Mapping[str, str]) -> None:
+        self._observer.starting(states)
+
+    def event(self, text: str) -> None:
+        self._observer.event(text)
+
+    def start(self, task: str, seed: int, instruction: str) -> None:
+        self._observer.start(task, seed, instruction)
+
+    def tick(self, view: 'LiveView') -> None:
+        self._observer.tick(view)
+
+    def finish(self, result: EpisodeResult, frames: list[tuple[float, np.ndarray]]) -> None:
+        self.results.append(result)
+        self._observer.finish(result, frames)
+
+
+def measure_graph(
+    plan: GraphPlan, display: Callable[[int], 'AbstractContextManager[Observer]']
+) -> list[dict[str, Any]]:
+    """Return a row for dense and one for the composition.
+
+    ``display`` makes what shows a number of episodes.
+    """
+    conditions = {'dense': (), 'composition': plan.composition}
+    results: dict[str, list[EpisodeResult]] = {name: [] for name in conditions}
+    for block in blocks(jobs(plan.tasks, plan.seed, plan.episodes), plan.blocks):
+        for name, words in conditions.items():
+            request = GraphRequest(
+                policy=plan.policy,
+                jobs=block,
+                overrides=parse_overrides((SINGLE, *words), NODE_SETTINGS),
+                hardware=plan.hardware,
+                episode_s=plan.episode_s,
+            )
+            with display(len(block)) as observer:
+                collected = _Results(observer)
+                run_graph(request, collected)
+            results[name] += collected.results
+    dense = results['dense']
+    return [
+        {
+            'name': name,
+            'overrides': ' '.join(conditions[name]),
+            **graph_columns(found, dense),
+            'blocks': plan.blocks,
+        }
+        for name, found in results.items()
+    ]
+
+
+def blocks(episodes: Sequence[tuple[str, int]], count: int) -> list[list[tuple[str, int]]]:
+    """Deal tasks and seeds out to ``count`` blocks, each with a share of every task."""
+    dealt: list[list[tuple[str, int]]] = [[] for _ in range(count)]
+    seeds = sorted({seed for _, seed in episodes})
+    for task, seed in episodes:
+        dealt[seeds.index(seed) % count].append((task, seed))
+    return [block for block in dealt if block]
+
+
+def graph_columns(
+    results: Sequence[EpisodeResult], dense: Sequence[EpisodeResult]
+) -> dict[str, Any]:
+    """Return success and whole plan latency: the p50 of perception plus that of the reasoner."""
+    mine, whole = merged_stages(results), merged_stages(dense)
+    found: dict[str, Any] = {}
+    for stage in STAGES:
+        p50, p95 = np.percentile(mine[stage].latency_ms, (50, 95))
+        found[f'{stage}_p50_ms'], found[f'{stage}_p95_ms'] = float(p50), float(p95)
+        found[f'{stage}_mean_ms'] = float(np.mean(mine[stage].latency_ms))
+        found[f'{stage}_passes'] = len(mine[stage].latency_ms)
+        found[f'{stage}_ratio'] = float(p50) / float(np.median(whole[stage].latency_ms))
+    plan, reference = _plan_ms(mine, np.median), _plan_ms(whole, np.median)
+    return {
+        'plan_p50_ms': plan,
+        'dense_plan_p50_ms': reference,
+        'plan_ratio': plan / reference,
+        'speed_up': reference / plan,
+        'speed_up_of_means': _plan_ms(whole, np.mean) / _plan_ms(mine, np.mean),
+        **found,
+        **paired_columns(_outcomes(results), _outcomes(dense)),
+    }
+
+
+def _plan_ms(stages: Mapping[str, StageRecord], average: Callable[[Sequence[float]], Any]) -> float:
+    return sum(float(average(stages[stage].latency_ms)) for stage in STAGES)
+
+
+def _outcomes(results: Sequence[EpisodeResult]) -> Outcomes:
+    return {(result.task, result.seed): result.success for result in results}

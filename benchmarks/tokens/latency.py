@@ -1,0 +1,175 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What perception and reasoner cost on recorded frames, all variants in turn."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks.tokens.flops import metered
+from efficient_vla.bench.lockstep import PLAN_PERIOD_S, Stages
+from efficient_vla.sim.metaworld.experts import Expert
+from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.types import Frame
+
+EXPERT_SPEED = 0.5
+WARM_UP_FRAMES = 3
+"""The first passes allocate memory and choose kernels; they are not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Frames of one episode, as far apart as the plans of an evaluation."""
+
+    instruction: str
+    frames: tuple[Frame, ...]
+    states: tuple[tuple[tuple[float, np.ndarray], ...], ...]
+    """For each frame the stamps [s] and robot states [S] since the frame before."""
+
+
+@dataclass(slots=True)
+class Passes:
+    """Costs of one variant, a number a pass."""
+
+    perception_ms: list[float] = field(default_factory=list)
+    reasoner_ms: list[float] = field(default_factory=list)
+    plan_ms: list[float] = field(default_factory=list)
+    """Perception and reasoner of the same frame."""
+    parts_ms: list[float] = field(default_factory=list)
+    """In the calls that a stopwatch follows, those between frames included."""
+    total: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    cached: list[int] = field(default_factory=list)
+    """Visual tokens that perception took from an earlier frame."""
+    reused: list[int] = field(default_factory=list)
+    """Visual tokens whose keys and values came from an earlier frame."""
+
+
+def record_scenes(
+    tasks: Sequence[str], cameras: Sequence[str], frames: int, seed: int = 0, size: int = 480
+) -> list[Scene]:
+    """Return ``frames`` frames a task of a scripted expert at work, rendered fast."""
+    steps = round(PLAN_PERIOD_S['single'] / MetaWorldSim.PERIOD)
+    scenes = []
+    for task in tasks:
+        sim, expert = MetaWorldSim(task, 'fast', size), Expert(task, EXPERT_SPEED)
+        sim.reset(seed)
+        found: list[Frame] = []
+        states: list[tuple[tuple[float, np.ndarray], ...]] = [((0.0, sim.state()),)]
+        while len(found) < frames and sim.steps + steps <= sim.max_steps:
+            images = dict.fromkeys(cameras, sim.render())
+            found.append(Frame(images, sim.state(), sim.steps * sim.PERIOD))
+            heard = []
+            for _ in range(steps):
+                sim.step_action(expert.action(sim))
+                heard.append((sim.steps * sim.PERIOD, sim.state()))
+            states.append(tuple(heard))
+        sim.close()
+        scenes.append(Scene(sim.instruction, tuple(found), tuple(states[: len(found)])))
+    return scenes
+
+
+def interleaved(
+    variants: Mapping[str, Stages], scenes: Sequence[Scene], spent: 'Spent | None' = None
+) -> dict[str, Passes]:
+    """Return the costs of all variants; every frame is seen by all before the next one.
+
+    The order turns round from frame to frame, so that nobody always finds the warm cache.
+    """
+    found = {name: Passes() for name in variants}
+    count = 0
+    for scene in scenes:
+        for stages in variants.values():
+            stages.reset()
+        for index in range(len(scene.frames)):
+            names = list(variants)
+            for name in names if count % 2 == 0 else reversed(names):
+                passes = found[name] if count >= WARM_UP_FRAMES else Passes()
+                run_frame(variants[name], scene, index, passes, spent)
+            count += 1
+    return found
+
+
+def run_frame(
+    stages: Stages, scene: Scene, index: int, passes: Passes, spent: 'Spent | None' = None
+) -> None:
+    """Perceive and plan on one frame, and note what it cost."""
+    frame = scene.frames[index]
+    if spent is not None:
+        spent.take()
+    for stamp, state in scene.states[index]:
+        stages.reasoner.observe(state, stamp)
+    start = time.perf_counter()
+    tokens = stages.perception.encode(frame)
+    seen = time.perf_counter()
+    passes.perception_ms.append((seen - start) * 1e3)
+    if tokens is None:
+        return
+    plan = stages.reasoner.plan(tokens, scene.instruction)
+    planned = time.perf_counter()
+    passes.reasoner_ms.append((planned - seen) * 1e3)
+    passes.plan_ms.append((planned - start) * 1e3)
+    if spent is not None:
+        passes.parts_ms.append(spent.take() * 1e3)
+    passes.total.append(plan.tokens_total)
+    passes.kept.append(len(plan.kept))
+    passes.cached.append(int(tokens.reused.sum()))
+    passes.reused.append(len(plan.reused))
+
+
+def count_flops(stages: Stages, scenes: Sequence[Scene]) -> float:
+    """Return the mean FLOPs of the reasoner's decoder a plan, in a run of its own."""
+    reasoner: Any = stages.reasoner
+    counts = []
+    with metered(reasoner.trunk.decoder) as meter:
+        for scene in scenes:
+            stages.reset()
+            for index in range(len(scene.frames)):
+                run_frame(stages, scene, index, Passes())
+                counts.append(meter.take())
+    return float(np.mean([count for count in counts if count]))
+
+
+class Spent:
+    """Seconds that some calls took together."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Take in one call."""
+        self._seconds += seconds
+
+    def take(self) -> float:
+        """Return the seconds since the last call of this."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+
+@contextmanager
+def stopwatch(places: Sequence[tuple[Any, str]]) -> Iterator[Spent]:
+    """Time the functions (owner, attribute) of ``places``, none of which calls another."""
+    spent = Spent()
+    originals = [(owner, name, getattr(owner, name)) for owner, name in places]
+    for owner, name, function in originals:
+        setattr(owner, name, _timed(function, spent))
+    try:
+        yield spent
+    finally:
+        for owner, name, function in originals:
+            setattr(owner, name, function)
+
+
+def _timed(function: Callable[..., Any], spent: Spent) -> Callable[..., Any]:
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            spent.add(time.perf_counter() - start)
+
+    return call

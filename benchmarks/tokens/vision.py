@@ -1,0 +1,474 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the time of a policy with a large vision tower goes, and what the patch cache saves of it.
+
+Every function returns flat rows. All variants of a comparison see the same frames in turn. Weights
+of the SmolVLA shape are random, which times do not depend on; token errors do, so that the rows
+of evla-nano, which is trained, stand beside them.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModel, LlamaConfig
+from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig, SmolVLMVisionConfig
+
+from efficient_vla.perception.preprocess import pixels
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.perception.stage import Perception
+from efficient_vla.perception.tower import VisionTower
+from efficient_vla.policy import default_policy, load_perception
+from efficient_vla.settings import build
+from efficient_vla.statistics import percentiles
+from efficient_vla.types import Frame, VisualTokens
+
+Row = dict[str, Any]
+CAMERAS = 2
+TEXT_TOKENS = 50
+"""Instruction and state."""
+FLOW_STEPS = 10
+CHUNK = 50
+ACTION_WIDTH = 32
+FRAME_PERIOD_S = 1 / 30
+NOISE = 2.0
+"""Standard deviation of a camera's noise, of 255."""
+GREY = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a policy in the manner of SmolVLA, arXiv 2506.01844 (interleaving [mem])."""
+
+    name: str
+    image: int
+    patch: int
+    vision_width: int
+    vision_layers: int
+    vision_heads: int
+    vision_ffn: int
+    shuffle: int
+    width: int
+    layers: int
+    heads: int
+    key_heads: int
+    ffn: int
+    expert_width: int
+    expert_ffn: int
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head of the language model and of the expert."""
+        return self.width // self.heads
+
+
+SMOLVLA = Shape('SmolVLA shape', 512, 16, 768, 12, 12, 3072, 4, 960, 16, 15, 5, 2560, 720, 2048)
+SMALL = Shape('SmolVLA shape, shrunk', 128, 16, 64, 2, 2, 128, 4, 96, 2, 3, 1, 128, 48, 96)
+
+
+class ExpertLayer(nn.Module):
+    """One layer of the action expert; it attends to the prefix, and to itself where ``own``."""
+
+    def __init__(self, shape: Shape, own: bool) -> None:
+        """Make the layer; without ``own`` the prefix's keys and values are projected again."""
+        super().__init__()
+        width, head = shape.expert_width, shape.head_width
+        keys = shape.key_heads * head
+        self.own, self.head = own, head
+        self.norms = nn.ModuleList(nn.RMSNorm(width) for _ in range(2))
+        self.query = nn.Linear(width, shape.heads * head, bias=False)
+        self.key = nn.Linear(width if own else keys, keys, bias=False)
+        self.value = nn.Linear(width if own else keys, keys, bias=False)
+        self.out = nn.Linear(shape.heads * head, width, bias=False)
+        self.gate = nn.Linear(width, shape.expert_ffn, bias=False)
+        self.up = nn.Linear(width, shape.expert_ffn, bias=False)
+        self.down = nn.Linear(shape.expert_ffn, width, bias=False)
+
+    def forward(
+        self, states: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """Map [1, chunk, width] beside the prefix's keys and values [1, key heads, N, d]."""
+        normed = self.norms[0](states)
+        query = self._heads(self.query(normed))
+        if self.own:
+            keys = torch.cat((keys, self._heads(self.key(normed))), 2)
+            values = torch.cat((values, self._heads(self.value(normed))), 2)
+        else:
+            keys = self._heads(self.key(keys.transpose(1, 2).flatten(2)))
+            values = self._heads(self.value(values.transpose(1, 2).flatten(2)))
+        attended = F.scaled_dot_product_attention(query, keys, values, enable_gqa=True)
+        states = states + self.out(attended.transpose(1, 2).flatten(2))
+        normed = self.norms[1](states)
+        return states + self.down(F.silu(self.gate(normed)) * self.up(normed))
+
+    def _heads(self, states: torch.Tensor) -> torch.Tensor:
+        return states.unflatten(2, (-1, self.head)).transpose(1, 2)
+
+
+class Expert(nn.Module):
+    """Flow matching over a chunk; every second layer attends to itself, rotation left out."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.enter = nn.Linear(ACTION_WIDTH, shape.expert_width)
+        self.layers = nn.ModuleList(ExpertLayer(shape, i % 2 == 0) for i in range(shape.layers))
+        self.leave = nn.Linear(shape.expert_width, ACTION_WIDTH)
+
+    def forward(self, prefix: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+        """Return actions [1, chunk, 32] from noise, given keys and values of every layer."""
+        actions = torch.randn(1, CHUNK, ACTION_WIDTH)
+        for _ in range(FLOW_STEPS):
+            states = self.enter(actions)
+            for layer, (keys, values) in zip(self.layers, prefix, strict=True):
+                states = layer(states, keys, values)
+            actions = actions + self.leave(states) / FLOW_STEPS
+        return actions
+
+
+def where_time_goes(quick: bool) -> list[Row]:
+    """Measure the parts of one dense plan and chunk of the SmolVLA shape."""
+    shape = SMALL if quick else SMOLVLA
+    repeats, warm_up = (3, 1) if quick else (5, 1)
+    torch.manual_seed(0)
+    tower = _tower(shape)
+    language = AutoModel.from_config(_language(shape, shape.layers)).eval()
+    expert = Expert(shape).eval()
+    images = torch.randn(CAMERAS, 3, shape.image, shape.image)
+    times: dict[str, list[float]] = {name: [] for name in ('vision', 'connector')}
+    times |= {name: [] for name in ('language', 'action expert', 'all')}
+    with torch.inference_mode():
+        for repeat in range(warm_up + repeats):
+            marks = [time.perf_counter()]
+            memories = [tower.encode(image, slots=False, scores=False) for image in images]
+            marks.append(time.perf_counter())
+            tokens = torch.cat([tower.project(memory) for memory in memories])
+            marks.append(time.perf_counter())
+            prefix = torch.cat((tokens, torch.randn(TEXT_TOKENS, shape.width)))[None]
+            cache = language(inputs_embeds=prefix, use_cache=True).past_key_values
+            marks.append(time.perf_counter())
+            expert([(layer.keys, layer.values) for layer in cache.layers])
+            marks.append(time.perf_counter())
+            if repeat >= warm_up:
+                spans = [*np.diff(marks), marks[-1] - marks[0]]
+                for name, span in zip(times, spans, strict=True):
+                    times[name].append(span * 1e3)
+    whole = percentiles(times['all'])['p50']
+    return [
+        {
+            'table': 'where time goes',
+            'config': shape.name,
+            'weights': 'random',
+            'part': name,
+            'p50_ms': percentiles(values)['p50'],
+            'p95_ms': percentiles(values)['p95'],
+            'share': percentiles(values)['p50'] / whole,
+            'cameras': CAMERAS,
+            'prefix_tokens': prefix.shape[1],
+            **_conditions(repeats, warm_up),
+        }
+        for name, values in times.items()
+    ]
+
+
+def partial_recompute(quick: bool, shares: Sequence[float] = (0.1, 0.25)) -> list[Row]:
+    """Measure partial against whole passes while an object moves over a textured scene.
+
+    Times are those of the perception stage, change detection and image conversion included. The
+    bound on the error is off, so that each row says what the share alone costs; a further row for
+    each share has the default bound.
+    """
+    repeats, warm_up = (4, 2) if quick else (12, 2)
+    rows = []
+    for name, load, size in _subjects(quick):
+        for share in shares:
+            dense = load({})
+            variants = {
+                'off': load(_PATCH | {'cache.max_error': 100.0}),
+                'default': load(_PATCH),
+            }
+            images = moving_object(size, dense.stage.patches.side, share, warm_up + repeats)
+            whole, found = _compare(dense, variants, images, warm_up)
+            for bound, measured in found.items():
+                part = percentiles(measured.times)
+                rows.append(
+                    {
+                        'table': 'partial vision recompute',
+                        'config': name,
+                        'weights': _weights(name),
+                        'asked_share': share,
+                        'max_error': variants[bound].settings.cache.max_error,
+                        'changed_share': float(np.mean(measured.changed)),
+                        'computed_share': float(np.mean(measured.computed)),
+                        'dense_p50_ms': percentiles(whole)['p50'],
+                        'dense_p95_ms': percentiles(whole)['p95'],
+                        'p50_ms': part['p50'],
+                        'p95_ms': part['p95'],
+                        'speedup_p50': percentiles(whole)['p50'] / part['p50'],
+                        'speedup_mean': float(np.mean(whole) / np.mean(measured.times)),
+                        'token_error_max': float(np.max(measured.errors)),
+                        'token_error_mean': float(np.mean(measured.errors)),
+                        'probed_error_max': float(np.max(measured.probed)),
+                        'whole_passes': sum(share == 1 for share in measured.computed),
+                        **_conditions(repeats, warm_up),
+                    }
+                )
+    return rows
+
+
+def static_scene(quick: bool) -> list[Row]:
+    """Measure the patch cache while the robot holds still before a camera with noise.
+
+    The dense tower runs for some of the frames only, spread over the run. Times are those of the
+    whole stage, with the search for changes, and ``tower`` those of the tower alone.
+    """
+    count, warm_up = (40, 2) if quick else (300, 3)
+    rows = []
+    for name, load, size in _subjects(quick):
+        dense, cached = load({}), load(_STATIC)
+        dense_tower, tower = _clocked(dense.stage), _clocked(cached.stage)
+        step = max(count // 15, 1)
+        whole, times, computed, errors = [], [], [], []
+        for index, image in enumerate(_noisy(scene(size), count + warm_up)):
+            if index == warm_up:
+                dense_tower.spent_ms = tower.spent_ms = 0.0
+            took, tokens = _timed(cached.encode, image, index)
+            if index >= warm_up:
+                times.append(took)
+                last = cached.stage.last
+                computed.append(last.computed / last.patches)
+            if index % step == 0:
+                took, reference = _timed(dense.encode, image, index)
+                errors.append(_token_error(tokens.features, reference.features).max())
+                if index >= warm_up:
+                    whole.append(took)
+        part = percentiles(times)
+        dense_tower_ms = dense_tower.spent_ms / len(whole)
+        tower_ms = tower.spent_ms / len(times)
+        rows.append(
+            {
+                'table': 'static scene',
+                'config': name,
+                'weights': _weights(name),
+                'frames': count,
+                'period_ms': FRAME_PERIOD_S * 1e3,
+                'max_age_ms': cached.settings.cache.max_age * 1e3,
+                'hit_rate': 1 - float(np.mean(computed)),
+                'dense_p50_ms': percentiles(whole)['p50'],
+                'p50_ms': part['p50'],
+                'p95_ms': part['p95'],
+                'mean_ms': float(np.mean(times)),
+                'speedup_p50': percentiles(whole)['p50'] / part['p50'],
+                'speedup_mean': float(np.mean(whole) / np.mean(times)),
+                'dense_tower_mean_ms': dense_tower_ms,
+                'tower_mean_ms': tower_ms,
+                'tower_speedup_mean': dense_tower_ms / tower_ms,
+                'token_error_max': float(np.max(errors)),
+                **_conditions(len(whole), warm_up),
+            }
+        )
+    return rows
+
+
+def scene(size: int, seed: int = 0) -> np.ndarray:
+    """Return a textured image whose detail falls with frequency as that of photographs does."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((size, size, 3), np.float32)
+    cells = 4
+    while cells <= size:
+        layer = rng.normal(size=(cells, cells, 3)).astype(np.float32)
+        image += cv2.resize(layer, (size, size), interpolation=cv2.INTER_CUBIC) / cells
+        cells *= 2
+    image = (image - image.min()) / (image.max() - image.min())
+    return (30 + 190 * image).astype(np.uint8)
+
+
+def moving_object(size: int, side: int, share: float, count: int) -> list[np.ndarray]:
+    """Return images of a square that covers about ``share`` of side x side patches and moves.
+
+    It is as large as touches that many patches at any offset, moves an eighth of one a frame, and
+    has contrast as coarse as a quarter of one, so that all patches it touches change.
+    """
+    patch = size // side
+    step, cell = max(patch // 8, 1), max(patch // 4, 1)
+    length = max(round((share * side * side) ** 0.5) - 1, 0) * patch + 1
+    blocks = np.random.default_rng(1).integers(0, 256, (length // cell + 1,) * 2 + (3,))
+    texture = blocks.astype(np.uint8).repeat(cell, 0).repeat(cell, 1)[:length, :length]
+    background = scene(size)
+    images = []
+    for index in range(count):
+        image = background.copy()
+        left = (patch + index * step) % (size - length)
+        image[patch : patch + length, left : left + length] = texture
+        images.append(image)
+    return images
+
+
+_PATCH = {'cache.method': 'patch', 'cache.max_age': 60.0, 'cache.max_changed': 1.0}
+_STATIC = {'cache.method': 'patch'}
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A perception stage with its settings at hand."""
+
+    stage: Perception
+    settings: PerceptionSettings
+
+    def encode(self, image: np.ndarray, index: int) -> VisualTokens:
+        """Return the tokens of frame ``index``."""
+        images = dict.fromkeys(self.stage.cameras, image)
+        frame = Frame(images, np.zeros(0, np.float32), index * FRAME_PERIOD_S)
+        tokens = self.stage.encode(frame)
+        assert tokens is not None
+        return tokens
+
+
+class _Clock:
+    """A vision tower whose calls are timed."""
+
+    def __init__(self, tower: Any) -> None:
+        """Stand before ``tower``."""
+        self._tower = tower
+        self.spent_ms = 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Encode whole images."""
+        return self._spend(self._tower, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the tower has; its methods are timed."""
+        found = getattr(self._tower, name)
+        return partial(self._spend, found) if callable(found) else found
+
+    def _spend(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        took, result = _timed(call, *arguments)
+        self.spent_ms += took
+        return result
+
+
+def _clocked(stage: Perception) -> _Clock:
+    """Time the tower of ``stage``; what it shares with another stage is timed apart."""
+    clock = _Clock(stage.tower)
+    stage.tower = clock  # type: ignore[assignment]
+    return clock
+
+
+@dataclass(slots=True)
+class _Measured:
+    times: list[float]
+    changed: list[float]
+    computed: list[float]
+    errors: list[float]
+    probed: list[float]
+
+
+def _subjects(quick: bool) -> Iterator[tuple[str, Callable[[Row], _Subject], int]]:
+    """Yield name, a function of settings that loads the stage, and the camera's size."""
+    shape = SMALL if quick else SMOLVLA
+    torch.manual_seed(0)
+    tower = _tower(shape)
+    prepare = partial(pixels, size=shape.image, mean=GREY, std=GREY)
+
+    def large(values: Row) -> _Subject:
+        settings = build(PerceptionSettings, values)
+        return _Subject(Perception(tower, ('front',), prepare, settings), settings)
+
+    def nano(values: Row) -> _Subject:
+        settings = build(PerceptionSettings, values)
+        stage = load_perception(default_policy(), settings)
+        assert isinstance(stage, Perception)
+        return _Subject(stage, settings)
+
+    yield shape.name, large, shape.image
+    yield 'evla-nano', nano, 480
+
+
+def _compare(
+    dense: _Subject, variants: dict[str, _Subject], images: Sequence[np.ndarray], warm_up: int
+) -> tuple[list[float], dict[str, _Measured]]:
+    """Run all on the same frames in turn; the first ones are not counted."""
+    whole: list[float] = []
+    found = {name: _Measured([], [], [], [], []) for name in variants}
+    for index, image in enumerate(images):
+        took, reference = _timed(dense.encode, image, index)
+        if index >= warm_up:
+            whole.append(took)
+        for name, variant in variants.items():
+            took, tokens = _timed(variant.encode, image, index)
+            if index < warm_up:
+                continue
+            measured, last = found[name], variant.stage.last
+            measured.times.append(took)
+            measured.changed.append(last.changed / last.patches)
+            measured.computed.append(last.computed / last.patches)
+            measured.probed.append(last.token_error)
+            measured.errors.extend(_token_error(tokens.features, reference.features))
+    return whole, found
+
+
+def _timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """Return milliseconds and the result."""
+    begin = time.perf_counter()
+    result = call(*arguments)
+    return (time.perf_counter() - begin) * 1e3, result
+
+
+def _token_error(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return the distance of each token from its reference, relative to the reference's length."""
+    return np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+
+
+def _noisy(image: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(2)
+    for _ in range(count):
+        noise = rng.normal(0, NOISE, image.shape).astype(np.float32)
+        yield np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+
+
+def _tower(shape: Shape) -> VisionTower:
+    """Return vision encoder and connector with random weights."""
+    vision = SmolVLMVisionConfig(
+        hidden_size=shape.vision_width,
+        intermediate_size=shape.vision_ffn,
+        num_hidden_layers=shape.vision_layers,
+        num_attention_heads=shape.vision_heads,
+        image_size=shape.image,
+        patch_size=shape.patch,
+    )
+    model = AutoModel.from_config(
+        SmolVLMConfig(
+            vision_config=vision.to_dict(),
+            text_config=_language(shape, 1).to_dict(),
+            scale_factor=shape.shuffle,
+        )
+    )
+    return VisionTower(model.vision_model, model.connector).eval()
+
+
+def _language(shape: Shape, layers: int) -> LlamaConfig:
+    return LlamaConfig(
+        hidden_size=shape.width,
+        intermediate_size=shape.ffn,
+        num_hidden_layers=layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_heads,
+        head_dim=shape.head_width,
+        vocab_size=64,
+        pad_token_id=0,
+    )
+
+
+def _weights(name: str) -> str:
+    return 'trained' if name == 'evla-nano' else 'random'
+
+
+def _conditions(repeats: int, warm_up: int) -> Row:
+    return {'repeats': repeats, 'warm_up': warm_up, 'threads': torch.get_num_threads()}

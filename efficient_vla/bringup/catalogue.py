@@ -1,0 +1,48 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The nodes of the graph, once: what each one is called, what it is and which parameters it has."""
+
+from dataclasses import dataclass
+
+from efficient_vla.bringup import settings
+from efficient_vla.sim.settings import RobotSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One kind of node; its module is imported only in the process that runs it."""
+
+    module: str
+    name: str
+    """Name of its class in ``module``."""
+    settings: type
+    policy: bool = False
+    """Whether it runs a part of the policy, and so loads torch."""
+
+
+NODES = {
+    'perception': Node(
+        'efficient_vla.nodes.stages.perception',
+        'PerceptionNode',
+        settings.PerceptionNodeSettings,
+        policy=True,
+    ),
+    'reasoner': Node(
+        'efficient_vla.nodes.stages.reasoner',
+        'ReasonerNode',
+        settings.ReasonerNodeSettings,
+        policy=True,
+    ),
+    'actor': Node(
+        'efficient_vla.nodes.stages.actor', 'ActorNode', settings.ActorNodeSettings, policy=True
+    ),
+    'controller': Node(
+        'efficient_vla.nodes.controller.node', 'ControllerNode', settings.ControllerNodeSettings
+    ),
+    'metaworld_robot': Node('efficient_vla.nodes.robot.node', 'MetaworldRobot', RobotSettings),
+    'monitor': Node(
+        'efficient_vla.nodes.monitor.node', 'MonitorNode', settings.MonitorNodeSettings
+    ),
+}
+POLICY_NODES = tuple(name for name, node in NODES.items() if node.policy)
+NODE_SETTINGS = {name: node.settings for name, node in NODES.items()}

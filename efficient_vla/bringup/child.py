@@ -1,0 +1,96 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One child process of the supervisor: start, signals, exit, processor and memory use."""
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+CLOCK_TICKS = os.sysconf('SC_CLK_TCK')
+PAGE_BYTES = os.sysconf('SC_PAGE_SIZE')
+
+
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], log: Path | None
+) -> 'subprocess.Popen[bytes]':
+    """Start a process that leads its own group and does not outlive this one.
+
+    Its group keeps a Ctrl-C of the terminal away from it: only the supervisor ends it. The kernel
+    sends it SIGTERM when the thread that called this ends, however that happens; call it from
+    the main thread.
+    """
+    output = None if log is None else log.open('ab')
+    try:
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+            preexec_fn=_tie_to(os.getpid()),
+        )
+    finally:
+        if output is not None:
+            output.close()
+
+
+def _tie_to(parent: int) -> Callable[[], None]:
+    def tie() -> None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return tie
+
+
+def terminate(process: 'subprocess.Popen[bytes]') -> None:
+    """Ask a process and the helpers that its libraries may have started to end, by SIGTERM.
+
+    SIGINT would make each Python among them that still imports print a traceback.
+    """
+    send(process, signal.SIGTERM)
+
+
+def send(process: 'subprocess.Popen[bytes]', number: signal.Signals) -> None:
+    """Send a signal to the whole group of a process, or to nobody when it has gone."""
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, 0 when it has gone."""
+    # The name in parentheses may hold blanks; user and system time are fields 14 and 15.
+    fields = _read(pid, 'stat').rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS if fields else 0.0
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory in units of 1e6 bytes, 0 when the process has gone."""
+    fields = _read(pid, 'statm').split()
+    return int(fields[1]) * PAGE_BYTES / 1e6 if fields else 0.0
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f'/proc/{pid}/{name}').read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ''
+
+
+def exit_text(code: int) -> str:
+    """Return an exit code in words, with the name of the signal that ended the process."""
+    if code >= 0:
+        return f'exit code {code}'
+    try:
+        return f'ended by {signal.Signals(-code).name}'
+    except ValueError:
+        return f'ended by signal {-code}'

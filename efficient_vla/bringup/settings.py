@@ -1,0 +1,228 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the nodes: the settings of a stage and what its ROS shell adds.
+
+No ROS here, so that the documentation and the command line can read the table without it. The
+classes have no slots: Python cannot join two bases that both have some.
+"""
+
+from dataclasses import dataclass
+
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.settings import NodeSettings, setting
+
+OUTPUTS = ('command', 'joint_trajectory', 'forward', 'twist')
+
+
+@dataclass(frozen=True)
+class PolicyNodeSettings(NodeSettings):
+    """What the three nodes that run a part of the policy have."""
+
+    policy: str = setting(
+        'evla-nano', 'Folder of the policy, or the name of a shipped one.', read_only=True
+    )
+    threads: int = setting(
+        1,
+        'Threads that one pass may use. More than the free cores disturbs the controller.',
+        low=1,
+        high=256,
+        read_only=True,
+    )
+    max_future: float = setting(
+        0.25,
+        'Input stamped later than this after the present is refused: a clock is wrong.',
+        unit='s',
+        low=0.0,
+        high=10.0,
+    )
+
+
+@dataclass(frozen=True)
+class CameraNodeSettings(PolicyNodeSettings):
+    """What the nodes that see images have."""
+
+    camera_skew: float = setting(
+        0.1,
+        'Images of several cameras make one frame while their capture times differ by no more.',
+        unit='s',
+        low=0.0,
+        high=10.0,
+    )
+
+
+@dataclass(frozen=True)
+class PerceptionNodeSettings(PerceptionSettings, CameraNodeSettings):
+    """Parameters of the perception node."""
+
+
+@dataclass(frozen=True)
+class ReasonerNodeSettings(ReasonerSettings, PolicyNodeSettings):
+    """Parameters of the reasoner node."""
+
+    max_rate: float = setting(
+        10.0, 'Plans are made no more often than this.', unit='Hz', low=0.1, high=1000.0
+    )
+
+
+@dataclass(frozen=True)
+class ActorNodeSettings(ActorSettings, CameraNodeSettings):
+    """Parameters of the actor node."""
+
+    rate: float = setting(
+        10.0,
+        'Chunks made in the architecture dual; single makes one for each plan.',
+        unit='Hz',
+        low=0.1,
+        high=1000.0,
+    )
+    max_image_age: float = setting(
+        0.5, 'An image older than this makes no chunk.', unit='s', low=0.01, high=10.0
+    )
+    state_skew: float = setting(
+        0.1,
+        'The robot state nearest to an image may differ from it in time by no more than this.',
+        unit='s',
+        low=0.001,
+        high=10.0,
+    )
+
+
+@dataclass(frozen=True)
+class ControllerNodeSettings(ControllerSettings, NodeSettings):
+    """Parameters of the controller node."""
+
+    names: tuple[str, ...] = setting(
+        ('x', 'y', 'z', 'gripper'),
+        'Columns of the command, in the order of the chunks; gripper is an effort, all others are '
+        'axes.',
+        read_only=True,
+    )
+    reset_distance: float = setting(
+        0.02,
+        'A robot whose set-point is further than this from the last command, while disabled or '
+        'after it reported a new episode, was moved by others: the controller starts from there. '
+        'A robot that follows velocities may also have drifted so far when it stands still.',
+        unit='m',
+        low=0.001,
+        high=1.0,
+    )
+    state_timeout: float = setting(
+        1.0,
+        'Where robot_state has been silent for so long, the controller brakes and is not enabled; '
+        '0: a robot that tells where it is only now and then.',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
+    following_error: float = setting(
+        0.0,
+        'A robot that is further than this from its set-point on any axis is blocked or broken: '
+        'the controller stops, latched. It is compared with the set-point of robot_delay before, '
+        'or with its own where it reports one. Set it above what it lags and sags; 0: never.',
+        unit='m',
+        low=0.0,
+        high=100.0,
+    )
+    output: str = setting(
+        'command',
+        'Where set-points go. command: JointState on command, for the simulated robots; '
+        'joint_trajectory: for joint_trajectory_controller, every message ending at rest; forward: '
+        'Float64MultiArray for forward_command_controller; twist: TwistStamped for MoveIt Servo. '
+        'All but command send the gripper on gripper_command.',
+        choices=OUTPUTS,
+        read_only=True,
+    )
+    output_interface: str = setting(
+        'position',
+        'What the output forward sends of each axis. A forward controller keeps the last value '
+        'when messages end: give it a timeout before you send velocities.',
+        choices=('position', 'velocity'),
+        read_only=True,
+    )
+    gripper_values: tuple[float, ...] = setting(
+        (-1.0, 1.0),
+        'Values on gripper_command for an open and for a closed gripper.',
+        low=-1e4,
+        high=1e4,
+        read_only=True,
+    )
+    frame_id: str = setting(
+        'world',
+        'Frame of the end effector in chunks, in twists and in the drawing of a dry run. Chunks '
+        'that name another one are refused, not transformed.',
+        read_only=True,
+    )
+    dry_run: bool = setting(
+        False,
+        'Nothing is sent to the robot: what would be done is drawn on dry_run/markers and told on '
+        'dry_run/command. Not for a simulation in lockstep, which waits for commands.',
+        read_only=True,
+    )
+    priority: int = setting(
+        10,
+        'Real-time priority (SCHED_FIFO) of the control loop where the system allows one; 0: none.',
+        low=0,
+        high=99,
+        read_only=True,
+    )
+    cpu_affinity: tuple[int, ...] = setting(
+        (),
+        'Processor cores that the control loop may run on; empty: all. Best are cores that '
+        'isolcpus keeps free.',
+        low=0,
+        high=4095,
+        item=int,
+        read_only=True,
+    )
+
+    @property
+    def sends_velocities(self) -> bool:
+        """Whether the robot follows velocities, so that it drifts away from the set-points."""
+        forwarded = self.output == 'forward' and self.output_interface == 'velocity'
+        return self.output == 'twist' or forwarded
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        if len(self.gripper_values) != 2:
+            return (
+                f'gripper_values has {len(self.gripper_values)} values; expected two, for an open '
+                'and for a closed gripper.'
+            )
+        if self.names and not set(self.names) - {'gripper'}:
+            return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
+        if self.following_error and self.sends_velocities:
+            return (
+                f'following_error is {self.following_error} while the output sends velocities, '
+                'whose sum is not where the robot is; expected 0.'
+            )
+        others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
+        if self.output == 'twist' and others:
+            return (
+                f'output is twist while names has {", ".join(others)}; expected only x, y, z and '
+                'gripper. Choose joint_trajectory or forward for joints.'
+            )
+        return super().check()
+
+
+@dataclass(frozen=True)
+class MonitorNodeSettings(NodeSettings):
+    """Parameters of the monitor node."""
+
+    cameras: tuple[str, ...] = setting(
+        (),
+        "Names of the policy's cameras, in its order, where it has several; empty: one camera on "
+        'camera/image_raw.',
+        read_only=True,
+    )
+    frame_id: str = setting(
+        'world', 'Frame of the predicted path where the chunk names none.', read_only=True
+    )
+    path_width: float = setting(
+        0.006, 'Width of the predicted path.', unit='m', low=0.0005, high=0.1
+    )
+    dim: float = setting(
+        0.3, 'Brightness that is left to dropped tokens in the overlay.', low=0.0, high=1.0
+    )

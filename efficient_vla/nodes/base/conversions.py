@@ -1,0 +1,327 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Record <-> message, in this one place, with every check that a foreign sender makes necessary.
+
+All functions raise ``InvalidRecordError`` naming value, expectation and remedy. Arrays that come
+out are views of the message where that is possible; do not change the message afterwards.
+"""
+
+import math
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from sensor_msgs.msg import Image, JointState
+
+from efficient_vla import msg
+from efficient_vla.types import (
+    MIN_IMAGE_SIDE,
+    ActionChunk,
+    Command,
+    ControlMode,
+    Execution,
+    InvalidRecordError,
+    Plan,
+    VisualTokens,
+)
+
+CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
+TYPE_CODES = {'f': np.float32, 'd': np.float64, 'i': np.int32, 'B': np.uint8}
+
+
+def stamp_to_seconds(stamp: Time | Duration) -> float:
+    """Return a stamp or duration in seconds."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def seconds_to_stamp(seconds: float) -> Time:
+    """Return the stamp of a time in seconds, to the nanosecond that a float64 can hold."""
+    nanoseconds = round(seconds * 1e9)
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def seconds_to_duration(seconds: float) -> Duration:
+    """Return a duration of so many seconds."""
+    nanoseconds = round(seconds * 1e9)
+    return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def to_wire(values: np.ndarray, code: str) -> array:
+    """Return ``values`` flattened row by row.
+
+    An ``array``, since rclpy checks a list value by value, which takes milliseconds for an image.
+    """
+    wire = array(code)
+    wire.frombytes(np.ascontiguousarray(values, TYPE_CODES[code]).tobytes())
+    return wire
+
+
+def from_wire(values: Any, code: str) -> np.ndarray:
+    """Return a view of an array field of a message, [N]."""
+    if isinstance(values, array):
+        return (
+            np.frombuffer(values, TYPE_CODES[code])
+            if len(values)
+            else np.zeros(0, TYPE_CODES[code])
+        )
+    return np.asarray(values, TYPE_CODES[code])
+
+
+def image_to_array(message: Image) -> np.ndarray:
+    """Return uint8 rgb, [rows, columns, 3]."""
+    channels = CHANNELS.get(message.encoding)
+    if channels is None:
+        raise InvalidRecordError(
+            f'image has encoding {message.encoding!r}; expected one of {", ".join(CHANNELS)}. '
+            'Set the pixel format of the camera driver.'
+        )
+    rows, columns, step = message.height, message.width, message.step
+    if min(rows, columns) < MIN_IMAGE_SIDE:
+        raise InvalidRecordError(
+            f'image is {columns}x{rows} pixels; expected at least {MIN_IMAGE_SIDE} a side. '
+            'Check the camera driver.'
+        )
+    if step < columns * channels:
+        raise InvalidRecordError(
+            f'image has a step of {step} bytes; expected at least {columns * channels} for '
+            f'{columns} pixels of {message.encoding}. Check the camera driver.'
+        )
+    if len(message.data) != rows * step:
+        raise InvalidRecordError(
+            f'image has {len(message.data)} bytes; expected {rows * step} for {rows} rows of '
+            f'{step} bytes. Check the camera driver.'
+        )
+    raw = from_wire(message.data, 'B').reshape(rows, step)
+    pixels = raw[:, : columns * channels].reshape(rows, columns, channels)
+    if channels == 1:
+        return np.repeat(pixels, 3, axis=2)
+    if message.encoding.startswith('bgr'):
+        return np.ascontiguousarray(pixels[:, :, 2::-1])
+    return np.ascontiguousarray(pixels[:, :, :3])
+
+
+def array_to_image(pixels: np.ndarray, stamp: float, frame_id: str = '') -> Image:
+    """Return an rgb8 message of uint8 rgb, [rows, columns, 3]."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise InvalidRecordError(
+            f'image is {pixels.dtype} {pixels.shape}; expected uint8 [rows, columns, 3].'
+        )
+    message = Image(encoding='rgb8', is_bigendian=0)
+    message.header.stamp = seconds_to_stamp(stamp)
+    message.header.frame_id = frame_id
+    message.height, message.width = pixels.shape[:2]
+    message.step = message.width * 3
+    message.data = to_wire(pixels, 'B')
+    return message
+
+
+def joint_values(message: JointState, names: Sequence[str]) -> np.ndarray:
+    """Return the positions of ``names`` in their order, float64, [len(names)]."""
+    if len(message.position) != len(message.name):
+        raise InvalidRecordError(
+            f'joint state has {len(message.position)} positions for {len(message.name)} names; '
+            'expected one position a name. Check the robot driver.'
+        )
+    index = {name: i for i, name in enumerate(message.name)}
+    missing = [name for name in names if name not in index]
+    if missing or len(index) != len(message.name):
+        raise InvalidRecordError(
+            f'joint state has the names {", ".join(message.name) or "(none)"}; expected each of '
+            f'{", ".join(names)} once. Check the robot driver or use the policy of this robot.'
+        )
+    values = np.array([message.position[index[name]] for name in names], np.float64)
+    if not np.isfinite(values).all():
+        bad = ', '.join(n for n, v in zip(names, values, strict=True) if not np.isfinite(v))
+        raise InvalidRecordError(
+            f'joint state holds a value that is not finite for {bad}. Check the robot driver.'
+        )
+    return values
+
+
+def joint_state(
+    names: Sequence[str], position: np.ndarray, stamp: float, velocity: np.ndarray | None = None
+) -> JointState:
+    """Return a joint state message."""
+    message = JointState(name=list(names), position=to_wire(position, 'd'))
+    message.header.stamp = seconds_to_stamp(stamp)
+    if velocity is not None:
+        message.velocity = to_wire(velocity, 'd')
+    return message
+
+
+def command_to_message(command: Command) -> JointState:
+    """Return the joint state message of a set-point."""
+    return joint_state(command.names, command.position, command.stamp, command.velocity)
+
+
+def tokens_to_message(tokens: VisualTokens) -> msg.VisualTokens:
+    """Return the message of visual tokens."""
+    message = msg.VisualTokens(
+        count=len(tokens.features),
+        width=tokens.features.shape[1],
+        features=to_wire(tokens.features, 'f'),
+        camera=to_wire(tokens.camera, 'i'),
+        row=to_wire(tokens.row, 'i'),
+        column=to_wire(tokens.column, 'i'),
+        position=to_wire(tokens.position, 'i'),
+        age=to_wire(tokens.age, 'f'),
+        contour=to_wire(tokens.contour, 'f'),
+        saliency=to_wire(tokens.saliency, 'f'),
+        grid_rows=tokens.grid[0],
+        grid_columns=tokens.grid[1],
+        epoch=tokens.epoch,
+        latency_ms=float(tokens.latency_ms),
+        refresh_reason=tokens.refresh_reason,
+    )
+    message.header.stamp = seconds_to_stamp(tokens.stamp)
+    return message
+
+
+def message_to_tokens(message: msg.VisualTokens) -> VisualTokens:
+    """Return the visual tokens of a message."""
+    return VisualTokens(
+        features=_matrix('visual tokens', message.features, message.count, message.width),
+        camera=from_wire(message.camera, 'i'),
+        row=from_wire(message.row, 'i'),
+        column=from_wire(message.column, 'i'),
+        position=from_wire(message.position, 'i'),
+        age=from_wire(message.age, 'f'),
+        contour=from_wire(message.contour, 'f'),
+        saliency=from_wire(message.saliency, 'f'),
+        grid=(message.grid_rows, message.grid_columns),
+        stamp=stamp_to_seconds(message.header.stamp),
+        epoch=message.epoch,
+        latency_ms=message.latency_ms,
+        refresh_reason=message.refresh_reason,
+    )
+
+
+def plan_to_message(plan: Plan) -> msg.Plan:
+    """Return the message of a plan."""
+    message = msg.Plan(
+        queries=plan.latents.shape[0],
+        width=plan.latents.shape[1],
+        latents=to_wire(plan.latents, 'f'),
+        instruction=plan.instruction,
+        valid_for=seconds_to_duration(plan.valid_for),
+        sequence=plan.sequence,
+        text=plan.text,
+        text_age=float(plan.text_age),
+        subgoal=to_wire(plan.subgoal, 'f'),
+        subgoal_age=float(plan.subgoal_age),
+        kept=to_wire(plan.kept, 'i'),
+        reused=to_wire(plan.reused, 'i'),
+        reused_age=to_wire(plan.reused_age, 'f'),
+        protected_tokens=to_wire(plan.protected, 'i'),
+        tokens_total=plan.tokens_total,
+        reason=plan.reason,
+        latency_ms=float(plan.latency_ms),
+        saved_ms=float(plan.saved_ms),
+    )
+    message.header.stamp = seconds_to_stamp(plan.stamp)
+    return message
+
+
+def message_to_plan(message: msg.Plan) -> Plan:
+    """Return the plan of a message."""
+    return Plan(
+        latents=_matrix('plan', message.latents, message.queries, message.width),
+        instruction=message.instruction,
+        stamp=stamp_to_seconds(message.header.stamp),
+        valid_for=stamp_to_seconds(message.valid_for),
+        sequence=message.sequence,
+        text=message.text,
+        text_age=message.text_age,
+        subgoal=from_wire(message.subgoal, 'f'),
+        subgoal_age=message.subgoal_age,
+        kept=from_wire(message.kept, 'i'),
+        reused=from_wire(message.reused, 'i'),
+        reused_age=from_wire(message.reused_age, 'f'),
+        protected=from_wire(message.protected_tokens, 'i'),
+        tokens_total=message.tokens_total,
+        reason=message.reason,
+        latency_ms=message.latency_ms,
+        saved_ms=message.saved_ms,
+    )
+
+
+def chunk_to_message(chunk: ActionChunk) -> msg.ActionChunk:
+    """Return the message of an action chunk."""
+    message = msg.ActionChunk(
+        horizon=len(chunk.actions),
+        names=list(chunk.names),
+        actions=to_wire(chunk.actions, 'f'),
+        dt=seconds_to_duration(chunk.dt),
+        control_mode=int(chunk.control_mode),
+        sequence=chunk.sequence,
+        plan_sequence=chunk.plan_sequence,
+        plan_stamp=seconds_to_stamp(chunk.plan_stamp),
+        instruction=chunk.instruction,
+        latency_ms=float(chunk.latency_ms),
+        steps=chunk.steps,
+        delay=chunk.delay,
+        note=chunk.note,
+    )
+    message.header.stamp = seconds_to_stamp(chunk.stamp)
+    if chunk.plan_valid_for < math.inf:
+        message.plan_valid_for = seconds_to_duration(chunk.plan_valid_for)
+    return message
+
+
+def message_to_chunk(message: msg.ActionChunk) -> ActionChunk:
+    """Return the action chunk of a message."""
+    modes = {int(mode) for mode in ControlMode}
+    if message.control_mode not in modes:
+        raise InvalidRecordError(
+            f'action chunk has control mode {message.control_mode}; expected one of '
+            f'{sorted(modes - {0})}. Build sender and receiver from the same sources.'
+        )
+    return ActionChunk(
+        actions=_matrix('action chunk', message.actions, message.horizon, len(message.names)),
+        dt=stamp_to_seconds(message.dt),
+        names=tuple(message.names),
+        control_mode=ControlMode(message.control_mode),
+        stamp=stamp_to_seconds(message.header.stamp),
+        sequence=message.sequence,
+        plan_sequence=message.plan_sequence,
+        plan_stamp=stamp_to_seconds(message.plan_stamp),
+        plan_valid_for=stamp_to_seconds(message.plan_valid_for) or math.inf,
+        instruction=message.instruction,
+        latency_ms=message.latency_ms,
+        steps=message.steps,
+        delay=message.delay,
+        note=message.note,
+    )
+
+
+def write_execution(execution: Execution, message: msg.ControllerStatus) -> None:
+    """Write how a chunk is executed into a status of the same time."""
+    message.observation_stamp = seconds_to_stamp(execution.stamp)
+    message.row = float(execution.row)
+    message.time_scale = float(execution.time_scale)
+    message.delay_steps = float(execution.delay)
+    message.blending = execution.blending
+
+
+def message_to_execution(message: msg.ControllerStatus) -> Execution:
+    """Return how the active chunk of a status is executed."""
+    return Execution(
+        stamp=stamp_to_seconds(message.observation_stamp),
+        time=stamp_to_seconds(message.header.stamp),
+        row=message.row,
+        time_scale=message.time_scale,
+        delay=message.delay_steps,
+        blending=message.blending,
+    )
+
+
+def _matrix(name: str, values: Any, rows: int, columns: int) -> np.ndarray:
+    """Return float32 [rows, columns] of a flattened field."""
+    if rows < 1 or columns < 1 or len(values) != rows * columns:
+        raise InvalidRecordError(
+            f'{name} has {len(values)} values for {rows} rows of {columns}; expected rows and '
+            'columns above 0 and rows times columns values. Check the sender.'
+        )
+    return from_wire(values, 'f').reshape(rows, columns)

@@ -1,0 +1,73 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Priority and cores of threads, and the garbage collector."""
+
+import gc
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from efficient_vla.nodes.base.health import Health
+from efficient_vla.settings import InvalidSettingError
+
+
+def apply_niceness(nice: int, health: Health) -> None:
+    """Set the niceness of this thread, and so of all threads that it makes later; 0: leave it."""
+    if not nice or nice == os.getpriority(os.PRIO_PROCESS, 0):
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except PermissionError:
+        health.warn(
+            'nice', f'the system does not allow a niceness of {nice}. Run it with CAP_SYS_NICE.'
+        )
+
+
+def spread_niceness() -> None:
+    """Give all threads of this process the niceness of this one.
+
+    Those of the middleware are older than the settings, and a stop request waits for them.
+    """
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    for name in os.listdir('/proc/self/task'):
+        # A thread may end meanwhile.
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, int(name), nice)
+
+
+def use_real_time(priority: int, logger: Any) -> None:
+    """Run this thread under SCHED_FIFO where the system allows it; 0: leave it."""
+    if not priority:
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
+        logger.info(
+            f'no real-time priority ({error.strerror}); the loop runs with the normal one. '
+            'Grant CAP_SYS_NICE or an rtprio limit for a steadier period.'
+        )
+
+
+def refuse_cores(cores: Sequence[int]) -> None:
+    """Raise ``InvalidSettingError`` where this process may not run on one of ``cores``."""
+    there = os.sched_getaffinity(0)
+    missing = sorted(set(cores) - there)
+    if missing:
+        raise InvalidSettingError(
+            f'cpu_affinity names core {", ".join(map(str, missing))}; expected cores that this '
+            f'process may use: {", ".join(map(str, sorted(there)))}.'
+        )
+
+
+def use_cores(cores: Sequence[int]) -> None:
+    """Keep this thread on ``cores``; empty: leave it."""
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
+def freeze_garbage() -> None:
+    """Turn the collector off; whoever calls this collects at a time of its own choice."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()

@@ -1,0 +1,295 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Play robot and actor for a controller in another process, and watch how well it keeps time.
+
+Run as ``python -m efficient_vla.nodes.client.loop_probe``; prints one JSON object when done.
+``benchmarks.motion.timing`` starts it beside the controller.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import GetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool, Trigger
+
+from efficient_vla import msg
+from efficient_vla.nodes.base.conversions import chunk_to_message, joint_state, stamp_to_seconds
+from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.types import ActionChunk, ControlMode
+
+NAMES = ('x', 'y', 'z', 'gripper')
+HOME = np.array([0.0, 0.6, 0.2])
+REACH_M = 0.1
+SWING_S = 2.0
+CHUNK_PERIOD_S = 0.1
+CHUNK_DELAY_S = 0.15
+SEAM_M = 0.01
+"""Chunks disagree by twice this, in turn."""
+ROWS = 40
+DT = 0.0125
+STATE_PERIOD_S = 0.02
+STOP_SPEED = 0.15
+"""A stop is asked for while the robot is faster than this [m/s]."""
+WARM_UP_S = 1.0
+PROBE_NICE = -10
+PATIENCE_S = 30.0
+DEPTH = 5000
+"""The listener may be held up by the load; no set-point shall be lost to that."""
+LIMITS = ('max_velocity', 'max_acceleration', 'max_jerk', 'position_low', 'position_high')
+ROUNDING = {'velocity': 1e-3, 'acceleration': 0.01, 'jerk': 0.05}
+"""Shares by which the differences of set-points may be off: a stamp since 1970 is a float64, whose
+steps are 0.24 us."""
+
+
+class LoopProbe:
+    """A robot that swings, an actor with seams and a delay, and an operator who stops."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(node)
+        self.stamps: list[float] = []
+        self.positions: list[Sequence[float]] = []
+        self.velocities: list[Sequence[float]] = []
+        self.status = msg.ControllerStatus()
+        self.diagnostics: dict[str, str] = {}
+        self._stopped = math.nan
+        self._sequence = 0
+        self._moves = False
+        self._clients: dict[str, Any] = {}
+        qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        node.create_subscription(JointState, 'command', self._command, qos)
+        node.create_subscription(
+            msg.ControllerStatus, 'controller_status', self._status, latched_qos()
+        )
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._diagnose, report_qos())
+        self._states = node.create_publisher(JointState, 'robot_state', state_qos())
+        self._chunks = node.create_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
+        node.create_timer(STATE_PERIOD_S, self._send_state)
+        node.create_timer(CHUNK_PERIOD_S, self._send_chunk)
+
+    @property
+    def now(self) -> float:
+        """Time of the clock that stamps [s]."""
+        return float(self.node.get_clock().now().nanoseconds * 1e-9)
+
+    @property
+    def speed(self) -> float:
+        """Speed of the newest set-point [m/s]."""
+        return max(map(abs, self.velocities[-1][:3])) if self.velocities else 0.0
+
+    def limits(self) -> dict[str, np.ndarray]:
+        """Return the limits of the controller; its axes must share them but for the box."""
+        names = [f'limits.{name}' for name in LIMITS]
+        answer = self.call(GetParameters, 'controller/get_parameters', names=names)
+        values = [list(value.double_array_value) for value in answer.values]
+        return {name: np.array(value) for name, value in zip(LIMITS, values, strict=True)}
+
+    def begin(self) -> None:
+        """Enable the controller and let chunks come."""
+        self.until(lambda: self.call(SetBool, 'controller/set_enabled', data=True).success)
+        self._moves = True
+        self.until(lambda: self.status.state == msg.ControllerStatus.STATE_TRACKING)
+
+    def stop_latency(self) -> float:
+        """Stop the moving robot; return the time to its first decelerating set-point [s].
+
+        From the call of the client to the stamp of the set-point, which is when it was computed:
+        the first one of the time at which the controller reported that it is stopped, or later.
+        """
+        self.until(lambda: self.speed > STOP_SPEED)
+        begin = len(self.stamps)
+        self._stopped = math.nan
+        called = self.now
+        self.call(Trigger, 'controller/stop')
+        self._moves = False
+        self.until(lambda: self.speed == 0 and math.isfinite(self._stopped))
+        self.until(lambda: self.call(Trigger, 'controller/reset_stop').success)
+        return min(s for s in self.stamps[begin:] if s >= self._stopped) - called
+
+    def call(self, kind: type[Any], service: str, **fields: Any) -> Any:
+        """Call a service and return its response."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+            self.until(self._clients[service].service_is_ready)
+        future = self._clients[service].call_async(kind.Request(**fields))
+        self.until(future.done)
+        return future.result()
+
+    def until(self, condition: Callable[[], Any], patience: float = PATIENCE_S) -> None:
+        """Take part until ``condition`` holds; raises ``TimeoutError`` where it does not."""
+        end = time.monotonic() + patience
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    f'the controller did not answer in {patience:.0f} s; it is in state '
+                    f'{self.status.state}: {self.status.reason}'
+                )
+            self.executor.spin_once(timeout_sec=0.01)
+
+    def watch(self, seconds: float) -> None:
+        """Take part for so long."""
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() >= end, 2 * seconds + PATIENCE_S)
+
+    def _command(self, message: JointState) -> None:
+        self.stamps.append(stamp_to_seconds(message.header.stamp))
+        self.positions.append(message.position)
+        self.velocities.append(message.velocity)
+
+    def _status(self, message: msg.ControllerStatus) -> None:
+        self.status = message
+        if message.state == msg.ControllerStatus.STATE_STOPPED and math.isnan(self._stopped):
+            self._stopped = stamp_to_seconds(message.header.stamp)
+
+    def _diagnose(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == f'{self.node.get_namespace().rstrip("/")}/controller: health':
+                self.diagnostics = {item.key: item.value for item in status.values}
+
+    def _send_state(self) -> None:
+        place = HOME if not self.positions else np.array(self.positions[-1][:3])
+        self._states.publish(joint_state(NAMES, np.append(place, 1.0), self.now))
+
+    def _send_chunk(self) -> None:
+        if not self._moves:
+            return
+        self._sequence += 1
+        stamp = self.now - CHUNK_DELAY_S
+        times = stamp + DT * np.arange(1, ROWS + 1)
+        rows = np.empty((ROWS, 4), np.float32)
+        phases = np.array([[0.0], [math.pi / 2], [math.pi / 4]])
+        swing = np.sin(2 * math.pi / SWING_S * times + phases)
+        rows[:, :3] = HOME + REACH_M * swing.T + SEAM_M * (-1) ** self._sequence
+        rows[:, 3] = -1.0
+        chunk = ActionChunk(
+            rows, DT, NAMES, ControlMode.EE_POSITION, stamp, self._sequence, plan_stamp=stamp
+        )
+        self._chunks.publish(chunk_to_message(chunk))
+
+
+def violations(
+    stamps: np.ndarray, positions: np.ndarray, velocities: np.ndarray, limits: dict[str, np.ndarray]
+) -> int:
+    """Return how many set-points break a limit.
+
+    ``stamps`` [N], ``positions`` and ``velocities`` [N, M]. Differences of a motion that keeps a
+    limit keep it too, whichever set-points of it are seen: slopes are means of velocity, slopes of
+    velocity are means of acceleration, and divided differences of positions are means of jerk.
+    """
+    steps = np.diff(stamps)[:, None]
+    broken = np.zeros(len(stamps), bool)
+    slack = {name: 1 + share for name, share in ROUNDING.items()}
+    fastest = slack['velocity'] * limits['max_velocity']
+    broken |= (np.abs(velocities) > fastest).any(axis=1)
+    low, high = limits['position_low'] - 1e-9, limits['position_high'] + 1e-9
+    broken |= ((positions < low) | (positions > high)).any(axis=1)
+    first = np.diff(positions, axis=0) / steps
+    broken[1:] |= (np.abs(first) > fastest).any(axis=1)
+    acceleration = np.diff(velocities, axis=0) / steps
+    hardest = slack['acceleration'] * limits['max_acceleration']
+    broken[1:] |= (np.abs(acceleration) > hardest).any(axis=1)
+    second = np.diff(first, axis=0) / (stamps[2:] - stamps[:-2])[:, None]
+    third = 6 * np.diff(second, axis=0) / (stamps[3:] - stamps[:-3])[:, None]
+    broken[3:] |= (np.abs(third) > slack['jerk'] * limits['max_jerk']).any(axis=1)
+    return int(broken.sum())
+
+
+def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
+    """Return period, set-points outside of limits and stop latencies of the controller."""
+    limits = probe.limits()
+    probe.begin()
+    probe.watch(WARM_UP_S)
+    # Disabling and enabling begins the statistics of the controller anew.
+    probe.call(SetBool, 'controller/set_enabled', data=False)
+    probe.until(lambda: probe.speed == 0)
+    probe.diagnostics = {}
+    probe.begin()
+    memory = None
+    begin = len(probe.stamps)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        probe.watch(min(1.0, max(end - time.monotonic(), 0.001)))
+        memory = memory or float(probe.diagnostics.get('resident_mb', 0.0))
+    probe.diagnostics = {}
+    probe.until(lambda: probe.diagnostics)
+    found = dict(probe.diagnostics)
+    counted = slice(begin, None)
+    stamps = np.array(probe.stamps[counted])
+    broken = violations(
+        stamps,
+        np.array(probe.positions[counted])[:, :3],
+        np.array(probe.velocities[counted])[:, :3],
+        limits,
+    )
+    underruns, max_jerk = probe.status.underruns, probe.status.max_jerk
+    latencies_ms = []
+    # Finding a service takes longer than any stop.
+    probe.until(lambda: not probe.call(Trigger, 'controller/reset_stop').success)
+    probe.call(SetBool, 'controller/set_enabled', data=False)
+    probe.until(lambda: probe.speed == 0)
+    probe.call(Trigger, 'controller/stop')
+    probe.call(Trigger, 'controller/reset_stop')
+    probe.begin()
+    for number in range(stops):
+        latencies_ms.append(probe.stop_latency() * 1e3)
+        if number + 1 < stops:
+            probe.begin()
+    return {
+        **{f'period_{name}_ms': float(found[f'period_{name}_ms']) for name in PERIODS},
+        'commands': len(stamps),
+        'limit_violations': broken,
+        'max_jerk': float(max_jerk),
+        'underruns': int(underruns),
+        'stops': stops,
+        'stop_p50_ms': float(np.median(latencies_ms)) if stops else math.nan,
+        'stop_max_ms': max(latencies_ms, default=math.nan),
+        'resident_growth_mb': float(found['resident_mb']) - (memory or math.nan),
+    }
+
+
+PERIODS = ('p50', 'p99', 'p999', 'max')
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure and print the result; 1 where the controller does not do what is asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seconds', type=float, default=20.0)
+    parser.add_argument('--stops', type=int, default=10)
+    parser.add_argument('--namespace', default='')
+    options = parser.parse_args(words)
+    # Where that is allowed: its own wait for a core would look like the controller's.
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, PROBE_NICE)
+    rclpy.init(args=[])
+    node = Node('loop_probe', namespace=options.namespace, start_parameter_services=False)
+    try:
+        result = measure(LoopProbe(node), options.seconds, options.stops)
+    except TimeoutError as error:
+        sys.stderr.write(f'{error}\n')
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    sys.stdout.write(json.dumps(result) + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

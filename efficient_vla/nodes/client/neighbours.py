@@ -1,0 +1,38 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a graph of the same names runs already, so that two do not mix."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import rclpy
+
+from efficient_vla.nodes.client.onlooker import onlooker
+
+DISCOVERY_S = 1.0
+"""Nodes of this machine are found within this time."""
+POLL_S = 0.05
+
+
+def refuse_neighbours(nodes: Sequence[str], namespace: str) -> str | None:
+    """Return that ``nodes`` run already where a graph is to start, or ``None``."""
+    looker = onlooker('neighbours', namespace)
+    try:
+        end = time.monotonic() + DISCOVERY_S
+        found: list[str] = []
+        while not found and time.monotonic() < end:
+            time.sleep(POLL_S)
+            here = looker.get_node_names_and_namespaces()
+            found = sorted(name for name, place in here if place == looker.get_namespace())
+            found = [name for name in found if name in nodes]
+    finally:
+        looker.destroy_node()
+        rclpy.try_shutdown(context=looker.context)
+    if not found:
+        return None
+    return (
+        f'{", ".join(found)} run already in ROS domain {os.environ.get("ROS_DOMAIN_ID", "0")}, '
+        'and two graphs would mix. End the other one, or set ROS_DOMAIN_ID to another number for '
+        'this one.'
+    )

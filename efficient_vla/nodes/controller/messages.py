@@ -1,0 +1,100 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the controller says about itself, as messages."""
+
+import math
+from dataclasses import dataclass
+
+from efficient_vla import msg
+from efficient_vla.control.admission import JOINT_MODES
+from efficient_vla.control.state import ControllerReport
+from efficient_vla.nodes.base.conversions import seconds_to_stamp, stamp_to_seconds, write_execution
+from efficient_vla.statistics import LatencyWindow, PeriodMeter, resident_mb
+
+
+def status_message(
+    report: ControllerReport, periods: PeriodMeter, malformed: int, refused: str, now: float
+) -> msg.ControllerStatus:
+    """Return the status at ``now`` [s].
+
+    ``malformed`` chunks never reached the control core; ``refused`` says why the newest chunk does
+    not drive the robot, where it does not.
+    """
+    reasons = [report.reason, f'chunk refused: {refused}' if refused else '']
+    message = msg.ControllerStatus(
+        state=int(report.state),
+        reason='; '.join(filter(None, reasons)),
+        chunk_sequence=report.chunk_sequence,
+        chunk_age_s=known(report.chunk_age),
+        plan_age_s=known(report.plan_age),
+        remaining_s=report.remaining,
+        delay_steps=math.nan,
+        underruns=report.underruns,
+        rejected_chunks=report.rejected + malformed,
+        period_ms=periods.mean_ms(),
+        period_p99_ms=periods.p99_ms(),
+        rate_hz=periods.rate_hz(),
+        max_jerk=report.max_jerk,
+        max_seam_m=report.max_seam,
+    )
+    message.header.stamp = seconds_to_stamp(now)
+    if report.execution is not None:
+        write_execution(report.execution, message)
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class FreshChunk:
+    """A chunk that came since the last tick."""
+
+    stamp: float
+    """Capture time of its observation [s]."""
+    transport_ms: float
+    """From publication to callback; NaN where its sender does not say when it sent."""
+
+
+def refuse_frame(message: msg.ActionChunk, frame_id: str) -> str | None:
+    """Return why end-effector values of ``message`` are of another frame, or ``None``."""
+    frame = message.header.frame_id
+    if frame in ('', frame_id) or message.control_mode in JOINT_MODES:
+        return None
+    return (
+        f'chunk is in the frame {frame!r}; expected {frame_id!r} or none. Send it in the frame of '
+        'the controller, or set frame_id.'
+    )
+
+
+def fresh_chunk(message: msg.ActionChunk, now: float) -> FreshChunk:
+    """Return what the statistics need of a chunk that came at ``now`` [s]."""
+    sent = stamp_to_seconds(message.sent)
+    transport_ms = (now - sent) * 1e3 if sent else math.nan
+    return FreshChunk(stamp_to_seconds(message.header.stamp), transport_ms)
+
+
+def pass_message(
+    fresh: FreshChunk, now: float, method: str, latency: LatencyWindow, rate_hz: float
+) -> msg.EfficiencyStats:
+    """Return the statistics of the tick at ``now`` [s] that first used a chunk."""
+    p50, p95, p99 = latency.percentiles()
+    message = msg.EfficiencyStats(
+        stage=msg.EfficiencyStats.STAGE_CONTROLLER,
+        method=method,
+        hit_rate=math.nan,
+        saved_ms=math.nan,
+        latency_ms=latency.last,
+        latency_p50_ms=p50,
+        latency_p95_ms=p95,
+        latency_p99_ms=p99,
+        transport_ms=fresh.transport_ms,
+        rate_hz=rate_hz,
+        age_ms=(now - fresh.stamp) * 1e3,
+        resident_mb=resident_mb(),
+        count=latency.count,
+    )
+    message.header.stamp = seconds_to_stamp(fresh.stamp)
+    return message
+
+
+def known(age: float) -> float:
+    """Return an age, NaN where there is none."""
+    return age if math.isfinite(age) else math.nan

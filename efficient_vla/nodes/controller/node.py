@@ -1,0 +1,489 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Action chunks in, one smooth command a tick out; the only node that moves the robot.
+
+This process must not import torch: its timer would wait for torch's threads.
+"""
+
+import gc
+import time
+from typing import Any
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
+
+from efficient_vla import msg
+from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.control.controller import Controller
+from efficient_vla.control.state import ControllerReport, State
+from efficient_vla.nodes.base.conversions import message_to_chunk
+from efficient_vla.nodes.base.lifecycle import ManagedNode
+from efficient_vla.nodes.base.liveliness import LivelinessWatch
+from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.base.scheduling import (
+    freeze_garbage,
+    refuse_cores,
+    spread_niceness,
+    use_cores,
+    use_real_time,
+)
+from efficient_vla.nodes.controller.messages import (
+    FreshChunk,
+    fresh_chunk,
+    pass_message,
+    refuse_frame,
+    status_message,
+)
+from efficient_vla.nodes.controller.outputs import make_output
+from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
+from efficient_vla.nodes.controller.setpoint_watch import SetpointWatch
+from efficient_vla.nodes.controller.task_server import TaskServer
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.statistics import LatencyWindow, PeriodMeter
+from efficient_vla.types import InvalidRecordError
+
+STATUS_PERIOD_S = 0.1
+COLLECT_PERIOD_S = 10.0
+"""The garbage collector runs this often, and only while the robot stands still."""
+REST_SPEED = 1e-6
+"""Below this speed on every axis the set-point stands still."""
+MAX_BRAKING_S = 0.5
+
+
+class ControllerNode(ManagedNode[ControllerNodeSettings]):
+    """The control loop, its services, and the action ExecuteTask."""
+
+    executor_kind = 'events'
+
+    def __init__(self, **options: Any) -> None:
+        self._controller: Controller | None = None
+        self._watch: SetpointWatch | None = None
+        self._command: np.ndarray | None = None
+        self._effort = 0.0
+        self._speed = 0.0
+        self._anchored = 0.0
+        self._ends_disabled = False
+        self._sent = 0.0
+        self._turned_away = 0
+        self._periods = PeriodMeter()
+        self._latency = LatencyWindow()
+        self._fresh: FreshChunk | None = None
+        self._status_due = 0.0
+        self._collect_due = 0.0
+        self._reported: tuple[Any, ...] = ()
+        self._timer: Any = None
+        super().__init__('controller', ControllerNodeSettings, **options)
+        self._collects = False
+        publisher = self.create_lifecycle_publisher
+        self._output = make_output(self, self.settings, self._brake_path)
+        self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
+        self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
+        subscribe = self.create_subscription
+        subscribe(JointState, 'robot_state', self._state_received, state_qos())
+        subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        subscribe(Bool, 'task_success', self._success_received, latched_qos())
+        self.create_service(SetBool, '~/set_enabled', self._set_enabled)
+        self.create_service(SetBool, '~/pause', self._pause_requested)
+        self.create_service(Trigger, '~/stop', self._stop_requested)
+        self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
+        self._tasks = TaskServer(self, self)
+        self._liveliness = LivelinessWatch(self)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the set-point stands still."""
+        return self._speed < REST_SPEED
+
+    def setup(self) -> None:
+        """Make the control core; it refuses limits that do not fit the robot's axes."""
+        if not self.settings.names:
+            raise InvalidSettingError('names is empty; expected the columns of the command.')
+        refuse_cores(self.settings.cpu_affinity)
+        self._controller = Controller(self.settings, self.settings.names)
+        self._watch = SetpointWatch(self.settings.names)
+        self._command = None
+        self._speed = 0.0
+
+    def start(self) -> None:
+        """Start the control loop, disabled."""
+        self._periods.restart()
+        self._latency = LatencyWindow()
+        self._command = None
+        if self.settings.dry_run:
+            self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
+        # Simulated time may stand still and must not be overtaken; otherwise the steady clock
+        # keeps the period when somebody sets the system clock.
+        simulated = self.get_clock().ros_time_is_active
+        clock = self.get_clock() if simulated else Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(1 / self.settings.rate, self._tick, clock=clock)
+
+    def stop(self) -> None:
+        """Brake inside the limits; the last command on the wire holds."""
+        now = self.seconds()
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        self._tasks.abort('the controller was deactivated', now)
+        if self._controller is None or self._command is None:
+            return
+        self.disable(now)
+        period = 1 / self.settings.rate
+        deadline = now + MAX_BRAKING_S
+        while (not self.at_rest or self._output.pending) and now < deadline:
+            # The clock may be simulated and wait for this very callback.
+            now += period
+            self._send(now)
+            time.sleep(period)
+        self._publish_status(now)
+
+    def teardown(self) -> None:
+        """Forget the robot."""
+        self._controller = self._watch = self._command = None
+
+    def accept(self, settings: ControllerNodeSettings) -> None:
+        """Refuse limits that do not fit the robot's axes."""
+        if self._controller is not None:
+            self._controller.check(settings)
+
+    def changed(self, earlier: ControllerNodeSettings, settings: ControllerNodeSettings) -> None:
+        """Apply limits and thresholds from the next tick on."""
+        if self._controller is not None:
+            self._controller.configure(settings)
+
+    def flush(self, reason: str) -> None:
+        """Drop chunks of the time before; the robot brakes and holds."""
+        now = self.get_clock().now().nanoseconds * 1e-9
+        if self._watch is not None:
+            self._watch.clock_jumped(now)
+        if self._controller is not None and self._command is not None:
+            self._controller.tick(now)
+            self._controller.flush(now, reason)
+
+    def report(self) -> dict[str, Any]:
+        """Return what /diagnostics shows of the control loop."""
+        if self._controller is None:
+            return {}
+        report = self._controller.report(self.seconds())
+        return {
+            'state': report.state.name,
+            'reason': report.reason,
+            'chunk_age_s': report.chunk_age,
+            'plan_age_s': report.plan_age,
+            'time_scale': report.execution.time_scale if report.execution else 0.0,
+            'underruns': report.underruns,
+            'rejected_chunks': report.rejected + self._turned_away,
+            'period_ms': self._periods.mean_ms(),
+            'period_p50_ms': self._periods.percentile_ms(50),
+            'period_p99_ms': self._periods.p99_ms(),
+            'period_p999_ms': self._periods.percentile_ms(99.9),
+            'period_max_ms': self._periods.percentile_ms(100),
+        }
+
+    def tune_process(self) -> None:
+        """Keep the collector and other processes away from the loop; for an own process only.
+
+        To be called on the thread that spins.
+        """
+        freeze_garbage()
+        self._collects = True
+        spread_niceness()
+        use_cores(self.settings.cpu_affinity)
+        use_real_time(self.settings.priority, self.get_logger())
+
+    def enable(self, now: float) -> str | None:
+        """Let chunks drive the robot; return why that is refused, or ``None``."""
+        if self._controller is None or not self.active:
+            return 'the controller is not active. Activate it first.'
+        if self._command is None or self._watch is None:
+            return 'the set-point of the robot is not known yet; is the robot running?'
+        silent = self._watch.silent(now, self.settings.state_timeout)
+        if silent:
+            return silent
+        was_enabled = self._controller.enabled
+        if not was_enabled:
+            self.health.clear('chunk')
+            self._liveliness.expect_the_living()
+        if self._controller.state == State.DISABLED and self.at_rest:
+            # Whatever moved the robot a little meanwhile, it starts without a step.
+            self._anchor(self._effort, now)
+        reason = self._controller.enable(now)
+        if self._controller.state == State.PAUSED:
+            self._ends_disabled = False
+        if reason is None and not was_enabled:
+            self._periods.restart()
+            self._latency = LatencyWindow()
+        self._publish_status(now)
+        return reason
+
+    def disable(self, now: float) -> None:
+        """Brake and hold; a stop stays, and a pause until the operator ends it."""
+        controller = self._controller
+        if controller is None or controller.state == State.STOPPED:
+            return
+        if controller.state == State.PAUSED:
+            self._ends_disabled = True
+            controller.flush(now, 'disabled while paused')
+        else:
+            controller.disable(now)
+        self._publish_status(now)
+
+    def flush_chunks(self, now: float, reason: str) -> None:
+        """Drop the chunks of an earlier task."""
+        if self._controller is not None:
+            self._controller.flush(now, reason)
+
+    def task_report(self, now: float) -> ControllerReport:
+        """Return the state of the controller."""
+        assert self._controller is not None
+        return self._controller.report(now)
+
+    def destroy_node(self) -> None:
+        """Take the action back with the node."""
+        self._tasks.close()
+        self._liveliness.close()
+        super().destroy_node()
+
+    def _tick(self) -> None:
+        begin = time.monotonic()
+        now = self.seconds()
+        self._tasks.tick(now)
+        controller = self._controller
+        if controller is not None and self._command is not None:
+            self._periods.tick(begin)
+            self._hold_while_incomplete(controller, now)
+            # The robot holds the last set-point by itself; where it sags, it is not followed down.
+            halted = not controller.enabled and self.at_rest
+            if not halted or self._output.pending:
+                self._send(now)
+            else:
+                controller.tick(now)
+            self._latency.add((time.monotonic() - begin) * 1e3)
+            self._publish_pass(now)
+        if self._reported != self._notable() or begin >= self._status_due:
+            self._publish_status(now)
+        if self._collects and begin >= self._collect_due and self.at_rest:
+            self._collect_due = begin + COLLECT_PERIOD_S
+            gc.collect()
+
+    def _hold_while_incomplete(self, controller: Controller, now: float) -> None:
+        """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
+        assert self._watch is not None
+        missing = self._liveliness.missing() if controller.enabled else 0
+        reason = None
+        if controller.enabled:
+            reason = self._watch.silent(now, self.settings.state_timeout)
+        if missing:
+            reason = f'{missing} of the nodes that feed the controller died or fell silent'
+        if reason is None:
+            self.health.clear('liveliness')
+            return
+        self.health.warn('liveliness', reason)
+        if controller.state == State.TRACKING:
+            controller.flush(now, reason)
+
+    def _send(self, now: float) -> None:
+        assert self._controller is not None
+        assert self._watch is not None
+        braked = max(now - self._sent - self._output.covers, 0.0)
+        command = self._controller.tick(now, braked)
+        self._sent = now
+        self._output.send(command)
+        self._command = command.position
+        self._effort = self._watch.effort(command.position)
+        self._speed = float(np.abs(command.velocity).max())
+
+    def _chunk_received(self, message: msg.ActionChunk) -> None:
+        controller, watch = self._controller, self._watch
+        if not self.active or controller is None or watch is None:
+            return
+        now = self.seconds()
+        if not controller.enabled or self._liveliness.missing():
+            return
+        if watch.silent(now, self.settings.state_timeout):
+            return
+        try:
+            chunk = message_to_chunk(message)
+            refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
+                chunk.instruction
+            )
+        except InvalidRecordError as error:
+            refused = str(error)
+        if refused:
+            self._turned_away += 1
+        else:
+            self._restart_dry_run(chunk.stamp, now)
+            refused = controller.accept(chunk, now)
+            if not refused:
+                self._fresh = fresh_chunk(message, now)
+        if refused:
+            self.health.warn('chunk', refused)
+        else:
+            self.health.clear('chunk')
+        # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
+        self._publish_status(now)
+
+    def _state_received(self, message: JointState) -> None:
+        controller, watch = self._controller, self._watch
+        if not self.active or controller is None or watch is None:
+            return
+        now = self.seconds()
+        try:
+            watch.read(message, now)
+        except InvalidRecordError as error:
+            self.health.error('robot_state', str(error))
+            return
+        self.health.clear('robot_state')
+        if self._command is None:
+            self._anchor(self._effort, now)
+            return
+        idle = self.at_rest and not controller.enabled
+        if self.settings.sends_velocities:
+            # Such a robot is not where the sum of its velocities is.
+            idle = self.at_rest and controller.state != State.TRACKING
+        tracking = controller.state == State.TRACKING
+        began_anew = watch.noticed(now, tracking)
+        if watch.moved(self._command, idle or began_anew, self.settings.reset_distance):
+            watch.forget_notice()
+            self.get_logger().info('the robot was moved by others; starting from where it is')
+            # What it holds, it goes on holding, but for an episode that begins.
+            self._anchor(0.0 if began_anew else self._effort, now)
+        elif controller.state == State.WAITING and self.at_rest and watch.slipped(self._command):
+            # Enabled before the robot could say where a reset had put it.
+            self._anchor(self._effort, now)
+        else:
+            self._stop_if_blocked(controller, watch, now)
+
+    def _stop_if_blocked(self, controller: Controller, watch: SetpointWatch, now: float) -> None:
+        """Stop a robot that was too far from its set-point when it measured."""
+        limit = self.settings.following_error
+        if limit == 0 or self.settings.dry_run or not controller.enabled:
+            return
+        setpoint = controller.setpoint(watch.time - self.settings.robot_delay)
+        blocked = watch.blocked(setpoint, limit)
+        if blocked:
+            self.get_logger().error(blocked)
+            controller.stop(now, blocked)
+            if not watch.exact:
+                # It would press on against what blocks it, with all of the error.
+                self._anchor(self._effort, now)
+                self._send(now)
+            self._brake_at_once(now)
+
+    def _anchor(self, gripper: float, now: float, stamp: float | None = None) -> None:
+        """Start from the robot's own set-point, that of ``stamp`` where it is not of ``now``."""
+        assert self._controller
+        assert self._watch
+        self._effort = gripper
+        self._command = self._watch.position(gripper)
+        self._speed = 0.0
+        self._anchored = self._sent = now
+        self._controller.reset(self._command, now if stamp is None else stamp)
+        self._output.restart()
+        self._publish_status(now)
+
+    def _restart_dry_run(self, stamp: float, now: float) -> None:
+        """Start again from the robot with the chunk observed at ``stamp``, where it is time."""
+        if not self.settings.dry_run or 0 <= now - self._anchored < DRAWN_S:
+            return
+        if self._watch is not None and self._command is not None:
+            self._anchor(self._effort, now, min(stamp, now))
+
+    def _brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+        assert self._controller is not None
+        return self._controller.brake_path(points)
+
+    def _success_received(self, message: Bool) -> None:
+        now = self.seconds()
+        if message.data:
+            self._tasks.success(now)
+        elif self._watch is not None:
+            self._watch.notice(now)
+
+    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        now = self.seconds()
+        reason = None
+        if request.data:
+            reason = self.enable(now)
+        elif self._controller is not None:
+            self._controller.disable(now)
+            self._publish_status(now)
+        response.success = reason is None
+        response.message = reason or ('enabled' if request.data else 'disabled')
+        return response
+
+    def _stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
+        response.success = self._controller is not None
+        if self._controller is not None:
+            now = self.seconds()
+            self._controller.stop(now)
+            self._brake_at_once(now)
+        response.message = 'stopped until reset_stop' if response.success else 'inactive'
+        return response
+
+    def _reset_stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
+        controller = self._controller
+        if controller is None or controller.state != State.STOPPED:
+            response.message = 'the controller is not stopped'
+        elif not self.at_rest:
+            response.message = 'the robot still brakes; reset the stop when it stands still'
+        else:
+            now = self.seconds()
+            controller.disable(now)
+            self._publish_status(now)
+            response.success = True
+            response.message = 'stop was reset; the controller is disabled until it is enabled'
+        return response
+
+    def _pause_requested(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        controller = self._controller
+        if controller is None:
+            response.message = 'the controller is not configured'
+            return response
+        now = self.seconds()
+        paused = controller.state == State.PAUSED
+        reason = controller.pause(now) if request.data else controller.resume(now)
+        if not paused:
+            self._ends_disabled = False
+        elif not request.data and self._ends_disabled:
+            controller.disable(now)
+        self._brake_at_once(now)
+        response.success = reason is None
+        response.message = reason or ('paused' if request.data else 'resumed')
+        return response
+
+    def _brake_at_once(self, now: float) -> None:
+        """Send a set-point now, the first decelerating one; the next tick may be a period away."""
+        if self.active and self._command is not None and not self.at_rest:
+            self._send(now)
+        self._publish_status(now)
+
+    def _publish_status(self, now: float) -> None:
+        controller = self._controller
+        if controller is None:
+            return
+        report = controller.report(now)
+        self._reported = self._notable()
+        self._status_due = time.monotonic() + STATUS_PERIOD_S
+        refused = self.health.message('chunk')
+        message = status_message(report, self._periods, self._turned_away, refused, now)
+        self._status.publish(message)
+
+    def _notable(self) -> tuple[Any, ...]:
+        """Return what is published at once when it changes."""
+        controller = self._controller
+        if controller is None:
+            return ()
+        chunk = controller.chunk
+        return controller.state, controller.reason, chunk.sequence if chunk else 0
+
+    def _publish_pass(self, now: float) -> None:
+        """Publish the statistics of the tick that first used a chunk."""
+        fresh, self._fresh = self._fresh, None
+        if fresh is None:
+            return
+        method = f'blending={self.settings.blending.method}'
+        rate = self._periods.rate_hz()
+        self._efficiency.publish(pass_message(fresh, now, method, self._latency, rate))

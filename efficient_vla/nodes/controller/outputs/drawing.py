@@ -1,0 +1,72 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A dry run: what would be done is drawn and nothing reaches the robot."""
+
+import math
+
+from geometry_msgs.msg import Point
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import JointState
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from efficient_vla.nodes.base.conversions import command_to_message, seconds_to_stamp
+from efficient_vla.nodes.base.qos import newest_qos, report_qos
+from efficient_vla.types import Command
+
+DRAWN_S = 2.0
+"""The drawn motion starts again from the robot after this long: the policy sees a robot that
+stands still, so that it would lead ever further away."""
+PICTURE_S = 0.1
+STEP_S = 0.02
+"""Points of the line are this far apart in time."""
+WIDTH_M = 0.006
+COLOUR = ColorRGBA(r=1.0, g=0.45, b=0.1, a=0.9)
+
+
+class DrawingOutput:
+    """The set-points as a joint state on a topic of their own, for the model of a second robot.
+
+    Set-points of an end effector are also drawn as a line, the way since the last start.
+    """
+
+    pending = False
+    covers = math.inf
+
+    def __init__(self, node: LifecycleNode, frame_id: str) -> None:
+        self._frame_id = frame_id
+        self._line: list[Point] = []
+        self._sampled = -math.inf
+        self._drawn = -math.inf
+        publisher = node.create_lifecycle_publisher
+        self._states = publisher(JointState, 'dry_run/command', newest_qos())
+        self._markers = publisher(MarkerArray, 'dry_run/markers', report_qos())
+
+    def restart(self) -> None:
+        """Begin a new line."""
+        self._line = []
+        self._sampled = self._drawn = -math.inf
+
+    def send(self, command: Command) -> None:
+        """Draw a set-point."""
+        self._states.publish(command_to_message(command))
+        values = dict(zip(command.names, command.position.tolist(), strict=True))
+        if not {'x', 'y', 'z'} <= values.keys():
+            return
+        now = command.stamp
+        if not 0 <= now - self._sampled < STEP_S:
+            self._sampled = now
+            self._line.append(Point(x=values['x'], y=values['y'], z=values['z']))
+            del self._line[: -round(DRAWN_S / STEP_S) - 1]
+        if len(self._line) > 1 and not 0 <= now - self._drawn < PICTURE_S:
+            self._drawn = now
+            self._markers.publish(MarkerArray(markers=[self._marker(now)]))
+
+    def _marker(self, now: float) -> Marker:
+        marker = Marker(ns='dry_run', type=Marker.LINE_STRIP, action=Marker.ADD, color=COLOUR)
+        marker.header.frame_id = self._frame_id
+        marker.header.stamp = seconds_to_stamp(now)
+        marker.pose.orientation.w = 1.0
+        marker.scale.x = WIDTH_M
+        marker.points = list(self._line)
+        return marker

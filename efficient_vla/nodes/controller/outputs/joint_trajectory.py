@@ -1,0 +1,86 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Set-points as trajectories that always end at rest, for joint_trajectory_controller.
+
+Every message replaces the one before. It leads to the newest set-point, two periods after the time
+of that set-point, through the one before it, and from there along the fastest stop inside all
+limits. While set-points come, at most a period late, the robot is on the controller's own motion
+and never reaches the stop; one that is later goes on from where the robot brakes by then. When they
+end, it stands still as fast as its limits allow, whatever happened to this process. A trajectory
+that ends in motion would be refused (``allow_nonzero_velocity_at_trajectory_end``).
+
+Stamps make the motion independent of when a message arrives, so the robot's computer has to share
+the clock. Points carry accelerations: the controller joins them with quintic splines. Set
+``interpolate_from_desired_state: true`` there, since measured states lag.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from efficient_vla.nodes.base.conversions import seconds_to_duration, seconds_to_stamp, to_wire
+from efficient_vla.nodes.base.qos import newest_qos
+from efficient_vla.nodes.controller.outputs.gripper import GripperOutput, arm_columns
+from efficient_vla.types import Command
+
+LEAD = 2
+"""Periods from the time of a set-point to that at which the robot is there."""
+SHORTEST_S = 1e-5
+"""Points closer than this are one: the controller demands times that rise."""
+STOP_POINTS = 4
+"""A stop has at most three phases of constant jerk, of any length."""
+
+
+class JointTrajectoryOutput:
+    """The newest set-point and the stop behind it."""
+
+    pending = False
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        gripper: tuple[float, ...],
+        period: float,
+        brake_path: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        self._gripper = GripperOutput(node, gripper)
+        self.covers = LEAD * period
+        self._ahead: deque[tuple[float, np.ndarray]] = deque()
+        self._brake_path = brake_path
+        self._publisher = node.create_lifecycle_publisher(
+            JointTrajectory, 'joint_trajectory_controller/joint_trajectory', newest_qos()
+        )
+
+    def restart(self) -> None:
+        """Forget the set-points that are under way."""
+        self._ahead.clear()
+        self._gripper.restart()
+
+    def send(self, command: Command) -> None:
+        """Send a set-point, which is that from which ``brake_path`` starts."""
+        self._gripper.send(command)
+        stops, states = self._brake_path(STOP_POINTS)
+        now = command.stamp
+        arrival = now + self.covers
+        ahead = self._ahead
+        # Also where the clock jumped back or nothing was sent for a while.
+        while ahead and not now + SHORTEST_S < ahead[0][0] < arrival - SHORTEST_S:
+            ahead.popleft()
+        points = [*ahead, *zip((arrival + stops).tolist(), states, strict=True)]
+        ahead.append((arrival, states[0]))
+        message = JointTrajectory()
+        message.header.stamp = seconds_to_stamp(now)
+        message.joint_names = [command.names[column] for column in arm_columns(command.names)]
+        message.points = [
+            JointTrajectoryPoint(
+                positions=to_wire(position, 'd'),
+                velocities=to_wire(velocity, 'd'),
+                accelerations=to_wire(acceleration, 'd'),
+                time_from_start=seconds_to_duration(time - now),
+            )
+            for time, (position, velocity, acceleration) in points
+        ]
+        self._publisher.publish(message)

@@ -1,0 +1,265 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a person wants to see: token overlay, predicted path, state in words.
+
+Both pictures cost images and arithmetic, so the node takes part in the graph only while somebody
+subscribes to them.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import Image, JointState
+from visualization_msgs.msg import MarkerArray
+
+from efficient_vla import msg
+from efficient_vla.bringup.settings import MonitorNodeSettings
+from efficient_vla.control.state import State
+from efficient_vla.nodes.base.conversions import (
+    array_to_image,
+    image_to_array,
+    joint_values,
+    message_to_chunk,
+    message_to_plan,
+    message_to_tokens,
+    stamp_to_seconds,
+)
+from efficient_vla.nodes.base.lifecycle import ManagedNode
+from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.monitor import overlay
+from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
+
+LOOK_PERIOD_S = 0.5
+"""How often the node looks whether somebody subscribes."""
+REMEMBERED_FRAMES = 16
+"""Tokens wait for the plan that says which of them were kept; images for their tokens."""
+CAMERA_SKEW_US = 500_000
+"""Images of several cameras that perception takes for one frame differ by no more."""
+TEXT_ABOVE_M = 0.15
+STAGES = {
+    msg.EfficiencyStats.STAGE_PERCEPTION: 'perception',
+    msg.EfficiencyStats.STAGE_REASONER: 'reasoner',
+    msg.EfficiencyStats.STAGE_ACTOR: 'actor',
+    msg.EfficiencyStats.STAGE_CONTROLLER: 'controller',
+}
+
+
+class MonitorNode(ManagedNode[MonitorNodeSettings]):
+    """Draw for whoever looks, and for nobody else."""
+
+    executor_kind = 'events'
+
+    def __init__(self, **options: Any) -> None:
+        self._timer: Any = None
+        self._picture_inputs: list[Any] = []
+        self._marker_inputs: list[Any] = []
+        self._images: dict[int, OrderedDict[int, Image]] = {}
+        self._saved: OrderedDict[int, float] = OrderedDict()
+        self._tokens: OrderedDict[int, VisualTokens] = OrderedDict()
+        self._position = np.zeros(3)
+        self._instruction = ''
+        self._status = msg.ControllerStatus()
+        self._plan: Plan | None = None
+        self._rates: dict[str, float] = {}
+        self.drawn = 0
+        super().__init__('monitor', MonitorNodeSettings, **options)
+        self._overlay = self.create_lifecycle_publisher(Image, 'overlay', image_qos())
+        self._markers = self.create_lifecycle_publisher(MarkerArray, 'markers', newest_qos())
+
+    def start(self) -> None:
+        """Look for subscribers."""
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(LOOK_PERIOD_S, self.look, clock=steady)
+
+    def stop(self) -> None:
+        """Take the subscriptions back and wipe the markers."""
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        if self._marker_inputs:
+            self._markers.publish(overlay.no_markers())
+        self._close(self._picture_inputs)
+        self._close(self._marker_inputs)
+
+    def teardown(self) -> None:
+        """Forget images."""
+        self.flush('cleanup')
+
+    def flush(self, reason: str) -> None:
+        """Forget images, tokens and markers of the past."""
+        for images in self._images.values():
+            images.clear()
+        self._tokens.clear()
+        self._saved.clear()
+        self._plan = None
+        if self.active and self._marker_inputs:
+            self._markers.publish(overlay.no_markers())
+
+    def report(self) -> dict[str, Any]:
+        """Return who is watching."""
+        return {
+            'overlay_subscribed': bool(self._picture_inputs),
+            'markers_subscribed': bool(self._marker_inputs),
+            'pictures_drawn': self.drawn,
+        }
+
+    def look(self) -> None:
+        """Subscribe to what the pictures need while somebody subscribes to them."""
+        subscribe = self.create_subscription
+        if not self._overlay.get_subscription_count():
+            self._close(self._picture_inputs)
+            self._images.clear()
+        elif not self._picture_inputs:
+            self._picture_inputs += [
+                *(self._camera(number, topic) for number, topic in enumerate(self._topics())),
+                subscribe(msg.EfficiencyStats, 'efficiency', self._take_saved, report_qos()),
+                subscribe(
+                    msg.VisualTokens, 'visual_tokens', self._safely(self._take_tokens), newest_qos()
+                ),
+                subscribe(msg.Plan, 'plan', self._safely(self._draw_tokens), latched_qos()),
+            ]
+        if not self._markers.get_subscription_count():
+            self._close(self._marker_inputs)
+        elif not self._marker_inputs:
+            self._marker_inputs += [
+                subscribe(JointState, 'robot_state', self._safely(self._take_state), state_qos()),
+                subscribe(msg.Instruction, 'instruction', self._take_instruction, latched_qos()),
+                subscribe(
+                    msg.ControllerStatus, 'controller_status', self._take_status, latched_qos()
+                ),
+                subscribe(msg.Plan, 'plan', self._safely(self._take_plan), latched_qos()),
+                subscribe(
+                    msg.ActionChunk, 'action_chunk', self._safely(self._draw_path), newest_qos()
+                ),
+                subscribe(msg.EfficiencyStats, 'efficiency', self._take_rate, report_qos()),
+            ]
+
+    def _safely(self, take: Callable[[Any], None]) -> Callable[[Any], None]:
+        def callback(message: Any) -> None:
+            self.seconds()
+            try:
+                take(message)
+            except InvalidRecordError as error:
+                self.health.warn('input', str(error))
+            else:
+                self.health.clear('input')
+
+        return callback
+
+    def _close(self, subscriptions: list[Any]) -> None:
+        while subscriptions:
+            self.destroy_subscription(subscriptions.pop())
+
+    def _topics(self) -> tuple[str, ...]:
+        """Return the topics of the cameras, those that perception reads."""
+        names = self.settings.cameras
+        return tuple(f'{n}/image_raw' for n in names) if len(names) > 1 else ('camera/image_raw',)
+
+    def _camera(self, number: int, topic: str) -> Any:
+        store = self._images.setdefault(number, OrderedDict())
+        return self.create_subscription(
+            Image, topic, lambda image: _remember(store, _key(image), image), image_qos()
+        )
+
+    def _take_saved(self, message: msg.EfficiencyStats) -> None:
+        if message.stage == msg.EfficiencyStats.STAGE_PERCEPTION:
+            _remember(self._saved, _key(message), message.saved_ms)
+
+    def _take_tokens(self, message: msg.VisualTokens) -> None:
+        _remember(self._tokens, _key(message), message_to_tokens(message))
+
+    def _draw_tokens(self, message: msg.Plan) -> None:
+        """Draw the frame that the plan is about, now that it is known what was kept of it."""
+        key = _key(message)
+        tokens = self._tokens.get(key)
+        if tokens is None:
+            return
+        cameras = int(tokens.camera.max()) + 1
+        if cameras > len(self._images):
+            raise InvalidRecordError(
+                f'visual tokens come from {cameras} cameras and this node looks at '
+                f'{len(self._images)}; expected as many. Name them all in the parameter cameras.'
+            )
+        images = [self._image_of(number, key) for number in self._images]
+        found = [image for image in images if image is not None]
+        if len(found) < len(images):
+            return
+        picture = overlay.token_picture(
+            [image_to_array(image) for image in found],
+            tokens,
+            message_to_plan(message),
+            self.settings.dim,
+            self._saved.get(key, math.nan),
+        )
+        self.drawn += 1
+        self._overlay.publish(array_to_image(picture, tokens.stamp, found[0].header.frame_id))
+
+    def _image_of(self, camera: int, key: int) -> Image | None:
+        """Return the image of a camera that the tokens of ``key`` were made of.
+
+        Tokens have the capture time of the oldest image among those of several cameras.
+        """
+        store = self._images[camera]
+        if len(self._images) == 1:
+            return store.get(key)
+        later = [k for k in store if key <= k <= key + CAMERA_SKEW_US]
+        return store[min(later)] if later else None
+
+    def _take_state(self, message: JointState) -> None:
+        # Only an end effector has a place to draw from.
+        if {'x', 'y', 'z'} <= set(message.name):
+            self._position = joint_values(message, ('x', 'y', 'z'))
+
+    def _take_instruction(self, message: msg.Instruction) -> None:
+        self._instruction = message.text
+
+    def _take_plan(self, message: msg.Plan) -> None:
+        self._plan = message_to_plan(message)
+
+    def _take_status(self, message: msg.ControllerStatus) -> None:
+        self._status = message
+
+    def _take_rate(self, message: msg.EfficiencyStats) -> None:
+        if message.stage in STAGES:
+            self._rates[STAGES[message.stage]] = message.rate_hz
+
+    def _draw_path(self, message: msg.ActionChunk) -> None:
+        chunk = message_to_chunk(message)
+        path = overlay.predicted_path(chunk, self._position)
+        frame_id = message.header.frame_id or self.settings.frame_id
+        stamp = message.header.stamp
+        place = self._position + (0.0, 0.0, TEXT_ABOVE_M)
+        markers = [
+            *overlay.path_markers(path, frame_id, stamp, self.settings.path_width),
+            overlay.text_marker(self._words(), place, frame_id, stamp),
+        ]
+        if self._plan is not None and len(self._plan.subgoal):
+            goal = self._plan.subgoal
+            width = self.settings.path_width
+            markers.append(overlay.subgoal_marker(goal, frame_id, stamp, width))
+        self.drawn += 1
+        self._markers.publish(MarkerArray(markers=markers))
+
+    def _words(self) -> str:
+        rates = ', '.join(f'{name} {rate:.1f} Hz' for name, rate in self._rates.items())
+        state = State(self._status.state).name.lower()
+        age = self._status.plan_age_s
+        lines = [self._instruction or 'no task', f'{state}, plan {age:.1f} s old', rates]
+        if self._plan is not None and self._plan.text:
+            lines.insert(1, self._plan.text)
+        return '\n'.join(lines)
+
+
+def _key(message: Any) -> int:
+    """Return the capture time in whole microseconds: the same for an image and all made of it."""
+    return round(stamp_to_seconds(message.header.stamp) * 1e6)
+
+
+def _remember(store: OrderedDict[int, Any], key: int, value: Any) -> None:
+    store[key] = value
+    while len(store) > REMEMBERED_FRAMES:
+        store.popitem(last=False)

@@ -1,0 +1,245 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Plan, image and robot state in, action chunks out."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sensor_msgs.msg import JointState
+
+from efficient_vla import msg
+from efficient_vla.bringup.settings import ActorNodeSettings
+from efficient_vla.instructions import checked_instruction
+from efficient_vla.nodes.base.conversions import (
+    chunk_to_message,
+    message_to_execution,
+    message_to_plan,
+)
+from efficient_vla.nodes.base.history import KEEP_S, StateHistory
+from efficient_vla.nodes.base.qos import latched_qos, newest_qos, state_qos
+from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, refuse_future, transport_ms
+from efficient_vla.nodes.stages.stage import Pass, StageNode, timed
+from efficient_vla.policy import load_actor
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import Frame, InvalidRecordError, Plan
+
+PLAN_GRACE_S = 2.0
+"""So long after an instruction a missing plan is no fault: the reasoner is at work."""
+WARN_AT = 0.8
+"""Fraction of a plan's validity after which its age is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkJob:
+    """A plan and what the robot and its cameras said at one time."""
+
+    plan: Plan
+    frame: Frame
+    task: int
+    """Counts instructions: the same sentence given again is another task."""
+    transport_ms: float
+
+
+class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
+    """Turn the newest valid plan into chunks.
+
+    ``dual`` makes one on the newest image, ``rate`` times a second; ``single`` one for each plan.
+    Without a valid plan nothing is sent, and the controller holds.
+    """
+
+    stage_constant = msg.EfficiencyStats.STAGE_ACTOR
+
+    def __init__(self, **options: Any) -> None:
+        self._cameras: Cameras | None = None
+        self._plan: Plan | None = None
+        self._instruction: str | None = None
+        self._task = 0
+        self._instructed = float('-inf')
+        self._states = StateHistory()
+        self._sequence = 0
+        super().__init__('actor', ActorNodeSettings, **options)
+        self._chunk = self.create_lifecycle_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
+        self.create_subscription(JointState, 'robot_state', self._state_received, state_qos())
+        self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
+        self.create_subscription(
+            msg.ControllerStatus, 'controller_status', self._status_received, latched_qos()
+        )
+        self.create_subscription(
+            msg.Instruction, 'instruction', self._instruction_received, latched_qos()
+        )
+
+    def load(self, folder: Path) -> Any:
+        """Return the actor."""
+        return load_actor(folder, self.settings)
+
+    def connect(self) -> None:
+        """Subscribe to the cameras, where the architecture looks at images."""
+        if self.stage.needs_image:
+            self._cameras = Cameras(self, self._camera_names(), self._images_received)
+
+    def disconnect(self) -> None:
+        """End the subscriptions."""
+        if self._cameras is not None:
+            self._cameras.close()
+        self._cameras = None
+
+    def start(self) -> None:
+        """Begin with the next input; the latched plan still holds."""
+        super().start()
+        self._sequence = 0
+
+    def flush(self, reason: str) -> None:
+        """Forget states, images and the plan."""
+        self._states.clear()
+        self._plan = None
+        self._instructed = min(self._instructed, self._latest)
+        if self._cameras is not None:
+            self._cameras.clear()
+        super().flush(reason)
+
+    def method(self) -> str:
+        """Return the architecture."""
+        return f'architecture={self.settings.architecture}'
+
+    def work(self, job: ChunkJob) -> None:
+        """Make one chunk; it is not sent when its plan ran out or was superseded meanwhile."""
+        begin = time.perf_counter()
+        chunk = self.stage.chunk(job.plan, job.frame)
+        latency = timed(begin)
+        now = self.get_clock().now().nanoseconds * 1e-9
+        if job.task != self._task or self._refuse(job.plan, now):
+            self.health.counts['superseded_chunks'] += 1
+            return
+        self._sequence += 1
+        message = chunk_to_message(chunk)
+        message.sequence = self._sequence
+        message.sent = self.get_clock().now().to_msg()
+        self._chunk.publish(message)
+        self.publish_pass(Pass(chunk.stamp, latency, job.transport_ms))
+
+    def _camera_names(self) -> tuple[str, ...]:
+        return self.stage.cameras
+
+    def _state_received(self, message: JointState) -> None:
+        found = self.robot_state(message)
+        if found is not None:
+            values, stamp = found
+            self._states.add(stamp, values)
+
+    def _instruction_received(self, message: msg.Instruction) -> None:
+        try:
+            text = checked_instruction(message.text, message.language) if message.text else ''
+        except InvalidRecordError:
+            # The reasoner says why; here it only means that no plan belongs to it.
+            text = ''
+        if text != self._instruction:
+            # Also the plan goes: the same task later is another episode, in another scene.
+            if self._plan is not None and self._plan.instruction != text:
+                self._plan = None
+            self._instruction = text
+            self._task += 1
+            self._instructed = self.seconds()
+            self._pace.reset()
+            if self._worker is not None:
+                self._worker.discard()
+        if not text:
+            self.health.clear('plan')
+
+    def _status_received(self, message: msg.ControllerStatus) -> None:
+        """Pass on how the controller executes a chunk."""
+        if self._worker is None or self.stage is None:
+            return
+        stage = self.stage
+
+        def note() -> None:
+            try:
+                known = message_to_execution(message) if message.chunk_sequence else None
+                stage.note_execution(known)
+            except (InvalidRecordError, InvalidSettingError) as error:
+                self.health.error('controller_status', str(error))
+            else:
+                self.health.clear('controller_status')
+
+        self._worker.call(note)
+
+    def _plan_received(self, message: msg.Plan, info: Any) -> None:
+        now = self.seconds()
+        try:
+            plan = message_to_plan(message)
+            # A latched plan comes once, perhaps before the first tick of a simulated clock.
+            if now > 0:
+                refuse_future('plan', plan.stamp, now, self.settings.max_future)
+        except InvalidRecordError as error:
+            self.health.error('plan', str(error))
+            return
+        if self._instruction == '':
+            # Made before the reasoner heard that the task ended; the next task needs a new one.
+            return
+        self._plan = plan
+        self._states.keep = max(KEEP_S, plan.valid_for, self.settings.max_image_age)
+        if self.active and self.stage is not None and not self.stage.needs_image:
+            self._make_chunk({}, plan.stamp, now, transport_ms(info))
+
+    def _images_received(self, images: ImageSet) -> None:
+        now = self.seconds()
+        age = now - images.stamp
+        if age > self.settings.max_image_age:
+            self.health.error(
+                'image_age',
+                f'image is {age:.3f} s old; expected at most max_image_age '
+                f'{self.settings.max_image_age} s. Check the camera and the network.',
+            )
+            return
+        self.health.clear('image_age')
+        if self._instruction == '' or (self._plan is None and self._instruction is None):
+            return
+        if self._pace.due(images.stamp, self.settings.rate):
+            made = self._make_chunk(images.images, images.stamp, now, images.transport_ms)
+            if not made:
+                # The next image, or this one once more, need not wait for its turn.
+                self._pace.reset()
+
+    def _make_chunk(self, images: Any, stamp: float, now: float, transport: float) -> bool:
+        """Begin a chunk; return whether there is all that it needs."""
+        plan = self._plan
+        reason = self._refuse(plan, now)
+        if reason or plan is None:
+            if now - self._instructed > PLAN_GRACE_S:
+                self.health.error('plan', reason)
+            return False
+        age = now - plan.stamp
+        if age > WARN_AT * plan.valid_for:
+            self.health.warn(
+                'plan', f'plan {plan.sequence} is {age:.3f} s old; valid for {plan.valid_for} s.'
+            )
+        else:
+            self.health.clear('plan')
+        nearest = self._states.nearest(stamp)
+        if nearest is None or nearest[1] > self.settings.state_skew:
+            distance = 'none came' if nearest is None else f'the nearest is {nearest[1]:.3f} s off'
+            self.health.error(
+                'state_skew',
+                f'no robot state for the observation: {distance}; expected one within state_skew '
+                f'{self.settings.state_skew} s. Check the robot driver.',
+            )
+            return False
+        self.health.clear('state_skew')
+        frame = Frame(images, nearest[0], stamp)
+        self.submit(ChunkJob(plan, frame, self._task, transport))
+        return True
+
+    def _refuse(self, plan: Plan | None, now: float) -> str:
+        """Return why ``plan`` may not drive the robot, or an empty string."""
+        if plan is None:
+            return 'there is no plan for the instruction. Is the reasoner running?'
+        age = now - plan.stamp
+        if age > plan.valid_for:
+            return (
+                f'plan {plan.sequence} is {age:.3f} s old; it was valid for {plan.valid_for} s. '
+                'Is the reasoner running and fast enough?'
+            )
+        if self._instruction is not None and plan.instruction != self._instruction:
+            return f'plan {plan.sequence} follows another instruction than the present one.'
+        return ''

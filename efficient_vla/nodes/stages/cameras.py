@@ -1,0 +1,105 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera subscriptions: images of all cameras of a policy, joined to one set."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from efficient_vla.nodes.base.conversions import image_to_array, stamp_to_seconds
+from efficient_vla.nodes.base.lifecycle import ManagedNode
+from efficient_vla.nodes.base.qos import image_qos
+from efficient_vla.types import InvalidRecordError
+
+RULE = 'image'
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """Images of all cameras from about one moment."""
+
+    images: dict[str, np.ndarray]
+    stamp: float
+    """Capture time of the oldest image [s]."""
+    transport_ms: float
+    """Time from publication to callback of the image that completed the set."""
+
+
+class Cameras:
+    """Subscribe to the cameras of a policy and hand over each complete set of images.
+
+    A policy with one camera reads ``camera/image_raw``, one with several ``NAME/image_raw`` each.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode[Any],
+        names: tuple[str, ...],
+        received: Callable[[ImageSet], None],
+    ) -> None:
+        self.names = names
+        self._node = node
+        self._received = received
+        self._newest: dict[str, tuple[np.ndarray, float]] = {}
+        self._subscriptions = [self._subscribe(name) for name in names]
+
+    def clear(self) -> None:
+        """Forget all images."""
+        self._newest.clear()
+
+    def close(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def _subscribe(self, name: str) -> Any:
+        def callback(message: Image, info: Any) -> None:
+            if self._node.active:
+                self._take(name, message, transport_ms(info))
+
+        topic = 'camera/image_raw' if len(self.names) == 1 else f'{name}/image_raw'
+        return self._node.create_subscription(Image, topic, callback, image_qos())
+
+    def _take(self, name: str, message: Image, transport: float) -> None:
+        now = self._node.seconds()
+        try:
+            pixels = image_to_array(message)
+            stamp = stamp_to_seconds(message.header.stamp)
+            refuse_future('image', stamp, now, self._node.settings.max_future)
+        except InvalidRecordError as error:
+            self._node.health.error(RULE, f'{name}: {error}')
+            return
+        self._newest[name] = (pixels, stamp)
+        # The first camera leads, so that a set comes once for each of its images.
+        if name != self.names[0] or len(self._newest) < len(self.names):
+            return
+        stamps = [self._newest[camera][1] for camera in self.names]
+        skew = max(stamps) - min(stamps)
+        if skew > self._node.settings.camera_skew:
+            self._node.health.error(
+                RULE,
+                f'images of {", ".join(self.names)} differ by {skew:.3f} s; expected at most '
+                f'camera_skew {self._node.settings.camera_skew} s. Synchronise the cameras.',
+            )
+            return
+        self._node.health.clear(RULE)
+        images = {camera: self._newest[camera][0] for camera in self.names}
+        self._received(ImageSet(images, min(stamps), transport))
+
+
+def refuse_future(what: str, stamp: float, now: float, limit: float) -> None:
+    """Raise ``InvalidRecordError`` when ``stamp`` is more than ``limit`` [s] after ``now``."""
+    if stamp > now + limit:
+        raise InvalidRecordError(
+            f'{what} is stamped {stamp - now:.3f} s in the future; expected at most {limit} s. '
+            'Synchronise the clocks, or set use_sim_time alike on all nodes.'
+        )
+
+
+def transport_ms(info: Any) -> float:
+    """Return the time from publication to callback [ms] from rclpy's message info."""
+    return max(time.time_ns() - info['source_timestamp'], 0) / 1e6

@@ -1,0 +1,98 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Images in, visual tokens out."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efficient_vla import msg
+from efficient_vla.bringup.settings import PerceptionNodeSettings
+from efficient_vla.nodes.base.conversions import tokens_to_message
+from efficient_vla.nodes.base.qos import newest_qos
+from efficient_vla.nodes.stages.cameras import Cameras, ImageSet
+from efficient_vla.nodes.stages.stage import Pass, StageNode, timed
+from efficient_vla.policy import load_perception
+from efficient_vla.savings import Savings
+from efficient_vla.types import Frame, VisualTokens
+
+
+class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
+    """Encode the newest image whenever the one before is done."""
+
+    stage_constant = msg.EfficiencyStats.STAGE_PERCEPTION
+
+    def __init__(self, **options: Any) -> None:
+        self._cameras: Cameras | None = None
+        self._newest: VisualTokens | None = None
+        self._savings = Savings()
+        super().__init__('perception', PerceptionNodeSettings, **options)
+        self._tokens = self.create_lifecycle_publisher(
+            msg.VisualTokens, 'visual_tokens', newest_qos()
+        )
+        self.offer_reset()
+
+    def load(self, folder: Path) -> Any:
+        """Return the perception stage."""
+        return load_perception(folder, self.settings)
+
+    def connect(self) -> None:
+        """Subscribe to the cameras of the policy."""
+        self._cameras = Cameras(self, self.stage.cameras, self.submit)
+
+    def disconnect(self) -> None:
+        """End the subscriptions."""
+        if self._cameras is not None:
+            self._cameras.close()
+        self._cameras = None
+
+    def flush(self, reason: str) -> None:
+        """Forget earlier images."""
+        if self._cameras is not None:
+            self._cameras.clear()
+        super().flush(reason)
+
+    def method(self) -> str:
+        """Return the cache's method."""
+        cache = self.applied.cache
+        return '' if cache.method == 'none' else f'cache={cache.method} threshold={cache.threshold}'
+
+    def report(self) -> dict[str, Any]:
+        """Return what /diagnostics shows; a vision tower adds what the last frame cost it."""
+        last = getattr(self.stage, 'last', None)
+        return {**super().report(), **(dataclasses.asdict(last) if last is not None else {})}
+
+    def work(self, job: ImageSet) -> None:
+        """Encode one set of images; nothing is sent where the cache skips it."""
+        begin = time.perf_counter()
+        tokens = self.stage.encode(Frame(job.images, np.zeros(0, np.float32), job.stamp))
+        latency = timed(begin)
+        if tokens is not None:
+            self._tokens.publish(tokens_to_message(tokens))
+            self._newest, self.epoch = tokens, tokens.epoch
+        self.publish_pass(self._pass(job, tokens, latency))
+
+    def _pass(self, job: ImageSet, tokens: VisualTokens | None, latency: float) -> Pass:
+        """Return what one pass did; ``tokens`` is ``None`` where nothing was sent."""
+        age: np.ndarray = np.zeros(0, np.float32)
+        reused: np.ndarray = np.zeros(0, bool)
+        if tokens is not None:
+            age, reused = tokens.age, tokens.reused
+        elif self._newest is not None:
+            # The reasoner still has these; nothing of this frame was computed.
+            age = self._newest.age + np.float32(max(job.stamp - self._newest.stamp, 0.0))
+            reused = np.ones(len(age), bool)
+        return Pass(
+            stamp=job.stamp,
+            latency_ms=latency,
+            transport_ms=job.transport_ms,
+            tokens_total=len(age),
+            tokens_kept=len(age),
+            tokens_reused=int(reused.sum()),
+            oldest_age_s=float(age[reused].max(initial=0.0)),
+            refresh_reason='' if tokens is None else tokens.refresh_reason,
+            saved_ms=self._savings.add(latency, full=not reused.any()),
+        )

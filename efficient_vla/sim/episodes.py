@@ -1,0 +1,60 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which episodes a run has, and what its manifest says about sensing; no simulator needed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.errors import CheckpointError, UsageError
+from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
+
+
+def jobs(tasks: Sequence[str], seed: int, episodes: int) -> list[tuple[str, int]]:
+    """Return task and seed of every episode; number ``i`` of every task has ``seed + i``.
+
+    Raises ``UsageError`` unless there is something to run and the simulator knows it.
+    """
+    check_tasks(tasks)
+    if episodes < 1:
+        raise UsageError(f'{episodes} episodes; expected at least 1.')
+    if seed < 0:
+        raise UsageError(f'seed {seed}; expected at least 0.')
+    return [(task, seed + index) for task in tasks for index in range(episodes)]
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """Raise ``UsageError`` unless these are tasks of the simulator, one at least, none twice."""
+    known = ', '.join(INSTRUCTIONS)
+    if not tasks:
+        raise UsageError(f'no task given; expected some of {known}.')
+    for task in tasks:
+        if task not in INSTRUCTIONS:
+            raise UsageError(f'unknown task {task!r}; expected one of {known}.')
+        if tasks.count(task) > 1:
+            raise UsageError(
+                f'task {task!r} is named twice; expected once, since the same seeds make the same '
+                'episodes. Ask for more episodes instead.'
+            )
+
+
+def sensing(policy: Path, render: str, image_size: int) -> dict[str, Any]:
+    """Return what the manifest says about cameras and robot state, as far as the card names them.
+
+    Raises ``CheckpointError`` when the card of the policy cannot be read.
+    """
+    try:
+        card = json.loads((policy / 'policy.json').read_text())
+        cameras, state = list(card.get('cameras', [])), list(card.get('state_names', []))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f'{policy / "policy.json"} cannot be read: {type(error).__name__}: {error}. '
+            'Copy the checkpoint again.'
+        ) from error
+    return {
+        'render': render,
+        'camera': {'names': cameras, 'rows': image_size, 'columns': image_size},
+        'state': state,
+        'state_width': len(state),
+    }

@@ -1,0 +1,167 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Meta-World's Sawyer arm behind the interface of a position-controlled robot.
+
+Camera, seeding and success follow LeRobot's Meta-World environment: camera ``corner2`` moved to
+(0.75, 0.075, 0.7), both image axes flipped, an episode ends at success or after 500 steps.
+The robot reports four proprioceptive numbers and nothing that a real arm could not know.
+"""
+
+import atexit
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    import metaworld
+    import mujoco
+import numpy as np
+
+from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
+
+CAMERA = 'corner2'
+CAMERA_POSITION = (0.75, 0.075, 0.7)
+MAX_STEPS = 500
+RENDERINGS = ('default', 'fast')
+SNAPSHOT = mujoco.mjtState.mjSTATE_INTEGRATION
+"""What a snapshot holds: all that the physics of the next step depend on."""
+
+
+class UnknownTaskError(ValueError):
+    """A task that this simulator does not have."""
+
+
+class SimulationOverError(RuntimeError):
+    """A step was asked for after the last one of an episode."""
+
+
+class MetaWorldSim:
+    """One Sawyer, one task, one camera.
+
+    The set-point is the position [m] of the mocap body that drags the hand; the gripper takes an
+    effort in [-1, 1], where 1 closes.
+    """
+
+    PERIOD = 0.0125
+    """Seconds of simulated time a step lasts."""
+    MAX_DELTA = 0.01
+    """Metres the set-point moves at most in one step along each axis."""
+    STATE_NAMES = ('x', 'y', 'z', 'gripper')
+
+    def __init__(
+        self, task: str, render: str = 'default', size: int = 480, max_steps: int = MAX_STEPS
+    ) -> None:
+        """Load the scene of ``task``; ``render`` is 'default' or 'fast' (no shadows, no MSAA)."""
+        if task not in INSTRUCTIONS:
+            raise UnknownTaskError(
+                f'unknown task {task!r}; expected one of {", ".join(sorted(INSTRUCTIONS))}.'
+            )
+        if render not in RENDERINGS:
+            raise ValueError(f'unknown rendering {render!r}; expected one of {RENDERINGS}.')
+        self.task = task
+        self.instruction = INSTRUCTIONS[task]
+        self.rendering = render
+        self.size = size
+        self.max_steps = max_steps
+        benchmark = metaworld.MT1(task, seed=42)
+        self.env = benchmark.train_classes[task]()
+        self.env.set_task(benchmark.train_tasks[0])
+        self.env.max_path_length = max_steps
+        self.env._freeze_rand_vec = False
+        self.env.seeded_rand_vec = True
+        self.env.model.cam_pos[self.env.model.camera(CAMERA).id] = CAMERA_POSITION
+        self.observation = np.zeros(39)
+        self.success = False
+        self.steps = 0
+        self._renderer: mujoco.Renderer | None = None
+        self._shown: mujoco.MjData | None = None
+
+    @property
+    def workspace(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest set-point [m], [3] each."""
+        return self.env.mocap_low.copy(), self.env.mocap_high.copy()
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.success or self.steps >= self.max_steps
+
+    def reset(self, seed: int) -> None:
+        """Start the episode that ``seed`` names."""
+        self.env.seed(seed)
+        self.observation, _ = self.env.reset()
+        # Without this, a first image would show the goal of the episode before.
+        mujoco.mj_forward(self.env.model, self.env.data)
+        self.success = False
+        self.steps = 0
+
+    def step(self, position: np.ndarray, gripper: float) -> None:
+        """Move the set-point towards ``position`` [3] by at most 1 cm an axis, then simulate."""
+        delta = (np.asarray(position) - self.setpoint()) / self.env.action_scale
+        self.step_action(np.append(np.clip(delta, -1.0, 1.0), np.clip(gripper, -1.0, 1.0)))
+
+    def step_action(self, action: np.ndarray) -> None:
+        """Apply one action of Meta-World, [4] in [-1, 1]."""
+        if self.steps >= self.max_steps:
+            raise SimulationOverError(
+                f'the episode ended after {self.max_steps} steps; reset first.'
+            )
+        self.observation, _, _, _, info = self.env.step(action)
+        self.steps += 1
+        self.success = self.success or bool(info['success'])
+
+    def state(self) -> np.ndarray:
+        """Return hand x, y, z [m] and gripper opening (0 to 1), float32 [4]."""
+        return self.observation[:4].astype(np.float32)
+
+    def setpoint(self) -> np.ndarray:
+        """Return the commanded end-effector position [m], float64 [3]."""
+        return self.env.data.mocap_pos[0].copy()
+
+    def render(self) -> np.ndarray:
+        """Return the camera image, uint8 [size, size, 3], rgb, upright."""
+        return self.render_data(self.env.data)
+
+    def snapshot(self) -> np.ndarray:
+        """Copy the physics state, so that another thread may render it; takes microseconds."""
+        state = np.empty(mujoco.mj_stateSize(self.env.model, SNAPSHOT))
+        mujoco.mj_getState(self.env.model, self.env.data, state, SNAPSHOT)
+        return state
+
+    def render_snapshot(self, state: np.ndarray) -> np.ndarray:
+        """Render a copied physics state; the image equals that of ``render`` at that time."""
+        if self._shown is None:
+            self._shown = mujoco.MjData(self.env.model)
+        mujoco.mj_setState(self.env.model, self._shown, state, SNAPSHOT)
+        mujoco.mj_forward(self.env.model, self._shown)
+        return self.render_data(self._shown)
+
+    def render_data(self, data: 'mujoco.MjData') -> np.ndarray:
+        """Render a physics state; all calls must come from one thread."""
+        if self._renderer is None:
+            self._renderer = _make_renderer(self.env.model, self.rendering, self.size)
+            # The GL context must go before MuJoCo's own exit handler, registered just now, runs.
+            atexit.register(self._renderer.close)
+        self._renderer.update_scene(data, camera=CAMERA)
+        image = self._renderer.render()
+        return np.ascontiguousarray(image[::-1, ::-1])
+
+    def close(self) -> None:
+        """Free the rendering context, in the thread that rendered."""
+        if self._renderer is not None:
+            atexit.unregister(self._renderer.close)
+            self._renderer.close()
+            self._renderer = None
+
+
+def _make_renderer(model: 'mujoco.MjModel', rendering: str, size: int) -> 'mujoco.Renderer':
+    samples = model.vis.quality.offsamples
+    if rendering == 'fast':
+        model.vis.quality.offsamples = 0
+    try:
+        renderer = mujoco.Renderer(model, height=size, width=size)
+    finally:
+        model.vis.quality.offsamples = samples
+    if rendering == 'fast':
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+    return renderer

@@ -1,0 +1,181 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics of success rates, latencies, rates and memory."""
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+Z_95 = 1.959963984540054
+"""Two-sided 95 % quantile of the normal distribution."""
+WARM_UP_PASSES = 2
+"""First passes allocate and compile; counted into percentiles they would hide everything else."""
+WINDOW_PASSES = 300
+PAGE_BYTES = os.sysconf('SC_PAGE_SIZE')
+
+
+def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+    """Return the Wilson score interval of a success rate.
+
+    Unlike the normal approximation it stays inside [0, 1] and is not empty at 0 % or 100 %.
+    Without trials nothing is known, so the interval is (0, 1). Source: Wilson, 1927.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f'{successes} successes of {trials} trials; expected 0 to {trials}.')
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    scale = 1 + z * z / trials
+    centre = (rate + z * z / (2 * trials)) / scale
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Return the exact two-sided p value of McNemar's test for paired successes.
+
+    Pair ``i`` is the same task and seed under two conditions. Only pairs that differ say anything;
+    without any the value is 1. Source: McNemar, 1947, with the exact binomial distribution.
+    """
+    if len(first) != len(second):
+        raise ValueError(f'{len(first)} and {len(second)} outcomes; expected pairs.')
+    only_first = sum(bool(a) and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(bool(b) and not a for a, b in zip(first, second, strict=True))
+    discordant = only_first + only_second
+    tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**discordant)
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and p99 of the finite values, linearly interpolated; all 0 without any."""
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
+        return {'p50': 0.0, 'p95': 0.0, 'p99': 0.0}
+    p50, p95, p99 = np.percentile(finite, (50, 95, 99))
+    return {'p50': float(p50), 'p95': float(p95), 'p99': float(p99)}
+
+
+class LatencyWindow:
+    """Percentiles over the recent passes without the warm-up."""
+
+    def __init__(self, size: int = WINDOW_PASSES, warm_up: int = WARM_UP_PASSES) -> None:
+        self.count = 0
+        self.last = 0.0
+        """The newest latency [ms]."""
+        self._warm_up = warm_up
+        self._values: deque[float] = deque(maxlen=size)
+
+    def add(self, milliseconds: float) -> None:
+        """Count one pass."""
+        self.count += 1
+        self.last = milliseconds
+        if self.count > self._warm_up:
+            self._values.append(milliseconds)
+
+    def percentiles(self) -> tuple[float, float, float]:
+        """Return the 50th, 95th and 99th percentile [ms], NaN before the warm-up is over."""
+        if not self._values:
+            return (float('nan'),) * 3
+        p50, p95, p99 = np.percentile(np.fromiter(self._values, np.float64), (50, 95, 99))
+        return float(p50), float(p95), float(p99)
+
+
+class RateMeter:
+    """Events a second over a sliding window of monotonic time."""
+
+    def __init__(
+        self, window_s: float = 5.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._window_s = window_s
+        self._monotonic = monotonic
+        self._times: deque[float] = deque()
+
+    def tick(self) -> None:
+        """Count one event."""
+        self._times.append(self._monotonic())
+        self._trim()
+
+    def rate(self) -> float:
+        """Return the present rate [Hz]; it falls while no event comes."""
+        self._trim()
+        if len(self._times) < 2:
+            return 0.0
+        first, last = self._times[0], self._times[-1]
+        # The open gap counts once it is longer than the usual one.
+        usual = (last - first) / (len(self._times) - 1)
+        span = max(last - first, self._monotonic() - first - usual)
+        return (len(self._times) - 1) / span if span > 0 else 0.0
+
+    def _trim(self) -> None:
+        oldest = self._monotonic() - self._window_s
+        while self._times and self._times[0] < oldest:
+            self._times.popleft()
+
+
+def resident_mb() -> float:
+    """Return the resident memory of this process in units of 1e6 bytes; NaN where unknown."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return float('nan')
+    return pages * PAGE_BYTES / 1e6
+
+
+class PeriodMeter:
+    """Periods of a loop: mean of the last second, and the 99th percentile since `restart`."""
+
+    BIN_MS = 0.05
+    BINS = 4000
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._recent: deque[tuple[float, float]] = deque()
+        self._histogram = np.zeros(self.BINS, np.int64)
+
+    def restart(self) -> None:
+        """Forget all periods."""
+        self._last = None
+        self._recent.clear()
+        self._histogram[:] = 0
+
+    def tick(self, now: float) -> None:
+        """Count one pass of the loop at monotonic time ``now`` [s]."""
+        if self._last is not None:
+            period_ms = (now - self._last) * 1e3
+            self._histogram[min(int(period_ms / self.BIN_MS), self.BINS - 1)] += 1
+            self._recent.append((now, period_ms))
+            while self._recent[0][0] < now - 1.0:
+                self._recent.popleft()
+        self._last = now
+
+    def mean_ms(self) -> float:
+        """Return the mean period of the last second [ms], NaN before the first one."""
+        if not self._recent:
+            return float('nan')
+        return sum(period for _, period in self._recent) / len(self._recent)
+
+    def rate_hz(self) -> float:
+        """Return passes a second in the last second [Hz]."""
+        mean = self.mean_ms()
+        return 1e3 / mean if mean > 0 else 0.0
+
+    def p99_ms(self) -> float:
+        """Return the 99th percentile of the period [ms], NaN before the first one."""
+        return self.percentile_ms(99.0)
+
+    def percentile_ms(self, percent: float) -> float:
+        """Return a percentile of the period since ``restart`` [ms], NaN before the first one.
+
+        It is the upper end of its bin, at most ``BIN_MS`` too high; ``BINS`` is where they end.
+        """
+        total = int(self._histogram.sum())
+        if not total:
+            return float('nan')
+        rank = int(np.searchsorted(np.cumsum(self._histogram), percent / 100 * total))
+        return (rank + 1) * self.BIN_MS

@@ -1,0 +1,147 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One thread for long work, with a single slot in front of it."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Job = TypeVar('Job')
+
+
+class _Asked:
+    """Who asks may withdraw until the worker has begun."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.error: Exception | None = None
+        self._lock = threading.Lock()
+        self._taken = False
+
+    def begin(self) -> bool:
+        """Return whether the function is still wanted; from then on it is under way."""
+        with self._lock:
+            taken, self._taken = self._taken, True
+        return not taken
+
+    def withdraw(self) -> bool:
+        """Return whether the function had not begun; it will not, from then on."""
+        return self.begin()
+
+
+class LatestWorker(Generic[Job]):
+    """Run the newest job on a thread of its own; a newer job replaces one that waits.
+
+    ``work`` and ``failed`` are called on that thread. An error in ``work`` goes to ``failed`` and
+    the thread lives on.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[Job], None], failed: Callable[[Exception], None]
+    ) -> None:
+        self.dropped = 0
+        self._work = work
+        self._failed = failed
+        self._condition = threading.Condition()
+        self._job: Job | None = None
+        self._calls: deque[Callable[[], None]] = deque()
+        self._busy = False
+        self._stopping = False
+        # A daemon: a pass that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        with self._condition:
+            return not self._busy and self._job is None and not self._calls
+
+    def submit(self, job: Job) -> None:
+        """Run ``job`` next; a job that still waits is dropped and counted."""
+        with self._condition:
+            if self._job is not None:
+                self.dropped += 1
+            self._job = job
+            self._condition.notify_all()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run ``function`` between two jobs, before any job that waits."""
+        with self._condition:
+            self._calls.append(function)
+            self._condition.notify_all()
+
+    def ask(self, function: Callable[[], None], timeout: float) -> None:
+        """Run ``function`` as ``call`` does, and wait for its end.
+
+        Raises what it raises, and ``TimeoutError`` where it could not begin within ``timeout`` [s];
+        it does not run later then.
+        """
+        state = _Asked()
+
+        def run() -> None:
+            if not state.begin():
+                return
+            try:
+                function()
+            except Exception as error:
+                state.error = error
+            finally:
+                state.done.set()
+
+        self.call(run)
+        if not state.done.wait(timeout) and state.withdraw():
+            raise TimeoutError(f'{self._thread.name} was busy for more than {timeout} s')
+        state.done.wait()
+        if state.error is not None:
+            raise state.error
+
+    def discard(self) -> None:
+        """Forget the job that waits, if any."""
+        with self._condition:
+            self._job = None
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until nothing runs or waits; return whether that happened within ``timeout`` [s]."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: not self._busy and self._job is None and not self._calls, timeout
+            )
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread after what runs now and the calls that wait.
+
+        Returns whether it ended within ``timeout`` [s].
+        """
+        with self._condition:
+            self._stopping = True
+            self._job = None
+            self._condition.notify_all()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._busy = False
+                self._condition.notify_all()
+                self._condition.wait_for(
+                    lambda: self._stopping or self._calls or self._job is not None
+                )
+                if self._stopping and not self._calls:
+                    return
+                self._busy = True
+                function = self._calls.popleft() if self._calls else None
+                job = None
+                if function is None:
+                    job, self._job = self._job, None
+            try:
+                if function is not None:
+                    function()
+                elif job is not None:
+                    self._work(job)
+            except Exception as error:
+                self._failed(error)
+            # Do not keep the last frame alive while waiting for the next one.
+            del function, job

@@ -4,6 +4,9 @@
 
 import math
 
+import numpy as np
+
+from efficient_vla.control.angles import wrapping
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.types import ActionChunk, ControlMode
@@ -12,6 +15,8 @@ GRIPPER = 'gripper'
 JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
 MAX_ROWS = 512
 """Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
+SHORTEST_ROW, LONGEST_ROW = 5e-4, 60.0
+"""Duration of a row [s]: shorter, it says nothing to a control loop; longer, nothing moves."""
 TRANSLATION = frozenset({'x', 'y', 'z'})
 
 
@@ -24,6 +29,11 @@ def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
         )
     if len(chunk.actions) > MAX_ROWS:
         return f'chunk has {len(chunk.actions)} rows; expected at most {MAX_ROWS}. Send fewer.'
+    if not SHORTEST_ROW <= chunk.dt <= LONGEST_ROW:
+        return (
+            f'chunk has dt {chunk.dt} s; expected {SHORTEST_ROW} to {LONGEST_ROW} s a row. Correct '
+            'the dt of the policy.'
+        )
     translates = TRANSLATION.issuperset(names) or TRANSLATION.issuperset(set(names) - {GRIPPER})
     if translates == (chunk.control_mode in JOINT_MODES):
         expected = 'an EE mode' if translates else 'a JOINT mode'
@@ -74,10 +84,35 @@ def refuse_ended(trajectory: Trajectory, clock: float, now: float) -> str | None
     )
 
 
+def refuse_turn(
+    chunk: ActionChunk,
+    rows: np.ndarray,
+    start: np.ndarray,
+    continuous: np.ndarray,
+    names: tuple[str, ...],
+) -> str | None:
+    """Return that ``rows`` [H, M] of joint angles wrap somewhere after ``start``, or ``None``.
+
+    Joints that are ``continuous`` [M] may.
+    """
+    if chunk.control_mode != ControlMode.JOINT_POSITION:
+        return None
+    wraps = wrapping(rows, start) & ~continuous
+    if not wraps.any():
+        return None
+    joints = ', '.join(name for name, wrapped in zip(names, wraps, strict=True) if wrapped)
+    return (
+        f'chunk goes nearly a full turn within a row on {joints}; expected angles that do not '
+        'wrap. Name joints without an end in continuous, or unwrap the angles of the policy.'
+    )
+
+
 def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:
     """Return why ``chunk`` must not replace the ``active`` one, or ``None``."""
     if active is None:
         return None
+    if chunk.sequence == active.sequence:
+        return f'chunk {chunk.sequence} came before; expected every sequence once.'
     if chunk.sequence < active.sequence:
         return f'chunk {chunk.sequence} is older than chunk {active.sequence}, which is active.'
     if chunk.stamp < active.stamp:

@@ -19,7 +19,7 @@ from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.state import ControllerReport, State
-from efficient_vla.nodes.base.conversions import message_to_chunk
+from efficient_vla.nodes.base.conversions import AbsentNamesError, message_to_chunk
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
@@ -30,6 +30,7 @@ from efficient_vla.nodes.base.scheduling import (
     use_cores,
     use_real_time,
 )
+from efficient_vla.nodes.controller.inputs import expect_chunks, expect_state
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
     fresh_chunk,
@@ -84,6 +85,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         subscribe = self.create_subscription
         subscribe(JointState, 'robot_state', self._state_received, state_qos())
         subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        self._state_expected = expect_state(self)
+        self._chunk_expected = expect_chunks(
+            self, lambda: self._controller.state if self._controller else None
+        )
         subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
@@ -155,7 +160,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if self._watch is not None:
             self._watch.clock_jumped(now)
         if self._controller is not None and self._command is not None:
@@ -300,6 +305,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
+        self._chunk_expected.heard(now)
         if not controller.enabled or self._liveliness.missing():
             return
         if watch.silent(now, self.settings.state_timeout):
@@ -332,10 +338,14 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.seconds()
         try:
             watch.read(message, now)
+        except AbsentNamesError as error:
+            self._state_expected.unusable(str(error))
+            return
         except InvalidRecordError as error:
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._state_expected.heard(watch.time)
         if self._command is None:
             self._anchor(self._effort, now)
             return

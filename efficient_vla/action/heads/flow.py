@@ -69,7 +69,7 @@ class FlowHead(DenoisingHead):
 
         The cosine between the velocity at the start and that at a probe half-way along it says
         how straight: 1 takes the fewest steps, 0 and less the most. ProbeFlow's own rule between
-        the two is not public in detail [mem]; here the steps grow evenly with the angle.
+        the two is not public in detail; here the steps grow evenly with the angle.
         """
         condition = self.network.condition(features)
         x, clean = self._start(noise, prefix)

@@ -49,6 +49,11 @@ def group(kind: type) -> Any:
     return dataclasses.field(default_factory=kind)
 
 
+def described(entries: Mapping[str, Any]) -> str:
+    """Return a sentence for each entry of a catalogue: its name and what ``about`` says of it."""
+    return ' '.join(f'{name}: {entry.about}.' for name, entry in entries.items())
+
+
 def specs(kind: type, prefix: str = '') -> Iterator[tuple[str, Any, Spec]]:
     """Yield (dotted name, default, spec) for every setting of a settings dataclass."""
     for item in dataclasses.fields(kind):

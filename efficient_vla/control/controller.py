@@ -20,6 +20,7 @@ import numpy as np
 
 from efficient_vla.control import admission
 from efficient_vla.control.blending import METHODS
+from efficient_vla.control.catalogue import head_help
 from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
@@ -305,6 +306,7 @@ class Controller:
             time_scale=min(self._speed, 1.0),
             delay=self._delay,
             blending=self.settings.blending.method,
+            help=head_help(self.settings.blending.method),
         )
 
     def _remaining(self, now: float) -> float:

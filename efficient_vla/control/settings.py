@@ -4,16 +4,10 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.settings import group, setting
-from efficient_vla.types import GUIDED
+from efficient_vla.control.catalogue import BLENDINGS
+from efficient_vla.settings import described, group, setting
 
-BLENDING_METHODS = (
-    'latest_only',
-    'weighted_average',
-    'temporal_ensemble',
-    'offset_fade',
-    *GUIDED,
-)
+BLENDING_METHODS = tuple(BLENDINGS)
 HORIZON_METHODS = ('none', 'adaptive')
 INTERPOLATIONS = ('linear', 'cubic')
 MAX_STOP_TIME = 0.1
@@ -26,11 +20,7 @@ class BlendingSettings:
 
     method: str = setting(
         'offset_fade',
-        'How chunks are joined: latest_only switches, weighted_average goes over to the newest '
-        'chunk while both last, temporal_ensemble averages all live chunks, offset_fade fades the '
-        'offset at the seam out. rtc asks the actor to draw chunks to the one before, at the cost '
-        'of a backward pass a step, rtc_trained to keep its first rows, which training knew; both '
-        'need actor.head flow, and what offset remains fades.',
+        f'How chunks are joined. {described(BLENDINGS)}',
         choices=BLENDING_METHODS,
     )
     fade_time: float = setting(

@@ -9,6 +9,7 @@ from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.control.controller import Controller
 from efficient_vla.control.state import State
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import newest_qos, state_qos
@@ -28,10 +29,12 @@ def expect_state(node: ManagedNode[ControllerNodeSettings]) -> Expectation:
 
 
 def expect_chunks(
-    node: ManagedNode[ControllerNodeSettings], state: Callable[[], State | None]
+    node: ManagedNode[ControllerNodeSettings], controller: Callable[[], Controller | None]
 ) -> Expectation:
     """Wait for chunks while the robot is to move and has nothing to follow."""
-    idle = (State.WAITING, State.HOLDING)
-    return node.waiting.expect(
-        'action_chunk', msg.ActionChunk, newest_qos(), needed=lambda: state() in idle
-    )
+
+    def idle() -> bool:
+        core = controller()
+        return core is not None and core.state in (State.WAITING, State.HOLDING)
+
+    return node.waiting.expect('action_chunk', msg.ActionChunk, newest_qos(), needed=idle)

@@ -4,6 +4,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from efficient_vla import msg
 from efficient_vla.control.admission import JOINT_MODES
@@ -42,6 +43,24 @@ def status_message(
     if report.execution is not None:
         write_execution(report.execution, message)
     return message
+
+
+def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> dict[str, Any]:
+    """Return what /diagnostics shows of the control loop."""
+    return {
+        'state': report.state.name,
+        'reason': report.reason,
+        'chunk_age_s': report.chunk_age,
+        'plan_age_s': report.plan_age,
+        'time_scale': report.execution.time_scale if report.execution else 0.0,
+        'underruns': report.underruns,
+        'rejected_chunks': report.rejected + malformed,
+        'period_ms': periods.mean_ms(),
+        'period_p50_ms': periods.percentile_ms(50),
+        'period_p99_ms': periods.p99_ms(),
+        'period_p999_ms': periods.percentile_ms(99.9),
+        'period_max_ms': periods.percentile_ms(100),
+    }
 
 
 @dataclass(frozen=True, slots=True)

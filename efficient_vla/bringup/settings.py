@@ -38,6 +38,14 @@ class PolicyNodeSettings(NodeSettings):
         low=0.0,
         high=10.0,
     )
+    pass_timeout: float = setting(
+        60.0,
+        'A pass that takes longer hangs: its process ends, so that whoever started it starts it '
+        'again. 0: never.',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,14 +108,24 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         'axes.',
         read_only=True,
     )
-    reset_distance: float = setting(
-        0.02,
-        'A robot whose set-point is further than this from the last command, while disabled or '
-        'after it reported a new episode, was moved by others: the controller starts from there. '
-        'A robot that follows velocities may also have drifted so far when it stands still.',
+    arming: str = setting(
+        'manual',
+        'Whether a task may enable the controller. manual: a person calls set_enabled before each '
+        'task, whose end disables it again; auto: the task enables by itself, for simulated '
+        'robots.',
+        choices=('manual', 'auto'),
+        locked=True,
+    )
+    reset_distance: tuple[float, ...] = setting(
+        (0.02,),
+        'A robot further than this on an axis from the set-point that is held for it, while '
+        'disabled or after it reported a new episode, was moved by others: the controller starts '
+        'from there; nearer, it keeps that set-point. What a robot sags while it is held does not '
+        'count. One that follows velocities may have drifted so far. One value, or one an axis.',
         unit='m',
         low=0.001,
         high=1.0,
+        locked=True,
     )
     state_timeout: float = setting(
         1.0,
@@ -116,15 +134,18 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         unit='s',
         low=0.0,
         high=3600.0,
+        locked=True,
     )
     following_error: float = setting(
-        0.0,
+        0.1,
         'A robot that is further than this from its set-point on any axis is blocked or broken: '
         'the controller stops, latched. It is compared with the set-point of robot_delay before, '
-        'or with its own where it reports one. Set it above what it lags and sags; 0: never.',
+        'or with its own where it reports one; from half of it a warning tells. Set it above what '
+        'the robot lags and sags; 0: never. Not for outputs that send velocities.',
         unit='m',
         low=0.0,
         high=100.0,
+        locked=True,
     )
     output: str = setting(
         'command',
@@ -193,10 +214,17 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             )
         if self.names and not set(self.names) - {'gripper'}:
             return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
-        if self.following_error and self.sends_velocities:
+        axes = [name for name in self.names if name != 'gripper']
+        if len(self.reset_distance) not in (1, len(axes)):
             return (
-                f'following_error is {self.following_error} while the output sends velocities, '
-                'whose sum is not where the robot is; expected 0.'
+                f'reset_distance has {len(self.reset_distance)} values; expected one, or one for '
+                f'each of {", ".join(axes)}.'
+            )
+        strangers = set(self.continuous) - set(axes)
+        if strangers:
+            return (
+                f'continuous has {", ".join(sorted(strangers))}; expected some of '
+                f'{", ".join(axes)}.'
             )
         others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
         if self.output == 'twist' and others:

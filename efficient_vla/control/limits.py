@@ -78,9 +78,7 @@ class Limiter:
                 min(max(p, axis.low), axis.high)
                 for p, axis in zip(places, self._limits, strict=True)
             ]
-            places = [
-                q if abs(q - p) <= edge else p for p, q in zip(places, inside, strict=True)
-            ]
+            places = [q if abs(q - p) <= edge else p for p, q in zip(places, inside, strict=True)]
         self._take([AxisState(place, 0.0, 0.0) for place in places])
 
     @property

@@ -59,8 +59,8 @@ class Whereabouts:
         self._heard = -math.inf
         self._noticed = -math.inf
         self._samples: deque[tuple[float, np.ndarray]] = deque(maxlen=64)
-        self._sag = np.zeros(len(names))
-        self._stood = np.full(len(names), -math.inf)
+        self._sag: np.ndarray = np.zeros(len(names))
+        self._stood: np.ndarray = np.full(len(names), -math.inf)
 
     def read(
         self,
@@ -143,7 +143,9 @@ class Whereabouts:
         self._sag = np.zeros(len(self.names))
         self._stood = np.full(len(self.names), now)
 
-    def settle(self, setpoint: np.ndarray, velocity: np.ndarray, held: bool, furthest: float):
+    def settle(
+        self, setpoint: np.ndarray, velocity: np.ndarray, held: bool, furthest: float
+    ) -> None:
         """Learn what the robot sags from ``setpoint`` [M], where that has come to rest.
 
         ``held``: the controller holds it, so that nobody else moves it. ``furthest`` is what no

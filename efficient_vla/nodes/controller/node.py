@@ -7,9 +7,11 @@ This process must not import torch: its timer would wait for torch's threads.
 
 import gc
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -17,9 +19,18 @@ from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.control.admission import GRIPPER
 from efficient_vla.control.controller import Controller
+from efficient_vla.control.motion_clock import MotionClock
+from efficient_vla.control.settings import braking_times
 from efficient_vla.control.state import ControllerReport, State
-from efficient_vla.nodes.base.conversions import message_to_chunk
+from efficient_vla.control.whereabouts import Whereabouts
+from efficient_vla.nodes.base.conversions import (
+    AbsentNamesError,
+    message_to_chunk,
+    seconds_to_stamp,
+    stamp_to_seconds,
+)
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
@@ -30,27 +41,36 @@ from efficient_vla.nodes.base.scheduling import (
     use_cores,
     use_real_time,
 )
+from efficient_vla.nodes.controller.inputs import expect_chunks, expect_state
+from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
     fresh_chunk,
     pass_message,
     refuse_frame,
     status_message,
+    values,
 )
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.controller.setpoint_watch import SetpointWatch
+from efficient_vla.nodes.controller.robot_state import read_state
 from efficient_vla.nodes.controller.task_server import TaskServer
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import InvalidRecordError, Stamp
 
 STATUS_PERIOD_S = 0.1
 COLLECT_PERIOD_S = 10.0
 """The garbage collector runs this often, and only while the robot stands still."""
 REST_SPEED = 1e-6
 """Below this speed on every axis the set-point stands still."""
-MAX_BRAKING_S = 0.5
+SETTLING_S = 0.5
+"""Beyond the braking times, for the way back to where the robot can stop."""
+SAG_M = 0.1
+"""No robot sags more where following_error is off [m or rad]."""
+RECENT_S = 0.5
+RECENT_STEP_S = 0.02
+"""A set-point that the robot reports may be one of the last so many seconds."""
 
 
 class ControllerNode(ManagedNode[ControllerNodeSettings]):
@@ -60,13 +80,14 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def __init__(self, **options: Any) -> None:
         self._controller: Controller | None = None
-        self._watch: SetpointWatch | None = None
+        self._watch: Whereabouts | None = None
         self._command: np.ndarray | None = None
         self._effort = 0.0
         self._speed = 0.0
         self._anchored = 0.0
         self._ends_disabled = False
-        self._sent = 0.0
+        self._held = False
+        self._observed: float = Stamp(0)
         self._turned_away = 0
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
@@ -77,13 +98,20 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._timer: Any = None
         super().__init__('controller', ControllerNodeSettings, **options)
         self._collects = False
+        clock = self.get_clock()
+        self._clock = MotionClock(self.now, lambda: clock.ros_time_is_active)
+        self._latch = StopLatch(
+            self.get_fully_qualified_name(), self.context.get_domain_id(), self.get_logger()
+        )
         publisher = self.create_lifecycle_publisher
-        self._output = make_output(self, self.settings, self._brake_path)
+        self._output = make_output(self, self.settings, self._brake_path, self._stamp)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
         self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
         subscribe = self.create_subscription
         subscribe(JointState, 'robot_state', self._state_received, state_qos())
         subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        self._state_expected = expect_state(self)
+        self._chunk_expected = expect_chunks(self, lambda: self._controller)
         subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
@@ -95,15 +123,36 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     @property
     def at_rest(self) -> bool:
         """Whether the set-point stands still."""
-        return self._speed < REST_SPEED
+        core = self._controller
+        return self._speed < REST_SPEED and (core is None or core.at_rest)
+
+    @property
+    def braking_s(self) -> float:
+        """Time in which the robot stands, from any motion inside the limits [s]."""
+        return SETTLING_S + 2 * max(braking_times(self.settings.limits))
+
+    def seconds(self) -> float:
+        """Return the time by which the robot moves [s], no stamp: simulated or that of no clock.
+
+        Whoever sets the clock of the system changes nothing of it.
+        """
+        now = self._clock.now()
+        return super().seconds() if self.get_clock().ros_time_is_active else now
 
     def setup(self) -> None:
         """Make the control core; it refuses limits that do not fit the robot's axes."""
         if not self.settings.names:
             raise InvalidSettingError('names is empty; expected the columns of the command.')
         refuse_cores(self.settings.cpu_affinity)
-        self._controller = Controller(self.settings, self.settings.names)
-        self._watch = SetpointWatch(self.settings.names)
+        settings = self.settings
+        self._controller = Controller(settings, settings.names, self._output.covers)
+        times = ', '.join(f'{time:.3f}' for time in braking_times(settings.limits))
+        self.get_logger().info(f'from full speed the axes brake in {times} s')
+        if self._latch.reason:
+            self._controller.stop(self.seconds(), self._latch.reason)
+            self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')
+        axes = tuple(name for name in settings.names if name != GRIPPER)
+        self._watch = Whereabouts(axes, self._controller.continuous)
         self._command = None
         self._speed = 0.0
 
@@ -111,7 +160,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Start the control loop, disabled."""
         self._periods.restart()
         self._latency = LatencyWindow()
-        self._command = None
         if self.settings.dry_run:
             self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
         # Simulated time may stand still and must not be overtaken; otherwise the steady clock
@@ -131,7 +179,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         self.disable(now)
         period = 1 / self.settings.rate
-        deadline = now + MAX_BRAKING_S
+        deadline = now + self.braking_s
         while (not self.at_rest or self._output.pending) and now < deadline:
             # The clock may be simulated and wait for this very callback.
             now += period
@@ -144,9 +192,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._controller = self._watch = self._command = None
 
     def accept(self, settings: ControllerNodeSettings) -> None:
-        """Refuse limits that do not fit the robot's axes."""
-        if self._controller is not None:
-            self._controller.check(settings)
+        """Refuse limits that do not fit, and what an enabled controller must keep."""
+        controller = self._controller
+        if controller is None:
+            return
+        if controller.state not in (State.DISABLED, State.STOPPED) or not self.at_rest:
+            refuse_locked(self.settings, settings)
+        controller.check(settings)
 
     def changed(self, earlier: ControllerNodeSettings, settings: ControllerNodeSettings) -> None:
         """Apply limits and thresholds from the next tick on."""
@@ -155,7 +207,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if self._watch is not None:
             self._watch.clock_jumped(now)
         if self._controller is not None and self._command is not None:
@@ -167,20 +219,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
-        return {
-            'state': report.state.name,
-            'reason': report.reason,
-            'chunk_age_s': report.chunk_age,
-            'plan_age_s': report.plan_age,
-            'time_scale': report.execution.time_scale if report.execution else 0.0,
-            'underruns': report.underruns,
-            'rejected_chunks': report.rejected + self._turned_away,
-            'period_ms': self._periods.mean_ms(),
-            'period_p50_ms': self._periods.percentile_ms(50),
-            'period_p99_ms': self._periods.p99_ms(),
-            'period_p999_ms': self._periods.percentile_ms(99.9),
-            'period_max_ms': self._periods.percentile_ms(100),
-        }
+        shown = values(report, self._periods, self._turned_away)
+        return {**shown, 'braking_s': max(braking_times(self.settings.limits))}
 
     def tune_process(self) -> None:
         """Keep the collector and other processes away from the loop; for an own process only.
@@ -197,18 +237,21 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Let chunks drive the robot; return why that is refused, or ``None``."""
         if self._controller is None or not self.active:
             return 'the controller is not active. Activate it first.'
-        if self._command is None or self._watch is None:
-            return 'the set-point of the robot is not known yet; is the robot running?'
-        silent = self._watch.silent(now, self.settings.state_timeout)
-        if silent:
-            return silent
+        watch = self._watch
+        assert watch is not None
+        refused = watch.reported is not None and watch.silent(now, self.settings.state_timeout)
+        if self._command is None and not refused:
+            refused = self._anchor_where_it_is(now)
+        if refused:
+            return refused
         was_enabled = self._controller.enabled
         if not was_enabled:
             self.health.clear('chunk')
             self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
-            # Whatever moved the robot a little meanwhile, it starts without a step.
-            self._anchor(self._effort, now)
+            refused = self._start_where_it_is(now)
+            if refused:
+                return refused
         reason = self._controller.enable(now)
         if self._controller.state == State.PAUSED:
             self._ends_disabled = False
@@ -287,12 +330,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def _send(self, now: float) -> None:
         assert self._controller is not None
         assert self._watch is not None
-        braked = max(now - self._sent - self._output.covers, 0.0)
-        command = self._controller.tick(now, braked)
-        self._sent = now
+        command = self._controller.tick(now)
         self._output.send(command)
+        self._held = not self.settings.dry_run
         self._command = command.position
-        self._effort = self._watch.effort(command.position)
+        if GRIPPER in command.names:
+            self._effort = float(command.position[command.names.index(GRIPPER)])
         self._speed = float(np.abs(command.velocity).max())
 
     def _chunk_received(self, message: msg.ActionChunk) -> None:
@@ -300,12 +343,18 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
+        self._chunk_expected.heard(now)
         if not controller.enabled or self._liveliness.missing():
             return
         if watch.silent(now, self.settings.state_timeout):
             return
         try:
-            chunk = message_to_chunk(message)
+            received = message_to_chunk(message)
+            chunk = replace(
+                received,
+                stamp=self._clock.read(received.stamp, now),
+                plan_stamp=self._clock.read(received.plan_stamp, now),
+            )
             refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
                 chunk.instruction
             )
@@ -317,7 +366,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._restart_dry_run(chunk.stamp, now)
             refused = controller.accept(chunk, now)
             if not refused:
-                self._fresh = fresh_chunk(message, now)
+                self._fresh = fresh_chunk(message, self.now())
+                self._observed = received.stamp
         if refused:
             self.health.warn('chunk', refused)
         else:
@@ -330,56 +380,104 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
+        sent = stamp_to_seconds(message.header.stamp)
         try:
-            watch.read(message, now)
+            stamp = self._clock.read(sent, now) if sent else now
+            read_state(watch, message, stamp, now, controller.limits)
+        except AbsentNamesError as error:
+            self._state_expected.unusable(str(error))
+            return
         except InvalidRecordError as error:
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._state_expected.heard(sent or now)
         if self._command is None:
-            self._anchor(self._effort, now)
+            self._anchor_where_it_is(now)
             return
-        idle = self.at_rest and not controller.enabled
-        if self.settings.sends_velocities:
-            # Such a robot is not where the sum of its velocities is.
-            idle = self.at_rest and controller.state != State.TRACKING
-        tracking = controller.state == State.TRACKING
-        began_anew = watch.noticed(now, tracking)
-        if watch.moved(self._command, idle or began_anew, self.settings.reset_distance):
-            watch.forget_notice()
-            self.get_logger().info('the robot was moved by others; starting from where it is')
+        settings = self.settings
+        axes, velocity, _ = controller.motion
+        watch.settle(axes, velocity, controller.enabled, settings.following_error or SAG_M)
+        controller.observe(watch.motion(axes, now, settings.following_error))
+        if self._moved_by_others(controller, watch, now):
             # What it holds, it goes on holding, but for an episode that begins.
-            self._anchor(0.0 if began_anew else self._effort, now)
-        elif controller.state == State.WAITING and self.at_rest and watch.slipped(self._command):
+            gripper = 0.0 if watch.noticed(now) else self._effort
+            watch.forget_notice()
+            self.get_logger().info(
+                'the robot was moved by others; starting from where it is',
+                throttle_duration_sec=1.0,
+            )
+            self._anchor(gripper, now)
+        elif controller.state == State.WAITING and self.at_rest and watch.slipped(axes):
             # Enabled before the robot could say where a reset had put it.
             self._anchor(self._effort, now)
         else:
             self._stop_if_blocked(controller, watch, now)
 
-    def _stop_if_blocked(self, controller: Controller, watch: SetpointWatch, now: float) -> None:
+    def _moved_by_others(self, controller: Controller, watch: Whereabouts, now: float) -> bool:
+        """Return whether the set-point has to follow the robot to where somebody else put it."""
+        limit = self.settings.reset_distance
+        if watch.doubted(now):
+            return False
+        if watch.noticed(now):
+            ages = np.arange(0.0, RECENT_S, RECENT_STEP_S).tolist()
+            return all(watch.moved(controller.setpoint(now - age), limit, True) for age in ages)
+        drifts = self.settings.sends_velocities
+        # A robot that follows velocities is not where their sum is.
+        free = controller.state != State.TRACKING if drifts else not controller.enabled
+        return free and self.at_rest and watch.moved(controller.motion[0], limit, drifts)
+
+    def _stop_if_blocked(self, controller: Controller, watch: Whereabouts, now: float) -> None:
         """Stop a robot that was too far from its set-point when it measured."""
-        limit = self.settings.following_error
-        if limit == 0 or self.settings.dry_run or not controller.enabled:
+        settings = self.settings
+        limit = settings.following_error
+        if limit == 0 or settings.dry_run or settings.sends_velocities or not controller.enabled:
             return
-        setpoint = controller.setpoint(watch.time - self.settings.robot_delay)
-        blocked = watch.blocked(setpoint, limit)
-        if blocked:
+        error = watch.error(controller.setpoint(watch.time - settings.robot_delay))
+        text = (
+            f'robot is {error:.3f} from its set-point; expected at most following_error {limit}. '
+        )
+        if error > limit:
+            blocked = text + 'Free it, then call reset_stop and enable it.'
             self.get_logger().error(blocked)
             controller.stop(now, blocked)
-            if not watch.exact:
-                # It would press on against what blocks it, with all of the error.
-                self._anchor(self._effort, now)
-                self._send(now)
             self._brake_at_once(now)
+        elif error > limit / 2:
+            self.health.warn('following_error', text + 'It stops there. Does it follow at all?')
+        elif error < 0.4 * limit:
+            self.health.clear('following_error')
+
+    def _start_where_it_is(self, now: float) -> str | None:
+        """Keep the set-point that is held where the robot nearly is, or start from the robot."""
+        controller, watch, settings = self._controller, self._watch, self.settings
+        assert controller is not None
+        assert watch is not None
+        kept = self._held and not (watch.exact or settings.sends_velocities)
+        if kept and not watch.moved(controller.motion[0], settings.reset_distance, False):
+            return None
+        return self._anchor_where_it_is(now)
+
+    def _anchor_where_it_is(self, now: float) -> str | None:
+        """Start from the robot; return why it cannot be believed, or ``None``."""
+        assert self._watch is not None
+        doubt = self._watch.doubted(now)
+        if doubt is None:
+            self._anchor(self._effort, now)
+        return doubt
 
     def _anchor(self, gripper: float, now: float, stamp: float | None = None) -> None:
         """Start from the robot's own set-point, that of ``stamp`` where it is not of ``now``."""
         assert self._controller
         assert self._watch
         self._effort = gripper
-        self._command = self._watch.position(gripper)
+        near = None if self._command is None else self._controller.motion[0]
+        place = dict(zip(self._watch.names, self._watch.place(near).tolist(), strict=True))
+        self._command = np.array([place.get(name, gripper) for name in self.settings.names])
         self._speed = 0.0
-        self._anchored = self._sent = now
+        self._anchored = now
+        self._held = False
+        self._watch.anchored(now)
+        self._controller.observe(None)
         self._controller.reset(self._command, now if stamp is None else stamp)
         self._output.restart()
         self._publish_status(now)
@@ -394,6 +492,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def _brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._controller is not None
         return self._controller.brake_path(points)
+
+    def _stamp(self, moment: float) -> Time:
+        """Return the stamp of a time of motion [s]."""
+        return seconds_to_stamp(self._clock.stamp(moment))
 
     def _success_received(self, message: Bool) -> None:
         now = self.seconds()
@@ -411,7 +513,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._controller.disable(now)
             self._publish_status(now)
         response.success = reason is None
-        response.message = reason or ('enabled' if request.data else 'disabled')
+        stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
+        response.message = reason or ('enabled' if request.data else stopped)
         return response
 
     def _stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
@@ -431,7 +534,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             response.message = 'the robot still brakes; reset the stop when it stands still'
         else:
             now = self.seconds()
-            controller.disable(now)
+            controller.reset_stop(now)
+            self._latch.clear()
             self._publish_status(now)
             response.success = True
             response.message = 'stop was reset; the controller is disabled until it is enabled'
@@ -465,10 +569,15 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is None:
             return
         report = controller.report(now)
+        if controller.state == State.STOPPED:
+            self._latch.set(controller.reason)
         self._reported = self._notable()
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')
-        message = status_message(report, self._periods, self._turned_away, refused, now)
+        shown = self._clock.stamp(now)
+        message = status_message(report, self._periods, self._turned_away, refused, shown)
+        if report.execution is not None:
+            message.observation_stamp = seconds_to_stamp(self._observed)
         self._status.publish(message)
 
     def _notable(self) -> tuple[Any, ...]:
@@ -486,4 +595,4 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         method = f'blending={self.settings.blending.method}'
         rate = self._periods.rate_hz()
-        self._efficiency.publish(pass_message(fresh, now, method, self._latency, rate))
+        self._efficiency.publish(pass_message(fresh, self.now(), method, self._latency, rate))

@@ -17,6 +17,8 @@ MAX_ROWS = 512
 """Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
 SHORTEST_ROW, LONGEST_ROW = 5e-4, 60.0
 """Duration of a row [s]: shorter, it says nothing to a control loop; longer, nothing moves."""
+ROUNDING_S = 1e-5
+"""A stamp in seconds since 1970 is rounded, and so is what it is in the time of motion."""
 TRANSLATION = frozenset({'x', 'y', 'z'})
 
 
@@ -57,7 +59,7 @@ def refuse_time(
             f'chunk is stamped {-age:.3f} s in the future; expected at most watchdog.max_future '
             f'{limit} s. Synchronise the clocks of camera and controller.'
         )
-    if chunk.stamp < since:
+    if chunk.stamp < since - ROUNDING_S:
         return f'chunk was observed {since - chunk.stamp:.3f} s before the robot was last reset.'
     timeout = settings.watchdog.chunk_timeout
     if age >= timeout:

@@ -69,7 +69,7 @@ class MotionClock:
             return stamp
         until = now
         for since, offset in reversed(self._offsets):
-            if since <= stamp - offset <= until:
+            if since - SET_S <= stamp - offset <= until + SET_S:
                 return stamp - offset
             until = since
         return stamp - self._offsets[-1][1]

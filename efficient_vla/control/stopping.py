@@ -39,7 +39,9 @@ class Stopping:
 
     def restart(self, position: np.ndarray) -> None:
         """Begin anew at the set-point ``position`` [M]."""
-        self._low = self._high = position
+        self._low = self._high = self._ends = position
+        self._delay = 0.0
+        self._seen: RobotMotion | None = None
         self.target: np.ndarray | None = None
 
     def passed(self, position: np.ndarray) -> None:
@@ -57,9 +59,9 @@ class Stopping:
         robot = self.robot
         if robot is None or not 0 <= now - robot.time <= STALE_S:
             return
-        ends = limiter.rest(*limiter.motion)
-        reached = robot.position + robot.velocity * (now - robot.time + delay)
-        stops = limiter.rest(reached, robot.velocity, np.zeros_like(reached))
+        self._seen, self._delay = robot, delay
+        self._ends = ends = limiter.rest(*limiter.motion)
+        stops = self._stops(limiter, robot, now - robot.time)
         stops = np.clip(stops, np.minimum(self._low, ends), np.maximum(self._high, ends))
         # An axis that stands, robot and set-point, is left: what it is off is what it sags.
         moving = (np.abs(robot.velocity) > tolerance) | (limiter.velocity != 0)
@@ -72,7 +74,17 @@ class Stopping:
         if self.target is None:
             limiter.brake(period)
             return
+        if self.robot is not None and self.robot is not self._seen:
+            # The robot goes on while the set-point comes back: they meet, and never part again.
+            self._seen = self.robot
+            bounds = np.sort([self.target, self._ends], axis=0)
+            self.target = np.clip(self._stops(limiter, self.robot, 0.0), *bounds)
         still = np.zeros_like(self.target)
         limiter.follow(np.array([self.target, still, still]), period)
         if limiter.at_rest:
             self.target = None
+
+    def _stops(self, limiter: Limiter, robot: RobotMotion, age: float) -> np.ndarray:
+        """Return where ``robot``, measured ``age`` [s] ago, can stop [M]."""
+        reached = robot.position + robot.velocity * (age + self._delay)
+        return limiter.rest(reached, robot.velocity, np.zeros_like(reached))

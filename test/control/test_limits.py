@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from efficient_vla.control.controller import Controller
+from efficient_vla.control.controller import ROUNDING, Controller
 from efficient_vla.control.limits import Limiter
 from efficient_vla.control.settings import BLENDING_METHODS, ControllerSettings
 from efficient_vla.settings import InvalidSettingError, build
@@ -41,7 +41,7 @@ def drive(make_chunk, seed, method, ticks, jitter):
         elapsed = 0.01 * (rng.uniform(0.3, 2.5) if jitter else 1.0)
         now += elapsed
         # A late tick is no more motion than one in time.
-        moved += min(elapsed, 0.01)
+        moved += min(elapsed, ROUNDING * 0.01)
         if rng.random() < 0.1:
             sequence += 1
             rows = rng.normal(0, rng.uniform(0, 0.02), 4) + rng.normal(0, 0.002, (20, 4))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from efficient_vla.control.controller import Controller
+from efficient_vla.control.controller import ROUNDING, Controller
 from efficient_vla.control.settings import (
     BLENDING_METHODS,
     HORIZON_METHODS,
@@ -185,9 +185,10 @@ def play(case):
         if controller.state == State.TRACKING:
             # A chunk that is slowed lasts longer than it seemed to.
             expiry = moved + controller.report(now).remaining
-        now += (1 + case.unevenness * rng.random()) / case.rate
+        elapsed = (1 + case.unevenness * rng.random()) / case.rate
+        now += elapsed
         position = controller.tick(now).position
-        moved += 1 / case.rate
+        moved += min(elapsed, ROUNDING / case.rate)
         log[0].append(now)
         log[1].append(moved)
         log[2].append(controller._limiter.motion)

@@ -53,7 +53,13 @@ from efficient_vla.nodes.controller.messages import (
 )
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.controller.robot_state import read_state
+from efficient_vla.nodes.controller.robot_state import (
+    following_error,
+    keeps_setpoint,
+    moved_by_others,
+    observe,
+    read_state,
+)
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
@@ -66,11 +72,6 @@ REST_SPEED = 1e-6
 """Below this speed on every axis the set-point stands still."""
 SETTLING_S = 0.5
 """Beyond the braking times, for the way back to where the robot can stop."""
-SAG_M = 0.1
-"""No robot sags more where following_error is off [m or rad]."""
-RECENT_S = 0.5
-RECENT_STEP_S = 0.02
-"""A set-point that the robot reports may be one of the last so many seconds."""
 
 
 class ControllerNode(ManagedNode[ControllerNodeSettings]):
@@ -99,7 +100,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         super().__init__('controller', ControllerNodeSettings, **options)
         self._collects = False
         clock = self.get_clock()
-        self._clock = MotionClock(self.now, lambda: clock.ros_time_is_active)
+        self._motion_clock = MotionClock(self.now, lambda: clock.ros_time_is_active)
         self._latch = StopLatch(
             self.get_fully_qualified_name(), self.context.get_domain_id(), self.get_logger()
         )
@@ -136,7 +137,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
         Whoever sets the clock of the system changes nothing of it.
         """
-        now = self._clock.now()
+        now = self._motion_clock.now()
         return super().seconds() if self.get_clock().ros_time_is_active else now
 
     def setup(self) -> None:
@@ -249,7 +250,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.health.clear('chunk')
             self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
-            refused = self._start_where_it_is(now)
+            kept = self._held and keeps_setpoint(self._controller, watch, self.settings)
+            refused = None if kept else self._anchor_where_it_is(now)
             if refused:
                 return refused
         reason = self._controller.enable(now)
@@ -352,8 +354,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             received = message_to_chunk(message)
             chunk = replace(
                 received,
-                stamp=self._clock.read(received.stamp, now),
-                plan_stamp=self._clock.read(received.plan_stamp, now),
+                stamp=self._motion_clock.read(received.stamp, now),
+                plan_stamp=self._motion_clock.read(received.plan_stamp, now),
             )
             refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
                 chunk.instruction
@@ -382,7 +384,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.seconds()
         sent = stamp_to_seconds(message.header.stamp)
         try:
-            stamp = self._clock.read(sent, now) if sent else now
+            stamp = self._motion_clock.read(sent, now) if sent else now
             read_state(watch, message, stamp, now, controller.limits)
         except AbsentNamesError as error:
             self._state_expected.unusable(str(error))
@@ -395,11 +397,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._command is None:
             self._anchor_where_it_is(now)
             return
-        settings = self.settings
-        axes, velocity, _ = controller.motion
-        watch.settle(axes, velocity, controller.enabled, settings.following_error or SAG_M)
-        controller.observe(watch.motion(axes, now, settings.following_error))
-        if self._moved_by_others(controller, watch, now):
+        observe(controller, watch, self.settings, now)
+        if moved_by_others(controller, watch, self.settings, now):
             # What it holds, it goes on holding, but for an episode that begins.
             gripper = 0.0 if watch.noticed(now) else self._effort
             watch.forget_notice()
@@ -408,32 +407,22 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 throttle_duration_sec=1.0,
             )
             self._anchor(gripper, now)
-        elif controller.state == State.WAITING and self.at_rest and watch.slipped(axes):
+        elif (
+            controller.state == State.WAITING
+            and self.at_rest
+            and watch.slipped(controller.motion[0])
+        ):
             # Enabled before the robot could say where a reset had put it.
             self._anchor(self._effort, now)
         else:
             self._stop_if_blocked(controller, watch, now)
 
-    def _moved_by_others(self, controller: Controller, watch: Whereabouts, now: float) -> bool:
-        """Return whether the set-point has to follow the robot to where somebody else put it."""
-        limit = self.settings.reset_distance
-        if watch.doubted(now):
-            return False
-        if watch.noticed(now):
-            ages = np.arange(0.0, RECENT_S, RECENT_STEP_S).tolist()
-            return all(watch.moved(controller.setpoint(now - age), limit, True) for age in ages)
-        drifts = self.settings.sends_velocities
-        # A robot that follows velocities is not where their sum is.
-        free = controller.state != State.TRACKING if drifts else not controller.enabled
-        return free and self.at_rest and watch.moved(controller.motion[0], limit, drifts)
-
     def _stop_if_blocked(self, controller: Controller, watch: Whereabouts, now: float) -> None:
         """Stop a robot that was too far from its set-point when it measured."""
-        settings = self.settings
-        limit = settings.following_error
-        if limit == 0 or settings.dry_run or settings.sends_velocities or not controller.enabled:
-            return
-        error = watch.error(controller.setpoint(watch.time - settings.robot_delay))
+        limit, error = (
+            self.settings.following_error,
+            following_error(controller, watch, self.settings),
+        )
         text = (
             f'robot is {error:.3f} from its set-point; expected at most following_error {limit}. '
         )
@@ -444,18 +433,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._brake_at_once(now)
         elif error > limit / 2:
             self.health.warn('following_error', text + 'It stops there. Does it follow at all?')
-        elif error < 0.4 * limit:
+        else:
             self.health.clear('following_error')
-
-    def _start_where_it_is(self, now: float) -> str | None:
-        """Keep the set-point that is held where the robot nearly is, or start from the robot."""
-        controller, watch, settings = self._controller, self._watch, self.settings
-        assert controller is not None
-        assert watch is not None
-        kept = self._held and not (watch.exact or settings.sends_velocities)
-        if kept and not watch.moved(controller.motion[0], settings.reset_distance, False):
-            return None
-        return self._anchor_where_it_is(now)
 
     def _anchor_where_it_is(self, now: float) -> str | None:
         """Start from the robot; return why it cannot be believed, or ``None``."""
@@ -495,7 +474,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _stamp(self, moment: float) -> Time:
         """Return the stamp of a time of motion [s]."""
-        return seconds_to_stamp(self._clock.stamp(moment))
+        return seconds_to_stamp(self._motion_clock.stamp(moment))
 
     def _success_received(self, message: Bool) -> None:
         now = self.seconds()
@@ -574,7 +553,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._reported = self._notable()
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')
-        shown = self._clock.stamp(now)
+        shown = self._motion_clock.stamp(now)
         message = status_message(report, self._periods, self._turned_away, refused, shown)
         if report.execution is not None:
             message.observation_stamp = seconds_to_stamp(self._observed)

@@ -55,13 +55,13 @@ class LimitSettings:
     """
 
     max_velocity: tuple[float, ...] = setting(
-        (0.8,), 'Largest speed of an axis.', unit='m/s', low=1e-3, high=1e4
+        (0.8,), 'Largest speed of an axis.', unit='m/s', low=1e-3, high=1e4, locked=True
     )
     max_acceleration: tuple[float, ...] = setting(
-        (20.0,), 'Largest acceleration of an axis.', unit='m/s^2', low=1e-2, high=1e7
+        (20.0,), 'Largest acceleration of an axis.', unit='m/s^2', low=1e-2, high=1e7, locked=True
     )
     max_jerk: tuple[float, ...] = setting(
-        (1500.0,), 'Largest jerk of an axis.', unit='m/s^3', low=1e-1, high=1e10
+        (1500.0,), 'Largest jerk of an axis.', unit='m/s^3', low=1e-1, high=1e10, locked=True
     )
     stop_deceleration: tuple[float, ...] = setting(
         (20.0,),
@@ -69,6 +69,7 @@ class LimitSettings:
         unit='m/s^2',
         low=1e-2,
         high=1e7,
+        locked=True,
     )
     position_low: tuple[float, ...] = setting(
         (-10.0,),
@@ -76,6 +77,7 @@ class LimitSettings:
         unit='m',
         low=-1e4,
         high=1e4,
+        locked=True,
     )
     position_high: tuple[float, ...] = setting(
         (10.0,),
@@ -83,6 +85,7 @@ class LimitSettings:
         unit='m',
         low=-1e4,
         high=1e4,
+        locked=True,
     )
 
 
@@ -96,6 +99,7 @@ class WatchdogSettings:
         unit='s',
         low=0.02,
         high=60.0,
+        locked=True,
     )
     max_future: float = setting(
         0.05,
@@ -103,6 +107,7 @@ class WatchdogSettings:
         unit='s',
         low=0.0,
         high=1.0,
+        locked=True,
     )
 
 
@@ -174,6 +179,7 @@ class ControllerSettings:
         unit='s',
         low=0.0,
         high=10.0,
+        locked=True,
     )
     interpolation: str = setting(
         'cubic',

@@ -93,7 +93,7 @@ def test_a_robot_of_another_package_is_driven_through_the_graph(
     done = command('eval', '--graph', '--tasks', 'slide', '--episodes', '1', *words)
     assert done.returncode == 0, done.stderr
     (episode,) = json.loads(out.read_text())['episodes']
-    assert episode['success']
+    assert episode['success'], episode
 
 
 def test_tasks_are_those_of_the_robot(tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ def _policy_folder(policy: str) -> Path:
     if not (folder / 'policy.json').is_file():
         raise ProfileError(
             f'policy {policy!r} is neither a profile ({", ".join(profiles("policies"))}) nor a '
-            f'shipped policy, nor a policy folder: {cards.missing(folder / "policy.json")}'
+            'shipped policy, nor a folder that holds policy.json: '
+            f'{cards.missing(folder / "policy.json")}'
         )
     return folder
 

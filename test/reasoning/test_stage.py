@@ -12,7 +12,8 @@ from transformers import AutoModel, LlamaConfig, MambaConfig
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.selection import drop_layers
 from efficient_vla.reasoning.settings import PRUNING_METHODS, PruningSettings, ReasonerSettings
-from efficient_vla.reasoning.stage import Reasoner, Trunk
+from efficient_vla.reasoning.stage import Reasoner
+from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import InvalidRecordError, VisualTokens
 
@@ -206,7 +207,7 @@ def test_pruning_and_reuse_compose():
     'values',
     [
         {'pruning__layer': DEPTH, 'pruning__method': 'fastv'},
-        {'pruning__method': 'lightvla', 'pruning__layer': 99},
+        {'pruning__method': 'adp', 'pruning__layer': 99},
     ],
 )
 def test_a_layer_outside_the_decoder_is_refused_and_the_old_set_stays(values):
@@ -224,7 +225,6 @@ def test_a_layer_outside_the_decoder_is_refused_and_the_old_set_stays(values):
         ({'pruning.protect.projection': (1.0,) * 13}, '13 numbers'),
         ({'pruning.camera_weights': (0.0, 1.0)}, 'camera_weights'),
         ({'pruning.gate.slow': 0.5}, 'gate.slow'),
-        ({'pruning.specprune.remembered': 0.9, 'pruning.specprune.dynamic': 0.9}, 'one budget'),
     ],
 )
 def test_a_set_that_cannot_work_is_refused_with_the_reason(values, words_of_the_error):

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A method as its paper has it: the selector or cache with its companions, as parameters."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.reasoning.settings import needs_signals
+from efficient_vla.settings import InvalidSettingError, flatten
 
 COSINE_0_996 = 0.0894
 """Relative difference of two vectors of one length whose cosine is 0.996: sqrt(2 - 2 x 0.996)."""
@@ -34,37 +35,44 @@ MISSING = {
 """Name -> what of the paper its preset does not have, or does in another way."""
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Return the parameters of a preset; raises ``InvalidSettingError`` for an unknown name."""
+def preset_of(name: str) -> dict[tuple[str, str], Any]:
+    """Return (node, parameter) -> value of a preset.
+
+    Raises ``InvalidSettingError`` for an unknown name.
+    """
     if name not in PRESETS:
-        raise InvalidSettingError(
-            f'preset is {name!r}; expected one of {", ".join(PRESETS)}.',
-        )
-    return PRESETS[name]
+        raise InvalidSettingError(f'preset is {name!r}; expected one of {", ".join(PRESETS)}.')
+    parts = {word.partition('.'): value for word, value in PRESETS[name].items()}
+    return {(node, parameter): value for (node, _, parameter), value in parts.items()}
 
 
 def words(name: str) -> tuple[str, ...]:
-    """Return the parameters of a preset as words ``node.parameter=value``."""
-    return tuple(f'{parameter}={_text(value)}' for parameter, value in preset(name).items())
+    """Return the parameters of a known preset as words ``node.parameter=value`` without spaces."""
+    return tuple(f'{parameter}={_text(value)}' for parameter, value in PRESETS[name].items())
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    return json.dumps(value, separators=(',', ':')) if not isinstance(value, str) else value
+
+
+def unmet(perception: Mapping[str, Any], reasoner: Mapping[str, Any]) -> str:
+    """Return why the reasoner lacks what perception has to send, or nothing.
+
+    Both map dotted parameters to values; what is not there is at its default.
+    """
+    why = needs_signals(
+        reasoner.get('pruning.method', 'none'), reasoner.get('pruning.protect.contours', 0.0)
+    )
+    if not why or perception.get('signals', False):
+        return ''
+    return (
+        f'reasoner.pruning.{why} needs contours and saliency of the image, but perception.signals '
+        'is false; expected true. Set perception.signals to true.'
+    )
 
 
 def refuse_unmet(settings: Mapping[str, Any]) -> None:
-    """Raise ``InvalidSettingError`` where the reasoner needs what perception does not send.
-
-    ``settings`` are those of the nodes by name; nodes that are missing are not looked at.
-    """
-    reasoner: ReasonerSettings | None = settings.get('reasoner')
-    if reasoner is None or 'perception' not in settings:
-        return
-    why = reasoner.pruning.why_signals
-    if why and not settings['perception'].signals:
-        raise InvalidSettingError(
-            f'reasoner.pruning.{why} needs contours and saliency of the image, and '
-            'perception.signals is false; expected true. Set perception.signals to true.'
-        )
+    """Raise ``InvalidSettingError`` where settings of nodes, by name, do not fit together."""
+    reason = unmet(flatten(settings['perception']), flatten(settings['reasoner']))
+    if reason:
+        raise InvalidSettingError(reason)

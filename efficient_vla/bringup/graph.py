@@ -18,6 +18,7 @@ from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
 from efficient_vla.bringup.parameter_files import refuse_file
 from efficient_vla.bringup.profiles import node_values
 from efficient_vla.places import policy_folder, share_folder
+from efficient_vla.presets import unmet
 
 ROBOT_NODES = {'metaworld': ('metaworld_robot',)}
 """Robot profile -> nodes that are that robot; other robots bring their own driver."""
@@ -224,6 +225,9 @@ def _parameters(
                 'metaworld_robot.mode is lockstep, where time waits for commands; expected '
                 'metaworld_robot.mode realtime.'
             )
+    refused = unmet(given('perception'), given('reasoner'))
+    if refused:
+        raise ProfileError(refused)
     for name, values in parameters.items():
         # The simulated robot makes the clock and cannot wait for it.
         if simulated:

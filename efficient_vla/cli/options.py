@@ -7,8 +7,9 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from efficient_vla import places
+from efficient_vla import places, presets
 from efficient_vla.errors import UsageError
 
 
@@ -34,8 +35,22 @@ def add_hardware(parser: argparse._ActionsContainer, text: str) -> None:
     )
 
 
+class _Preset(argparse.Action):
+    """Put the parameters of a preset where ``--set`` puts its own, in the order given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*before, *presets.words(values)])
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add ``--set``, once for each parameter."""
+    """Add ``--set``, once for each parameter, and ``--preset``, a method with its companions."""
     parser.add_argument(
         '--set',
         metavar='NODE.PARAM=VALUE',
@@ -43,6 +58,13 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest='overrides',
         help='set a parameter, for example reasoner.pruning.method=fastv; may be repeated',
+    )
+    parser.add_argument(
+        '--preset',
+        action=_Preset,
+        choices=tuple(presets.PRESETS),
+        dest='overrides',
+        help='a method with all that its paper has, as --set of each; later --set is stronger',
     )
 
 

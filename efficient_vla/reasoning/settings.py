@@ -161,6 +161,13 @@ class SqapSettings:
     top: float = setting(0.5, 'Share of the budget chosen by attention.', low=0.0, high=1.0)
 
 
+def needs_signals(method: str, contours: float) -> str:
+    """Return which of these parameters of pruning needs contours or saliency, or nothing."""
+    if method in METHODS and 'signals' in METHODS[method].needs:
+        return f'method {method}'
+    return f'protect.contours {contours:g}' if contours > 0 else ''
+
+
 @dataclass(frozen=True, slots=True)
 class PruningSettings:
     """Which visual tokens the decoder drops, and after which layer."""
@@ -203,12 +210,9 @@ class PruningSettings:
     sqap: SqapSettings = group(SqapSettings)
 
     @property
-    def why_signals(self) -> str:
+    def needs_signals(self) -> str:
         """What of these settings needs contours or saliency of perception, or nothing."""
-        if self.method != 'none' and 'signals' in METHODS[self.method].needs:
-            return f'method {self.method}'
-        contours = self.protect.contours
-        return f'protect.contours {contours:g}' if contours > 0 else ''
+        return needs_signals(self.method, self.protect.contours)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""

@@ -96,7 +96,7 @@ class Reasoner:
             if 'scorer' in method.needs or pruning.method in self._lacking:
                 self._require('pruning', pruning.method)
         self._require_motion(settings)
-        why = pruning.why_signals
+        why = pruning.needs_signals
         if why and self._tokens is not None and not len(self._tokens.saliency):
             raise InvalidRecordError(
                 f'pruning.{why} needs contours and saliency, which the visual tokens do not '

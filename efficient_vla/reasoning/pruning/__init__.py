@@ -34,6 +34,8 @@ class Method:
     """``node.parameter`` -> value, of what the paper has beside the selector."""
     missing: str = ''
     """What of the paper is not here, or is done in another way."""
+    selection_only: bool = False
+    """Whether so much is missing that only the selection is the paper's."""
 
     @property
     def least_layer(self) -> int:
@@ -55,14 +57,15 @@ METHODS: dict[str, Method] = {
     'efficientvla': Method(
         layer=2,
         looks_back=1,
-        missing='leaving out layers, pruning the feed-forward weights, caching of the diffusion '
-        'head; selection only',
+        missing='leaving out layers, pruning the feed-forward weights and caching of the diffusion '
+        'head',
+        selection_only=True,
     ),
     'sp_vla': Method(
         needs=_needs('signals', 'motion'),
         companions={
             'perception.signals': True,
-            'reasoner.pruning.protect.contours': 1e-6,
+            'reasoner.pruning.protect.contours': 0.0005,
             'reasoner.pruning.protect.beyond': True,
             'reasoner.schedule.method': 'intuitive',
         },
@@ -91,6 +94,7 @@ METHODS: dict[str, Method] = {
         looks_back=2,
         needs=_needs('memory', 'motion'),
         later=(5 / 32, 10 / 32, 15 / 32, 20 / 32),
+        companions={'reasoner.pruning.specprune.alpha': 0.8},
         missing='rotation in the coarse or fine decision, pixels in the comparison of frames '
         '(features stand for them), and emptying the action queue when fine work begins',
     ),

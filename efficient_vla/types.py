@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The five records that flow through the graph, each with the capture time of its camera frame.
 
-Times are seconds of the clock that stamped the camera frame; lengths are metres. Every record
+Times are seconds of the clock that stamped the camera frame; lengths are metres. A capture time
+that came from a message is a ``Stamp`` and leaves the graph with all its nanoseconds. Every record
 checks itself when it is made, so a stage that receives one may rely on its shapes.
 """
 
 import math
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import numpy as np
 
@@ -31,6 +32,31 @@ class ControlMode(IntEnum):
 
 class InvalidRecordError(ValueError):
     """A record breaks its contract; the message names value, expectation and remedy."""
+
+
+class Stamp(float):
+    """A time in seconds that still knows its nanoseconds, which a float64 of today rounds to 256.
+
+    What is computed from it is a plain float again: a stamp is handed on as it came.
+    """
+
+    __slots__ = ('nanoseconds',)
+    nanoseconds: int
+
+    def __new__(cls, nanoseconds: int) -> 'Stamp':
+        """Return the stamp of an integer time."""
+        stamp = super().__new__(cls, nanoseconds / 10**9)
+        stamp.nanoseconds = nanoseconds
+        return stamp
+
+    def __getnewargs__(self) -> tuple[int]:  # type: ignore[override]
+        """Copy by the nanoseconds."""
+        return (self.nanoseconds,)
+
+
+def to_nanoseconds(seconds: float) -> int:
+    """Return the exact time of a ``Stamp``, the nearest one of any other number."""
+    return seconds.nanoseconds if isinstance(seconds, Stamp) else round(seconds * 1e9)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -300,8 +326,14 @@ class ActionChunk:
         return self.stamp + len(self.actions) * self.dt
 
 
-GUIDED = ('rtc', 'rtc_trained')
-"""Blendings for which the head draws each chunk to the one before (real-time chunking)."""
+class HeadHelp(Enum):
+    """What a blending asks of the head, so that a chunk continues the one before."""
+
+    NONE = 'none'
+    INPAINT = 'inpaint'
+    """Rows of the chunk before are inpainted while the chunk is made (RTC, arXiv 2506.07339)."""
+    PREFIX = 'prefix'
+    """Rows that will be executed anyway are given (training-time RTC, arXiv 2512.05964)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +352,9 @@ class Execution:
     """Rows of the chunk before that were executed between the observation of this one and its
     arrival; NaN where no chunk moved the robot then."""
     blending: str
-    """Method by which the controller joins chunks; those in ``GUIDED`` need the head's help."""
+    """Method by which the controller joins chunks."""
+    help: HeadHelp = HeadHelp.NONE
+    """What that asks of the head."""
 
     def __post_init__(self) -> None:
         _require(

@@ -13,7 +13,9 @@ from benchmarks.decoding.latency import columns, in_turn, record_plans
 from benchmarks.decoding.page import REPORT as REPORT
 from benchmarks.job import SINGLE, Condition, Job
 from benchmarks.threads import threads_of
-from efficient_vla.action.settings import TOKENIZERS
+from efficient_vla.action.catalogue import TOKENIZERS
+from efficient_vla.action.heads.tokens import load_decoder
+from efficient_vla.assembly import HeadFolder
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
@@ -90,10 +92,11 @@ def measure_tokenizers(job: Job, rows: Rows) -> None:
     )
     trained = []
     for name in TOKENIZERS:
-        if name == 'univla':
+        if TOKENIZERS[name].whole:
             continue
         try:
-            trained.append((f'{name}, shipped', checkpoint.load_action_tokens(job.policy, name)[2]))
+            shipped = load_decoder(HeadFolder(job.policy), name, name)[0]
+            trained.append((f'{name}, shipped', shipped))
         except CheckpointError as error:
             job.tell(f'not measured: {name}, shipped. {error}')
     found = tokenizers.measure(trained, fitted, judged, scale)

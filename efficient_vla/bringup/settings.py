@@ -38,6 +38,14 @@ class PolicyNodeSettings(NodeSettings):
         low=0.0,
         high=10.0,
     )
+    pass_timeout: float = setting(
+        60.0,
+        'A pass that takes longer hangs: its process ends, so that whoever started it starts it '
+        'again. 0: never.',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,14 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         'axes.',
         read_only=True,
     )
+    arming: str = setting(
+        'manual',
+        'Whether a task may enable the controller. manual: a person calls set_enabled before each '
+        'task, whose end disables it again; auto: the task enables by itself, for simulated '
+        'robots.',
+        choices=('manual', 'auto'),
+        locked=True,
+    )
     reset_distance: float = setting(
         0.02,
         'A robot whose set-point is further than this from the last command, while disabled or '
@@ -108,6 +124,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         unit='m',
         low=0.001,
         high=1.0,
+        locked=True,
     )
     state_timeout: float = setting(
         1.0,
@@ -116,6 +133,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         unit='s',
         low=0.0,
         high=3600.0,
+        locked=True,
     )
     following_error: float = setting(
         0.0,
@@ -125,6 +143,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         unit='m',
         low=0.0,
         high=100.0,
+        locked=True,
     )
     output: str = setting(
         'command',

@@ -15,7 +15,7 @@ from benchmarks.decoding.conditions import BINS, CONDITIONS, CONSISTENCY, FLOW, 
 from benchmarks.decoding.latency import Passes, Situation, columns, in_turn, path_gap
 from benchmarks.decoding.page import REPORT, plot
 from benchmarks.job import QUICK, SINGLE, Job
-from efficient_vla.action.settings import DECODINGS
+from efficient_vla.action.catalogue import TOKENIZERS, decodings
 from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.overrides import build_settings, parse_overrides
@@ -47,7 +47,7 @@ def test_every_head_and_decoding_is_compared_and_its_settings_are_valid():
     heads = {head for head, _, _ in found}
     assert heads == {'regression', 'flow', 'diffusion', 'tokens'}
     pairs = {(tokenizer, method) for head, tokenizer, method in found if head == 'tokens'}
-    assert pairs == {(t, method) for t, methods in DECODINGS.items() for method in methods}
+    assert pairs == {(t, method) for t in TOKENIZERS for method in decodings(t)}
 
 
 def test_references_are_measured_before_what_is_compared_with_them():

@@ -19,7 +19,7 @@ from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.state import ControllerReport, State
-from efficient_vla.nodes.base.conversions import message_to_chunk
+from efficient_vla.nodes.base.conversions import AbsentNamesError, message_to_chunk
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
@@ -30,18 +30,21 @@ from efficient_vla.nodes.base.scheduling import (
     use_cores,
     use_real_time,
 )
+from efficient_vla.nodes.controller.inputs import expect_chunks, expect_state
+from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
     fresh_chunk,
     pass_message,
     refuse_frame,
     status_message,
+    values,
 )
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.setpoint_watch import SetpointWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
 from efficient_vla.types import InvalidRecordError
 
@@ -77,6 +80,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._timer: Any = None
         super().__init__('controller', ControllerNodeSettings, **options)
         self._collects = False
+        self._latch = StopLatch(
+            self.get_fully_qualified_name(), self.context.get_domain_id(), self.get_logger()
+        )
         publisher = self.create_lifecycle_publisher
         self._output = make_output(self, self.settings, self._brake_path)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
@@ -84,6 +90,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         subscribe = self.create_subscription
         subscribe(JointState, 'robot_state', self._state_received, state_qos())
         subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        self._state_expected = expect_state(self)
+        self._chunk_expected = expect_chunks(self, lambda: self._controller)
         subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
@@ -103,6 +111,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             raise InvalidSettingError('names is empty; expected the columns of the command.')
         refuse_cores(self.settings.cpu_affinity)
         self._controller = Controller(self.settings, self.settings.names)
+        if self._latch.reason:
+            self._controller.stop(self.seconds(), self._latch.reason)
+            self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')
         self._watch = SetpointWatch(self.settings.names)
         self._command = None
         self._speed = 0.0
@@ -144,9 +155,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._controller = self._watch = self._command = None
 
     def accept(self, settings: ControllerNodeSettings) -> None:
-        """Refuse limits that do not fit the robot's axes."""
-        if self._controller is not None:
-            self._controller.check(settings)
+        """Refuse limits that do not fit, and what an enabled controller must keep."""
+        controller = self._controller
+        if controller is None:
+            return
+        if controller.state not in (State.DISABLED, State.STOPPED) or not self.at_rest:
+            refuse_locked(self.settings, settings)
+        controller.check(settings)
 
     def changed(self, earlier: ControllerNodeSettings, settings: ControllerNodeSettings) -> None:
         """Apply limits and thresholds from the next tick on."""
@@ -155,7 +170,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if self._watch is not None:
             self._watch.clock_jumped(now)
         if self._controller is not None and self._command is not None:
@@ -167,20 +182,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
-        return {
-            'state': report.state.name,
-            'reason': report.reason,
-            'chunk_age_s': report.chunk_age,
-            'plan_age_s': report.plan_age,
-            'time_scale': report.execution.time_scale if report.execution else 0.0,
-            'underruns': report.underruns,
-            'rejected_chunks': report.rejected + self._turned_away,
-            'period_ms': self._periods.mean_ms(),
-            'period_p50_ms': self._periods.percentile_ms(50),
-            'period_p99_ms': self._periods.p99_ms(),
-            'period_p999_ms': self._periods.percentile_ms(99.9),
-            'period_max_ms': self._periods.percentile_ms(100),
-        }
+        return values(report, self._periods, self._turned_away)
 
     def tune_process(self) -> None:
         """Keep the collector and other processes away from the loop; for an own process only.
@@ -300,6 +302,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
+        self._chunk_expected.heard(now)
         if not controller.enabled or self._liveliness.missing():
             return
         if watch.silent(now, self.settings.state_timeout):
@@ -332,10 +335,14 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.seconds()
         try:
             watch.read(message, now)
+        except AbsentNamesError as error:
+            self._state_expected.unusable(str(error))
+            return
         except InvalidRecordError as error:
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._state_expected.heard(watch.time)
         if self._command is None:
             self._anchor(self._effort, now)
             return
@@ -411,7 +418,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._controller.disable(now)
             self._publish_status(now)
         response.success = reason is None
-        response.message = reason or ('enabled' if request.data else 'disabled')
+        stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
+        response.message = reason or ('enabled' if request.data else stopped)
         return response
 
     def _stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
@@ -431,7 +439,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             response.message = 'the robot still brakes; reset the stop when it stands still'
         else:
             now = self.seconds()
-            controller.disable(now)
+            controller.reset_stop(now)
+            self._latch.clear()
             self._publish_status(now)
             response.success = True
             response.message = 'stop was reset; the controller is disabled until it is enabled'
@@ -465,6 +474,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is None:
             return
         report = controller.report(now)
+        if controller.state == State.STOPPED:
+            self._latch.set(controller.reason)
         self._reported = self._notable()
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')

@@ -7,7 +7,6 @@ the graph only as camera image and as four numbers of proprioception. ``task_suc
 whoever keeps the score.
 """
 
-import math
 from concurrent.futures import Future as ConcurrentFuture
 from typing import Any
 
@@ -25,6 +24,7 @@ from efficient_vla.nodes.base.conversions import (
     seconds_to_stamp,
     stamp_to_seconds,
 )
+from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
@@ -33,7 +33,7 @@ from efficient_vla.sim.metaworld.scene import CAMERA, MetaWorldSim
 from efficient_vla.sim.physics import SimulatedRobot
 from efficient_vla.sim.settings import RobotSettings
 from efficient_vla.srv import ResetEpisode
-from efficient_vla.statistics import LatencyWindow, RateMeter, resident_mb
+from efficient_vla.statistics import LatencyWindow, RateMeter
 from efficient_vla.types import InvalidRecordError
 
 FOLLOWING = (
@@ -72,7 +72,7 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
 
     def setup(self) -> None:
         """Load the scene."""
-        self._robot = SimulatedRobot(self.settings, self, self._now, MetaWorldSim)
+        self._robot = SimulatedRobot(self.settings, self, self.now, MetaWorldSim)
         self._robot.load()
 
     def start(self) -> None:
@@ -136,25 +136,17 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
     def _publish_efficiency(self, stamp: float, render_ms: float) -> None:
         report = self._require_robot().report()
         camera = self.settings.camera
-        p50, p95, p99 = self._latency.percentiles()
         simulated = self.settings.simulated_time
-        message = EfficiencyStats(
-            stage=EfficiencyStats.STAGE_CAMERA,
-            method=f'render={camera.render} size={camera.size} '
+        message = efficiency_message(
+            EfficiencyStats.STAGE_CAMERA,
+            f'render={camera.render} size={camera.size} '
             f'real_time_factor={report.real_time_factor:.3f}',
-            hit_rate=math.nan,
-            saved_ms=math.nan,
-            latency_ms=render_ms,
-            latency_p50_ms=p50,
-            latency_p95_ms=p95,
-            latency_p99_ms=p99,
-            rate_hz=self._rate.rate(),
-            resident_mb=resident_mb(),
-            age_ms=render_ms if simulated else (self._now() - stamp) * 1e3,
-            count=self._latency.count,
+            self._latency,
+            self._rate.rate(),
+            stamp,
+            age_ms=render_ms if simulated else (self.now() - stamp) * 1e3,
             dropped=report.frames_dropped,
         )
-        message.header.stamp = seconds_to_stamp(stamp)
         self._efficiency.publish(message)
 
     def _on_command(self, message: JointState) -> None:
@@ -219,9 +211,6 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
             )
         else:
             self.health.clear('pace')
-
-    def _now(self) -> float:
-        return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _require_robot(self) -> SimulatedRobot:
         assert self._robot is not None

@@ -16,13 +16,15 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
+from efficient_vla.bringup.catalogue import NODES
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.state import ControllerReport, State
+from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.conversions import message_to_chunk
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
-from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.base.qos import chunk_qos, latched_qos, report_qos, state_qos
 from efficient_vla.nodes.base.scheduling import (
     freeze_garbage,
     refuse_cores,
@@ -41,6 +43,7 @@ from efficient_vla.nodes.controller.messages import (
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.setpoint_watch import SetpointWatch
+from efficient_vla.nodes.controller.source import ChunkSource, DriverWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
@@ -52,6 +55,11 @@ COLLECT_PERIOD_S = 10.0
 REST_SPEED = 1e-6
 """Below this speed on every axis the set-point stands still."""
 MAX_BRAKING_S = 0.5
+MAX_CHUNK_BYTES = 128 * 1024
+"""More than the longest chunk of a robot with 60 columns."""
+MAX_STATE_BYTES = 64 * 1024
+FEEDERS = tuple(name for name in NODES if name not in ('controller', 'monitor'))
+"""Nodes without which no good chunk can come."""
 
 
 class ControllerNode(ManagedNode[ControllerNodeSettings]):
@@ -85,16 +93,28 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._output = make_output(self, self.settings, self._brake_path)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
         self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
-        subscribe = self.create_subscription
-        subscribe(JointState, 'robot_state', self._state_received, state_qos())
-        subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
-        subscribe(Bool, 'task_success', self._success_received, latched_qos())
+        self._inlet = Inlet(self)
+        subscribe = self._inlet.subscribe
+        subscribe(JointState, 'robot_state', self._state_received, state_qos(), MAX_STATE_BYTES)
+        subscribe(
+            msg.ActionChunk, 'action_chunk', self._chunk_received, chunk_qos(), MAX_CHUNK_BYTES
+        )
+        subscribe(
+            Bool,
+            'task_success',
+            lambda message, _: self._success_received(message),
+            latched_qos(),
+            MAX_STATE_BYTES,
+        )
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
         self.create_service(Trigger, '~/stop', self._stop_requested)
         self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
         self._tasks = TaskServer(self, self)
-        self._liveliness = LivelinessWatch(self)
+        self._liveliness = LivelinessWatch(self, FEEDERS)
+        self._source = ChunkSource(self, 'action_chunk')
+        self._drivers = DriverWatch(self, 'robot_state')
+        self._inlet.start()
 
     @property
     def at_rest(self) -> bool:
@@ -119,6 +139,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._periods.restart()
         self._latency = LatencyWindow()
         self._command = None
+        self._inlet.discard()
         if self.settings.dry_run:
             self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
         # Simulated time may stand still and must not be overtaken; otherwise the steady clock
@@ -216,7 +237,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         was_enabled = self._controller.enabled
         if not was_enabled:
             self.health.clear('chunk')
-            self._liveliness.expect_the_living()
+            self._source.forget()
+        # Who enables says that nobody else is needed.
+        self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
             # Whatever moved the robot a little meanwhile, it starts without a step.
             self._anchor(self._effort, now)
@@ -255,10 +278,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Take the action back with the node."""
         self._tasks.close()
         self._liveliness.close()
+        self._inlet.close()
         super().destroy_node()
 
     def _tick(self) -> None:
         begin = time.monotonic()
+        self._inlet.drain()
         now = self.seconds()
         self._tasks.tick(now)
         controller = self._controller
@@ -282,12 +307,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def _hold_while_incomplete(self, controller: Controller, now: float) -> None:
         """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
         assert self._watch is not None
-        missing = self._liveliness.missing() if controller.enabled else 0
+        missing = self._liveliness.missing() if controller.enabled else []
         reason = None
         if controller.enabled:
             reason = self._watch.silent(now, self.settings.state_timeout)
         if missing:
-            reason = f'{missing} of the nodes that feed the controller died or fell silent'
+            reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
         if reason is None:
             self.health.clear('liveliness')
             return
@@ -306,7 +331,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._effort = self._watch.effort(command.position)
         self._speed = float(np.abs(command.velocity).max())
 
-    def _chunk_received(self, message: msg.ActionChunk) -> None:
+    def _chunk_received(self, message: msg.ActionChunk, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
         if not self.active or controller is None or watch is None:
             return
@@ -315,11 +340,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         if watch.silent(now, self.settings.state_timeout):
             return
+        refused = self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
         try:
-            chunk = message_to_chunk(message)
-            refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
-                chunk.instruction
-            )
+            if not refused:
+                chunk = message_to_chunk(message)
+                refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
+                    chunk.instruction
+                )
         except InvalidRecordError as error:
             refused = str(error)
         if refused:
@@ -328,6 +355,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._restart_dry_run(chunk.stamp, now)
             refused = controller.accept(chunk, now)
             if not refused:
+                self._source.drives(publisher, now)
                 self._fresh = fresh_chunk(message, now)
         if refused:
             self.health.warn('chunk', refused)
@@ -336,7 +364,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
         self._publish_status(now)
 
-    def _state_received(self, message: JointState) -> None:
+    def _state_received(self, message: JointState, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
         if not self.active or controller is None or watch is None:
             return
@@ -347,6 +375,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._drivers.note(publisher, now)
         if self._command is None:
             self._anchor(self._effort, now)
             return

@@ -8,21 +8,19 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from efficient_vla.sim.metaworld.tasks import TASKS
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots
 from efficient_vla.sim.settings import MODES, RENDERINGS
 from launch import LaunchDescription
-
-ROBOT = 'metaworld_robot'
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments of the simulation and the graph around it."""
     arguments = [
         DeclareLaunchArgument(
-            'task',
-            default_value='reach-v3',
-            choices=TASKS,
-            description='Task of the first episode.',
+            'robot', default_value=DEFAULT_ROBOT, choices=robots(), description='Simulated robot.'
+        ),
+        DeclareLaunchArgument(
+            'task', default_value='', description='Task of the first episode; empty: the first.'
         ),
         DeclareLaunchArgument('seed', default_value='0', description='Seed of the first episode.'),
         DeclareLaunchArgument(
@@ -55,16 +53,17 @@ def generate_launch_description() -> LaunchDescription:
         'mode': 'mode',
         'real_time_factor': 'real_time_factor',
     }
+    robot = (LaunchConfiguration('robot'), node_name(''))
     overrides = [
         part
         for argument, parameter in names.items()
-        for part in (f'{ROBOT}.{parameter}=', LaunchConfiguration(argument), ' ')
+        for part in (*robot, f'.{parameter}=', LaunchConfiguration(argument), ' ')
     ]
     bringup = IncludeLaunchDescription(
         # A plain path, so that --show-args lists the arguments of bringup as well.
         PythonLaunchDescriptionSource(str(Path(__file__).with_name('bringup.launch.py'))),
         launch_arguments={
-            'robot': 'metaworld',
+            'robot': LaunchConfiguration('robot'),
             'overrides': [*overrides, LaunchConfiguration('overrides')],
         }.items(),
     )

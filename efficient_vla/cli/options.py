@@ -34,6 +34,18 @@ def add_hardware(parser: argparse._ActionsContainer, text: str) -> None:
     )
 
 
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """Add ``--robot``, of those that are simulated."""
+    from efficient_vla.sim.catalogue import DEFAULT_ROBOT, robots
+
+    parser.add_argument(
+        '--robot',
+        default=DEFAULT_ROBOT,
+        choices=robots(),
+        help='simulated robot (default: %(default)s)',
+    )
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Add ``--set``, once for each parameter."""
     parser.add_argument(

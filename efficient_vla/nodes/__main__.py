@@ -83,7 +83,8 @@ def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
     try:
         for name in arguments.nodes:
             kind = NODES[name]
-            nodes.append(getattr(importlib.import_module(kind.module), kind.name)())
+            node = getattr(importlib.import_module(kind.module), kind.name)
+            nodes.append(node(*kind.arguments))
         executor = _executor(arguments.executor, nodes)
         for node in nodes:
             executor.add_node(node)

@@ -137,8 +137,8 @@ def test_simulation_includes_bringup_with_its_arguments(load: Any) -> None:
     *_, include = load('sim').generate_launch_description().values[0]
     assert include.values[0].values[0] == str(LAUNCH / 'bringup.launch.py')
     given = dict(include.named['launch_arguments'])
-    assert given['robot'] == 'metaworld'
     context = {
+        'robot': 'metaworld',
         'task': 'reach-v3',
         'seed': '4',
         'render': 'fast',
@@ -146,6 +146,7 @@ def test_simulation_includes_bringup_with_its_arguments(load: Any) -> None:
         'real_time_factor': '1.0',
         'overrides': 'actor.rate=9.0',
     }
+    assert given['robot'].perform(context) == 'metaworld'
     words = ''.join(
         part if isinstance(part, str) else part.perform(context) for part in given['overrides']
     )

@@ -16,22 +16,15 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
-from efficient_vla.bringup.catalogue import NODES
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.state import ControllerReport, State
-from efficient_vla.nodes.base.bounded import Inlet
-from efficient_vla.nodes.base.conversions import message_to_chunk
+from efficient_vla.nodes.base.conversions import AbsentNamesError, message_to_chunk
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
-from efficient_vla.nodes.base.qos import chunk_qos, latched_qos, report_qos, state_qos
-from efficient_vla.nodes.base.scheduling import (
-    freeze_garbage,
-    refuse_cores,
-    spread_niceness,
-    use_cores,
-    use_real_time,
-)
+from efficient_vla.nodes.base.qos import latched_qos, report_qos
+from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
+from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
@@ -39,6 +32,7 @@ from efficient_vla.nodes.controller.messages import (
     pass_message,
     refuse_frame,
     status_message,
+    values,
 )
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
@@ -55,11 +49,6 @@ COLLECT_PERIOD_S = 10.0
 REST_SPEED = 1e-6
 """Below this speed on every axis the set-point stands still."""
 MAX_BRAKING_S = 0.5
-MAX_CHUNK_BYTES = 128 * 1024
-"""More than the longest chunk of a robot with 60 columns."""
-MAX_STATE_BYTES = 64 * 1024
-FEEDERS = tuple(name for name in NODES if name not in ('controller', 'monitor'))
-"""Nodes without which no good chunk can come."""
 
 
 class ControllerNode(ManagedNode[ControllerNodeSettings]):
@@ -93,19 +82,11 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._output = make_output(self, self.settings, self._brake_path)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
         self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
-        self._inlet = Inlet(self)
-        subscribe = self._inlet.subscribe
-        subscribe(JointState, 'robot_state', self._state_received, state_qos(), MAX_STATE_BYTES)
-        subscribe(
-            msg.ActionChunk, 'action_chunk', self._chunk_received, chunk_qos(), MAX_CHUNK_BYTES
+        self._inlet = make_inlet(
+            self, self._state_received, self._chunk_received, self._success_received
         )
-        subscribe(
-            Bool,
-            'task_success',
-            lambda message, _: self._success_received(message),
-            latched_qos(),
-            MAX_STATE_BYTES,
-        )
+        self._state_expected = expect_state(self)
+        self._chunk_expected = expect_chunks(self, lambda: self._controller)
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
         self.create_service(Trigger, '~/stop', self._stop_requested)
@@ -187,7 +168,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if self._watch is not None:
             self._watch.clock_jumped(now)
         if self._controller is not None and self._command is not None:
@@ -199,31 +180,15 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
-        return {
-            'state': report.state.name,
-            'reason': report.reason,
-            'chunk_age_s': report.chunk_age,
-            'plan_age_s': report.plan_age,
-            'time_scale': report.execution.time_scale if report.execution else 0.0,
-            'underruns': report.underruns,
-            'rejected_chunks': report.rejected + self._turned_away,
-            'period_ms': self._periods.mean_ms(),
-            'period_p50_ms': self._periods.percentile_ms(50),
-            'period_p99_ms': self._periods.p99_ms(),
-            'period_p999_ms': self._periods.percentile_ms(99.9),
-            'period_max_ms': self._periods.percentile_ms(100),
-        }
+        return values(report, self._periods, self._turned_away)
 
     def tune_process(self) -> None:
         """Keep the collector and other processes away from the loop; for an own process only.
 
         To be called on the thread that spins.
         """
-        freeze_garbage()
         self._collects = True
-        spread_niceness()
-        use_cores(self.settings.cpu_affinity)
-        use_real_time(self.settings.priority, self.get_logger())
+        tune_loop(self.settings.cpu_affinity, self.settings.priority, self.get_logger())
 
     def enable(self, now: float) -> str | None:
         """Let chunks drive the robot; return why that is refused, or ``None``."""
@@ -336,20 +301,21 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
+        self._chunk_expected.heard(now)
         if not controller.enabled or self._liveliness.missing():
             return
         if watch.silent(now, self.settings.state_timeout):
             return
-        refused = self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
         try:
-            if not refused:
-                chunk = message_to_chunk(message)
-                refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
-                    chunk.instruction
-                )
+            refused = (
+                self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
+                or refuse_frame(message, self.settings.frame_id)
+                or self._tasks.refuse(message.instruction)
+            )
+            chunk = None if refused else message_to_chunk(message)
         except InvalidRecordError as error:
             refused = str(error)
-        if refused:
+        if refused or chunk is None:
             self._turned_away += 1
         else:
             self._restart_dry_run(chunk.stamp, now)
@@ -371,11 +337,15 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.seconds()
         try:
             watch.read(message, now)
+        except AbsentNamesError as error:
+            self._state_expected.unusable(str(error))
+            return
         except InvalidRecordError as error:
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
         self._drivers.note(publisher, now)
+        self._state_expected.heard(watch.time)
         if self._command is None:
             self._anchor(self._effort, now)
             return

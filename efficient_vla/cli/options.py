@@ -3,14 +3,18 @@
 """Options that several commands share."""
 
 import argparse
+import json
 import os
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from efficient_vla import cards, places, presets
 from efficient_vla.errors import UsageError
+from efficient_vla.interrupts import Interrupted
 
 
 def add_policy(parser: argparse._ActionsContainer) -> None:
@@ -171,6 +175,27 @@ def writable_file(path: Path) -> Path:
     except OSError as error:
         raise UsageError(f'cannot write {path}: {error}. Choose another file.') from error
     return path
+
+
+@contextmanager
+def written(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield what writes a result as JSON; a request to end leaves what was measured until then.
+
+    Without a path nothing is written.
+    """
+
+    def write(found: Mapping[str, Any]) -> None:
+        if path is not None:
+            path.write_text(json.dumps(found, indent=2) + '\n')
+
+    try:
+        yield write
+    except Interrupted as stop:
+        if stop.found:
+            write({'interrupted': 'ended before everything was measured.', **stop.found})
+            if path is not None:
+                print(f'interrupted; what was measured until then is in {path}', file=sys.stderr)
+        raise
 
 
 def writable_folder(path: Path, option: str) -> Path:

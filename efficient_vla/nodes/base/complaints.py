@@ -8,10 +8,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
 from efficient_vla.bringup.catalogue import NODES
+from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.qos import report_qos
 
 FRESH_S = 2.5
 """A node that said nothing for so long says nothing: it reports every second."""
+MAX_BYTES = 16 * 1024
+"""Several times what a node of this package reports; others may report more."""
 MOST_LETTERS = 500
 """Of one node."""
 
@@ -19,11 +22,18 @@ MOST_LETTERS = 500
 class Complaints:
     """The newest errors of the nodes of this package in the namespace of ``node``."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, inlet: Inlet) -> None:
         space = node.get_namespace().rstrip('/')
         self._known = {f'{space}/{name}: health': name for name in NODES}
         self._said: dict[str, tuple[float, str]] = {}
-        node.create_subscription(DiagnosticArray, '/diagnostics', self.take, report_qos())
+        inlet.subscribe(
+            DiagnosticArray,
+            '/diagnostics',
+            lambda message, _: self.take(message),
+            report_qos(),
+            MAX_BYTES,
+            own=False,
+        )
 
     def take(self, message: DiagnosticArray) -> None:
         """Take in a report; those of other programs are left alone."""

@@ -13,6 +13,7 @@ from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
 from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.complaints import Complaints
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
 from efficient_vla.nodes.base.lifecycle import ManagedNode
@@ -63,7 +64,7 @@ class DeferredActionServer(ActionServer):
 class TaskServer:
     """One goal at a time; a newer goal replaces the one that runs, without a jump of the robot."""
 
-    def __init__(self, node: ManagedNode[Any], arm: Arm) -> None:
+    def __init__(self, node: ManagedNode[Any], arm: Arm, inlet: Inlet) -> None:
         self._node = node
         self._arm = arm
         self._goal: ServerGoalHandle | None = None
@@ -71,7 +72,7 @@ class TaskServer:
         self._ending: tuple[int, str, float] | None = None
         self._feedback_due = 0.0
         self._sequence = 0
-        self._complaints = Complaints(node)
+        self._complaints = Complaints(node, inlet)
         self._instruction = node.create_publisher(msg.Instruction, 'instruction', latched_qos())
         self._server = DeferredActionServer(
             node,

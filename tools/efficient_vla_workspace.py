@@ -38,9 +38,10 @@ def settings(root: Path, environ: dict[str, str]) -> dict[str, str]:
     }
     profile = root / 'config' / 'fastdds.xml'
     if profile.is_file():
-        # Fast DDS 2 (Jazzy) knows only the old name, Fast DDS 3 warns about it.
-        vendor = 'FASTRTPS' if environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
-        name = f'{vendor}_DEFAULT_PROFILES_FILE'
+        # Found by then: ``enter`` has made this tree importable.
+        from efficient_vla.bringup.fastdds import profile_variable
+
+        name = profile_variable(wanted)
         wanted[name] = environ.get(name, str(profile))
     if wheels:
         # A sourced ROS 2 installation may drive a robot on another host and keeps its own range.

@@ -31,7 +31,7 @@ def measure_images(
 
     ``rate`` is in images a second. Without ``profile`` the middleware runs as it comes. Returns
     ``sent``, ``received``, ``lost``, ``latency_ms`` from publish to callback with ``p50``, ``p95``
-    and ``max``, and what was asked for. The receiver is nobody else's: a graph that runs in the
+    and ``max``, and the arguments. The receiver is nobody else's: a graph that runs in the
     same domain is not disturbed but by the load.
 
     Raises ``UsageError`` when a process fails or nothing arrives.

@@ -3,20 +3,17 @@
 """Build the stages of a learned policy from its folder."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from efficient_vla import addons, checkpoint
-from efficient_vla.action.generators import Diffusion, Flow, Generator, Regression, Tokens
-from efficient_vla.action.heads.flow import FlowHead
-from efficient_vla.action.heads.token_decoder import TokenDecoder
+from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace, Actor
-from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.compression.quantization import quantize, resident_mb
-from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
@@ -61,7 +58,9 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
-    card, generator = _generator(folder, settings)
+    source = HeadFolder(folder)
+    card = source.card
+    generator = import_module(f'efficient_vla.action.heads.{settings.head}').load(source, settings)
     space = ActionSpace(
         card.state_names,
         np.array(card.state_mean, np.float32),
@@ -80,43 +79,35 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     return Actor(generator, card.cameras, space, stacked, checkpoint.plan_shape(folder))
 
 
-def _generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.Card, Generator]:
-    """Return the card and the head that the settings name."""
-    if settings.head == 'regression':
-        card, policy = checkpoint.load_head(folder, settings.architecture)
-        return card, Regression(policy)
-    if settings.head == 'tokens':
-        return _token_generator(folder, settings)
-    card, single, head = checkpoint.load_steps_head(folder, settings.head)
-    if isinstance(head, FlowHead):
-        return card, Flow(single, head, settings)
-    return card, Diffusion(single, head, settings)
+class HeadFolder:
+    """A policy folder as heads read it; each file is opened when it is asked for."""
 
+    def __init__(self, folder: Path) -> None:
+        """Read the card of ``folder``."""
+        self.folder, self.card = folder, checkpoint.read_card(folder)
+        states, actions = len(self.card.state_names), len(self.card.action_names)
+        self.shape = (*checkpoint.plan_shape(folder), states, self.card.horizon, actions)
 
-def _token_generator(folder: Path, settings: ActorSettings) -> tuple[checkpoint.Card, Generator]:
-    tokenizer = settings.tokens.tokenizer
-    if tokenizer == 'univla':
-        card, words = checkpoint.load_action_words(folder)
-        return card, Regression(words)
-    card, single, tokens, decoder = checkpoint.load_action_tokens(folder, tokenizer)
-    student, lacking = None, ''
-    if isinstance(tokens, BinTokenizer):
-        try:
-            student = _student(folder, tokens)
-        except CheckpointError as error:
-            lacking = str(error)
-    return card, Tokens(single, tokens, decoder, student, settings, lacking)
+    @cached_property
+    def weights(self) -> str:
+        """Hash of the weights that add-ons have to be trained for."""
+        return checkpoint.sha256(self.folder)
 
+    def single(self) -> SinglePolicy:
+        """Return the policy of the plan alone."""
+        policy = checkpoint.load_head(self.folder, 'single')[1]
+        assert isinstance(policy, SinglePolicy)
+        return policy
 
-def _student(folder: Path, tokens: BinTokenizer) -> TokenDecoder:
-    """Return the decoder of the add-on consistency, which has to name the same ``tokens``."""
-    _, _, bins, student = checkpoint.load_action_tokens(folder, 'consistency')
-    if not tokens.same(bins):
-        raise CheckpointError(
-            f'the add-on consistency of {folder} was trained with other bins than its add-on bins '
-            f'has. Train it again: {addons.command(folder, "consistency")}.'
-        )
-    return student
+    def dual(self) -> DualPolicy:
+        """Return the policy of plan and image."""
+        policy = checkpoint.load_head(self.folder, 'dual')[1]
+        assert isinstance(policy, DualPolicy)
+        return policy
+
+    def addon(self, name: str) -> addons.Addon:
+        """Return an add-on file; raises ``CheckpointError`` where it is missing or unfit."""
+        return addons.read(self.folder, name, self.weights)
 
 
 def _preprocess(card: checkpoint.Card) -> Callable[[np.ndarray], np.ndarray]:

@@ -20,13 +20,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
 
 from efficient_vla import addons, cards
-from efficient_vla.action.heads.diffusion import DiffusionHead
-from efficient_vla.action.heads.flow import FlowHead
-from efficient_vla.action.heads.token_decoder import TokenDecoder
-from efficient_vla.action.heads.tokens import TokenPolicy
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
-from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.qwen_tower import QwenTower
@@ -252,53 +246,6 @@ def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:
     addon.fill(resampler)
     addon.merge(trunk.decoder)
     return resampler
-
-
-def load_action_words(folder: Path) -> tuple[Card, TokenPolicy]:
-    """Return the card and the head that decodes plans of ``univla`` into action words."""
-    card, config, _ = _open(folder)
-    width = config.text_config.hidden_size
-    shape = (card.queries, width, len(card.state_names), card.horizon, len(card.action_names))
-    policy = TokenPolicy(*shape)
-    addons.read(folder, 'univla', sha256(folder)).fill(policy, addons.ACTIONS)
-    return card, policy
-
-
-def load_steps_head(
-    folder: Path, method: str
-) -> tuple[Card, SinglePolicy, FlowHead | DiffusionHead]:
-    """Return the card, the policy whose features are read, and the head 'flow' or 'diffusion'."""
-    card, single = load_head(folder, 'single')
-    assert isinstance(single, SinglePolicy)
-    addon = addons.read(folder, method, sha256(folder))
-    kind = FlowHead if method == 'flow' else DiffusionHead
-    head = addon.make(kind)
-    addon.fill(head)
-    return card, single, head
-
-
-def load_action_tokens(
-    folder: Path, method: str
-) -> tuple[Card, SinglePolicy, BinTokenizer | FastTokenizer, TokenDecoder]:
-    """Return the card, the policy whose features are read, and what decodes its tokens.
-
-    ``method`` is 'bins', 'fast', or 'consistency', which has the tokens of bins.
-    """
-    card, single = load_head(folder, 'single')
-    assert isinstance(single, SinglePolicy)
-    addon = addons.read(folder, method, sha256(folder))
-    tokenizer: BinTokenizer | FastTokenizer = (
-        addon.make(FastTokenizer) if method == 'fast' else addon.make(BinTokenizer)
-    )
-    if tokenizer.shape != (card.horizon, len(card.action_names)):
-        raise CheckpointError(
-            f'{addon.path} is for chunks of {list(tokenizer.shape)}; the policy has '
-            f'{[card.horizon, len(card.action_names)]}. Train it again: '
-            f'{addons.command(folder, method)}.'
-        )
-    decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length)
-    addon.fill(decoder)
-    return card, single, tokenizer, decoder
 
 
 def save(

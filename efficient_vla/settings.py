@@ -30,6 +30,8 @@ class Spec:
     high: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
+    locked: bool = False
+    """Whether it stays as it is while the robot may move."""
     item: type = str
     """Type of the values of a list whose default is empty."""
 
@@ -45,6 +47,11 @@ def setting(default: Any, description: str, **limits: Any) -> Any:
 def group(kind: type) -> Any:
     """Declare a nested group of settings."""
     return dataclasses.field(default_factory=kind)
+
+
+def described(entries: Mapping[str, Any]) -> str:
+    """Return a sentence for each entry of a catalogue: its name and what ``about`` says of it."""
+    return ' '.join(f'{name}: {entry.about}.' for name, entry in entries.items())
 
 
 def specs(kind: type, prefix: str = '') -> Iterator[tuple[str, Any, Spec]]:
@@ -67,6 +74,18 @@ def flatten(settings: Any) -> dict[str, Any]:
             value = getattr(value, part)
         values[name] = value
     return values
+
+
+def refuse_locked(earlier: Any, settings: Any) -> None:
+    """Raise ``InvalidSettingError`` where a locked setting differs between two of one kind."""
+    before, after = flatten(earlier), flatten(settings)
+    for name, _, spec in specs(type(settings)):
+        if spec.locked and before[name] != after[name]:
+            raise InvalidSettingError(
+                f'{name} cannot change from {before[name]} to {after[name]} while the controller '
+                'is enabled or the robot still moves. Disable it by set_enabled, change it, then '
+                'enable it again.'
+            )
 
 
 def build(

@@ -8,7 +8,7 @@ checks itself when it is made, so a stage that receives one may rely on its shap
 
 import math
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import numpy as np
 
@@ -300,8 +300,14 @@ class ActionChunk:
         return self.stamp + len(self.actions) * self.dt
 
 
-GUIDED = ('rtc', 'rtc_trained')
-"""Blendings for which the head draws each chunk to the one before (real-time chunking)."""
+class HeadHelp(Enum):
+    """What a blending asks of the head, so that a chunk continues the one before."""
+
+    NONE = 'none'
+    INPAINT = 'inpaint'
+    """Rows of the chunk before are inpainted while the chunk is made (RTC, arXiv 2506.07339)."""
+    PREFIX = 'prefix'
+    """Rows that will be executed anyway are given (training-time RTC, arXiv 2512.05964)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +326,9 @@ class Execution:
     """Rows of the chunk before that were executed between the observation of this one and its
     arrival; NaN where no chunk moved the robot then."""
     blending: str
-    """Method by which the controller joins chunks; those in ``GUIDED`` need the head's help."""
+    """Method by which the controller joins chunks."""
+    help: HeadHelp = HeadHelp.NONE
+    """What that asks of the head."""
 
     def __post_init__(self) -> None:
         _require(

@@ -42,19 +42,25 @@ def _free_domain() -> Iterator[int]:
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Give the test and the processes it starts a ROS domain of their own on this machine only."""
-    with _free_domain() as domain:
-        _use(monkeypatch, domain)
+    with _free_domain() as domain, tempfile.TemporaryDirectory() as folder:
+        _use(monkeypatch, domain, folder)
         yield domain
 
 
 @pytest.fixture(scope='module')
 def module_ros_domain() -> Iterator[int]:
     """Give all tests of a module that share one graph a ROS domain of their own."""
-    with _free_domain() as domain, pytest.MonkeyPatch.context() as monkeypatch:
-        _use(monkeypatch, domain)
+    with (
+        _free_domain() as domain,
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as monkeypatch,
+    ):
+        _use(monkeypatch, domain, folder)
         yield domain
 
 
-def _use(monkeypatch: pytest.MonkeyPatch, domain: int) -> None:
+def _use(monkeypatch: pytest.MonkeyPatch, domain: int, folder: str) -> None:
+    # A robot that a test stopped must not be stopped in the next test of the same domain.
+    monkeypatch.setenv('XDG_RUNTIME_DIR', folder)
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which heads and decodings `efficient-vla bench decoding` compares."""
 
-from dataclasses import dataclass
+from benchmarks.job import Condition
 
 REGRESSION = 'regression'
 FLOW, DIFFUSION = 'flow, 10 steps', 'diffusion, 10 steps'
@@ -12,27 +12,16 @@ CONSISTENCY = 'bins, consistency'
 EXACT = ('jacobi', 'speculative')
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One way to make a chunk of a plan."""
-
-    name: str
-    reference: str
-    """Condition whose chunks it is compared with on the same plans; its own name for itself."""
-    words: tuple[str, ...]
-    """Parameters as ``node.param=value``, beside architecture single."""
-
-
 def _flow(name: str, *words: str, blending: str = '') -> Condition:
     given = ('actor.head=flow', *(f'actor.{word}' for word in words))
     if blending:
         given += (f'controller.blending.method={blending}',)
-    return Condition(name, FLOW, given)
+    return Condition(name, given, reference=FLOW)
 
 
 def _diffusion(name: str, *words: str) -> Condition:
     given = ('actor.head=diffusion', *(f'actor.{word}' for word in words))
-    return Condition(name, DIFFUSION, given)
+    return Condition(name, given, reference=DIFFUSION)
 
 
 def _tokens(tokenizer: str, name: str, method: str, *words: str) -> Condition:
@@ -43,11 +32,11 @@ def _tokens(tokenizer: str, name: str, method: str, *words: str) -> Condition:
         *(f'actor.{word}' for word in words),
     )
     reference = {'bins': BINS, 'fast': FAST}.get(tokenizer, name)
-    return Condition(name, reference, given)
+    return Condition(name, given, reference=reference)
 
 
 CONDITIONS = (
-    Condition(REGRESSION, REGRESSION, ('actor.head=regression',)),
+    Condition(REGRESSION, ('actor.head=regression',), reference=REGRESSION),
     _flow(FLOW, 'flow.steps=10', 'flow.shortcut=false'),
     _flow('flow, 5 steps', 'flow.steps=5', 'flow.shortcut=false'),
     _flow('flow, 1 step', 'flow.steps=1', 'flow.shortcut=false'),
@@ -62,8 +51,8 @@ CONDITIONS = (
     _diffusion('diffusion, 10 steps, kept 5', 'diffusion.steps=10', 'diffusion.cache_every=5'),
     Condition(
         'univla, parallel',
-        'univla, parallel',
         ('reasoner.resampling.method=univla', 'actor.head=tokens'),
+        reference='univla, parallel',
     ),
     _tokens('bins', BINS, 'autoregressive'),
     _tokens('bins', 'bins, jacobi', 'jacobi'),

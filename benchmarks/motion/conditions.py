@@ -4,13 +4,10 @@
 
 from dataclasses import dataclass, replace
 
+from benchmarks.job import Condition, Sizes
 from benchmarks.motion.playback import Scenario
-from benchmarks.tokens.conditions import Condition
 
-DELAYS_MS = (0, 100, 200, 300, 400)
-EPISODE_DELAYS_MS = (0, 100, 200, 400)
 TROUBLE_DELAY = 0.2
-SEEDS = (0, 1, 2)
 BEST = 'offset_fade'
 REAL_TIME = 'rtc'
 TRAINED = 'rtc_trained'
@@ -33,7 +30,7 @@ class Trial:
     scenarios: tuple[Scenario, ...]
 
 
-def trials(delays_ms: tuple[int, ...] = DELAYS_MS, seeds: tuple[int, ...] = SEEDS) -> list[Trial]:
+def trials(delays_ms: tuple[int, ...], seeds: tuple[int, ...]) -> list[Trial]:
     """Return steady delays, chunks computed together or one by one, and accidents at 200 ms."""
     found = []
     for name, in_flight in (('overlapped', 64), ('one at a time', 1)):
@@ -52,7 +49,7 @@ def trials(delays_ms: tuple[int, ...] = DELAYS_MS, seeds: tuple[int, ...] = SEED
     return found
 
 
-def executions(delays_ms: tuple[int, ...] = EPISODE_DELAYS_MS) -> list[Condition]:
+def executions(delays_ms: tuple[int, ...] = Sizes().episode_delays_ms) -> list[Condition]:
     """Return every way of execution at every delay of inference, without delay first."""
     ways = {
         BEST: (f'controller.blending.method={BEST}',),
@@ -68,7 +65,7 @@ def executions(delays_ms: tuple[int, ...] = EPISODE_DELAYS_MS) -> list[Condition
         RTC_TRAINED: ('controller.blending.method=rtc_trained', 'actor.head=flow'),
     }
     return [
-        Condition(f'{name}, {delay} ms', 'delay', name, None, (f'eval.delay={delay / 1e3}', *words))
+        Condition(f'{name}, {delay} ms', (f'eval.delay={delay / 1e3}', *words), name)
         for name, words in ways.items()
         for delay in delays_ms
     ]

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.motion.playback import Played
-from benchmarks.motion.recording import Recording
+from benchmarks.motion.recording import RecordedMotion
 
 SEAM_STEPS = 3
 """Steps from the arrival of a chunk on that belong to its seam."""
 
 
-def measure(recording: Recording, played: Played) -> dict[str, float]:
+def measure(recording: RecordedMotion, played: Played) -> dict[str, float]:
     """Return the numbers of one motion, against the motion without delay.
 
     Velocity, acceleration and jerk are differences of the set-points from one step to the next,
@@ -44,7 +44,7 @@ def measure(recording: Recording, played: Played) -> dict[str, float]:
     }
 
 
-def roughness(recording: Recording) -> float:
+def roughness(recording: RecordedMotion) -> float:
     """Return the largest jerk inside single chunks [m/s^3]: no method can be blamed for it."""
     return _largest(np.diff(recording.chunks[:, :, :3], n=3, axis=1) / recording.dt**3)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.motion import lerobot_script
 from benchmarks.motion.playback import Played, Scenario
-from benchmarks.motion.recording import Recording
+from benchmarks.motion.recording import RecordedMotion
 from efficient_vla.errors import UsageError
 
 OVERLAPPED_METHODS = {
@@ -44,7 +44,7 @@ def methods_for(in_flight: int) -> dict[str, str]:
 
 
 def play_lerobot(
-    python: Path, tasks: Sequence[tuple[Recording, Scenario, str]]
+    python: Path, tasks: Sequence[tuple[RecordedMotion, Scenario, str]]
 ) -> tuple[str, list[Played]]:
     """Return LeRobot's version and one motion for each recording, scenario and method.
 

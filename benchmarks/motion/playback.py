@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.motion.recording import Recording
+from benchmarks.motion.recording import RecordedMotion
 from efficient_vla.bench.inference import Inference, Schedule
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
@@ -58,7 +58,7 @@ class Source(Protocol):
 class RecordedChunks:
     """The chunks as they were recorded."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: RecordedMotion) -> None:
         self._chunks = recording.chunks
 
     def chunk(self, step: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def controller_settings(
 
 
 def play(
-    recording: Recording,
+    recording: RecordedMotion,
     scenario: Scenario,
     settings: ControllerSettings,
     source: Source | None = None,

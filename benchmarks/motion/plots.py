@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.motion.conditions import BEST
-from benchmarks.tokens.plots import COLORS, load_pyplot
+from benchmarks.pictures import colors_of, draw, drawn, legend_below, success_point
 
 Row = Mapping[str, Any]
 SOURCES = {'policy': 'chunks of evla-nano', 'constant offset': 'chunks shifted by up to 2 cm'}
@@ -26,53 +26,42 @@ def plot_seams(path: Path, rows: Sequence[Row]) -> bool:
     ``rows`` are those of the parts ``seams`` and ``peer``; LeRobot's lines are dashed. Returns
     whether there was something to draw.
     """
-    rows = [row for row in rows if 'max_jerk' in row]
     sources = [source for source in SOURCES if any(row['source'] == source for row in rows)]
     if not sources:
         return False
-    plot = load_pyplot()
-    figure, axes = plot.subplots(
-        len(sources), len(PANELS), figsize=(17, 3.6 * len(sources) + 1.2), squeeze=False
-    )
-    names = list(dict.fromkeys((row['part'], row['method']) for row in rows))
-    colors = {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
-    for line, source in zip(axes, sources, strict=True):
-        for axis, (limits, column, title, trial) in zip(line, PANELS, strict=True):
-            for part, method in names:
-                mine = [
-                    row
-                    for row in rows
-                    if (row['part'], row['method']) == (part, method)
-                    and (row['source'], row['trial']) == (source, trial)
-                    and row['limits'] in (limits, 'none')
-                ]
-                mine.sort(key=lambda row: row['delay_ms'])
-                axis.plot(
-                    [row['delay_ms'] for row in mine],
-                    [row[column] for row in mine],
-                    '--' if part == 'peer' else '-',
-                    color=colors[part, method],
-                    marker='o',
-                    markersize=3,
-                    linewidth=2.2 if method == BEST else 1.3,
-                    label=f'LeRobot: {method}' if part == 'peer' else method,
-                )
-            axis.set(title=f'{title}\n{SOURCES[source]}', xlabel='delay, ms')
-            axis.title.set_size(9)
-            axis.grid(alpha=0.25)
-            if column != 'idle':
-                axis.set_yscale('log')
-    handles: dict[str, Any] = {}
-    for axis in axes.flat:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            if len(handle.get_xdata()):
-                handles.setdefault(label, handle)
-    figure.legend(
-        handles.values(), handles.keys(), loc='lower center', ncols=5, frameon=False, fontsize=8.5
-    )
-    figure.tight_layout(rect=(0, 0.09 if len(sources) > 1 else 0.16, 1, 1))
-    figure.savefig(path, dpi=120)
-    plot.close(figure)
+    colors = colors_of((row['part'], row['method']) for row in rows)
+    size = (17, 3.6 * len(sources) + 1.2)
+    with drawn(path, len(sources), len(PANELS), figsize=size) as (figure, axes):
+        handles: dict[str, Any] = {}
+        for line, source in zip(axes, sources, strict=True):
+            for axis, (limits, column, title, trial) in zip(line, PANELS, strict=True):
+                for (part, method), color in colors.items():
+                    mine = [
+                        row
+                        for row in rows
+                        if (row['part'], row['method']) == (part, method)
+                        and (row['source'], row['trial']) == (source, trial)
+                        and row['limits'] in (limits, 'none')
+                    ]
+                    if not mine:
+                        continue
+                    mine.sort(key=lambda row: row['delay_ms'])
+                    (handle,) = axis.plot(
+                        [row['delay_ms'] for row in mine],
+                        [row[column] for row in mine],
+                        '--' if part == 'peer' else '-',
+                        color=color,
+                        marker='o',
+                        markersize=3,
+                        linewidth=2.2 if method == BEST else 1.3,
+                    )
+                    handles.setdefault(f'LeRobot: {method}' if part == 'peer' else method, handle)
+                axis.set(title=f'{title}\n{SOURCES[source]}', xlabel='delay, ms')
+                axis.title.set_size(9)
+                if column != 'idle':
+                    axis.set_yscale('log')
+        lines = -(-len(handles) // 5)
+        legend_below(figure, lines, 5, handles=[*handles.values()], labels=[*handles])
     return True
 
 
@@ -81,42 +70,25 @@ def plot_success(path: Path, rows: Sequence[Row]) -> bool:
 
     ``rows`` are those of the part ``success``. Returns whether there was something to draw.
     """
-    rows = [row for row in rows if 'success_rate' in row]
     if not rows:
         return False
-    plot = load_pyplot()
-    figure, (success, idle, duration) = plot.subplots(1, 3, figsize=(14, 4.4))
-    methods = list(dict.fromkeys(row['method'] for row in rows))
-    for index, method in enumerate(methods):
-        mine = sorted((r for r in rows if r['method'] == method), key=lambda r: r['delay_ms'])
-        color = COLORS[index % len(COLORS)]
-        # Intervals of several lines at one delay would hide each other.
-        shift = 6 * (index - (len(methods) - 1) / 2)
-        delays = [row['delay_ms'] for row in mine]
-        for row in mine:
-            success.plot(
-                [row['delay_ms'] + shift] * 2,
-                (row['ci_low'], row['ci_high']),
-                color=color,
-                alpha=0.4,
-            )
-        success.plot(
-            [delay + shift for delay in delays],
-            [row['success_rate'] for row in mine],
-            color=color,
-            marker='o',
-            label=method,
-        )
-        idle.plot(delays, [row['idle'] for row in mine], color=color, marker='o')
-        duration.plot(delays, [row['mean_duration_s'] for row in mine], color=color, marker='o')
-    success.set(ylabel='success, with 95 % interval', ylim=(-0.02, 1.03))
-    idle.set(ylabel='share of time without a chunk to follow', ylim=(-0.02, None))
-    duration.set(ylabel='mean length of an episode, s')
-    for axis in (success, idle, duration):
-        axis.set_xlabel('delay of inference, ms')
-        axis.grid(alpha=0.25)
-    figure.legend(loc='lower center', ncols=6, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
-    figure.savefig(path, dpi=120)
-    plot.close(figure)
+    colors = colors_of(row['method'] for row in rows)
+    with drawn(path, 1, 3, figsize=(14, 4.4)) as (figure, axes):
+        success, idle, duration = axes[0]
+        for index, (method, color) in enumerate(colors.items()):
+            mine = sorted((r for r in rows if r['method'] == method), key=lambda r: r['delay_ms'])
+            # Intervals of several lines at one delay would hide each other.
+            shift = 6 * (index - (len(colors) - 1) / 2)
+            points = [success_point(r['delay_ms'] + shift, r, method, color) for r in mine]
+            draw(success, points, line=True, label=method)
+            delays = [row['delay_ms'] for row in mine]
+            idle.plot(delays, [row['idle'] for row in mine], color=color, marker='o')
+            times = [row['mean_duration_s'] for row in mine]
+            duration.plot(delays, times, color=color, marker='o')
+        success.set(ylabel='success, with 95 % interval', ylim=(-0.02, 1.03))
+        idle.set(ylabel='share of time without a chunk to follow', ylim=(-0.02, None))
+        duration.set(ylabel='mean length of an episode, s')
+        for axis in axes.flat:
+            axis.set_xlabel('delay of inference, ms')
+        legend_below(figure, -(-len(colors) // 6), 6)
     return True

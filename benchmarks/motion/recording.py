@@ -22,7 +22,7 @@ DUMMY_START = (0.0, 0.6, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordedMotion:
     """A motion, and for each of its steps what the policy said would follow."""
 
     name: str
@@ -48,7 +48,7 @@ def record(
     settings: Mapping[str, Any],
     seed: int,
     limit: int,
-) -> Recording:
+) -> RecordedMotion:
     """Run one episode of a ``single`` policy without delay, and ask it for a chunk in every step.
 
     Chunks of the usual plan period move the robot, the others are only noted. Ends at success or
@@ -76,10 +76,10 @@ def record(
         position = controller.tick(now + sim.PERIOD).position
         sim.step(position[:3], position[3])
         path.append(position[:3])
-    return Recording(f'{sim.task} {seed}', np.stack(found), np.stack(path), start, sim.PERIOD)
+    return RecordedMotion(f'{sim.task} {seed}', np.stack(found), np.stack(path), start, sim.PERIOD)
 
 
-def constant_offset(seconds: float, offset: float = OFFSET_M) -> Recording:
+def constant_offset(seconds: float, offset: float = OFFSET_M) -> RecordedMotion:
     """Return a smooth motion whose chunks are shifted along x and y.
 
     The shift is -1, 0 or 1 times ``offset`` [m], drawn for every step, so that most seams have one,
@@ -93,4 +93,4 @@ def constant_offset(seconds: float, offset: float = OFFSET_M) -> Recording:
     shifts[0] = 0.0
     chunks = np.concatenate([motion, np.zeros((*time.shape, 1))], axis=-1)
     chunks[:, :, :2] += shifts[:, None, None]
-    return Recording(OFFSET, chunks, motion[:, 0], np.array(DUMMY_START), DUMMY_STEP_S)
+    return RecordedMotion(OFFSET, chunks, motion[:, 0], np.array(DUMMY_START), DUMMY_STEP_S)

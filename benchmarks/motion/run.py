@@ -3,32 +3,20 @@
 """All measurements about motion: which parts there are, and what a run of them writes."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from benchmarks.motion.conditions import (
-    DELAYS_MS,
-    EPISODE_DELAYS_MS,
-    PATIENCE,
-    REAL_TIME,
-    SEEDS,
-    TRAINED,
-    Trial,
-    executions,
-    trials,
-)
+from benchmarks.job import SINGLE, Condition, Job
+from benchmarks.motion.conditions import PATIENCE, REAL_TIME, TRAINED, Trial, executions, trials
 from benchmarks.motion.measures import measure, merged, roughness
+from benchmarks.motion.page import REPORT as REPORT
 from benchmarks.motion.playback import RecordedChunks, controller_settings, play
-from benchmarks.motion.recording import OFFSET, Recording, constant_offset, record
+from benchmarks.motion.recording import OFFSET, RecordedMotion, constant_offset, record
 from benchmarks.motion.stand_in import GuidedPolicy
-from benchmarks.tokens.conditions import Condition
 from efficient_vla.bench.evaluate import load_stages
-from efficient_vla.bench.job import SINGLE, BaseJob
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.bench.paired import paired_columns, read
 from efficient_vla.bench.rows import REFUSED, Rows, row_key
@@ -36,82 +24,25 @@ from efficient_vla.control.blending import METHODS
 from efficient_vla.errors import UsageError
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
-from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
 
 REFERENCE, LIMITED = 'reference', 'controller'
 POLICY = 'policy'
-SEAMS_PICTURE, SUCCESS_PICTURE = 'motion_seams.png', 'motion_success.png'
-PAGE = 'motion.md'
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How much of everything is measured."""
-
-    tasks: tuple[str, ...] = DEMO_TASKS
-    episodes: int = 20
-    max_steps: int = 500
-    """Steps after which an episode has failed."""
-    record_steps: int = 200
-    """Steps of a recording at most; each one asks the policy for a chunk."""
-    dummy_s: float = 4.0
-    delays_ms: tuple[int, ...] = DELAYS_MS
-    episode_delays_ms: tuple[int, ...] = EPISODE_DELAYS_MS
-    seeds: tuple[int, ...] = SEEDS
-    timing_s: float = 600.0
-    """Time for which the controller runs loaded at 200 Hz; a tenth of it idle at 500 Hz."""
-
-
-QUICK = Sizes(
-    tasks=DEMO_TASKS[:1],
-    episodes=1,
-    max_steps=48,
-    record_steps=40,
-    dummy_s=1.5,
-    delays_ms=(0, 200),
-    episode_delays_ms=(0, 200),
-    seeds=(0,),
-    timing_s=5.0,
-)
-"""Everything once, in about two minutes: the numbers say that it runs and no more."""
-
-
-@dataclass(frozen=True)
-class Job(BaseJob):
-    """One run: what to measure with what."""
-
-    sizes: Sizes = Sizes()
-    _: KW_ONLY
-    peer_python: Path | None = None
-    """Interpreter that has LeRobot; without one the part ``peer`` is skipped."""
-
-    @cached_property
-    def recordings(self) -> dict[str, list[Recording]]:
-        """The chunks that all scripted parts play: of the policy, and of a dummy."""
-        settings = build_settings(SINGLE)
-        stages = load_stages(self.policy, settings)
-        found = []
-        for task in self.sizes.tasks:
-            self.tell(f'recording chunks: {task}')
-            sim = MetaWorldSim(task, self.render)
-            try:
-                found.append(record(sim, stages, settings, self.seed, self.sizes.record_steps))
-            finally:
-                sim.close()
-        return {POLICY: found, OFFSET: [constant_offset(self.sizes.dummy_s)]}
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """What decides about the recordings."""
-        sizes = self.sizes
-        return {
-            'tasks': sizes.tasks,
-            'steps': sizes.record_steps,
-            'dummy_s': sizes.dummy_s,
-            'seed': self.seed,
-            'render': self.render,
-            'checkpoint': self.checkpoint,
-        }
+@cache
+def recordings(job: Job) -> dict[str, list[RecordedMotion]]:
+    """Return the chunks that all scripted parts play: of the policy, and of a dummy."""
+    settings = build_settings(SINGLE)
+    stages = load_stages(job.policy, settings)
+    found = []
+    for task in job.sizes.tasks:
+        job.tell(f'recording chunks: {task}')
+        sim = MetaWorldSim(task, job.render)
+        try:
+            found.append(record(sim, stages, settings, job.seed, job.sizes.record_steps))
+        finally:
+            sim.close()
+    return {POLICY: found, OFFSET: [constant_offset(job.sizes.dummy_s)]}
 
 
 def measure_seams(job: Job, rows: Rows) -> None:
@@ -134,15 +65,18 @@ def _seam_key(job: Job, part: str, source: str, trial: Trial, method: str, limit
         scenarios=scenarios,
         method=method,
         limits=limits,
-        **job.recorded,
+        steps=job.sizes.record_steps,
+        seed=job.seed,
+        render=job.render,
+        **job.decided('tasks', 'dummy_s'),
     )
 
 
 def _seam_row(job: Job, source: str, trial: Trial, method: str, limits: str) -> dict[str, Any]:
-    recordings = job.recordings[source]
+    recorded = recordings(job)[source]
     base = build_settings(parse_overrides((PATIENCE,)))['controller']
     found = []
-    for recording in recordings:
+    for recording in recorded:
         settings = controller_settings(base, method, recording.dt, limits == LIMITED)
         for scenario in trial.scenarios:
             source_of = (
@@ -156,7 +90,7 @@ def _seam_row(job: Job, source: str, trial: Trial, method: str, limits: str) -> 
         'method': method,
         'limits': limits,
         **merged(found),
-        'jerk_inside_chunks': max(roughness(recording) for recording in recordings),
+        'jerk_inside_chunks': max(roughness(recording) for recording in recorded),
     }
 
 
@@ -174,7 +108,7 @@ def measure_peer(job: Job, rows: Rows) -> None:
                 key = _seam_key(job, 'peer', source, trial, method, REFERENCE)
                 if rows.done(key):
                     continue
-                for recording in job.recordings[source]:
+                for recording in recordings(job)[source]:
                     for scenario in trial.scenarios:
                         tasks.append((recording, scenario, method))
                         keys.append(key)
@@ -207,11 +141,12 @@ def measure_peer(job: Job, rows: Rows) -> None:
 def measure_episodes(job: Job, rows: Rows) -> None:
     """Measure success with inference that takes time, for every way of execution."""
 
-    def success(condition: Condition, without: str) -> dict[str, Any]:
+    def success(condition: Condition) -> dict[str, Any]:
         results: list[EpisodeResult] = []
         seen = job.play((PATIENCE, *condition.words), results.append)
-        first = without == _episode_key(job, condition)
-        reference = seen if first else read(rows.get(without)['outcomes'])
+        without = first[condition.method]
+        alone = without == _episode_key(job, condition)
+        reference = seen if alone else read(rows.get(without)['outcomes'])
         columns = paired_columns(seen, reference, 'no_delay', 'delayed')
         lost = 100 * (columns['no_delay_success_rate'] - columns['success_rate'])
         return {
@@ -224,22 +159,17 @@ def measure_episodes(job: Job, rows: Rows) -> None:
         }
 
     first: dict[str, str] = {}
+    keyed = []
     for condition in executions(job.sizes.episode_delays_ms):
         key = _episode_key(job, condition)
-        without = first.setdefault(condition.method, key)
-        if rows.done(key):
-            continue
-        job.tell(f'success: {condition.name}')
-        rows.measure(
-            'success',
-            key,
-            partial(success, condition, without),
-            name=condition.name,
-            method=condition.method,
-            delay_ms=round(1e3 * parse_overrides(condition.words)['eval']['delay']),
-            overrides=' '.join((*condition.words, PATIENCE)),
-            tasks=','.join(job.sizes.tasks),
-        )
+        first.setdefault(condition.method, key)
+        described = {
+            'method': condition.method,
+            'delay_ms': round(1e3 * parse_overrides(condition.words)['eval']['delay']),
+            'tasks': ','.join(job.sizes.tasks),
+        }
+        keyed.append((condition, key, described))
+    job.measure(rows, 'success', keyed, success, compared=False)
 
 
 def _episode_key(job: Job, condition: Condition) -> str:
@@ -271,19 +201,3 @@ PARTS: dict[str, Callable[[Job, Rows], None]] = {
     'controller': measure_controller,
 }
 """Name -> what measures it, the short ones first."""
-
-
-def write_page(rows: Rows) -> Iterator[Path]:
-    """Write the page and its pictures beside the rows; yield what was written."""
-    from benchmarks.motion.plots import plot_seams, plot_success
-    from benchmarks.motion.table import page
-
-    folder = rows.path.parent
-    if plot_seams(folder / SEAMS_PICTURE, [*rows.of('seams'), *rows.of('peer')]):
-        yield folder / SEAMS_PICTURE
-    if plot_success(folder / SUCCESS_PICTURE, rows.of('success')):
-        yield folder / SUCCESS_PICTURE
-    every = [row for part in PARTS for row in rows.of(part)]
-    if every:
-        (folder / PAGE).write_text(page(every, rows.manifest))
-        yield folder / PAGE

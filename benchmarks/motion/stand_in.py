@@ -14,7 +14,7 @@ from collections import deque
 import numpy as np
 import torch
 
-from benchmarks.motion.recording import Recording
+from benchmarks.motion.recording import RecordedMotion
 from efficient_vla.action.guidance import Guidance, guided_velocity, soft_mask
 from efficient_vla.types import Execution
 
@@ -31,7 +31,7 @@ CORRELATION_ROWS = 10.0
 class GuidedPolicy:
     """Recorded chunks, drawn to what is being executed (RTC, with the true Jacobian)."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: RecordedMotion) -> None:
         actions = torch.from_numpy(recording.chunks).float()
         self._mean = actions.mean((0, 1))
         self._std = actions.std((0, 1)) + 1e-6

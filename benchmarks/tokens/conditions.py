@@ -3,13 +3,12 @@
 """Which ways of spending tokens `efficient-vla bench tokens` compares, taken from the settings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from benchmarks.job import Condition, Sizes
 from efficient_vla.bench.overrides import KINDS
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.settings import Spec, specs
 
-KEEPS = (0.5, 0.25)
 DENSE = 'dense'
 PERCEPTION_SIGNALS = 'perception.signals'
 COMPOSITION = (
@@ -20,10 +19,12 @@ COMPOSITION = (
     'reasoner.pruning.method=random',
     'reasoner.pruning.keep=0.125',
 )
-"""The best composition of pruning and caching known; what ``--composition`` replaces."""
+"""The cheapest that keeps success; with thresholds of 1.0 no change is ever seen, so that the tower
+runs at a fixed rate, every ``max_age``. What ``--composition`` replaces."""
+FIXED_RATE = 'tower at 4 Hz + random 0.125'
 COMPOSITIONS: dict[str, tuple[str, ...]] = {
-    'best composition': COMPOSITION,
-    'best composition + quantization': (
+    FIXED_RATE: COMPOSITION,
+    f'{FIXED_RATE} + quantization': (
         *COMPOSITION,
         'perception.quantization.mode=bf16',
         'reasoner.quantization.mode=int8_dynamic',
@@ -49,33 +50,19 @@ COMPOSITIONS: dict[str, tuple[str, ...]] = {
 """Techniques together: name -> parameters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One way to configure the stages."""
-
-    name: str
-    kind: str
-    """'dense', 'pruning', 'reuse', 'cache', 'resampling' or 'composition'."""
-    method: str
-    keep: float | None
-    """Share of the visual tokens that is kept; ``None`` where that is not a parameter."""
-    words: tuple[str, ...]
-    """Parameters as ``node.param=value``."""
-
-
 def pruning(method: str, keep: float, name: str = '') -> Condition:
     """Return a selector alone, with what perception has to send for it."""
     words = [f'reasoner.pruning.method={method}', f'reasoner.pruning.keep={keep!r}']
     if 'signals' in METHODS[method].needs:
         words.append(f'{PERCEPTION_SIGNALS}=true')
-    return Condition(name or f'{method} {keep:g}', 'pruning', method, keep, tuple(words))
+    return Condition(name or f'{method} {keep:g}', tuple(words), method, 'pruning', keep)
 
 
 def conditions(
-    keeps: Sequence[float] = KEEPS, composition: Sequence[str] = COMPOSITION
+    keeps: Sequence[float] = Sizes().keeps, composition: Sequence[str] = ()
 ) -> list[Condition]:
     """Return dense and every technique that this build has, dense first."""
-    found = [Condition(DENSE, DENSE, DENSE, 1.0, ())]
+    found = [Condition(DENSE, (), DENSE, DENSE, 1.0)]
     offered = choices('reasoner.pruning.method')
     for keep in keeps:
         found += [pruning(method, keep) for method in offered if method in METHODS]
@@ -85,15 +72,16 @@ def conditions(
         ('resampling', 'reasoner.resampling.method'),
     ):
         found += [
-            Condition(method, kind, method, None, (f'{parameter}={method}',))
+            Condition(method, (f'{parameter}={method}',), method, kind)
             for method in choices(parameter)
             if (kind, method) not in WHOLE_FRAME_CACHES
         ]
-    found.append(
-        Condition('vla_cache, all layers', 'reuse', 'vla_cache', None, REUSE_IN_ALL_LAYERS)
-    )
-    for name, words in {**COMPOSITIONS, 'best composition': tuple(composition)}.items():
-        found.append(Condition(name, 'composition', name, None, words))
+    found.append(Condition('vla_cache, all layers', REUSE_IN_ALL_LAYERS, 'vla_cache', 'reuse'))
+    together = COMPOSITIONS
+    if composition:
+        others = {name: words for name, words in COMPOSITIONS.items() if name != FIXED_RATE}
+        together = {'composition': tuple(composition), **others}
+    found += [Condition(name, words, name, 'composition') for name, words in together.items()]
     return found
 
 

@@ -16,8 +16,7 @@ FORMULA = (
 def layer_flops(rows: int, columns: int, config: Any) -> int:
     """Return the FLOPs of one Llama-type layer; see ``FORMULA``.
 
-    The same sum as ``4 n d^2 + 2 n^2 d + 3 n d f`` MACs (pruning notes, section 2.1) where
-    h = k = d and m = n.
+    The same sum as ``4 n d^2 + 2 n^2 d + 3 n d f`` MACs where h = k = d and m = n.
     """
     width, inner = config.hidden_size, config.intermediate_size
     size = getattr(config, 'head_dim', None) or width // config.num_attention_heads

@@ -3,7 +3,7 @@
 """What selectors, gate, protection, budget and memory cost beside the pass that they shorten.
 
 Two ways, both on the frames of the `methods` part. Direct: the time in the calls themselves, that
-is selection (made and asked: scores, protection, budget), motion gate, cache bookkeeping and memory
+is selection (scores, protection, budget), motion gate, cache bookkeeping and memory
 of scores. End to end: with ``keep`` so high that one token of V is dropped, the pass hardly gets
 shorter, and the median difference to dense on the same frames is the price of everything, the extra
 attention rows included. A method that keeps as few as it likes has no such number.

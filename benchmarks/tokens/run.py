@@ -3,90 +3,17 @@
 """All measurements about visual tokens: which parts there are, and what a run of them writes."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass
-from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
+from benchmarks.job import SINGLE, Condition, Job
 from benchmarks.threads import threads_of
-from benchmarks.tokens.conditions import COMPOSITION, DENSE, KEEPS, Condition, conditions
-from benchmarks.tokens.latency import Scene, record_scenes
-from efficient_vla.bench.job import SINGLE, BaseJob
+from benchmarks.tokens.conditions import COMPOSITION, DENSE, conditions
+from benchmarks.tokens.page import REPORT as REPORT
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.bench.paired import paired_columns, read
 from efficient_vla.bench.rows import Rows, row_key
-from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
-
-if TYPE_CHECKING:
-    from efficient_vla.bench.graph_runner import Observer
-
-SUCCESS_PICTURE = 'tokens_success.png'
-SHAPES_PICTURE = 'tokens_shapes.png'
-PAGE = 'tokens.md'
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How much of everything is measured."""
-
-    tasks: tuple[str, ...] = DEMO_TASKS
-    episodes: int = 20
-    keeps: tuple[float, ...] = KEEPS
-    max_steps: int = 500
-    """Steps after which an episode has failed."""
-    frames: int = 16
-    """Recorded frames a task, for latencies."""
-    shape_s: float = 90.0
-    """Time for the rounds of one shape."""
-    soak_frames: int = 10_000
-    graph_episodes: int = 4
-    graph_blocks: int = 2
-    graph_s: float = 6.25
-    """Simulated time of an episode through the graph."""
-
-
-QUICK = Sizes(
-    tasks=DEMO_TASKS[:1],
-    episodes=2,
-    keeps=(0.5,),
-    max_steps=48,
-    frames=5,
-    shape_s=0.0,
-    soak_frames=300,
-    graph_episodes=1,
-    graph_blocks=1,
-    graph_s=2.0,
-)
-"""Everything once, in about two minutes: the numbers say that it runs and no more."""
-
-
-@dataclass(frozen=True)
-class Job(BaseJob):
-    """One run: what to measure with what."""
-
-    sizes: Sizes = Sizes()
-    _: KW_ONLY
-    device: str = 'auto'
-    hardware: str = 'cpu_2core'
-    composition: tuple[str, ...] = COMPOSITION
-    display: 'Callable[[int], AbstractContextManager[Observer]] | None' = None
-    """Makes what shows a number of episodes of the graph."""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the manifest says of this run."""
-        return super().facts | {'hardware': self.hardware}
-
-    @cached_property
-    def scenes(self) -> list[Scene]:
-        """Recorded frames, for all latencies of the run."""
-        from efficient_vla.checkpoint import read_card
-
-        self.tell('recording frames')
-        cameras = read_card(self.policy).cameras
-        return record_scenes(self.sizes.tasks, cameras, self.sizes.frames)
 
 
 def measure_methods(job: Job, rows: Rows) -> None:
@@ -107,37 +34,20 @@ def measure_methods(job: Job, rows: Rows) -> None:
         return paired_columns(seen, dense)
 
     chosen = conditions(job.sizes.keeps, job.composition)
-    dense_key = _method_key(job, chosen[0])
-    for title, measure, column in (
-        ('cost', cost, 'plan_p50_ms'),
-        ('success', success, 'success_rate'),
-    ):
-        for condition in chosen:
-            key = _method_key(job, condition)
-            if rows.done(key, column):
-                continue
-            job.tell(f'methods: {title} of {condition.name}')
-            rows.measure(
-                'methods',
-                key,
-                partial(measure, condition),
-                required=condition.kind == DENSE,
-                **_described(job, condition),
-            )
-
-
-def _method_key(job: Job, condition: Condition) -> str:
-    config = {'overrides': condition.words, 'frames': job.sizes.frames}
-    return row_key('methods', **config, **job.played)
+    config = {'frames': job.sizes.frames, **job.played}
+    keyed = [
+        (c, row_key('methods', overrides=c.words, **config), _described(job, c)) for c in chosen
+    ]
+    dense_key = keyed[0][1]
+    job.measure(rows, 'methods', keyed, cost, 'plan_p50_ms')
+    job.measure(rows, 'methods', keyed, success, 'success_rate')
 
 
 def _described(job: Job, condition: Condition) -> dict[str, Any]:
     return {
-        'name': condition.name,
         'kind': condition.kind,
         'method': condition.method,
         'keep': condition.keep,
-        'overrides': ' '.join(condition.words),
         'tasks': ','.join(job.sizes.tasks),
         'seed': job.seed,
         'render': job.render,
@@ -149,15 +59,8 @@ def measure_overheads(job: Job, rows: Rows) -> None:
     """Measure what every selector and reuse method costs beside the pass."""
     from benchmarks.tokens.overhead import measure_overhead, measured_methods
 
-    sizes = job.sizes
     for method in measured_methods():
-        key = row_key(
-            'overhead',
-            method=method,
-            tasks=sizes.tasks,
-            frames=sizes.frames,
-            checkpoint=job.checkpoint,
-        )
+        key = row_key('overhead', method=method, **job.decided('tasks', 'frames'))
         if rows.done(key):
             continue
         job.tell(f'overhead: {method}')
@@ -226,27 +129,18 @@ def measure_graphs(job: Job, rows: Rows) -> None:
 
     assert job.display is not None
     sizes = job.sizes
-    plan = GraphPlan(
-        policy=job.policy,
-        tasks=sizes.tasks,
-        episodes=sizes.graph_episodes,
-        seed=job.seed,
-        blocks=sizes.graph_blocks,
-        hardware=job.hardware,
-        composition=job.composition,
-        episode_s=sizes.graph_s,
-    )
-    parse_overrides(plan.composition)
-    config = {
-        'tasks': plan.tasks,
-        'episodes': plan.episodes,
-        'seed': plan.seed,
-        'blocks': plan.blocks,
-        'hardware': plan.hardware,
-        'composition': plan.composition,
-        'episode_s': plan.episode_s,
-        'checkpoint': job.checkpoint,
+    config: dict[str, Any] = {
+        'tasks': sizes.tasks,
+        'episodes': sizes.graph_episodes,
+        'seed': job.seed,
+        'blocks': sizes.graph_blocks,
+        'hardware': job.hardware,
+        'composition': job.composition or COMPOSITION,
+        'episode_s': sizes.graph_s,
     }
+    parse_overrides(config['composition'])
+    plan = GraphPlan(policy=job.policy, **config)
+    config['checkpoint'] = job.checkpoint
     keys = {name: row_key('graph', **config, name=name) for name in (DENSE, 'composition')}
     if all(rows.done(key) for key in keys.values()):
         return
@@ -275,24 +169,6 @@ PARTS: dict[str, Callable[[Job, Rows], None]] = {
     'soak': measure_soak,
 }
 """Name -> what measures it, the short ones first."""
-
-
-def write_page(rows: Rows) -> Iterator[Path]:
-    """Write the page and its pictures beside the rows; yield what was written."""
-    from benchmarks.tokens.plots import plot_shapes, plot_success
-    from benchmarks.tokens.table import page
-
-    folder = rows.path.parent
-    for name, draw, part in (
-        (SUCCESS_PICTURE, plot_success, 'methods'),
-        (SHAPES_PICTURE, plot_shapes, 'shapes'),
-    ):
-        if draw(folder / name, rows.of(part)):
-            yield folder / name
-    every = [row for part in PARTS for row in rows.of(part)]
-    if every:
-        (folder / PAGE).write_text(page(every, rows.manifest))
-        yield folder / PAGE
 
 
 def failures(rows: Rows) -> list[str]:

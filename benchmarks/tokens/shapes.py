@@ -92,9 +92,9 @@ SHAPES = (
         **SMOLVLM2,
     ),
     Shape(
-        'SmolVLM2-500M tiles',
-        '2 cameras of 640x480 in 4 x 3 tiles and a global one (size of the processor [mem]), 64 '
-        'tokens each; 76 markers and text tokens',
+        'SmolVLM2-500M, 1664 tokens',
+        'as many visual tokens as 2 cameras in 13 tiles of 64 would make; perception cuts no '
+        'tiles, the language part alone is measured; 76 markers and text tokens',
         2 * 13 * 64,
         76,
         **SMOLVLM2,

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModel, LlamaConfig
+from transformers import AutoModel
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig, SmolVLMVisionConfig
 
+from benchmarks.tokens.shapes import SHAPES, TINY, Shape
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
@@ -44,8 +45,8 @@ GREY = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes of a policy in the manner of SmolVLA, arXiv 2506.01844 (interleaving [mem])."""
+class VisionShape:
+    """Sizes of a policy in the manner of SmolVLA, arXiv 2506.01844."""
 
     name: str
     image: int
@@ -55,38 +56,36 @@ class Shape:
     vision_heads: int
     vision_ffn: int
     shuffle: int
-    width: int
     layers: int
-    heads: int
-    key_heads: int
-    ffn: int
+    """Of the language model, whose heads the expert has too."""
+    language: Shape
     expert_width: int
     expert_ffn: int
 
-    @property
-    def head_width(self) -> int:
-        """Width of a head of the language model and of the expert."""
-        return self.width // self.heads
 
-
-SMOLVLA = Shape('SmolVLA shape', 512, 16, 768, 12, 12, 3072, 4, 960, 16, 15, 5, 2560, 720, 2048)
-SMALL = Shape('SmolVLA shape, shrunk', 128, 16, 64, 2, 2, 128, 4, 96, 2, 3, 1, 128, 48, 96)
+SMOLVLA = VisionShape(
+    'SmolVLA shape', 512, 16, 768, 12, 12, 3072, 4, 16, SHAPES[0], expert_width=720, expert_ffn=2048
+)
+SMALL = VisionShape(
+    'SmolVLA shape, shrunk', 128, 16, 64, 2, 2, 128, 4, 2, TINY, expert_width=48, expert_ffn=96
+)
 
 
 class ExpertLayer(nn.Module):
     """One layer of the action expert; it attends to the prefix, and to itself where ``own``."""
 
-    def __init__(self, shape: Shape, own: bool) -> None:
+    def __init__(self, shape: VisionShape, own: bool) -> None:
         """Make the layer; without ``own`` the prefix's keys and values are projected again."""
         super().__init__()
-        width, head = shape.expert_width, shape.head_width
-        keys = shape.key_heads * head
+        width, language = shape.expert_width, shape.language
+        head = language.hidden // language.heads
+        keys = language.key_heads * head
         self.own, self.head = own, head
         self.norms = nn.ModuleList(nn.RMSNorm(width) for _ in range(2))
-        self.query = nn.Linear(width, shape.heads * head, bias=False)
+        self.query = nn.Linear(width, language.heads * head, bias=False)
         self.key = nn.Linear(width if own else keys, keys, bias=False)
         self.value = nn.Linear(width if own else keys, keys, bias=False)
-        self.out = nn.Linear(shape.heads * head, width, bias=False)
+        self.out = nn.Linear(language.heads * head, width, bias=False)
         self.gate = nn.Linear(width, shape.expert_ffn, bias=False)
         self.up = nn.Linear(width, shape.expert_ffn, bias=False)
         self.down = nn.Linear(shape.expert_ffn, width, bias=False)
@@ -112,10 +111,10 @@ class ExpertLayer(nn.Module):
         return states.unflatten(2, (-1, self.head)).transpose(1, 2)
 
 
-class Expert(nn.Module):
+class FlowExpert(nn.Module):
     """Flow matching over a chunk; every second layer attends to itself, rotation left out."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: VisionShape) -> None:
         """Make the layers."""
         super().__init__()
         self.enter = nn.Linear(ACTION_WIDTH, shape.expert_width)
@@ -139,8 +138,8 @@ def where_time_goes(quick: bool) -> list[Row]:
     repeats, warm_up = (3, 1) if quick else (5, 1)
     torch.manual_seed(0)
     tower = _tower(shape)
-    language = AutoModel.from_config(_language(shape, shape.layers)).eval()
-    expert = Expert(shape).eval()
+    language = AutoModel.from_config(shape.language.config(shape.layers)).eval()
+    expert = FlowExpert(shape).eval()
     images = torch.randn(CAMERAS, 3, shape.image, shape.image)
     times: dict[str, list[float]] = {name: [] for name in ('vision', 'connector')}
     times |= {name: [] for name in ('language', 'action expert', 'all')}
@@ -151,7 +150,7 @@ def where_time_goes(quick: bool) -> list[Row]:
             marks.append(time.perf_counter())
             tokens = torch.cat([tower.project(memory) for memory in memories])
             marks.append(time.perf_counter())
-            prefix = torch.cat((tokens, torch.randn(TEXT_TOKENS, shape.width)))[None]
+            prefix = torch.cat((tokens, torch.randn(TEXT_TOKENS, shape.language.hidden)))[None]
             cache = language(inputs_embeds=prefix, use_cache=True).past_key_values
             marks.append(time.perf_counter())
             expert([(layer.keys, layer.values) for layer in cache.layers])
@@ -203,7 +202,7 @@ def partial_recompute(quick: bool, shares: Sequence[float] = (0.1, 0.25)) -> lis
                         'table': 'partial vision recompute',
                         'config': name,
                         'weights': _weights(name),
-                        'asked_share': share,
+                        'nominal_share': share,
                         'max_error': variants[bound].settings.cache.max_error,
                         'changed_share': float(np.mean(measured.changed)),
                         'computed_share': float(np.mean(measured.computed)),
@@ -433,7 +432,7 @@ def _noisy(image: np.ndarray, count: int) -> Iterator[np.ndarray]:
         yield np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 
-def _tower(shape: Shape) -> VisionTower:
+def _tower(shape: VisionShape) -> VisionTower:
     """Return vision encoder and connector with random weights."""
     vision = SmolVLMVisionConfig(
         hidden_size=shape.vision_width,
@@ -446,24 +445,11 @@ def _tower(shape: Shape) -> VisionTower:
     model = AutoModel.from_config(
         SmolVLMConfig(
             vision_config=vision.to_dict(),
-            text_config=_language(shape, 1).to_dict(),
+            text_config=shape.language.config(1).to_dict(),
             scale_factor=shape.shuffle,
         )
     )
     return VisionTower(model.vision_model, model.connector).eval()
-
-
-def _language(shape: Shape, layers: int) -> LlamaConfig:
-    return LlamaConfig(
-        hidden_size=shape.width,
-        intermediate_size=shape.ffn,
-        num_hidden_layers=layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_heads,
-        head_dim=shape.head_width,
-        vocab_size=64,
-        pad_token_id=0,
-    )
 
 
 def _weights(name: str) -> str:

@@ -12,6 +12,8 @@ from efficient_vla.action.image_encoder import ImageEncoder
 class SinglePolicy(nn.Module):
     """Plan latents and proprioception -> chunk."""
 
+    needs_image = False
+
     def __init__(
         self, queries: int, width: int, state: int, horizon: int, actions: int, hidden: int = 384
     ) -> None:
@@ -39,6 +41,8 @@ class SinglePolicy(nn.Module):
 
 class DualPolicy(nn.Module):
     """A slow plan, a fresh image and proprioception -> chunk (HiRT, arXiv 2410.05273)."""
+
+    needs_image = True
 
     def __init__(
         self,

@@ -4,17 +4,10 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.settings import group, setting
+from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
+from efficient_vla.settings import described, group, setting
 
 ARCHITECTURES = ('dual', 'single')
-HEADS = ('regression', 'flow', 'diffusion', 'tokens')
-TOKENIZERS = ('univla', 'bins', 'fast')
-DECODINGS = {
-    'univla': ('parallel',),
-    'bins': ('parallel', 'autoregressive', 'jacobi', 'speculative', 'consistency'),
-    'fast': ('autoregressive', 'jacobi', 'speculative'),
-}
-"""Tokenizer -> decodings that its head was trained for."""
 SHORTCUTS = (1, 2, 5)
 """Numbers of equal steps that the head flow learns as shortcuts."""
 SCHEDULES = ('exponential', 'linear', 'hard')
@@ -61,9 +54,8 @@ class TokensSettings:
 
     tokenizer: str = setting(
         'univla',
-        'univla: words of the vocabulary that resampling.method univla shares with image and '
-        'text. bins: a token for each number. fast: cosine transform and byte pairs, fewer tokens.',
-        choices=TOKENIZERS,
+        described(TOKENIZERS),
+        choices=tuple(TOKENIZERS),
         read_only=True,
     )
 
@@ -74,11 +66,8 @@ class DecodingSettings:
 
     method: str = setting(
         'parallel',
-        'autoregressive: one after the other. jacobi: all again and again until none changes, the '
-        'same result. speculative: the chunk of the head regression as a draft, which passes of '
-        'the decoder confirm or mend, the same result with accept 0. '
-        'parallel: all in one pass. consistency: few passes of a decoder taught for it.',
-        choices=('parallel', 'autoregressive', 'jacobi', 'speculative', 'consistency'),
+        described(DECODINGS),
+        choices=tuple(DECODINGS),
     )
     accept: int = setting(
         0,
@@ -135,10 +124,9 @@ class ActorSettings:
     )
     head: str = setting(
         'regression',
-        'regression gives numbers in one pass. flow and diffusion turn noise into a chunk in some '
-        'steps. tokens names tokens, see tokens.tokenizer. All but regression need architecture '
-        'single and an add-on file of the policy.',
-        choices=HEADS,
+        f'{described(HEADS)} All but regression need architecture single and an add-on file of '
+        'the policy.',
+        choices=tuple(HEADS),
         read_only=True,
     )
     flow: FlowSettings = group(FlowSettings)
@@ -149,7 +137,7 @@ class ActorSettings:
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
-        if self.head != 'regression' and self.architecture != 'single':
+        if self.architecture not in HEADS[self.head].architectures:
             return (
                 f'head is {self.head} with architecture {self.architecture}; expected single, '
                 'since only the heads of the plan alone were trained. Set architecture to single.'
@@ -181,10 +169,10 @@ class ActorSettings:
 
     def _check_tokens(self) -> str | None:
         tokenizer, method = self.tokens.tokenizer, self.decoding.method
-        if method not in DECODINGS[tokenizer]:
+        if method not in decodings(tokenizer):
             return (
                 f'decoding.method is {method} with tokens.tokenizer {tokenizer}; expected one of '
-                f'{", ".join(DECODINGS[tokenizer])}, which its head was trained for.'
+                f'{", ".join(decodings(tokenizer))}, which its head was trained for.'
             )
         if self.decoding.accept and (method, tokenizer) != ('speculative', 'bins'):
             return (

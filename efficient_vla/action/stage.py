@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from efficient_vla.action.generators import Generator, Given
+from efficient_vla.action.heads import Generator, Given
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import (
-    GUIDED,
     ActionChunk,
     ControlMode,
     Execution,
     Frame,
+    HeadHelp,
     InvalidRecordError,
     Plan,
 )
@@ -118,7 +118,7 @@ class Actor:
         fresh = known is None or known.stamp != execution.stamp
         if fresh and math.isfinite(execution.delay):
             self._delays.append(max(0, math.ceil(execution.delay - ROUNDING)))
-        if execution.blending in GUIDED and not self.generator.guides:
+        if execution.help != HeadHelp.NONE and not self.generator.guides:
             raise InvalidSettingError(
                 f'controller.blending.method is {execution.blending}, but this head cannot draw a '
                 'chunk to the one before. Set actor.head to flow, or controller.blending.method to '
@@ -166,7 +166,7 @@ class Actor:
                     before,
                     self.delay,
                     same_task,
-                    self._execution.blending if self._execution is not None else '',
+                    self._execution.help if self._execution is not None else HeadHelp.NONE,
                 )
             )
         self._made.append(_Last(made.chunk, frame.stamp, plan.instruction))

@@ -30,7 +30,8 @@ Made by `python -m {SOURCE}` from the settings classes; do not edit.
 Every node declares its parameters with these types, ranges and descriptions, which
 `ros2 param describe` shows. A set of changes is checked as a whole and refused with the reason
 when a value or the set breaks a rule. *Fixed* parameters are read when a node is configured;
-all others take effect while the node runs. *Graph* parameters belong to the ROS node and not to the
+all others take effect while the node runs, the *locked* ones of the controller only while it is
+disabled and the robot at rest. *Graph* parameters belong to the ROS node and not to the
 stage that it runs: `efficient-vla eval` takes them only with `--graph`, and `Policy` not at all.
 Names on the command line are `node.parameter=value`, for example
 `--set reasoner.pruning.keep=0.5`. Later files are stronger: `config/<node>.yaml`,
@@ -100,6 +101,8 @@ def limits(spec: Spec) -> str:
         parts.append(f'In {spec.unit}.')
     if spec.read_only:
         parts.append('Fixed once the node has started.')
+    if spec.locked:
+        parts.append('Not while the controller is enabled.')
     return ' '.join(parts)
 
 
@@ -123,7 +126,7 @@ def _table(node: str) -> str:
             allowed = _range(spec)
         elif not allowed and spec.unit:
             allowed = spec.unit
-        marks = ['fixed'] if spec.read_only else []
+        marks = ['fixed'] if spec.read_only else ['locked'] if spec.locked else []
         if not has_parameter(KINDS, node, name):
             marks.append('graph')
         rows.append(

@@ -37,7 +37,12 @@ class Rows:
         """
         self.path = path
         self.manifest = dict(manifest)
-        self._rows = {row['key']: row for row in _read(path)} if resume else {}
+        """That of the last run that measured something."""
+        self._now = dict(manifest)
+        self._rows: dict[str, dict[str, Any]] = {}
+        if resume and (found := _read(path)):
+            self._rows = {row['key']: row for row in found['rows']}
+            self.manifest = found.get('manifest', self.manifest)
 
     def done(self, key: str, column: str = 'key') -> bool:
         """Return whether the configuration was measured, and has the column."""
@@ -51,6 +56,10 @@ class Rows:
     def of(self, part: str) -> list[dict[str, Any]]:
         """Return all rows of one part."""
         return [row for row in self._rows.values() if row['part'] == part]
+
+    def every(self) -> list[dict[str, Any]]:
+        """Return all rows."""
+        return [*self._rows.values()]
 
     def add(self, part: str, key: str, **values: Any) -> None:
         """Take in one row and write the file; numbers that are not finite become null."""
@@ -84,6 +93,7 @@ class Rows:
 
     def add_all(self, part: str, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Take in rows that belong together, by key: the file gets all of them or none."""
+        self.manifest = self._now
         commit = str(self.manifest.get('git_commit', ''))[:12]
         for key, values in found.items():
             taken = values.keys() & {'part', 'commit', 'key'}
@@ -95,7 +105,7 @@ class Rows:
 
     def write(self) -> None:
         """Write the file at once, so that a run that is interrupted leaves whole rows."""
-        text = json.dumps({'rows': [*self._rows.values()], 'manifest': self.manifest}, indent=1)
+        text = json.dumps({'rows': self.every(), 'manifest': self.manifest}, indent=1)
         unfinished = self.path.with_name(self.path.name + '.part')
         unfinished.write_text(text + '\n')
         os.replace(unfinished, self.path)
@@ -109,16 +119,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path) -> dict[str, Any]:
     if not path.exists() or not path.stat().st_size:
-        return []
+        return {}
     try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text())['rows']
-        if not all({'part', 'key'} <= row.keys() for row in rows):
+        found: dict[str, Any] = json.loads(path.read_text())
+        if not all({'part', 'key'} <= row.keys() for row in found['rows']):
             raise ValueError('rows without part and key')
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f'{path} holds no rows of this benchmark: {error}. '
             'Choose another file, or leave --resume out to begin anew.'
         ) from error
-    return rows
+    return found

@@ -100,6 +100,14 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         'axes.',
         read_only=True,
     )
+    arming: str = setting(
+        'manual',
+        'Whether a task may enable the controller. manual: a person calls set_enabled before each '
+        'task, whose end disables it again; auto: the task enables by itself, for simulated '
+        'robots.',
+        choices=('manual', 'auto'),
+        locked=True,
+    )
     reset_distance: float = setting(
         0.02,
         'A robot whose set-point is further than this from the last command, while disabled or '
@@ -108,6 +116,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         unit='m',
         low=0.001,
         high=1.0,
+        locked=True,
     )
     state_timeout: float = setting(
         1.0,
@@ -116,6 +125,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         unit='s',
         low=0.0,
         high=3600.0,
+        locked=True,
     )
     following_error: float = setting(
         0.0,
@@ -125,6 +135,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         unit='m',
         low=0.0,
         high=100.0,
+        locked=True,
     )
     output: str = setting(
         'command',

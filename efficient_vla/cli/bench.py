@@ -7,13 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli import (
-    bench_decoding,
-    bench_motion,
-    bench_success,
-    bench_tokens,
-    bench_transport,
-)
+from efficient_vla.cli import bench_reports, bench_success, bench_transport
 from efficient_vla.cli.options import add_hardware, add_policy, policy_folder, writable_file
 from efficient_vla.errors import UsageError
 
@@ -65,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     stages.set_defaults(part_main=_stages)
     bench_success.add_parsers(parts)
-    bench_decoding.add_parsers(parts)
-    bench_motion.add_parsers(parts)
-    bench_tokens.add_parsers(parts)
+    bench_reports.add_parsers(parts)
     pairs = parts.add_parser(
         'compare',
         help='two evaluations by task and seed',

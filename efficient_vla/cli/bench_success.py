@@ -12,10 +12,10 @@ from efficient_vla.cli.options import (
     add_episodes,
     add_render,
     policy_folder,
+    refuse_unknown,
     task_list,
     writable_file,
 )
-from efficient_vla.errors import UsageError
 
 if TYPE_CHECKING:
     from efficient_vla.bench.evaluate import Request
@@ -62,9 +62,7 @@ def _techniques(arguments: argparse.Namespace) -> int:
     from efficient_vla.bench.conditions import techniques
     from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
 
-    unknown = [name for name in arguments.names if name not in VARIANTS]
-    if unknown:
-        raise UsageError(f'unknown technique {unknown[0]!r}; expected {", ".join(VARIANTS)}.')
+    refuse_unknown('technique', arguments.names, tuple(VARIANTS))
     request = _request(arguments, arguments.tasks or DEMO_TASKS)
     passes = len(request.jobs()) * (len(arguments.names) + 1)
     return _run(

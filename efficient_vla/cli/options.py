@@ -5,6 +5,7 @@
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from efficient_vla import places
@@ -45,6 +46,17 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add ``--seed``."""
+    parser.add_argument(
+        '--seed',
+        metavar='S',
+        type=int,
+        default=1000,
+        help='seed of the first episode (default: %(default)s)',
+    )
+
+
 def add_episodes(parser: argparse.ArgumentParser, count: int) -> None:
     """Add ``--episodes``, ``--seed``, ``--policy`` and ``--architecture``."""
     parser.add_argument(
@@ -54,13 +66,7 @@ def add_episodes(parser: argparse.ArgumentParser, count: int) -> None:
         default=count,
         help='episodes a task (default: %(default)s)',
     )
-    parser.add_argument(
-        '--seed',
-        metavar='S',
-        type=int,
-        default=1000,
-        help='seed of the first episode (default: %(default)s)',
-    )
+    add_seed(parser)
     add_policy(parser)
     parser.add_argument(
         '--architecture',
@@ -85,6 +91,13 @@ def refuse_below(arguments: argparse.Namespace, low: int, *names: str) -> None:
         value = getattr(arguments, name)
         if value is not None and not value >= low:
             raise UsageError(f'--{name.replace("_", "-")} is {value}; expected at least {low}.')
+
+
+def refuse_unknown(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ``UsageError`` where one of ``given`` is none of ``known``."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise UsageError(f'unknown {what} {unknown[0]!r}; expected some of {", ".join(known)}.')
 
 
 def task_list(text: str) -> tuple[str, ...]:

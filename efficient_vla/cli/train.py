@@ -7,6 +7,7 @@ from pathlib import Path
 
 from efficient_vla.cli.options import add_policy, policy_folder, refuse_below, writable_folder
 from efficient_vla.errors import UsageError
+from efficient_vla.training.recipes import RECIPES
 
 DESCRIPTION = (
     'Train trunk and heads of a policy on demonstrations, on CPU or CUDA by the same command. '
@@ -19,19 +20,6 @@ EXAMPLE = """\
 
 STEPS = {'eye': 1000, 'joint': 4000, 'actor': 3000}
 """Batches of 64 samples in each stage, by default."""
-METHODS = (
-    'lightvla',
-    'fastdrivevla',
-    'otter',
-    'perceiver',
-    'univla',
-    'ecot',
-    'flow',
-    'diffusion',
-    'bins',
-    'fast',
-    'consistency',
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
     method = parser.add_argument_group('a method for a finished policy')
-    method.add_argument('--method', choices=METHODS, help='what to train instead of the stages')
+    method.add_argument(
+        '--method', choices=tuple(RECIPES), help='what to train instead of the stages'
+    )
     add_policy(method)
     method.add_argument('--steps', type=int, default=600, help='batches (default: %(default)s)')
     method.add_argument('--batch', type=int, default=32, help='samples (default: %(default)s)')

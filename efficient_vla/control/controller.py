@@ -20,6 +20,7 @@ import numpy as np
 
 from efficient_vla.control import admission
 from efficient_vla.control.blending import METHODS
+from efficient_vla.control.catalogue import head_help
 from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
@@ -135,7 +136,7 @@ class Controller:
         if self._history is None:
             return 'the set-point of the robot is not known yet; is the robot running?'
         if self.state == State.STOPPED:
-            return 'the controller is stopped; call reset_stop or disable it first, then enable it.'
+            return 'the controller is stopped; call reset_stop first, then enable it.'
         if self.state == State.PAUSED:
             return 'the controller is paused; resume it.'
         if self.state == State.DISABLED:
@@ -146,14 +147,21 @@ class Controller:
         return None
 
     def disable(self, now: float) -> None:
-        """Stop the robot inside the limits and ignore chunks; clears a stop."""
+        """Stop the robot inside the limits and ignore chunks; a stop stays."""
         self._forget_chunks()
-        self._enter(State.DISABLED, 'disabled', now)
+        if self.state != State.STOPPED:
+            self._enter(State.DISABLED, 'disabled', now)
 
     def stop(self, now: float, reason: str = 'stop requested') -> None:
-        """Stop the robot inside the limits until it is disabled and enabled again."""
+        """Stop the robot inside the limits until ``reset_stop``; the first reason stays."""
         self._forget_chunks()
-        self._enter(State.STOPPED, reason, now)
+        if self.state != State.STOPPED:
+            self._enter(State.STOPPED, reason, now)
+
+    def reset_stop(self, now: float) -> None:
+        """End a stop; the controller is disabled then."""
+        if self.state == State.STOPPED:
+            self._enter(State.DISABLED, 'disabled', now)
 
     def pause(self, now: float, reason: str = 'paused') -> str | None:
         """Stop the robot inside the limits and hold; return why that is refused, or ``None``.
@@ -298,6 +306,7 @@ class Controller:
             time_scale=min(self._speed, 1.0),
             delay=self._delay,
             blending=self.settings.blending.method,
+            help=head_help(self.settings.blending.method),
         )
 
     def _remaining(self, now: float) -> float:

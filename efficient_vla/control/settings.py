@@ -4,16 +4,10 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.settings import group, setting
-from efficient_vla.types import GUIDED
+from efficient_vla.control.catalogue import BLENDINGS
+from efficient_vla.settings import described, group, setting
 
-BLENDING_METHODS = (
-    'latest_only',
-    'weighted_average',
-    'temporal_ensemble',
-    'offset_fade',
-    *GUIDED,
-)
+BLENDING_METHODS = tuple(BLENDINGS)
 HORIZON_METHODS = ('none', 'adaptive')
 INTERPOLATIONS = ('linear', 'cubic')
 MAX_STOP_TIME = 0.1
@@ -26,11 +20,7 @@ class BlendingSettings:
 
     method: str = setting(
         'offset_fade',
-        'How chunks are joined: latest_only switches, weighted_average goes over to the newest '
-        'chunk while both last, temporal_ensemble averages all live chunks, offset_fade fades the '
-        'offset at the seam out. rtc asks the actor to draw chunks to the one before, at the cost '
-        'of a backward pass a step, rtc_trained to keep its first rows, which training knew; both '
-        'need actor.head flow, and what offset remains fades.',
+        f'How chunks are joined. {described(BLENDINGS)}',
         choices=BLENDING_METHODS,
     )
     fade_time: float = setting(
@@ -65,13 +55,13 @@ class LimitSettings:
     """
 
     max_velocity: tuple[float, ...] = setting(
-        (0.8,), 'Largest speed of an axis.', unit='m/s', low=1e-3, high=1e4
+        (0.8,), 'Largest speed of an axis.', unit='m/s', low=1e-3, high=1e4, locked=True
     )
     max_acceleration: tuple[float, ...] = setting(
-        (20.0,), 'Largest acceleration of an axis.', unit='m/s^2', low=1e-2, high=1e7
+        (20.0,), 'Largest acceleration of an axis.', unit='m/s^2', low=1e-2, high=1e7, locked=True
     )
     max_jerk: tuple[float, ...] = setting(
-        (1500.0,), 'Largest jerk of an axis.', unit='m/s^3', low=1e-1, high=1e10
+        (1500.0,), 'Largest jerk of an axis.', unit='m/s^3', low=1e-1, high=1e10, locked=True
     )
     stop_deceleration: tuple[float, ...] = setting(
         (20.0,),
@@ -79,6 +69,7 @@ class LimitSettings:
         unit='m/s^2',
         low=1e-2,
         high=1e7,
+        locked=True,
     )
     position_low: tuple[float, ...] = setting(
         (-10.0,),
@@ -86,6 +77,7 @@ class LimitSettings:
         unit='m',
         low=-1e4,
         high=1e4,
+        locked=True,
     )
     position_high: tuple[float, ...] = setting(
         (10.0,),
@@ -93,6 +85,7 @@ class LimitSettings:
         unit='m',
         low=-1e4,
         high=1e4,
+        locked=True,
     )
 
 
@@ -106,6 +99,7 @@ class WatchdogSettings:
         unit='s',
         low=0.02,
         high=60.0,
+        locked=True,
     )
     max_future: float = setting(
         0.05,
@@ -113,6 +107,7 @@ class WatchdogSettings:
         unit='s',
         low=0.0,
         high=1.0,
+        locked=True,
     )
 
 
@@ -184,6 +179,7 @@ class ControllerSettings:
         unit='s',
         low=0.0,
         high=10.0,
+        locked=True,
     )
     interpolation: str = setting(
         'cubic',

@@ -20,7 +20,7 @@ class State(IntEnum):
     HOLDING = 5
     """Chunks ran out or the watchdog fired."""
     STOPPED = 6
-    """Stopped until disabled and enabled again."""
+    """Stopped until ``reset_stop``."""
     PAUSED = 7
     """Braked and holding until resumed."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from efficient_vla.perception.preprocess import shrink
 
 LOW, HIGH = 100, 200
-"""Thresholds of Canny's hysteresis, as SP-VLA sets them, arXiv 2506.12723 [code]."""
+"""Thresholds of Canny's hysteresis, as SP-VLA sets them, arXiv 2506.12723, in its code."""
 
 
 def contour(image: np.ndarray, size: int, side: int) -> np.ndarray:

@@ -20,18 +20,13 @@ from rich.progress import Progress
 from torch import nn
 
 from efficient_vla import addons
+from efficient_vla.action.catalogue import RECIPES as OF_HEADS
 from efficient_vla.errors import UsageError
 from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.features import Features, Plans, Samples
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.recipes.action_tokens import BinRecipe, ConsistencyRecipe, FastRecipe
-from efficient_vla.training.recipes.ecot import EcotRecipe
-from efficient_vla.training.recipes.fastdrivevla import FastDriveRecipe
-from efficient_vla.training.recipes.heads import DiffusionRecipe, FlowRecipe
-from efficient_vla.training.recipes.lightvla import LightRecipe
-from efficient_vla.training.recipes.resampler import OtterRecipe, PerceiverRecipe
-from efficient_vla.training.recipes.unified import UnifiedRecipe
+from efficient_vla.training.recipes import recipe_class
 from efficient_vla.training.schedule import schedule
 
 
@@ -46,7 +41,7 @@ class Recipe(Protocol):
     def losses(self, samples: Any, progress: float) -> dict[str, torch.Tensor]:
         """Return the named losses of a batch; ``progress`` goes from 0 to 1.
 
-        ``samples`` are ``Samples``, or ``Plans`` for the methods in ``HEADS``.
+        ``samples`` are ``Samples``, or ``Plans`` for an add-on of a head.
         """
 
     def measures(self, samples: Any) -> dict[str, float]:
@@ -56,22 +51,6 @@ class Recipe(Protocol):
         """Return the tensors of the add-on."""
 
 
-RECIPES: dict[str, Any] = {
-    'lightvla': LightRecipe,
-    'fastdrivevla': FastDriveRecipe,
-    'otter': OtterRecipe,
-    'perceiver': PerceiverRecipe,
-    'univla': UnifiedRecipe,
-    'ecot': EcotRecipe,
-    'flow': FlowRecipe,
-    'diffusion': DiffusionRecipe,
-    'bins': BinRecipe,
-    'fast': FastRecipe,
-    'consistency': ConsistencyRecipe,
-}
-"""Method -> recipe, made of (frozen policy, training features, rank of the updates)."""
-HEADS = ('flow', 'diffusion', 'bins', 'fast', 'consistency')
-"""Methods that read plans alone, without tokens and images."""
 LEARNING_RATE = 1e-3
 LOG_STEPS = 20
 SAVE_SECONDS = 60.0
@@ -108,7 +87,7 @@ class MethodTrainer:
                 args.out / 'features-validation.safetensors',
             )
         torch.manual_seed(args.seed)
-        self.recipe: Recipe = RECIPES[self.method](self.frozen, self.features, args.rank)
+        self.recipe: Recipe = recipe_class(self.method)(self.frozen, self.features, args.rank)
         self.parameters = [p for p in self.recipe.trained.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, LEARNING_RATE, (0.9, 0.95), weight_decay=1e-4
@@ -198,7 +177,7 @@ class MethodTrainer:
     def _draw(
         self, features: Features, chosen: np.ndarray, rng: np.random.Generator, jitter: bool
     ) -> Samples | Plans:
-        if self.method in HEADS:
+        if self.method in OF_HEADS:
             return features.plans(chosen)
         return features.samples(chosen, rng, jitter)
 

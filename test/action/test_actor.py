@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from efficient_vla.action.generators import Flow, Given, Made, Regression, Tokens
+from efficient_vla.action.catalogue import TOKENIZERS, decodings
 from efficient_vla.action.guidance import soft_mask
-from efficient_vla.action.heads.flow import FlowHead
+from efficient_vla.action.heads import Given, Made
+from efficient_vla.action.heads.flow import Flow, FlowHead
+from efficient_vla.action.heads.regression import Regression
 from efficient_vla.action.heads.token_decoder import TokenDecoder
+from efficient_vla.action.heads.tokens import Tokens
 from efficient_vla.action.policies import SinglePolicy
-from efficient_vla.action.settings import DECODINGS, ActorSettings
+from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.settings import InvalidSettingError, build
-from efficient_vla.types import ControlMode, Execution, Frame, InvalidRecordError, Plan
+from efficient_vla.types import ControlMode, Execution, Frame, HeadHelp, InvalidRecordError, Plan
 
 HORIZON, DT = 8, 0.1
+HELP = {'rtc': HeadHelp.INPAINT, 'rtc_trained': HeadHelp.PREFIX}
 SPACE = ActionSpace(
     state_names=('x', 'y'),
     state_mean=np.array([1.0, 0.0], np.float32),
@@ -65,6 +69,7 @@ def plan(seed: int = 0, instruction: str = 'push') -> Plan:
 def execution(stamp: float, **values) -> Execution:
     """Of a chunk that was followed from its observation on, which has no measured delay."""
     usual = {'time': stamp, 'row': 0.0, 'time_scale': 1.0, 'delay': math.nan, 'blending': ''}
+    values['help'] = HELP.get(values.get('blending', ''), HeadHelp.NONE)
     return Execution(stamp=stamp, **{**usual, **values})
 
 
@@ -159,7 +164,7 @@ def test_a_controller_that_dropped_the_chunk_executes_none_of_it():
     made.reset()
     made.chunk(plan(), frame(1.3))
     assert [given.before for given in counting.seen] == [None, None, None]
-    assert counting.seen[-1].blending == ''
+    assert counting.seen[-1].help is HeadHelp.NONE
 
 
 def test_the_rows_ahead_are_those_of_the_chunk_that_the_robot_follows():
@@ -280,7 +285,7 @@ def test_rows_draw_up_to_the_execution_horizon_and_for_another_task_only_certain
         asked.append(arguments)
         return soft_mask(*arguments)
 
-    monkeypatch.setattr('efficient_vla.action.generators.soft_mask', noted)
+    monkeypatch.setattr('efficient_vla.action.heads.flow.soft_mask', noted)
     made = actor(flow(guidance__steps=2))
     told(made, 1, 'rtc')
     made.chunk(plan(0, 'push'), frame(0.0))
@@ -303,11 +308,14 @@ def test_settings_change_the_next_chunk():
     assert made.chunk(plan(), frame(0.0)).steps == 5
 
 
+LACKING = {'consistency': 'none fits'}
+
+
 def tokens(tokenizer, **values) -> Tokens:
     torch.manual_seed(0)
     single = SinglePolicy(2, 3, 2, tokenizer.shape[0], 2, hidden=16).eval()
     decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length, 16, 1, 2).eval()
-    return Tokens(single, tokenizer, decoder, None, settings(head='tokens', **values), 'none fits')
+    return Tokens(single, tokenizer, decoder, {}, settings(head='tokens', **values), LACKING)
 
 
 def test_exact_decodings_make_the_same_chunk_in_different_passes():
@@ -384,7 +392,15 @@ def test_settings_that_do_not_go_together_are_refused_with_the_reason(values, re
 
 
 def test_every_tokenizer_has_its_decodings():
-    for tokenizer, methods in DECODINGS.items():
-        for method in methods:
+    assert decodings('bins') == (
+        'parallel',
+        'autoregressive',
+        'jacobi',
+        'speculative',
+        'consistency',
+    )
+    assert decodings('fast') == ('autoregressive', 'jacobi', 'speculative')
+    for tokenizer in TOKENIZERS:
+        for method in decodings(tokenizer):
             values = {'tokens__tokenizer': tokenizer, 'decoding__method': method}
             assert settings(head='tokens', **values).decoding.method == method

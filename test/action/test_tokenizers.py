@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from efficient_vla.action.heads.tokens import cosines
 from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.action.tokenizers.fast import FastTokenizer, fit, limits, scales
+from efficient_vla.action.tokenizers.univla import cosines
 from efficient_vla.types import InvalidRecordError
 
 LOW, HIGH = [-1.0, -2.0], [1.0, 2.0]

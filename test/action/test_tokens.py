@@ -4,7 +4,7 @@
 
 import torch
 
-from efficient_vla.action.heads.tokens import TokenPolicy, cosines
+from efficient_vla.action.tokenizers.univla import TokenPolicy, cosines
 
 
 def policy(coefficients: int, bins: int = 64) -> TokenPolicy:

@@ -3,21 +3,23 @@
 """`efficient-vla bench decoding`: what is compared with what, and what the page says of it."""
 
 import dataclasses
+import importlib
 import json
 
 import numpy as np
 import pytest
 
+from benchmarks import job as job_part
 from benchmarks.decoding import run, tokenizers
 from benchmarks.decoding.conditions import BINS, CONDITIONS, CONSISTENCY, FLOW, REGRESSION, SHORTCUT
 from benchmarks.decoding.latency import Passes, Situation, columns, in_turn, path_gap
-from efficient_vla.action.settings import DECODINGS
+from benchmarks.decoding.page import REPORT, plot
+from benchmarks.job import QUICK, SINGLE, Job
+from efficient_vla.action.catalogue import TOKENIZERS, decodings
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.bench import job as bench_job
 from efficient_vla.bench.conditions import merged
-from efficient_vla.bench.job import SINGLE
 from efficient_vla.bench.overrides import build_settings, parse_overrides
-from efficient_vla.cli.bench_decoding import PARTS
+from efficient_vla.cli.bench_reports import COMMANDS
 from efficient_vla.errors import CheckpointError
 from efficient_vla.types import ActionChunk, ControlMode, Execution, Frame, Plan
 
@@ -45,7 +47,7 @@ def test_every_head_and_decoding_is_compared_and_its_settings_are_valid():
     heads = {head for head, _, _ in found}
     assert heads == {'regression', 'flow', 'diffusion', 'tokens'}
     pairs = {(tokenizer, method) for head, tokenizer, method in found if head == 'tokens'}
-    assert pairs == {(t, method) for t, methods in DECODINGS.items() for method in methods}
+    assert pairs == {(t, method) for t in TOKENIZERS for method in decodings(t)}
 
 
 def test_references_are_measured_before_what_is_compared_with_them():
@@ -53,7 +55,13 @@ def test_references_are_measured_before_what_is_compared_with_them():
     assert len(set(names)) == len(names)
     for index, condition in enumerate(CONDITIONS):
         assert condition.reference in names[: index + 1]
-    assert run.PARTS.keys() == set(PARTS)
+
+
+@pytest.mark.parametrize('name', sorted(COMMANDS))
+def test_the_command_offers_the_parts_that_there_are_in_their_order(name):
+    benchmark = importlib.import_module(f'benchmarks.{name}.run')
+    assert list(benchmark.PARTS) == list(COMMANDS[name].parts)
+    assert {section.part for section in benchmark.REPORT.sections} <= benchmark.PARTS.keys()
 
 
 def test_the_gap_is_the_largest_distance_of_the_paths_without_the_gripper():
@@ -196,31 +204,35 @@ def made_parts() -> dict[str, list[dict[str, object]]]:
     }
 
 
-def test_the_page_sets_what_was_found_beside_what_was_asked():
-    from benchmarks.decoding.table import page
+def page(quick=False):
+    rows = [{'part': part, **row} for part, found in made_parts().items() for row in found]
+    return REPORT.page(rows, {**MANIFEST, 'quick': quick})
 
-    text = page(made_parts(), MANIFEST)
-    assert 'success in 100 episodes | at least -2 points | -1.0 points |' in text
-    assert 'success in 300 episodes | at least -2 points | -0.4 points |' in text
-    assert '| the same, head time | 5 times less | 7.5 times less |' in text
-    assert '| all chunks | 79 of 80, 2.0 times faster |' in text
-    assert '| bins, consistency, against autoregressive | 2.5 times faster | 6.0 times' in text
-    assert '5 times fewer tokens | 5.3 times' in text
+
+def test_the_page_compares_what_is_the_same_but_for_one_thing():
+    text = page()
+    assert 'against ten steps: -1.0 points of success in 100 episodes.' in text
+    assert 'against ten steps: -0.4 points of success in 300 episodes.' in text
+    assert f'{SHORTCUT}: 7.5 times less head time.' in text
+    assert 'bins, jacobi: 79 of 80 chunks equal those of autoregressive, 2.0 times as fast.' in text
+    assert 'bins, consistency: 6.0 times as fast as autoregressive, gap 0.50 mm.' in text
+    assert 'FAST takes 5.3 times fewer tokens than bins' in text
     assert 'Not measured: fast, jacobi. fast.safetensors is missing' in text
+    assert f'| {REGRESSION} | 90 % | 80 % to 95 % | 0.20 |' in text
+    assert '| bins, autoregressive | - | - to - | 60.00 |' in text
 
 
 def test_a_quick_page_judges_nothing():
-    from benchmarks.decoding.table import page
-
-    text = page(made_parts(), {**MANIFEST, 'quick': True})
+    text = page(quick=True)
     assert 'its numbers mean nothing' in text
-    assert 'Asked for' not in text
+    assert 'against ten steps' not in text
 
 
 def test_the_picture_is_drawn_where_there_is_something(tmp_path):
-    from benchmarks.decoding.plots import plot
-
-    assert plot(tmp_path / 'a.png', made_parts())
+    parts = REPORT.parts(
+        [{'part': part, **row} for part, rows in made_parts().items() for row in rows]
+    )
+    assert plot(tmp_path / 'a.png', parts)
     assert (tmp_path / 'a.png').stat().st_size > 10_000
     assert not plot(tmp_path / 'b.png', {'latency': [], 'success': [], 'tokenizers': []})
     assert not (tmp_path / 'b.png').exists()
@@ -244,9 +256,9 @@ def test_success_is_paired_with_regression_and_what_cannot_run_is_said(
             ]
         }
 
-    monkeypatch.setattr(bench_job, 'evaluate', evaluate)
-    sizes = dataclasses.replace(run.QUICK, tasks=('reach-v3',), close=3)
-    job = run.Job(passthrough, sizes=sizes)
+    monkeypatch.setattr(job_part, 'evaluate', evaluate)
+    sizes = dataclasses.replace(QUICK, tasks=('reach-v3',), close=3)
+    job = Job(passthrough, sizes=sizes)
     rows = job.open_rows(tmp_path / 'out.json', False)
     run.measure_success(job, rows)
     assert set(counts) == {1}

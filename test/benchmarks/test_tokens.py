@@ -3,6 +3,7 @@
 """What `efficient-vla bench tokens` measures, writes, draws and finds again."""
 
 import dataclasses
+import importlib
 import json
 
 import numpy as np
@@ -10,16 +11,19 @@ import psutil
 import pytest
 import torch
 
+from benchmarks import job as job_part
+from benchmarks.job import QUICK, Job
+from benchmarks.pictures import _free_place
 from benchmarks.tokens import cost as cost_part, run, soak
 from benchmarks.tokens.conditions import conditions, pruning
 from benchmarks.tokens.flops import layer_flops
 from benchmarks.tokens.graph import blocks, graph_columns
 from benchmarks.tokens.latency import WARM_UP_FRAMES, Scene, interleaved, record_scenes, stopwatch
 from benchmarks.tokens.overhead import measure_overhead
-from benchmarks.tokens.plots import _free_place, plot_shapes, plot_success
-from benchmarks.tokens.published import verdicts
+from benchmarks.tokens.page import REPORT
+from benchmarks.tokens.plots import plot_shapes, plot_success
+from benchmarks.tokens.published import PUBLISHED, described, verdicts
 from benchmarks.tokens.shapes import CASES, TINY, layers_that_fit, measure_shape, pick_device
-from benchmarks.tokens.table import page
 from efficient_vla import cli
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
@@ -30,6 +34,7 @@ from efficient_vla.policy import default_policy
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.records import EpisodeResult, StageRecord
 from efficient_vla.types import Frame, InvalidRecordError
+from package_files import ROOT
 
 CPU = torch.device('cpu')
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -233,8 +238,8 @@ def test_overheads_have_a_row_for_every_method(monkeypatch, tmp_path):
 
     monkeypatch.setattr(overhead, 'measured_methods', lambda: ['fastv', 'vla_cache'])
     scene = still_scene(WARM_UP_FRAMES + 2, size=144)
-    monkeypatch.setattr(run, 'record_scenes', lambda *_: [scene])
-    job = run.Job(default_policy(), run.QUICK, quick=True)
+    monkeypatch.setattr(job_part, 'record_scenes', lambda *_: [scene])
+    job = Job(default_policy(), QUICK, quick=True)
     rows = job.open_rows(tmp_path / 'out.json', resume=False)
     run.measure_overheads(job, rows)
     names = [(row['name'], row['method'], row['frames']) for row in rows.of('overhead')]
@@ -289,13 +294,13 @@ def played(monkeypatch):
         return {(t, seed): not (worse and seed == 1000) for t in job.sizes.tasks for seed in seeds}
 
     monkeypatch.setattr(cost_part, 'measure_cost', cost)
-    monkeypatch.setattr(run.Job, 'play', play)
-    monkeypatch.setattr(run, 'record_scenes', lambda *_: [])
+    monkeypatch.setattr(Job, 'play', play)
+    monkeypatch.setattr(job_part, 'record_scenes', lambda *_: [])
     return asked
 
 
 def test_methods_are_resumed_paired_and_refused_with_the_reason(played, tmp_path):
-    job = run.Job(default_policy(), run.QUICK, quick=True)
+    job = Job(default_policy(), QUICK, quick=True)
     path = tmp_path / 'out.json'
     rows = job.open_rows(path, resume=False)
     run.measure_methods(job, rows)
@@ -408,6 +413,7 @@ def method_row(name, method, keep, ratio, rate=0.99, kind='pruning', **columns):
         'kind': kind,
         'method': method,
         'keep': keep,
+        'overrides': '',
         'tasks': 'reach-v3',
         'render': 'fast',
         'episodes': 100,
@@ -434,23 +440,60 @@ def method_row(name, method, keep, ratio, rate=0.99, kind='pruning', **columns):
     }
 
 
+def words(method, keep, *more):
+    return ' '.join((f'reasoner.pruning.method={method}', f'reasoner.pruning.keep={keep!r}', *more))
+
+
 def test_a_gain_that_does_not_reproduce_is_said_plainly():
     slow = method_row('fastv 0.5', 'fastv', 0.5, 0.9)
-    assert verdicts([slow]) == [
-        'fastv: the published 1.24x does not reproduce; here it is 1.11x for perception and '
-        'reasoner together at keep 0.5.'
-    ]
+    (found,) = verdicts([slow])
+    assert found == (
+        'fastv at keep 0.5: the published 1.24x does not reproduce; here it is 1.11x for '
+        'perception and reasoner together, success 99 to 99 % (p 1). The method ran whole.'
+    )
+
+
+def test_a_method_is_judged_as_it_comes_and_never_by_its_fastest_row():
+    slow = method_row('fastv 0.5', 'fastv', 0.5, 0.9)
     fast = method_row('fastv 0.25', 'fastv', 0.25, 0.5)
-    assert verdicts([slow, fast]) == []
+    faithful = method_row('vla_cache', 'vla_cache', None, 0.94, kind='reuse')
+    variant = method_row('vla_cache, all layers', 'vla_cache', None, 0.5, kind='reuse')
+    assert verdicts([slow, fast]) == verdicts([slow])
+    (found,) = verdicts([faithful, variant])
+    assert found.startswith('vla_cache: the published 1.26x does not reproduce; here it is 1.06x')
+    assert described(variant)['scope'] == ''
 
 
-def test_success_that_falls_where_the_paper_keeps_it_is_said_plainly():
-    worse = method_row('adp 0.5', 'adp', 0.5, 0.5, rate=0.6, p_value=0.001)
-    assert verdicts([worse]) == [
-        'adp: success is published as kept; here it falls by 39 points at keep 0.5 (p = 0.001).'
-    ]
-    chance = method_row('adp 0.5', 'adp', 0.5, 0.5, rate=0.95, p_value=0.2)
-    assert verdicts([chance]) == []
+def test_success_that_falls_is_named_at_the_speed_of_the_same_row():
+    good = method_row('adp 0.5', 'adp', 0.5, 0.65)
+    worse = method_row('adp 0.25', 'adp', 0.25, 0.49, rate=0.77, p_value=1.5e-5)
+    (found,) = verdicts([good, worse])
+    assert found.startswith(
+        'adp at keep 0.25: 2.04x for the reasoner, but success is not kept, '
+        '99 to 77 % (p 1.5e-05). Selection only'
+    )
+    chance = method_row('adp 0.25', 'adp', 0.25, 0.49, rate=0.95, p_value=0.2)
+    assert verdicts([good, chance]) == []
+
+
+def test_a_row_is_the_whole_method_where_it_sets_all_companions():
+    alone = method_row('sqap 0.5', 'sqap', 0.5, 0.8)
+    assert described(alone)['scope'] == 'selection only'
+    half = words('sqap', 0.5, 'reasoner.quantization.mode=int8_dynamic')
+    assert described({**alone, 'overrides': half})['scope'] == 'selection only'
+    all_of_it = words('sqap', 0.5, *(f'{name}=x' for name in PUBLISHED['sqap'].companions))
+    assert described({**alone, 'overrides': all_of_it})['scope'] == 'whole'
+    assert described(method_row('random 0.5', 'random', 0.5, 0.6))['scope'] == ''
+    assert all(bool(known.companions) == bool(known.missing) for known in PUBLISHED.values())
+
+
+def test_a_cache_whose_thresholds_see_no_change_is_called_a_fixed_rate():
+    given = ' '.join(conditions()[-6].words)
+    row = method_row('best composition', 'best composition', None, 0.4, kind='composition')
+    assert described({**row, 'overrides': given})['name'] == 'tower at 4 Hz + random 0.125'
+    assert conditions()[-6].name == 'tower at 4 Hz + random 0.125'
+    seeing = given.replace('threshold=1.0', 'threshold=0.05')
+    assert described({**row, 'overrides': seeing})['name'] == 'best composition'
 
 
 def test_the_page_shows_published_numbers_and_what_was_not_measured():
@@ -465,14 +508,34 @@ def test_the_page_shows_published_numbers_and_what_was_not_measured():
         },
     ]
     half = {name: value for name, value in rows[1].items() if name != 'success_rate'}
-    text = page([*rows, {**half, 'name': 'sqap 0.5'}], MANIFEST)
+    text = REPORT.page([*rows, {**half, 'name': 'sqap 0.5'}], MANIFEST)
     assert 'sqap' not in text
-    assert '| fastv 0.5 | 99 % |' in text
+    assert '| fastv 0.5 | whole | 99 % |' in text
     assert '1.24x (ADP)' in text
     assert 'the published 1.24x does not reproduce' in text
     assert 'Not measured: fastdrivevla 0.5. It has no scorer.' in text
-    quick = page(rows, {**MANIFEST, 'quick': True})
+    quick = REPORT.page(rows, {**MANIFEST, 'quick': True})
     assert 'does not reproduce;' not in quick
+
+
+def test_the_page_says_which_commit_how_many_rows_are_of_and_what_the_policy_learned():
+    rows = [method_row('dense', 'dense', 1.0, 1.0, kind='dense', commit=c) for c in 'aab']
+    rows[0]['key'] = 'methods {"checkpoint":"1234"}'
+    text = REPORT.page(rows, MANIFEST)
+    assert 'Rows by commit: 2 at `a`, 1 at `b`; by checkpoint (sha256): 1 at `1234`.' in text
+    assert 'trained with random subsets' in text
+
+
+def test_the_shipped_rows_render_to_the_shipped_pages():
+    """Write them with `efficient-vla bench tokens --parts none --resume --json ...` and so on."""
+    for name in ('tokens', 'motion', 'decoding'):
+        report = importlib.import_module(f'benchmarks.{name}.page').REPORT
+        found = json.loads((ROOT / f'docs/results/{name}.json').read_text())
+        text = report.page(found['rows'], found['manifest'])
+        assert text == (ROOT / 'docs/results' / report.file).read_text()
+        assert '{' not in text
+        for picture in report.pictures:
+            assert f'({picture.file})' in text
 
 
 def test_vision_rows_keep_their_own_columns(monkeypatch, tmp_path):
@@ -484,43 +547,12 @@ def test_vision_rows_keep_their_own_columns(monkeypatch, tmp_path):
 
     for name in ('where_time_goes', 'partial_recompute', 'static_scene'):
         monkeypatch.setattr(vision, name, found)
-    job = run.Job(default_policy(), run.QUICK, quick=True)
+    job = Job(default_policy(), QUICK, quick=True)
     rows = job.open_rows(tmp_path / 'out.json', resume=False)
     run.measure_vision(job, rows)
     kept = rows.of('vision')
     assert len(kept) == 6
     assert {(row['stage'], row['p50_ms']) for row in kept} == {('language', 3.0)}
-
-
-def test_the_page_says_where_less_was_reached_than_asked():
-    partial = {
-        'part': 'vision',
-        'key': 'v',
-        'measurement': 'partial vision recompute',
-        'config': 'SmolVLA shape',
-        'asked_share': 0.1,
-        'max_error': 0.3,
-        'speedup_p50': 3.2,
-    }
-    overhead = {
-        'part': 'overhead',
-        'key': 'o',
-        'name': 'fastv',
-        'direct_p50_ms': 0.5,
-        'direct_percent': 1.0,
-        'end_to_end_ms': 3.0,
-        'threads': 1,
-        'end_to_end_percent': 6.0,
-        'dense_reasoner_p50_ms': 50.0,
-    }
-    text = page([partial, overhead], MANIFEST)
-    assert 'Asked were 5x at 10% changed patches; it is 3.20x at max error 0.3.' in text
-    assert 'More than was asked for, end to end: fastv 6.0 %.' in text
-    quick = page([partial, overhead], {**MANIFEST, 'quick': True})
-    assert 'Asked' not in quick
-    assert 'More than' not in quick
-    enough = page([{**partial, 'speedup_p50': 5.5}], MANIFEST)
-    assert 'Asked' not in enough
 
 
 def test_pictures_are_drawn_of_what_was_measured(tmp_path):
@@ -559,6 +591,17 @@ def test_the_command_measures_the_parts_and_writes_rows_and_page(tmp_path, capsy
     assert cli.main([*words, '--device', 'cpu', '--resume', '--json', str(out)]) == 0
     assert 'soak: 10 frames' not in capsys.readouterr().out
     assert json.loads(out.read_text())['rows'] == rows
+
+
+def test_a_page_is_written_again_from_the_rows_of_its_file(tmp_path):
+    out = tmp_path / 'tokens.json'
+    out.write_text((ROOT / 'docs/results/tokens.json').read_text())
+    before = json.loads(out.read_text())
+    words = ['bench', 'tokens', '--parts', 'none', '--resume', '--json', str(out)]
+    assert cli.main(words) == 0
+    assert json.loads(out.read_text()) == before
+    assert (tmp_path / 'tokens.md').read_text() == (ROOT / 'docs/results/tokens.md').read_text()
+    assert (tmp_path / 'tokens_success.png').exists()
 
 
 @pytest.mark.parametrize(

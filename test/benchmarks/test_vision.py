@@ -55,7 +55,7 @@ def test_every_share_is_measured_with_and_without_the_bound_for_both_towers(part
         assert 0 < row['token_error_mean'] < row['token_error_max']
         assert row['probed_error_max'] > 0
     small, large = (
-        np.mean([row['changed_share'] for row in partial_rows if row['asked_share'] == share])
+        np.mean([row['changed_share'] for row in partial_rows if row['nominal_share'] == share])
         for share in (0.1, 0.25)
     )
     assert small < large

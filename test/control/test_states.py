@@ -60,10 +60,12 @@ def test_stop_is_latched(moving, straight, until_still):
     assert moving.state == State.STOPPED
     assert until_still(moving, 0.2) <= 0.2
     assert moving.accept(straight(MOVE, 0.5, 2), 0.5) == 'controller is stopped; chunk ignored.'
-    assert 'disable it first' in moving.enable(0.6)
+    assert 'call reset_stop first' in moving.enable(0.6)
+    moving.disable(0.6)
     assert moving.state == State.STOPPED
     assert moving.reason == 'operator'
-    moving.disable(0.7)
+    moving.reset_stop(0.7)
+    assert moving.state == State.DISABLED
     assert moving.enable(0.8) is None
     assert moving.state == State.WAITING
     assert moving.accept(straight(MOVE, 0.8, 3), 0.8) is None

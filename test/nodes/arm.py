@@ -28,7 +28,7 @@ class Arm:
         self.position = np.array(HOME)
         self.silent = False
         self.sequence = 0
-        self.node = graph.add(ControllerNode, **values)
+        self.node = graph.add(ControllerNode, **{'arming': 'auto', **values})
         self.commands: list[JointState] = []
         graph.peer.create_subscription(JointState, 'command', self._follow, newest_qos())
         self.status = graph.hear(msg.ControllerStatus, 'controller_status', latched_qos())
@@ -62,6 +62,10 @@ class Arm:
     def stop(self) -> Any:
         """Call stop."""
         return self.graph.call(Trigger, 'controller/stop')
+
+    def reset_stop(self) -> Any:
+        """Call reset_stop."""
+        return self.graph.call(Trigger, 'controller/reset_stop')
 
     def make_chunk(self, **fields: Any) -> msg.ActionChunk:
         """Return a chunk that moves along y, observed now."""

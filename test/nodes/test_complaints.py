@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users of such policies complain about, each as a fault that is made here on purpose.
 
-One test a row of the table "Complaint -> acceptance test" (research/ros2.md, D.11), in its order.
 What is tested further elsewhere: seams and delays in test/control, outputs in test_outputs.py,
 bad chunks in test_controller_node.py, clocks of the single nodes in their own files.
 """

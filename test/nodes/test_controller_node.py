@@ -148,9 +148,9 @@ def test_stop_brakes_and_is_latched(arm):
     assert arm.speed() == pytest.approx(0)
     assert arm.state == Status.STATE_STOPPED
     assert not arm.enable().success
-    assert arm.enable(False).success
-    assert arm.enable().success
-    assert arm.state == Status.STATE_WAITING
+    assert 'until reset_stop' in arm.enable(False).message
+    assert not arm.enable().success
+    assert arm.state == Status.STATE_STOPPED
 
 
 def test_stop_is_cleared_by_its_own_service_and_leaves_the_robot_disabled(graph, arm):
@@ -398,6 +398,7 @@ def test_limits_that_do_not_fit_are_refused_at_run_time_and_block_nothing(arm):
     refused = arm.node.set_parameters([Parameter('limits.max_velocity', value=[0.1, 0.1])])[0]
     assert not refused.successful
     assert 'limits.max_velocity has 2 values' in refused.reason
+    assert arm.state == Status.STATE_DISABLED
     assert arm.node.set_parameters([Parameter('watchdog.chunk_timeout', value=0.1)])[0].successful
     assert core.settings.watchdog.chunk_timeout == 0.1
 
@@ -431,20 +432,6 @@ def test_robot_that_lags_is_no_new_episode_in_mid_motion(graph, arm):
     graph.until(lambda: not arm.node._watch.exact)
     assert arm.state == Status.STATE_TRACKING
     assert arm.node._command[1] == pytest.approx(arm.position[1])
-
-
-def test_stop_is_latched_over_a_deactivation(graph, arm):
-    arm.moving()
-    assert arm.stop().success
-    arm.run(0.2)
-    arm.node.trigger_deactivate()
-    arm.node.trigger_activate()
-    arm.locate()
-    refused = arm.enable()
-    assert not refused.success
-    assert 'stopped' in refused.message
-    assert graph.call(Trigger, 'controller/reset_stop').success
-    assert arm.enable().success
 
 
 def test_robot_that_fell_silent_is_not_enabled(graph, arm):

@@ -72,7 +72,7 @@ def test_blocked_robot_is_stopped_and_goes_on_from_where_it_is(start):
     assert not arm.enable().success
     # The set-point is not left inside of what blocks the robot.
     assert arm.commands[-1].position[1] == pytest.approx(place[1], abs=1e-6)
-    assert arm.enable(False).success
+    assert arm.reset_stop().success
     assert arm.enable().success
     arm.blocked = False
     arm.drive(0.3)

@@ -20,9 +20,9 @@ TASK = 'open the drawer'
 
 
 class Operator:
-    def __init__(self, graph):
+    def __init__(self, graph, **values):
         self.graph = graph
-        self.arm = Arm(graph)
+        self.arm = Arm(graph, **values)
         self.client = ActionClient(graph.peer, ExecuteTask, 'execute_task')
         self.instructions = graph.hear(msg.Instruction, 'instruction', latched_qos())
         self.feedback = []

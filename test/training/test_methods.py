@@ -5,6 +5,7 @@
 import argparse
 import dataclasses
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from efficient_vla import addons, checkpoint
-from efficient_vla.cli.train import METHODS, add_arguments, main
+from efficient_vla.action.catalogue import HEADS, RECIPES as OF_HEADS, TOKENIZERS
+from efficient_vla.action.heads import tokens
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.assembly import HeadFolder
+from efficient_vla.cli.train import RECIPES, add_arguments, main
 from efficient_vla.errors import UsageError
 from efficient_vla.reasoning.pruning import lightvla
 from efficient_vla.reasoning.pruning.lightvla import TextSide, select_soft
+from efficient_vla.settings import build
 from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training import lora, methods, resume
 from efficient_vla.training.instructions import corpus
@@ -29,6 +35,7 @@ from efficient_vla.training.recipes.selected import view
 from efficient_vla.training.tokenizer import train_tokenizer
 
 LENGTH = 24
+WORDS = build(ActorSettings, {'architecture': 'single', 'head': 'tokens'})
 WAY = np.cos(np.linspace(0, 3, 40, dtype=np.float32))[:, None].repeat(4, 1)
 LABELS = np.zeros((LENGTH, 9), np.float32)
 LABELS[:, 0] = LABELS[:, 3] = np.linspace(0, 0.5, LENGTH)  # the hand pushes the object
@@ -88,7 +95,7 @@ def teacher(method, policy, data, tmp_path):
 
 
 @pytest.mark.usefixtures('teacher')
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', RECIPES)
 def test_the_loss_of_the_same_frames_falls(method, policy, data, tmp_path):
     trainer = methods.MethodTrainer(arguments(method, policy, data, tmp_path), policy)
 
@@ -108,7 +115,7 @@ def test_the_loss_of_the_same_frames_falls(method, policy, data, tmp_path):
 
 
 @pytest.mark.usefixtures('teacher')
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', RECIPES)
 def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
     short = arguments(method, policy, data, tmp_path, '--steps=2', '--install')
     assert main(short) == 0
@@ -130,7 +137,9 @@ def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
     for part, theirs in loaded.state_dict().items():
         assert torch.equal(mine[part].half().float(), theirs)
     if method == 'univla':
-        chunk = checkpoint.load_action_words(policy)[1](torch.zeros(1, 2, 64), torch.zeros(1, 4))
+        chunk = tokens.load(HeadFolder(policy), WORDS).policy(
+            torch.zeros(1, 2, 64), torch.zeros(1, 4)
+        )
         assert chunk.shape == (1, 40, 4)
 
 
@@ -168,10 +177,11 @@ def load(method: str, policy: Path) -> nn.Module:
     """Return the module of an add-on as a stage gets it."""
     if method in checkpoint.LEARNED:
         return checkpoint.load_learned(policy)[0][method]
-    if method in ('flow', 'diffusion'):
-        return checkpoint.load_steps_head(policy, method)[2]
-    if method in ('bins', 'fast', 'consistency'):
-        return checkpoint.load_action_tokens(policy, method)[3]
+    source = HeadFolder(policy)
+    if method in HEADS:
+        return import_module(f'efficient_vla.action.heads.{method}').load(source, WORDS).head
+    if method in OF_HEADS:
+        return tokens.load_decoder(source, method, method if method in TOKENIZERS else 'bins')[1]
     return checkpoint.load_resampler(policy, method, checkpoint.load_trunk(policy)[1])
 
 

@@ -4,7 +4,7 @@
 
 import torch
 
-from efficient_vla.action.decoding import Decoded
+from efficient_vla.action.decoding import Decoded, Line
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 
@@ -26,3 +26,8 @@ def greedy(decoder: TokenDecoder, features: torch.Tensor, end: int | None) -> De
             if bool(ended.all()):
                 break
     return Decoded(torch.cat(tokens, 1), len(tokens))
+
+
+def decode(line: Line) -> Decoded:
+    """Return the tokens of the line."""
+    return greedy(line.decoder, line.features, line.end)

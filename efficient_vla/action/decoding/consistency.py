@@ -4,7 +4,7 @@
 
 import torch
 
-from efficient_vla.action.decoding import Decoded
+from efficient_vla.action.decoding import Decoded, Line
 from efficient_vla.action.decoding.jacobi import jacobi
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 
@@ -19,3 +19,8 @@ def consistency(
     if max_passes < 1:
         raise ValueError(f'{max_passes} passes; expected at least 1.')
     return jacobi(decoder, features, end, max_passes)
+
+
+def decode(line: Line) -> Decoded:
+    """Return the tokens of the line."""
+    return consistency(line.decoder, line.features, line.end, line.max_passes)

@@ -9,7 +9,7 @@ are proved final leave the pass: their keys and values stay, and the next pass b
 
 import torch
 
-from efficient_vla.action.decoding import Decoded
+from efficient_vla.action.decoding import Decoded, Line
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 
@@ -35,3 +35,8 @@ def jacobi(
         if end is not None and bool((line[:, :known] == end).any(1).all()):
             return Decoded(line[:, :known], passes)
     return Decoded(line, passes, settled=known == decoder.length)
+
+
+def decode(line: Line) -> Decoded:
+    """Return the tokens of the line."""
+    return jacobi(line.decoder, line.features, line.end)

@@ -4,7 +4,7 @@
 
 import torch
 
-from efficient_vla.action.decoding import Decoded
+from efficient_vla.action.decoding import Decoded, Line
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 
@@ -14,3 +14,8 @@ def parallel(decoder: TokenDecoder, features: torch.Tensor) -> Decoded:
     empty = torch.full(shape, decoder.empty, device=features.device)
     hidden = decoder.hidden(empty, decoder.condition(features), causal=False)
     return Decoded(decoder.logits(hidden).argmax(-1), 1)
+
+
+def decode(line: Line) -> Decoded:
+    """Return the tokens of the line."""
+    return parallel(line.decoder, line.features)

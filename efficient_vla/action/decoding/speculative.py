@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
-from efficient_vla.action.decoding import Decoded
+from efficient_vla.action.decoding import Decoded, Line
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 
@@ -51,3 +51,8 @@ def speculative(
         line += fresh
         guess = chosen[taken + 1 :]
     return Decoded(torch.tensor([line[1:]]), passes, drafted, accepted)
+
+
+def decode(line: Line) -> Decoded:
+    """Return the tokens of the line."""
+    return speculative(line.decoder, line.features, line.end, line.draft(), line.accept)

@@ -1,3 +1,100 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Heads that turn a plan into a chunk of actions."""
+"""Heads that turn a plan into a chunk of actions: one file a head, listed in ``catalogue.py``.
+
+Its ``load(source, settings)`` returns a ``Generator`` of the policy behind ``source``.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.types import HeadHelp
+
+if TYPE_CHECKING:
+    from efficient_vla.action.policies import DualPolicy, SinglePolicy
+    from efficient_vla.addons import Addon
+
+
+class HeadSource(Protocol):
+    """A policy folder, as far as heads read it."""
+
+    shape: tuple[int, int, int, int, int]
+    """Queries, width of the plan, numbers of state, rows and numbers of a chunk."""
+
+    def single(self) -> 'SinglePolicy':
+        """Return the policy whose features other heads read."""
+
+    def dual(self) -> 'DualPolicy':
+        """Return the policy that looks at images."""
+
+    def addon(self, name: str) -> 'Addon':
+        """Return the add-on file of this name; raises ``CheckpointError`` where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a chunk is made from."""
+
+    latents: torch.Tensor
+    """[1, Q, D]."""
+    state: torch.Tensor
+    """Normalised, [1, S]."""
+    pixels: torch.Tensor | None = None
+    """[1, cameras * 3, rows, columns], where the policy looks at images."""
+    before: torch.Tensor | None = None
+    """Rows of the chunk before that are still ahead, normalised, [P, A]."""
+    delay: int = 0
+    """Those of them that will be executed before the new chunk arrives."""
+    same_task: bool = True
+    """Whether the chunk before was made for the same instruction."""
+    help: HeadHelp = HeadHelp.NONE
+    """What the controller's blending asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A chunk and how it came about."""
+
+    chunk: torch.Tensor
+    """Normalised, [H, A]."""
+    steps: int
+    delay: int = 0
+    note: str = ''
+
+
+class Generator(Protocol):
+    """A head with all that it needs."""
+
+    needs_image: bool
+    guides: bool
+    """Whether it can draw a chunk to the one before."""
+
+    def make(self, given: Given) -> Made:
+        """Return a chunk."""
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""
+
+    def reset(self) -> None:
+        """Start the same random numbers again."""
+
+
+class Noise:
+    """Gaussian chunks, the same ones after each reset."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        """Draw chunks of ``shape`` [H, A]."""
+        self.shape = (1, *shape)
+        self._generator = torch.Generator()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again."""
+        self._generator.manual_seed(0)
+
+    def draw(self) -> torch.Tensor:
+        """Return the next one."""
+        return torch.randn(self.shape, generator=self._generator)

@@ -11,8 +11,12 @@ section 3.4) recomputes attention and feed-forward features only every so many s
 import math
 
 import torch
+from torch import nn
 
+from efficient_vla.action.heads import Given, HeadSource, Made, Noise
 from efficient_vla.action.heads.denoiser import DenoisingHead
+from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.settings import ActorSettings
 
 
 class DiffusionHead(DenoisingHead):
@@ -48,3 +52,42 @@ def mixture(time: float) -> tuple[float, float]:
     """Return the shares of signal and noise at a time from 0 (noise) to 1 (data)."""
     angle = time * math.pi / 2
     return math.sin(angle), math.cos(angle)
+
+
+class Diffusion(nn.Module):
+    """The head diffusion."""
+
+    needs_image = False
+    guides = False
+
+    def __init__(self, single: SinglePolicy, head: DiffusionHead, settings: ActorSettings) -> None:
+        """Read features of ``single``; its own last layer is not used."""
+        super().__init__()
+        self.single, self.head = single, head
+        self._settings = settings.diffusion
+        self._noise = Noise(head.shape)
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""
+        self._settings = settings.diffusion
+
+    def reset(self) -> None:
+        """Start the same noise again."""
+        self._noise.reset()
+
+    def make(self, given: Given) -> Made:
+        """Return the chunk that the next noise leads to; ``steps`` counts whole passes."""
+        features = self.single.features(given.latents, given.state)
+        settings = self._settings
+        chunk, passes = self.head.sample(
+            features, self._noise.draw(), settings.steps, settings.cache_every
+        )
+        return Made(chunk[0], passes)
+
+
+def load(source: HeadSource, settings: ActorSettings) -> Diffusion:
+    """Return the head of the add-on ``diffusion``."""
+    addon = source.addon('diffusion')
+    head = addon.make(DiffusionHead)
+    addon.fill(head)
+    return Diffusion(source.single(), head, settings)

@@ -9,10 +9,15 @@ VLA with two-step targets), so that one step can do what ten do.
 """
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from efficient_vla.action.guidance import Guidance, guided_velocity
+from efficient_vla.action.guidance import Guidance, guided_velocity, soft_mask
+from efficient_vla.action.heads import Given, HeadSource, Made, Noise
 from efficient_vla.action.heads.denoiser import DenoisingHead
+from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.types import HeadHelp
 
 MAX_PREFIX = 32
 """Most first rows that training gave clean: 0.4 s of 12.5 ms, the longest delay to be bridged."""
@@ -69,7 +74,7 @@ class FlowHead(DenoisingHead):
 
         The cosine between the velocity at the start and that at a probe half-way along it says
         how straight: 1 takes the fewest steps, 0 and less the most. ProbeFlow's own rule between
-        the two is not public in detail [mem]; here the steps grow evenly with the angle.
+        the two is not public in detail; here the steps grow evenly with the angle.
         """
         condition = self.network.condition(features)
         x, clean = self._start(noise, prefix)
@@ -111,3 +116,77 @@ class FlowHead(DenoisingHead):
         after = x + length * found
         after[:, :clean] = x[:, :clean]
         return after
+
+
+class Flow(nn.Module):
+    """The head flow, free, or guided by the chunk before."""
+
+    needs_image = False
+    guides = True
+
+    def __init__(self, single: SinglePolicy, head: FlowHead, settings: ActorSettings) -> None:
+        """Read features of ``single``; its own last layer is not used."""
+        super().__init__()
+        self.single, self.head = single, head
+        self.requires_grad_(False)
+        self._settings = settings
+        self._noise = Noise(head.shape)
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""
+        self._settings = settings
+
+    def reset(self) -> None:
+        """Start the same noise again."""
+        self._noise.reset()
+
+    def make(self, given: Given) -> Made:
+        """Return the chunk that the next noise leads to."""
+        flow = self._settings.flow
+        features, noise = self.single.features(given.latents, given.state), self._noise.draw()
+        if given.help == HeadHelp.INPAINT and given.before is not None:
+            return self._guided(features, noise, given, given.before)
+        prefix, delay = None, 0
+        if given.help == HeadHelp.PREFIX and given.before is not None:
+            delay = min(given.delay, len(given.before), MAX_PREFIX)
+            prefix = given.before[None, :delay] if delay else None
+        if flow.adaptive:
+            chunk, steps = self.head.sample_adaptive(
+                features, noise, flow.min_steps, flow.max_steps, prefix
+            )
+            return Made(chunk[0], steps, delay)
+        chunk = self.head.sample(features, noise, flow.steps, flow.shortcut, prefix)
+        return Made(chunk[0], flow.steps, delay)
+
+    def _guided(
+        self, features: torch.Tensor, noise: torch.Tensor, given: Given, before: torch.Tensor
+    ) -> Made:
+        """Return the chunk drawn to the rows ``before`` [P, A] (RTC).
+
+        For another instruction only the rows that will be executed anyway count.
+        """
+        guidance = self._settings.guidance
+        horizon, known = len(noise[0]), len(before)
+        delay = min(given.delay, known)
+        pulling = min(known, max(guidance.execution_horizon, delay))
+        schedule = guidance.schedule if given.same_task else 'hard'
+        target = noise.new_zeros(noise.shape)
+        target[0, :known] = self.head.inner(before)
+        with torch.inference_mode(False), torch.no_grad():
+            # What a backward pass reads must not have been made in inference mode.
+            drawn = Guidance(
+                target.clone(),
+                soft_mask(horizon, delay, pulling, schedule),
+                guidance.max_weight,
+            )
+            steps = guidance.steps
+            chunk = self.head.sample(features.clone(), noise.clone(), steps, guidance=drawn)
+        return Made(chunk[0], steps, delay)
+
+
+def load(source: HeadSource, settings: ActorSettings) -> Flow:
+    """Return the head of the add-on ``flow``."""
+    addon = source.addon('flow')
+    head = addon.make(FlowHead)
+    addon.fill(head)
+    return Flow(source.single(), head, settings)

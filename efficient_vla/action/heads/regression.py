@@ -2,8 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chunk regression in one pass (OpenVLA-OFT, arXiv 2502.19645, without its placeholder tokens)."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
+
+from efficient_vla.action.heads import Given, HeadSource, Made
+from efficient_vla.action.settings import ActorSettings
+
+if TYPE_CHECKING:
+    from efficient_vla.action.policies import DualPolicy, SinglePolicy
+    from efficient_vla.action.tokenizers.univla import TokenPolicy
 
 
 class RegressionHead(nn.Module):
@@ -25,3 +34,32 @@ class RegressionHead(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the chunk."""
         return self.layers(features).unflatten(-1, self.shape)
+
+
+class Regression(nn.Module):
+    """One pass of a policy that gives numbers, or one word for each."""
+
+    guides = False
+
+    def __init__(self, policy: 'SinglePolicy | DualPolicy | TokenPolicy') -> None:
+        """Use a policy whose forward pass gives the chunk."""
+        super().__init__()
+        self.policy = policy
+        self.needs_image = policy.needs_image
+
+    def make(self, given: Given) -> Made:
+        """Return the chunk of one pass."""
+        if given.pixels is not None:
+            return Made(self.policy(given.latents, given.pixels, given.state)[0], 1)
+        return Made(self.policy(given.latents, given.state)[0], 1)
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings; none of them concerns this head."""
+
+    def reset(self) -> None:
+        """Begin anew; nothing is random here."""
+
+
+def load(source: HeadSource, settings: ActorSettings) -> Regression:
+    """Return the head that the policy itself has for the architecture."""
+    return Regression(source.single() if settings.architecture == 'single' else source.dual())

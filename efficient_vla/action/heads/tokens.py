@@ -1,85 +1,127 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Actions as tokens of the decoder's vocabulary, all of a chunk in one parallel pass.
+"""A chunk as a line of tokens: which ones, and how they are found, are parameters."""
 
-The chunk's cosine transform over time keeps the lowest coefficients of each action, as FAST does
-(arXiv 2501.09747), and each coefficient is one of ``bins`` words. UniVLA (arXiv 2506.19850) decodes
-FAST's byte pairs one after the other; here every coefficient has a place of its own and no byte
-pairs follow, so that one matrix product with the words' rows of the vocabulary names them all. Of
-each place's distribution the median word is taken: neighbouring words are neighbouring values.
-"""
-
-import math
+from importlib import import_module
 
 import torch
 from torch import nn
 
+from efficient_vla import addons
+from efficient_vla.action.catalogue import DECODINGS, TOKENIZERS
+from efficient_vla.action.decoding import Decoded, Line
+from efficient_vla.action.heads import Given, HeadSource, Made
+from efficient_vla.action.heads.regression import Regression
+from efficient_vla.action.heads.token_decoder import TokenDecoder
+from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.action.tokenizers import Tokenizer
+from efficient_vla.errors import CheckpointError
+from efficient_vla.settings import InvalidSettingError
 
-def cosines(horizon: int, coefficients: int) -> torch.Tensor:
-    """Return the first rows of the orthonormal cosine transform (DCT-II), [coefficients, H]."""
-    order = torch.arange(coefficients)[:, None]
-    time = torch.arange(horizon) + 0.5
-    rows = (order * time * math.pi / horizon).cos() * math.sqrt(2 / horizon)
-    rows[0] /= math.sqrt(2)
-    return rows
 
+class Tokens(nn.Module):
+    """The head tokens with a decoder of bins or of byte pairs."""
 
-class TokenPolicy(nn.Module):
-    """Plan latents and proprioception -> action words -> chunk."""
+    needs_image = False
+    guides = False
 
     def __init__(
         self,
-        queries: int,
-        width: int,
-        state: int,
-        horizon: int,
-        actions: int,
-        coefficients: int = 6,
-        bins: int = 256,
-        hidden: int = 384,
-        thin: int = 32,
+        single: SinglePolicy,
+        tokenizer: Tokenizer,
+        decoder: TokenDecoder,
+        own: dict[str, TokenDecoder],
+        settings: ActorSettings,
+        lacking: dict[str, str],
     ) -> None:
-        """Make the layers; ``low`` and ``high`` bound the bins and are fitted to data."""
+        """Use the decoders ``own`` for decodings that have one; ``lacking`` says why others not."""
         super().__init__()
-        self.sizes = (coefficients, actions)
-        count = coefficients * actions
-        self.layers = nn.Sequential(
-            nn.Linear(queries * width + state, hidden),
-            nn.LayerNorm(hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
+        self.single, self.decoder, self.own = single, decoder, nn.ModuleDict(own)
+        self._decoders = dict.fromkeys(DECODINGS, decoder) | own
+        self.tokenizer = tokenizer
+        self._lacking = lacking
+        self.configure(settings)
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on.
+
+        Raises ``InvalidSettingError`` for a decoding whose own decoder is missing or unfit.
+        """
+        method = settings.decoding.method
+        if method in self._lacking:
+            raise InvalidSettingError(f'decoding.method is {method}, but {self._lacking[method]}')
+        self._settings = settings.decoding
+
+    def reset(self) -> None:
+        """Begin anew; nothing is random here."""
+
+    def decode(self, features: torch.Tensor) -> Decoded:
+        """Return the tokens for features [1, F]."""
+        settings, method = self._settings, self._settings.method
+        line = Line(
+            self._decoders[method],
+            features,
+            self.tokenizer.end,
+            lambda: self.tokenizer.encode(self.single.chunk_of(features))[0],
+            settings.accept,
+            settings.max_steps,
         )
-        self.places = nn.Linear(hidden, count * thin)
-        self.widen = nn.Linear(thin, width)
-        self.vocabulary = nn.Parameter(torch.randn(bins, width))
-        self.low: torch.Tensor
-        self.high: torch.Tensor
-        self.basis: torch.Tensor
-        self.register_buffer('low', torch.zeros(count))
-        self.register_buffer('high', torch.ones(count))
-        self.register_buffer('basis', cosines(horizon, coefficients), persistent=False)
+        found: Decoded = import_module(f'efficient_vla.action.decoding.{method}').decode(line)
+        return found
 
-    def words(self, chunk: torch.Tensor) -> torch.Tensor:
-        """Return the words of normalised chunks [B, H, A], int64 [B, coefficients x A]."""
-        values = torch.einsum('ch,bha->bca', self.basis, chunk).flatten(1)
-        share = (values - self.low) / (self.high - self.low)
-        bins = len(self.vocabulary)
-        return (share * bins).long().clamp(0, bins - 1)
+    def make(self, given: Given) -> Made:
+        """Return the chunk of the decoded tokens."""
+        found = self.decode(self.single.features(given.latents, given.state))
+        chunk, note = self.tokenizer.decode(found.tokens[0].tolist())
+        return Made(chunk, found.passes, note=note)
 
-    def chunk(self, words: torch.Tensor) -> torch.Tensor:
-        """Return the chunk [B, H, A] that words stand for, the middle of each bin."""
-        share = (words + 0.5) / len(self.vocabulary)
-        values = self.low + share * (self.high - self.low)
-        return torch.einsum('ch,bca->bha', self.basis, values.unflatten(1, self.sizes))
 
-    def logits(self, latents: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Return what each place says of each word, [B, coefficients x A, bins]."""
-        hidden = self.layers(torch.cat([latents.flatten(1), state], 1))
-        places = self.widen(self.places(hidden).unflatten(1, (len(self.low), -1)))
-        return places @ self.vocabulary.T * self.vocabulary.shape[1] ** -0.5
+def load(source: HeadSource, settings: ActorSettings) -> Tokens | Regression:
+    """Return the head of the add-on that is named as the tokenizer."""
+    name = settings.tokens.tokenizer
+    if TOKENIZERS[name].whole:
+        policy = tokenizer_class(name)(*source.shape)
+        source.addon(name).fill(policy, addons.ACTIONS)
+        return Regression(policy)
+    tokenizer, decoder = load_decoder(source, name, name)
+    own, lacking = {}, {}
+    for method, entry in DECODINGS.items():
+        if entry.recipe and name in entry.tokenizers:
+            try:
+                _, own[method] = load_decoder(source, method, name)
+                if source.addon(method).shape != source.addon(name).shape:
+                    raise CheckpointError(
+                        f'the add-on {method} was trained with other {name} than the add-on '
+                        f'{name} has. Train it again: '
+                        f'{addons.command(source.addon(method).path.parent, method)}.'
+                    )
+            except CheckpointError as error:
+                lacking[method] = str(error)
+    return Tokens(source.single(), tokenizer, decoder, own, settings, lacking)
 
-    def forward(self, latents: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Map latents [B, Q, D] and normalised state [B, S] to a normalised chunk [B, H, A]."""
-        below = self.logits(latents, state).float().softmax(-1).cumsum(-1) < 0.5
-        return self.chunk(below.sum(-1).clamp(max=len(self.vocabulary) - 1))
+
+def load_decoder(source: HeadSource, addon_name: str, name: str) -> tuple[Tokenizer, TokenDecoder]:
+    """Return the tokenizer and the decoder of an add-on, whose tokens are those of ``name``.
+
+    Raises ``CheckpointError`` for chunks of another shape than those of the policy.
+    """
+    addon = source.addon(addon_name)
+    tokenizer = addon.make(tokenizer_class(name))
+    if tokenizer.shape != source.shape[-2:]:
+        raise CheckpointError(
+            f'{addon.path} is for chunks of {list(tokenizer.shape)}; the policy has '
+            f'{list(source.shape[-2:])}. Train it again: '
+            f'{addons.command(addon.path.parent, addon_name)}.'
+        )
+    decoder = TokenDecoder(source.single().width, tokenizer.size, tokenizer.length)
+    addon.fill(decoder)
+    return tokenizer, decoder
+
+
+def tokenizer_class(name: str) -> type:
+    """Return the class of a tokenizer of the catalogue."""
+    found: type = getattr(
+        import_module(f'efficient_vla.action.tokenizers.{name}'), TOKENIZERS[name].kind
+    )
+    return found

@@ -12,6 +12,8 @@ class Tokenizer(Protocol):
 
     size: int
     """Tokens of the vocabulary."""
+    shape: tuple[int, int]
+    """Rows and numbers of a chunk."""
     length: int
     """Most tokens that a chunk takes, its end included where there is one."""
 

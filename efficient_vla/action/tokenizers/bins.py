@@ -16,13 +16,6 @@ class BinTokenizer:
         self.size, self.length = bins, horizon * len(low)
         self.low, self.high = torch.tensor(low), torch.tensor(high)
 
-    def same(self, other: object) -> bool:
-        """Return whether tokens mean the same to ``other``."""
-        if not isinstance(other, BinTokenizer):
-            return False
-        ranges = torch.equal(self.low, other.low) and torch.equal(self.high, other.high)
-        return ranges and (self.shape, self.size) == (other.shape, other.size)
-
     def encode(self, chunk: torch.Tensor) -> list[list[int]]:
         """Return the tokens of normalised chunks [B, H, A]."""
         share = (chunk - self.low) / (self.high - self.low)

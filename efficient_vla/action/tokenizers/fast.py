@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models, trainers
 
-from efficient_vla.action.heads.tokens import cosines
+from efficient_vla.action.tokenizers.univla import cosines
 from efficient_vla.types import InvalidRecordError
 
 LETTER, LETTERS = 0x4E00, 0x8000

@@ -1,21 +1,17 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How a new chunk takes over: one file a method, found by its name."""
+"""How a new chunk takes over: one file a method, listed in ``catalogue.py``."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 
-from efficient_vla.control.blending.latest_only import LatestOnly
-from efficient_vla.control.blending.offset_fade import OffsetFade
-from efficient_vla.control.blending.rtc import RealTimeChunking
-from efficient_vla.control.blending.temporal_ensemble import TemporalEnsemble
-from efficient_vla.control.blending.weighted_average import WeightedAverage
+from efficient_vla.control.catalogue import BLENDINGS
 from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
-from efficient_vla.types import GUIDED
 
 
 class Blending(Protocol):
@@ -28,10 +24,12 @@ class Blending(Protocol):
         """Return the reference's motion at ``moment`` [3, M]."""
 
 
-METHODS: dict[str, Callable[[BlendingSettings], Blending]] = {
-    'latest_only': LatestOnly,
-    'weighted_average': WeightedAverage,
-    'temporal_ensemble': TemporalEnsemble,
-    'offset_fade': OffsetFade,
-    **dict.fromkeys(GUIDED, RealTimeChunking),
-}
+def _method(kind: str) -> Callable[[BlendingSettings], Blending]:
+    file, _, name = kind.partition(':')
+    found: Callable[[BlendingSettings], Blending] = getattr(
+        import_module(f'{__name__}.{file}'), name
+    )
+    return found
+
+
+METHODS = {name: _method(entry.kind) for name, entry in BLENDINGS.items()}

@@ -16,6 +16,7 @@ from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image, JointState
 
 from efficient_vla import msg
+from efficient_vla.control.catalogue import head_help
 from efficient_vla.types import (
     MIN_IMAGE_SIDE,
     ActionChunk,
@@ -314,6 +315,7 @@ def message_to_execution(message: msg.ControllerStatus) -> Execution:
         time_scale=message.time_scale,
         delay=message.delay_steps,
         blending=message.blending,
+        help=head_help(message.blending),
     )
 
 

@@ -38,6 +38,8 @@ def descriptor(default: Any, spec: Spec) -> ParameterDescriptor:
         limits.append('one of ' + ', '.join(spec.choices))
     if isinstance(default, tuple) and (spec.low is not None or spec.high is not None):
         limits.append(f'each value from {spec.low} to {spec.high}')
+    if spec.locked:
+        limits.append('not while the controller is enabled')
     described.additional_constraints = '; '.join(limits)
     if spec.low is None and spec.high is None:
         return described

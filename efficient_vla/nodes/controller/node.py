@@ -30,6 +30,7 @@ from efficient_vla.nodes.base.scheduling import (
     use_cores,
     use_real_time,
 )
+from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
     fresh_chunk,
@@ -41,7 +42,7 @@ from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.setpoint_watch import SetpointWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
 from efficient_vla.types import InvalidRecordError
 
@@ -77,6 +78,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._timer: Any = None
         super().__init__('controller', ControllerNodeSettings, **options)
         self._collects = False
+        self._latch = StopLatch(
+            self.get_fully_qualified_name(), self.context.get_domain_id(), self.get_logger()
+        )
         publisher = self.create_lifecycle_publisher
         self._output = make_output(self, self.settings, self._brake_path)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
@@ -103,6 +107,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             raise InvalidSettingError('names is empty; expected the columns of the command.')
         refuse_cores(self.settings.cpu_affinity)
         self._controller = Controller(self.settings, self.settings.names)
+        if self._latch.reason:
+            self._controller.stop(self.seconds(), self._latch.reason)
+            self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')
         self._watch = SetpointWatch(self.settings.names)
         self._command = None
         self._speed = 0.0
@@ -144,9 +151,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._controller = self._watch = self._command = None
 
     def accept(self, settings: ControllerNodeSettings) -> None:
-        """Refuse limits that do not fit the robot's axes."""
-        if self._controller is not None:
-            self._controller.check(settings)
+        """Refuse limits that do not fit, and what an enabled controller must keep."""
+        controller = self._controller
+        if controller is None:
+            return
+        if controller.state not in (State.DISABLED, State.STOPPED) or not self.at_rest:
+            refuse_locked(self.settings, settings)
+        controller.check(settings)
 
     def changed(self, earlier: ControllerNodeSettings, settings: ControllerNodeSettings) -> None:
         """Apply limits and thresholds from the next tick on."""
@@ -411,7 +422,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._controller.disable(now)
             self._publish_status(now)
         response.success = reason is None
-        response.message = reason or ('enabled' if request.data else 'disabled')
+        stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
+        response.message = reason or ('enabled' if request.data else stopped)
         return response
 
     def _stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
@@ -431,7 +443,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             response.message = 'the robot still brakes; reset the stop when it stands still'
         else:
             now = self.seconds()
-            controller.disable(now)
+            controller.reset_stop(now)
+            self._latch.clear()
             self._publish_status(now)
             response.success = True
             response.message = 'stop was reset; the controller is disabled until it is enabled'
@@ -465,6 +478,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is None:
             return
         report = controller.report(now)
+        if controller.state == State.STOPPED:
+            self._latch.set(controller.reason)
         self._reported = self._notable()
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')

@@ -155,11 +155,19 @@ class TaskServer:
             return Result.REASON_FAULT, f'max_duration_s is {limit}; expected 0 or more seconds.'
         if not self._node.active:
             return Result.REASON_FAULT, 'the controller is not active. Activate it first.'
-        state = self._arm.task_report(now).state
+        report = self._arm.task_report(now)
+        state = report.state
         if state == State.STOPPED:
             return (
                 Result.REASON_STOPPED,
-                'the controller is stopped. Call its service reset_stop, then enable it.',
+                f'the controller is stopped ({report.reason}). Call its service reset_stop, then '
+                'enable it by set_enabled.',
+            )
+        if state == State.DISABLED and self._node.settings.arming == 'manual':
+            return (
+                Result.REASON_STOPPED,
+                'the controller is disabled and its parameter arming is manual. Call its service '
+                'set_enabled with true, then send the task again.',
             )
         refused = self._arm.enable(now)
         if state == State.PAUSED:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A perceiver resampler: learned latents read all visual tokens into a fixed number (Flamingo).
 
-arXiv 2204.14198, section 3.1.1 [mem]: latents attend to the concatenation of visual features and
+arXiv 2204.14198, section 3.1.1: latents attend to the concatenation of visual features and
 latents, with a feed-forward layer after each attention. Flamingo has six layers and adds a time
 embedding; here there are one or two layers, and the place of each token is added as fixed sines.
 """

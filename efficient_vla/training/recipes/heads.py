@@ -199,7 +199,7 @@ def disturbed(chunk: torch.Tensor, given: torch.Tensor, std: torch.Tensor) -> to
 
     Rows that are given to a head in use are those of an older chunk. Where training gives those of
     the demonstration, the head learns to go on like them instead of reading the plan, and repeats
-    what it once did (copycat problem, arXiv 2010.14876 [mem]). Here they say little of what
+    what it once did (copycat problem, arXiv 2010.14876). Here they say little of what
     follows: they are faster or slower and off by a velocity, and the rows after them lead back to
     the demonstrated path. The gripper stays as it is.
     """

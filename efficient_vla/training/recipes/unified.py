@@ -13,7 +13,7 @@ from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
-from efficient_vla.action.heads.tokens import TokenPolicy
+from efficient_vla.action.tokenizers.univla import TokenPolicy
 from efficient_vla.addons import ACTIONS, LORA, MODULE
 from efficient_vla.reasoning.resampling.univla import UniVla
 from efficient_vla.training import lora

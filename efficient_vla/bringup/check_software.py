@@ -12,6 +12,7 @@ import sys
 
 from efficient_vla.bringup.check import Check, Result, probed
 from efficient_vla.bringup.fastdds import profile_variable
+from efficient_vla.bringup.shared_memory import SEGMENT
 from efficient_vla.places import share_folder
 
 OLDEST_PYTHON = (3, 11)
@@ -113,7 +114,7 @@ def profile() -> Check:
         'rclpy.init(args=[])\n'
         'node = rclpy.create_node("_doctor")\n'
         'maps = open("/proc/self/maps").read()\n'
-        r'spans = re.findall(r"^(\w+)-(\w+) .*/fastdds_[0-9a-f]{16}\b", maps, re.M)' + '\n'
+        f'spans = re.findall(r"^(\\w+)-(\\w+) .*/{SEGMENT.pattern}\\b", maps, re.M)\n'
         'print(max((int(b, 16) - int(a, 16) for a, b in spans), default=0))\n'
         'node.destroy_node()\n'
         'rclpy.shutdown()\n'

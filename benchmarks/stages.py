@@ -48,7 +48,7 @@ def frames_of_motion(task: str, count: int, still: float, size: int = 480) -> li
                 angle = 2 * np.pi * (index * steps + step) / (10 * steps)
                 sway = 0.08 * np.array([np.sin(angle), 0.0, np.sin(2 * angle)])
                 if sim.steps < MAX_STEPS:
-                    sim.step(home + sway, 0.0)
+                    sim.step(np.append(home + sway, 0.0))
         images.append(sim.render())
     sim.close()
     return images

@@ -74,7 +74,8 @@ class PassthroughPerception:
         self.cameras = card.cameras
         self._card = card
         self._settings = settings
-        self._epoch = 0
+        self.epoch = 0
+        self.last = None
         self._reason = 'first frame'
         self._features: np.ndarray | None = None
         self._stamp = 0.0
@@ -101,7 +102,7 @@ class PassthroughPerception:
             age=np.full(count, frame.stamp - self._stamp, np.float32),
             grid=(rows, columns),
             stamp=frame.stamp,
-            epoch=self._epoch,
+            epoch=self.epoch,
             latency_ms=(time.perf_counter() - begin) * 1e3,
             refresh_reason=reason,
         )
@@ -112,7 +113,7 @@ class PassthroughPerception:
 
     def reset(self, reason: str = 'reset') -> None:
         """Forget earlier frames."""
-        self._epoch += 1
+        self.epoch += 1
         self._features = None
         self._reason = reason
 
@@ -210,6 +211,9 @@ class PassthroughActor:
             instruction=plan.instruction,
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Do nothing: all that matters is read when it is loaded."""
 
     def note_execution(self, execution: Execution | None) -> None:
         """Do nothing: rows that are all alike need no knowledge of their execution."""

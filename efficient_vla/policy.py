@@ -8,16 +8,15 @@ Importing this module does not import torch; the stages of a learned policy do.
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.policy_types import stages_of
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
@@ -50,17 +49,20 @@ def default_policy() -> Path:
 
 def load_perception(path: str | PathLike[str], settings: PerceptionSettings) -> PerceptionStage:
     """Return the perception stage of a policy folder."""
-    return _loader(path).load_perception(Path(path), settings)
+    made: PerceptionStage = stages_of(Path(path)).load_perception(Path(path), settings)
+    return made
 
 
 def load_reasoner(path: str | PathLike[str], settings: ReasonerSettings) -> ReasonerStage:
     """Return the reasoner of a policy folder."""
-    return _loader(path).load_reasoner(Path(path), settings)
+    made: ReasonerStage = stages_of(Path(path)).load_reasoner(Path(path), settings)
+    return made
 
 
 def load_actor(path: str | PathLike[str], settings: ActorSettings) -> ActorStage:
     """Return the actor of a policy folder."""
-    return _loader(path).load_actor(Path(path), settings)
+    made: ActorStage = stages_of(Path(path)).load_actor(Path(path), settings)
+    return made
 
 
 class Policy:
@@ -142,21 +144,3 @@ class Policy:
         self._tokens = self._plan = None
         for stage in (self.perception, self.reasoner, self.actor):
             stage.reset()
-
-
-def _loader(path: str | PathLike[str]) -> ModuleType:
-    """Return the module that builds stages of the folder's policy type."""
-    card = Path(path) / 'policy.json'
-    kind = read_json(card).get('policy_type')
-    if kind == 'evla':
-        from efficient_vla import assembly
-
-        return assembly
-    if kind == 'passthrough':
-        from efficient_vla import passthrough
-
-        return passthrough
-    raise CheckpointError(
-        f'{card} has policy_type {kind!r}; expected evla or passthrough. '
-        'Use a checkpoint of this package.'
-    )

@@ -2,20 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the three stages of a policy can do, whatever they are made of."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from efficient_vla.action.settings import ActorSettings
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.types import ActionChunk, Execution, Frame, Plan, VisualTokens
 
 
-class PerceptionStage(Protocol):
+class Stage(Protocol):
+    """What all three have."""
+
+    @property
+    def parameters_mb(self) -> float:
+        """Resident size of the weights, in units of 1e6 bytes."""
+
+    def configure(self, settings: Any) -> None:
+        """Apply settings of the stage from the next pass on, or raise why they cannot be."""
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Forget earlier frames."""
+
+
+class PerceptionStage(Stage, Protocol):
     """Frame -> VisualTokens."""
 
     cameras: tuple[str, ...]
-    parameters_mb: float
+    epoch: int
+    """Of the tokens; it rises when the caches are emptied."""
+    last: Any
+    """What the last frame cost, a dataclass for the diagnostics, or ``None``."""
 
     def encode(self, frame: Frame) -> VisualTokens | None:
         """Return tokens, or ``None`` when the frame is skipped because nothing changed."""
@@ -23,14 +41,10 @@ class PerceptionStage(Protocol):
     def configure(self, settings: PerceptionSettings) -> None:
         """Apply settings from the next frame on."""
 
-    def reset(self, reason: str = 'reset') -> None:
-        """Forget earlier frames."""
 
-
-class ReasonerStage(Protocol):
+class ReasonerStage(Stage, Protocol):
     """VisualTokens + instruction -> Plan."""
 
-    parameters_mb: float
     state_names: tuple[str, ...]
     """What ``observe`` is given; empty where the stage does not look at the robot."""
 
@@ -43,18 +57,14 @@ class ReasonerStage(Protocol):
     def configure(self, settings: ReasonerSettings) -> None:
         """Apply settings from the next plan on."""
 
-    def reset(self, reason: str = 'reset') -> None:
-        """Forget earlier frames."""
 
-
-class ActorStage(Protocol):
+class ActorStage(Stage, Protocol):
     """Plan + Frame -> ActionChunk."""
 
     cameras: tuple[str, ...]
     architecture: str
     needs_image: bool
     state_names: tuple[str, ...]
-    parameters_mb: float
 
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return the actions that follow ``frame``."""
@@ -65,5 +75,5 @@ class ActorStage(Protocol):
         Raises ``InvalidSettingError`` where its blending needs help that the head cannot give.
         """
 
-    def reset(self, reason: str = 'reset') -> None:
-        """Forget earlier frames."""
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""

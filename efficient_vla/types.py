@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The five records that flow through the graph, each with the capture time of its camera frame.
 
-Times are seconds of the clock that stamped the camera frame; lengths are metres. Every record
+Times are seconds of the clock that stamped the camera frame; lengths are metres. A capture time
+that came from a message is a ``Stamp`` and leaves the graph with all its nanoseconds. Every record
 checks itself when it is made, so a stage that receives one may rely on its shapes.
 """
 
@@ -31,6 +32,31 @@ class ControlMode(IntEnum):
 
 class InvalidRecordError(ValueError):
     """A record breaks its contract; the message names value, expectation and remedy."""
+
+
+class Stamp(float):
+    """A time in seconds that still knows its nanoseconds, which a float64 of today rounds to 256.
+
+    What is computed from it is a plain float again: a stamp is handed on as it came.
+    """
+
+    __slots__ = ('nanoseconds',)
+    nanoseconds: int
+
+    def __new__(cls, nanoseconds: int) -> 'Stamp':
+        """Return the stamp of an integer time."""
+        stamp = super().__new__(cls, nanoseconds / 10**9)
+        stamp.nanoseconds = nanoseconds
+        return stamp
+
+    def __getnewargs__(self) -> tuple[int]:  # type: ignore[override]
+        """Copy by the nanoseconds."""
+        return (self.nanoseconds,)
+
+
+def to_nanoseconds(seconds: float) -> int:
+    """Return the exact time of a ``Stamp``, the nearest one of any other number."""
+    return seconds.nanoseconds if isinstance(seconds, Stamp) else round(seconds * 1e9)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -3,6 +3,7 @@
 """One thread for long work, with a single slot in front of it."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -47,6 +48,7 @@ class LatestWorker(Generic[Job]):
         self._job: Job | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._busy = False
+        self._began: float | None = None
         self._stopping = False
         # A daemon: a pass that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -57,6 +59,12 @@ class LatestWorker(Generic[Job]):
         """Whether nothing runs and nothing waits."""
         with self._condition:
             return not self._busy and self._job is None and not self._calls
+
+    @property
+    def pass_s(self) -> float:
+        """How long the job that runs now has taken, by the steady clock [s]; 0 while none does."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     def submit(self, job: Job) -> None:
         """Run ``job`` next; a job that still waits is dropped and counted."""
@@ -124,7 +132,7 @@ class LatestWorker(Generic[Job]):
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._busy = False
+                self._busy, self._began = False, None
                 self._condition.notify_all()
                 self._condition.wait_for(
                     lambda: self._stopping or self._calls or self._job is not None
@@ -136,6 +144,7 @@ class LatestWorker(Generic[Job]):
                 job = None
                 if function is None:
                     job, self._job = self._job, None
+                    self._began = time.monotonic()
             try:
                 if function is not None:
                     function()

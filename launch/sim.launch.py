@@ -9,13 +9,11 @@ from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
-from efficient_vla.sim.metaworld.tasks import TASKS
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots
 from efficient_vla.sim.settings import MODES, RENDERINGS
 from launch import LaunchContext, LaunchDescription
 
 BRINGUP = runpy.run_path(str(Path(__file__).with_name('bringup.launch.py')))
-ROBOT = 'metaworld_robot'
-
 
 PARAMETERS = {
     'task': 'task',
@@ -28,15 +26,15 @@ PARAMETERS = {
 
 
 def launch_arguments() -> list[DeclareLaunchArgument]:
-    """Declare what a user chooses: the arguments of bringup but the robot, and the simulation's."""
+    """Declare what a user chooses: the arguments of bringup and the simulation's."""
     others = [a for a in BRINGUP['launch_arguments']() if a.name != 'robot']
     return [
         *others,
         DeclareLaunchArgument(
-            'task',
-            default_value='reach-v3',
-            choices=TASKS,
-            description='Task of the first episode.',
+            'robot', default_value=DEFAULT_ROBOT, choices=robots(), description='Simulated robot.'
+        ),
+        DeclareLaunchArgument(
+            'task', default_value='', description='Task of the first episode; empty: the first.'
         ),
         DeclareLaunchArgument('seed', default_value='0', description='Seed of the first episode.'),
         DeclareLaunchArgument(
@@ -67,7 +65,8 @@ def generate_launch_description() -> LaunchDescription:
 def bring_up(context: LaunchContext) -> list[Action]:
     """Return the processes of the graph with the simulated robot."""
     chosen = {a.name: LaunchConfiguration(a.name).perform(context) for a in launch_arguments()}
-    words = [f'{ROBOT}.{parameter}={chosen[name]}' for name, parameter in PARAMETERS.items()]
+    driver = node_name(chosen['robot'])
+    words = [f'{driver}.{parameter}={chosen[name]}' for name, parameter in PARAMETERS.items()]
     chosen['overrides'] = ' '.join([*words, chosen['overrides']])
-    found: list[Action] = BRINGUP['actions']({**chosen, 'robot': 'metaworld'})
+    found: list[Action] = BRINGUP['actions'](chosen)
     return found

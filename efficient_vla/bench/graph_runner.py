@@ -20,6 +20,7 @@ from efficient_vla.bench.report import merged_stages, report
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.errors import EpisodeError
 from efficient_vla.records import EpisodeResult
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
 from efficient_vla.sim.episodes import sensing
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class GraphRequest:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node -> parameter -> value, stronger than the profiles."""
     hardware: str = 'cpu_2core'
+    robot: str = DEFAULT_ROBOT
     instruction: str | None = None
     video: Path | None = None
     keep_frames: bool = False
@@ -82,6 +84,7 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
 
     graph = describe(
         Selection(
+            robot=request.robot,
             hardware=request.hardware,
             policy=str(request.policy),
             overrides=dotted(request.overrides),
@@ -89,7 +92,7 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
         )
     )
     settings = graph_settings(graph.parameter_files, request.overrides)
-    robot = settings['metaworld_robot']
+    robot = settings[node_name(request.robot)]
     facts = sensing(request.policy, robot.camera.render, robot.camera.size)
     limit = request.episode_s / robot.real_time_factor + START_S
     refused = refuse_neighbours(graph.nodes, graph.namespace)
@@ -161,7 +164,7 @@ def _client(
         observer.tick(client.listener.view())
 
     record = request.video is not None or request.keep_frames
-    client = EpisodeClient(check, record, supervisor.graph.namespace)
+    client = EpisodeClient(check, record, supervisor.graph.namespace, request.robot)
     try:
         client.wait_ready(supervisor.graph.nodes, READY_TIMEOUT_S, observer.starting)
         starting = False

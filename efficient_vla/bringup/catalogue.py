@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from efficient_vla.bringup import settings
 from efficient_vla.settings import specs
+from efficient_vla.sim.catalogue import node_name, robots
 from efficient_vla.sim.settings import RobotSettings
 
 
@@ -17,6 +18,7 @@ class Node:
     name: str
     """Name of its class in ``module``."""
     settings: type
+    arguments: tuple[str, ...] = ()
     policy: bool = False
     """Whether it runs a part of the policy, and so loads torch."""
 
@@ -40,7 +42,12 @@ NODES = {
     'controller': Node(
         'efficient_vla.nodes.controller.node', 'ControllerNode', settings.ControllerNodeSettings
     ),
-    'metaworld_robot': Node('efficient_vla.nodes.robot.node', 'MetaworldRobot', RobotSettings),
+    **{
+        node_name(robot): Node(
+            'efficient_vla.nodes.robot.node', 'SimulatedRobotNode', RobotSettings, (robot,)
+        )
+        for robot in robots()
+    },
     'monitor': Node(
         'efficient_vla.nodes.monitor.node', 'MonitorNode', settings.MonitorNodeSettings
     ),

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from efficient_vla import cards
 from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES
 from efficient_vla.bringup.fastdds import profile_variable
 from efficient_vla.bringup.parameter_files import (
@@ -25,9 +26,8 @@ from efficient_vla.bringup.parameter_files import (
 )
 from efficient_vla.places import policy_folder, share_folder
 from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
 
-ROBOT_NODES = {'metaworld': ('metaworld_robot',)}
-"""Robot profile -> nodes that are that robot; other robots bring their own driver."""
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 UNLIMITED_HZ = 1000.0
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
@@ -51,25 +51,24 @@ def _alone(*names: str) -> tuple[Process, ...]:
 
 
 _PERCEPTION_REASONER = Process('perception_reasoner', ('perception', 'reasoner'))
-_REST = _alone('controller', 'metaworld_robot', 'monitor')
 
 HARDWARE: dict[str, tuple[Process, ...]] = {
     # A plan follows its tokens, so the two share one copy of torch and of the weights. The actor
     # has an interpreter of its own, since it must not wait for the reasoner's.
-    'cpu_2core': (_PERCEPTION_REASONER, *_alone('actor'), *_REST),
-    'desktop_gpu': (_PERCEPTION_REASONER, *_alone('actor'), *_REST),
+    'cpu_2core': (_PERCEPTION_REASONER, *_alone('actor')),
+    'desktop_gpu': (_PERCEPTION_REASONER, *_alone('actor')),
     # One CUDA context for all three stages: each further one costs some 400 MB of shared memory.
-    'jetson_orin': (Process('policy', POLICY_NODES), *_REST),
+    'jetson_orin': (Process('policy', POLICY_NODES),),
 }
-"""Which nodes share a process; threads and priorities are parameters in config/hardware."""
+"""Which stages share a process; threads and priorities are parameters in config/hardware."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What a user chooses."""
 
-    robot: str = 'metaworld'
-    """Profile in ``config/robots`` or a file like those; other robots bring their own driver."""
+    robot: str = DEFAULT_ROBOT
+    """Simulated robot, or a profile, in ``config/robots`` or a file, of one with a driver."""
     hardware: str = 'cpu_2core'
     policy: str = 'evla_nano'
     """Profile in ``config/policies`` or a folder that holds ``policy.json``."""
@@ -108,7 +107,8 @@ class Graph:
 
 def profiles(kind: str) -> tuple[str, ...]:
     """Return the names of the profiles in ``config/<kind>``."""
-    return tuple(sorted(path.stem for path in (share_folder('config') / kind).glob('*.yaml')))
+    names = {path.stem for path in (share_folder('config') / kind).glob('*.yaml')}
+    return tuple(sorted(names | set(robots() if kind == 'robots' else ())))
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
@@ -140,14 +140,15 @@ def describe(selection: Selection) -> Graph:
             f'log level {selection.log_level!r} is unknown; '
             f'expected one of {", ".join(LOG_LEVELS)}.'
         )
-    robot_nodes = ROBOT_NODES.get(selection.robot, ())
-    others = {name for names in ROBOT_NODES.values() for name in names} - set(robot_nodes)
-    processes = tuple(
-        process for process in HARDWARE[selection.hardware] if not others & set(process.nodes)
-    )
+    # Robots that are not simulated bring their own driver.
+    driver = (node_name(selection.robot),) if selection.robot in robots() else ()
+    processes = HARDWARE[selection.hardware] + _alone('controller', *driver, 'monitor')
     nodes = tuple(name for process in processes for name in process.nodes)
     config = share_folder('config')
+    if driver:
+        _refuse_task(selection, driver[0])
     files = [config / f'{name}.yaml' for name in nodes]
+    files = [path for path in files if path.is_file()]
     files += [hardware, robot]
     folder = None
     if selection.policy in profiles('policies'):
@@ -185,6 +186,8 @@ def describe(selection: Selection) -> Graph:
 def _profile(word: str, folder: str, name: str) -> Path:
     """Return the file of a shipped profile, or of the user's own robot."""
     known = profiles(folder)
+    if folder == 'robots' and name in robots():
+        return robot_profile(name)
     if name in known:
         return share_folder('config') / folder / f'{name}.yaml'
     own = Path(name).expanduser().resolve()
@@ -197,12 +200,29 @@ def _profile(word: str, folder: str, name: str) -> Path:
     )
 
 
+def _refuse_task(selection: Selection, driver: str) -> None:
+    """Raise ``ProfileError`` for a task that the simulated robot does not have."""
+    task = selection.overrides.get(f'{driver}.task') or ''
+    known = simulation(selection.robot).instructions
+    if task and task not in known:
+        raise ProfileError(
+            f'{driver}.task is {task!r}; expected one of {", ".join(known)}, or nothing for '
+            f'{simulation(selection.robot).first_task}.'
+        )
+
+
+def robot_profile(robot: str) -> Path:
+    """Return the parameter file of a simulated robot."""
+    return simulation(robot).profile or share_folder('config') / 'robots' / f'{robot}.yaml'
+
+
 def _policy_folder(policy: str) -> Path:
     folder = policy_folder(policy).resolve()
     if not (folder / 'policy.json').is_file():
         raise ProfileError(
             f'policy {policy!r} is neither a profile ({", ".join(profiles("policies"))}) nor a '
-            'shipped policy, nor a folder that holds policy.json.'
+            'shipped policy, nor a folder that holds policy.json: '
+            f'{cards.missing(folder / "policy.json")}'
         )
     return folder
 
@@ -220,7 +240,8 @@ def _complete(merged: Merged, selection: Selection, folder: Path | None) -> None
         overrides[node][parameter] = value
         merged.places.pop((node, parameter), None)
     given = {name: values | overrides[name] for name, values in merged.values.items()}
-    robot, controller = given.get('metaworld_robot', {}), given['controller']
+    driver = node_name(selection.robot)
+    robot, controller = given.get(driver, {}), given['controller']
     lockstep = robot.get('mode') == 'lockstep'
     # Another pace than that of the wall clock needs a clock of its own.
     paced = robot.get('real_time_factor', 1.0) != 1.0
@@ -235,24 +256,24 @@ def _complete(merged: Merged, selection: Selection, folder: Path | None) -> None
         implied['actor']['rate'] = UNLIMITED_HZ
         if given['perception'].get('cache.method') == 'skip':
             raise ProfileError(
-                'perception.cache.method is skip while metaworld_robot.mode is lockstep; expected '
+                f'perception.cache.method is skip while {driver}.mode is lockstep; expected '
                 'none or reuse, since a skipped image gets no plan and time would stand still.'
             )
         if controller.get('dry_run') or controller.get('output', 'command') != 'command':
             raise ProfileError(
                 'controller.dry_run or another controller.output than command is set while '
-                'metaworld_robot.mode is lockstep, where time waits for commands; expected '
-                'metaworld_robot.mode realtime.'
+                f'{driver}.mode is lockstep, where time waits for commands; expected '
+                f'{driver}.mode realtime.'
             )
     for name, values in implied.items():
         # The simulated robot makes the clock and cannot wait for it.
         if simulated:
-            values['use_sim_time'] = name != 'metaworld_robot'
+            values['use_sim_time'] = name != driver
         if not selection.autostart:
             values['autostart'] = False
         merged.values[name] |= values | overrides[name]
-    if robot and simulated:
-        merged.values['metaworld_robot']['publish_clock'] = True
+    if driver in merged.values and simulated:
+        merged.values[driver]['publish_clock'] = True
 
 
 def _refuse_values(merged: Merged) -> None:

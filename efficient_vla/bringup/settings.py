@@ -38,6 +38,14 @@ class PolicyNodeSettings(NodeSettings):
         low=0.0,
         high=10.0,
     )
+    pass_timeout: float = setting(
+        60.0,
+        'A pass that takes longer hangs: its process ends, so that whoever started it starts it '
+        'again. 0: never.',
+        unit='s',
+        low=0.0,
+        high=3600.0,
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from efficient_vla import places
+from efficient_vla import cards, places
 from efficient_vla.errors import UsageError
 
 
@@ -31,6 +31,18 @@ def add_hardware(parser: argparse._ActionsContainer, text: str) -> None:
         default='cpu_2core',
         choices=profiles('hardware'),
         help=f'{text} (default: %(default)s)',
+    )
+
+
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """Add ``--robot``, of those that are simulated."""
+    from efficient_vla.sim.catalogue import DEFAULT_ROBOT, robots
+
+    parser.add_argument(
+        '--robot',
+        default=DEFAULT_ROBOT,
+        choices=robots(),
+        help='simulated robot (default: %(default)s)',
     )
 
 
@@ -110,9 +122,10 @@ def policy_folder(given: Path | None) -> Path:
     from efficient_vla.policy import default_policy
 
     folder = places.policy_folder(given) if given is not None else default_policy()
-    if not (folder / 'policy.json').is_file():
+    card = folder / 'policy.json'
+    if not card.is_file():
         raise UsageError(
-            f'{folder} is no policy folder: it has no policy.json. '
+            f'{folder} is no policy folder: {cards.missing(card)} '
             'Give --policy the folder that `efficient-vla train` wrote, or the name of a shipped '
             'policy.'
         )

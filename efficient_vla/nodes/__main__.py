@@ -3,7 +3,8 @@
 """Run one or several nodes in this process: ``python -m efficient_vla.nodes NAME [NAME ...]``.
 
 Ends with 0 after a signal or when its launch is gone, with 2 where a node cannot be configured or
-a package is missing (starting it again will not help), and with 1 after any other error.
+a package is missing (starting it again will not help), with 3 where a pass hangs, and with 1 after
+any other error.
 """
 
 import argparse
@@ -103,7 +104,8 @@ def _run(arguments: argparse.Namespace, stop: _Stop, launcher: Any) -> int:
     try:
         for name in arguments.nodes:
             kind = NODES[name]
-            nodes.append(getattr(importlib.import_module(kind.module), kind.name)())
+            node = getattr(importlib.import_module(kind.module), kind.name)
+            nodes.append(node(*kind.arguments))
         executor = _executor(arguments.executor, nodes)
         for node in nodes:
             executor.add_node(node)
@@ -142,6 +144,7 @@ def _live(executor: Any, nodes: list[Any], stop: _Stop, launcher: Any) -> int:
                 tune()
     while not stop.requested and not code and not launcher.gone():
         executor.spin_once(timeout_sec=POLL_S)
+        code = max(getattr(node, 'exit_code', 0) for node in nodes)
     return code
 
 

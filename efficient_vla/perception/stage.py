@@ -82,7 +82,7 @@ class Perception:
         self._contour: dict[int, np.ndarray] = {}
         self._saliency: dict[int, np.ndarray] = {}
         self._sent: VisualTokens | None = None
-        self._epoch = 0
+        self.epoch = 0
 
     @property
     def parameters_mb(self) -> float:
@@ -104,7 +104,7 @@ class Perception:
         for kept in (self._memories, self._features, self._contour, self._saliency):
             kept.clear()
         self._sent = None
-        self._epoch += 1
+        self.epoch += 1
 
     def encode(self, frame: Frame) -> VisualTokens | None:
         """Return the frame's tokens, or ``None`` where cache method 'skip' finds it unchanged.
@@ -207,7 +207,7 @@ class Perception:
             age=self._ages(stamp, rows),
             grid=(side, side),
             stamp=stamp,
-            epoch=self._epoch,
+            epoch=self.epoch,
             latency_ms=(time.perf_counter() - started) * 1e3,
             refresh_reason=reason,
             contour=np.concatenate([self._contour[c] for c in order]) if self._contour else nothing,

@@ -98,6 +98,9 @@ def test_every_combination_of_profiles_is_a_valid_set(
 def test_hardware_profiles_and_process_tables_belong_together() -> None:
     assert set(profiles('hardware')) == set(HARDWARE)
     for processes in HARDWARE.values():
+        assert {node for p in processes for node in p.nodes} == set(module.POLICY_NODES)
+    for hardware in HARDWARE:
+        processes = describe(Selection(hardware=hardware)).processes
         assert {node for p in processes for node in p.nodes} == set(module.NODES)
         alone = next(p for p in processes if 'controller' in p.nodes)
         assert alone.nodes == ('controller',), 'inference would delay the control loop'
@@ -288,9 +291,11 @@ def test_middleware_profile_is_well_formed_and_the_default() -> None:
     assert sizes == {str(64 * 2**20)}
 
 
-def test_robot_profile_names_tasks_that_exist() -> None:
-    values = parameters(CONFIG / 'metaworld_robot.yaml')['metaworld_robot']
-    assert values['task'] in TASKS
+def test_a_task_that_the_robot_does_not_have_is_refused_before_anything_starts() -> None:
+    for task in ('', *TASKS):
+        describe(Selection(overrides={'metaworld_robot.task': task}))
+    with pytest.raises(ProfileError, match=r"metaworld_robot\.task is 'juggle'; expected one of"):
+        describe(Selection(overrides={'metaworld_robot.task': 'juggle'}))
 
 
 def test_description_needs_neither_ros_nor_launch() -> None:

@@ -188,13 +188,14 @@ def test_process_starts_again_unless_that_cannot_help(load: Any) -> None:
     assert len(made) == 6
 
 
-def test_simulation_has_the_arguments_of_bringup_but_the_robot(load: Any) -> None:
+def test_simulation_has_the_arguments_of_bringup_and_its_own(load: Any) -> None:
     bringup, sim = load('bringup'), load('sim')
     names = {argument.name for argument in sim.launch_arguments()}
     others = {argument.name for argument in bringup.launch_arguments()}
-    assert names == others - {'robot'} | {'task', 'seed', 'render', 'mode', 'real_time_factor'}
+    assert names == others | {'task', 'seed', 'render', 'mode', 'real_time_factor'}
     context = {
         **defaults(sim.launch_arguments()),
+        'task': 'door-open-v3',
         'seed': '4',
         'mode': 'lockstep',
         'overrides': 'actor.rate=9.0',
@@ -204,7 +205,7 @@ def test_simulation_has_the_arguments_of_bringup_but_the_robot(load: Any) -> Non
     )
     assert values['seed'] == 4
     assert values['mode'] == 'lockstep'
-    assert values['task'] == 'reach-v3'
+    assert values['task'] == 'door-open-v3'
 
 
 @pytest.mark.parametrize(

@@ -96,25 +96,6 @@ def test_diagnostics_name_the_rule(graph):
     assert {v.key: v.value for v in status.values}['lifecycle'] == 'active'
 
 
-def test_rule_is_logged_once_and_counted(graph):
-    node = graph.add(MonitorNode)
-    lines = []
-
-    class Logger:
-        def warning(self, text):
-            lines.append(text)
-
-        error = info = warning
-
-    node.health._logger = Logger()
-    for _ in range(5):
-        node.health.warn('camera', 'dark')
-    node.health.clear('camera')
-    node.health.clear('camera')
-    assert lines == ['camera: dark', 'camera: recovered']
-    assert node.health.counts['camera'] == 5
-
-
 def test_clock_that_jumps_back_flushes_once(graph, monkeypatch):
     reasons = []
     node = graph.add(MonitorNode)

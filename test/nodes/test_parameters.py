@@ -156,6 +156,7 @@ class Picky:
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+        self.parameters_mb = 0.0
         self.taken: list = []
 
     def configure(self, settings):

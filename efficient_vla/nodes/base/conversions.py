@@ -25,28 +25,43 @@ from efficient_vla.types import (
     Execution,
     InvalidRecordError,
     Plan,
+    Stamp,
     VisualTokens,
+    to_nanoseconds,
 )
 
 CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 TYPE_CODES = {'f': np.float32, 'd': np.float64, 'i': np.int32, 'B': np.uint8}
 
 
-def stamp_to_seconds(stamp: Time | Duration) -> float:
-    """Return a stamp or duration in seconds."""
-    return stamp.sec + stamp.nanosec * 1e-9
+class AbsentNamesError(InvalidRecordError):
+    """A joint state is sound but lacks names; another driver may send them on the same topic."""
+
+
+def stamp_to_seconds(stamp: Time | Duration) -> Stamp:
+    """Return a stamp or duration in seconds, which goes back without loss."""
+    return Stamp(stamp.sec * 10**9 + stamp.nanosec)
 
 
 def seconds_to_stamp(seconds: float) -> Time:
-    """Return the stamp of a time in seconds, to the nanosecond that a float64 can hold."""
-    nanoseconds = round(seconds * 1e9)
-    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+    """Return the stamp of a time in seconds."""
+    sec, nanosec = divmod(to_nanoseconds(seconds), 10**9)
+    return Time(sec=sec, nanosec=nanosec)
 
 
 def seconds_to_duration(seconds: float) -> Duration:
     """Return a duration of so many seconds."""
-    nanoseconds = round(seconds * 1e9)
-    return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+    sec, nanosec = divmod(to_nanoseconds(seconds), 10**9)
+    return Duration(sec=sec, nanosec=nanosec)
+
+
+def refuse_future(what: str, stamp: float, now: float, limit: float) -> None:
+    """Raise ``InvalidRecordError`` when ``stamp`` is more than ``limit`` [s] after ``now``."""
+    if stamp > now + limit:
+        raise InvalidRecordError(
+            f'{what} is stamped {stamp - now:.3f} s in the future; expected at most {limit} s. '
+            'Synchronise the clocks, or set use_sim_time alike on all nodes.'
+        )
 
 
 def to_wire(values: np.ndarray, code: str) -> array:
@@ -126,9 +141,9 @@ def joint_values(message: JointState, names: Sequence[str]) -> np.ndarray:
             'expected one position a name. Check the robot driver.'
         )
     index = {name: i for i, name in enumerate(message.name)}
-    missing = [name for name in names if name not in index]
-    if missing or len(index) != len(message.name):
-        raise InvalidRecordError(
+    twice = len(index) != len(message.name)
+    if twice or not index.keys() >= set(names):
+        raise (InvalidRecordError if twice else AbsentNamesError)(
             f'joint state has the names {", ".join(message.name) or "(none)"}; expected each of '
             f'{", ".join(names)} once. Check the robot driver or use the policy of this robot.'
         )

@@ -16,9 +16,10 @@ from efficient_vla.nodes.base.health import Health
 from efficient_vla.nodes.base.parameters import NodeParameters
 from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.base.scheduling import apply_niceness
+from efficient_vla.nodes.base.waiting import LOOK_PERIOD_S, Waiting
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.statistics import resident_mb
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import InvalidRecordError, Stamp
 
 Settings = TypeVar('Settings')
 
@@ -47,20 +48,20 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
     executor_kind = 'single'
     """'events' where nothing subscribes with message info, which rclpy 9 cannot do there."""
 
+    exit_code = 0
+    """Not 0 where the process is to end with it: only a new one can help."""
+
     def __init__(self, name: str, kind: type[Settings], **options: Any) -> None:
         super().__init__(name, **options)
         self.health = Health(self.get_logger())
+        self.waiting = Waiting(self, self.health)
         self.active = False
         self.configured = False
         self._latest = float('-inf')
         self._parameters_of_node = NodeParameters(self, kind, self.accept, self.changed)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', report_qos())
-        # Steady: diagnostics go on while simulated time stands still.
-        self.create_timer(
-            DIAGNOSTICS_PERIOD_S,
-            self.publish_diagnostics,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
+        self.every(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
+        self.every(LOOK_PERIOD_S, self.look)
 
     @property
     def settings(self) -> Settings:
@@ -99,17 +100,31 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
         """Take the niceness of the settings, for the whole process."""
         apply_niceness(getattr(self.settings, 'nice', 0), self.health)
 
+    def every(self, period: float, callback: Callable[[], None]) -> Any:
+        """Return a timer by the steady clock, which goes on while simulated time stands still."""
+        return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def look(self) -> None:
+        """Look for what does not announce itself, four times a second."""
+        if self.waiting.look():
+            self.publish_diagnostics()
+
+    def now(self) -> Stamp:
+        """Return the time of the node's clock [s], on any thread."""
+        return Stamp(self.get_clock().now().nanoseconds)
+
     def seconds(self) -> float:
         """Return the time of the node's clock [s]; notices when it jumps back.
 
         Only for callbacks of the executor.
         """
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if now < self._latest - CLOCK_TOLERANCE_S:
             reason = f'clock jumped back by {self._latest - now:.3f} s'
             self._latest = now
             self.health.counts['clock_jumps'] += 1
             self.get_logger().warning(f'{reason}; histories are flushed')
+            self.waiting.restart()
             self.flush(reason)
         self._latest = now
         return now
@@ -197,12 +212,10 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
         """Report an error of a pass: its kind is logged once, and counted."""
         if isinstance(error, ImportError):
             error = MissingPackageError(error)
-        text = str(error) if isinstance(error, PLAIN_ERRORS) else f'{type(error).__name__}: {error}'
-        first = not self.health.message(rule)
-        self.health.error(rule, text)
-        if first and not isinstance(error, PLAIN_ERRORS):
-            trace = ''.join(traceback.format_exception(error))
-            self.get_logger().error(trace)
+        if isinstance(error, PLAIN_ERRORS):
+            self.health.error(rule, str(error))
+        elif self.health.error(rule, f'{type(error).__name__}: {error}'):
+            self.get_logger().error(''.join(traceback.format_exception(error)))
 
     def _guarded(self, rule: str, step: Callable[[], None]) -> bool:
         """Run one step of a transition; rclpy would swallow its error without a word."""

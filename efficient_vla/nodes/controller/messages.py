@@ -4,12 +4,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from efficient_vla import msg
 from efficient_vla.control.admission import JOINT_MODES
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.nodes.base.conversions import seconds_to_stamp, stamp_to_seconds, write_execution
-from efficient_vla.statistics import LatencyWindow, PeriodMeter, resident_mb
+from efficient_vla.nodes.base.efficiency import efficiency_message
+from efficient_vla.statistics import LatencyWindow, PeriodMeter
 
 
 def status_message(
@@ -41,6 +43,24 @@ def status_message(
     if report.execution is not None:
         write_execution(report.execution, message)
     return message
+
+
+def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> dict[str, Any]:
+    """Return what /diagnostics shows of the control loop."""
+    return {
+        'state': report.state.name,
+        'reason': report.reason,
+        'chunk_age_s': report.chunk_age,
+        'plan_age_s': report.plan_age,
+        'time_scale': report.execution.time_scale if report.execution else 0.0,
+        'underruns': report.underruns,
+        'rejected_chunks': report.rejected + malformed,
+        'period_ms': periods.mean_ms(),
+        'period_p50_ms': periods.percentile_ms(50),
+        'period_p99_ms': periods.p99_ms(),
+        'period_p999_ms': periods.percentile_ms(99.9),
+        'period_max_ms': periods.percentile_ms(100),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +95,15 @@ def pass_message(
     fresh: FreshChunk, now: float, method: str, latency: LatencyWindow, rate_hz: float
 ) -> msg.EfficiencyStats:
     """Return the statistics of the tick at ``now`` [s] that first used a chunk."""
-    p50, p95, p99 = latency.percentiles()
-    message = msg.EfficiencyStats(
-        stage=msg.EfficiencyStats.STAGE_CONTROLLER,
-        method=method,
-        hit_rate=math.nan,
-        saved_ms=math.nan,
-        latency_ms=latency.last,
-        latency_p50_ms=p50,
-        latency_p95_ms=p95,
-        latency_p99_ms=p99,
+    return efficiency_message(
+        msg.EfficiencyStats.STAGE_CONTROLLER,
+        method,
+        latency,
+        rate_hz,
+        fresh.stamp,
         transport_ms=fresh.transport_ms,
-        rate_hz=rate_hz,
         age_ms=(now - fresh.stamp) * 1e3,
-        resident_mb=resident_mb(),
-        count=latency.count,
     )
-    message.header.stamp = seconds_to_stamp(fresh.stamp)
-    return message
 
 
 def known(age: float) -> float:

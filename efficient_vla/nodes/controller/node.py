@@ -19,7 +19,7 @@ from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.state import ControllerReport, State
-from efficient_vla.nodes.base.conversions import message_to_chunk
+from efficient_vla.nodes.base.conversions import AbsentNamesError, message_to_chunk
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
@@ -30,6 +30,7 @@ from efficient_vla.nodes.base.scheduling import (
     use_cores,
     use_real_time,
 )
+from efficient_vla.nodes.controller.inputs import expect_chunks, expect_state
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
@@ -37,6 +38,7 @@ from efficient_vla.nodes.controller.messages import (
     pass_message,
     refuse_frame,
     status_message,
+    values,
 )
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
@@ -88,6 +90,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         subscribe = self.create_subscription
         subscribe(JointState, 'robot_state', self._state_received, state_qos())
         subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        self._state_expected = expect_state(self)
+        self._chunk_expected = expect_chunks(self, lambda: self._controller)
         subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
@@ -166,7 +170,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def flush(self, reason: str) -> None:
         """Drop chunks of the time before; the robot brakes and holds."""
-        now = self.get_clock().now().nanoseconds * 1e-9
+        now = self.now()
         if self._watch is not None:
             self._watch.clock_jumped(now)
         if self._controller is not None and self._command is not None:
@@ -178,20 +182,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
-        return {
-            'state': report.state.name,
-            'reason': report.reason,
-            'chunk_age_s': report.chunk_age,
-            'plan_age_s': report.plan_age,
-            'time_scale': report.execution.time_scale if report.execution else 0.0,
-            'underruns': report.underruns,
-            'rejected_chunks': report.rejected + self._turned_away,
-            'period_ms': self._periods.mean_ms(),
-            'period_p50_ms': self._periods.percentile_ms(50),
-            'period_p99_ms': self._periods.p99_ms(),
-            'period_p999_ms': self._periods.percentile_ms(99.9),
-            'period_max_ms': self._periods.percentile_ms(100),
-        }
+        return values(report, self._periods, self._turned_away)
 
     def tune_process(self) -> None:
         """Keep the collector and other processes away from the loop; for an own process only.
@@ -311,6 +302,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
+        self._chunk_expected.heard(now)
         if not controller.enabled or self._liveliness.missing():
             return
         if watch.silent(now, self.settings.state_timeout):
@@ -343,10 +335,14 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.seconds()
         try:
             watch.read(message, now)
+        except AbsentNamesError as error:
+            self._state_expected.unusable(str(error))
+            return
         except InvalidRecordError as error:
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._state_expected.heard(watch.time)
         if self._command is None:
             self._anchor(self._effort, now)
             return

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
@@ -33,11 +32,9 @@ from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, rep
 from efficient_vla.nodes.monitor import overlay
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
-LOOK_PERIOD_S = 0.5
-"""How often the node looks whether somebody subscribes."""
 REMEMBERED_FRAMES = 16
 """Tokens wait for the plan that says which of them were kept; images for their tokens."""
-CAMERA_SKEW_US = 500_000
+CAMERA_SKEW_NS = 500_000_000
 """Images of several cameras that perception takes for one frame differ by no more."""
 TEXT_ABOVE_M = 0.15
 STAGES = {
@@ -54,7 +51,6 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
     executor_kind = 'events'
 
     def __init__(self, **options: Any) -> None:
-        self._timer: Any = None
         self._picture_inputs: list[Any] = []
         self._marker_inputs: list[Any] = []
         self._images: dict[int, OrderedDict[int, Image]] = {}
@@ -69,17 +65,19 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         super().__init__('monitor', MonitorNodeSettings, **options)
         self._overlay = self.create_lifecycle_publisher(Image, 'overlay', image_qos())
         self._markers = self.create_lifecycle_publisher(MarkerArray, 'markers', newest_qos())
-
-    def start(self) -> None:
-        """Look for subscribers."""
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(LOOK_PERIOD_S, self.look, clock=steady)
+        self._expected = [
+            self.waiting.expect(
+                topic,
+                Image,
+                image_qos(),
+                needed=lambda: bool(self._picture_inputs),
+                required=False,
+            )
+            for topic in self._topics()
+        ]
 
     def stop(self) -> None:
         """Take the subscriptions back and wipe the markers."""
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
         if self._marker_inputs:
             self._markers.publish(overlay.no_markers())
         self._close(self._picture_inputs)
@@ -109,6 +107,9 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
 
     def look(self) -> None:
         """Subscribe to what the pictures need while somebody subscribes to them."""
+        super().look()
+        if not self.active:
+            return
         subscribe = self.create_subscription
         if not self._overlay.get_subscription_count():
             self._close(self._picture_inputs)
@@ -161,9 +162,12 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
 
     def _camera(self, number: int, topic: str) -> Any:
         store = self._images.setdefault(number, OrderedDict())
-        return self.create_subscription(
-            Image, topic, lambda image: _remember(store, _key(image), image), image_qos()
-        )
+
+        def take(image: Image) -> None:
+            self._expected[number].heard(stamp_to_seconds(image.header.stamp))
+            _remember(store, _key(image), image)
+
+        return self.create_subscription(Image, topic, take, image_qos())
 
     def _take_saved(self, message: msg.EfficiencyStats) -> None:
         if message.stage == msg.EfficiencyStats.STAGE_PERCEPTION:
@@ -206,7 +210,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         store = self._images[camera]
         if len(self._images) == 1:
             return store.get(key)
-        later = [k for k in store if key <= k <= key + CAMERA_SKEW_US]
+        later = [k for k in store if key <= k <= key + CAMERA_SKEW_NS]
         return store[min(later)] if later else None
 
     def _take_state(self, message: JointState) -> None:
@@ -255,8 +259,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
 
 
 def _key(message: Any) -> int:
-    """Return the capture time in whole microseconds: the same for an image and all made of it."""
-    return round(stamp_to_seconds(message.header.stamp) * 1e6)
+    """Return the capture time in nanoseconds: the same for an image and all made of it."""
+    return stamp_to_seconds(message.header.stamp).nanoseconds
 
 
 def _remember(store: OrderedDict[int, Any], key: int, value: Any) -> None:

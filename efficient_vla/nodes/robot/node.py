@@ -1,13 +1,12 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Meta-World's Sawyer as a robot on ROS topics: camera, state and clock out, commands in.
+"""A simulated robot on ROS topics: camera, state and clock out, commands in.
 
 The stand-in for a robot driver. What the policy must not know stays in here: the scene reaches
-the graph only as camera image and as four numbers of proprioception. ``task_success`` is for
+the graph only as camera image and as proprioception. ``task_success`` is for
 whoever keeps the score.
 """
 
-import math
 from concurrent.futures import Future as ConcurrentFuture
 from typing import Any
 
@@ -25,15 +24,16 @@ from efficient_vla.nodes.base.conversions import (
     seconds_to_stamp,
     stamp_to_seconds,
 )
+from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
-from efficient_vla.sim.interface import COMMAND_NAMES, STATE_NAMES, RobotReport
-from efficient_vla.sim.metaworld.scene import CAMERA, MetaWorldSim
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
+from efficient_vla.sim.interface import RobotReport
 from efficient_vla.sim.physics import SimulatedRobot
 from efficient_vla.sim.settings import RobotSettings
 from efficient_vla.srv import ResetEpisode
-from efficient_vla.statistics import LatencyWindow, RateMeter, resident_mb
+from efficient_vla.statistics import LatencyWindow, RateMeter
 from efficient_vla.types import InvalidRecordError
 
 FOLLOWING = (
@@ -47,11 +47,12 @@ MIN_REAL_TIME_SHARE = 0.9
 """Below this share of the wanted real-time factor the machine is too slow for the simulation."""
 
 
-class MetaworldRobot(ManagedNode[RobotSettings]):
+class SimulatedRobotNode(ManagedNode[RobotSettings]):
     """The simulated robot as a lifecycle node; it runs while active."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__('metaworld_robot', RobotSettings, **options)
+    def __init__(self, robot: str = DEFAULT_ROBOT, **options: Any) -> None:
+        super().__init__(node_name(robot), RobotSettings, **options)
+        self._simulation = simulation(robot)
         offer_liveliness(self)
         self._robot: SimulatedRobot | None = None
         self._latency = LatencyWindow()
@@ -72,7 +73,7 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
 
     def setup(self) -> None:
         """Load the scene."""
-        self._robot = SimulatedRobot(self.settings, self, self._now, MetaWorldSim)
+        self._robot = SimulatedRobot(self.settings, self, self.now, self._simulation)
         self._robot.load()
 
     def start(self) -> None:
@@ -113,11 +114,11 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
 
     def state(self, stamp: float, positions: np.ndarray) -> None:
         """Publish the robot's state and set-point."""
-        self._states.publish(joint_state(STATE_NAMES, positions, stamp))
+        self._states.publish(joint_state(self._simulation.reported_names, positions, stamp))
 
     def image(self, stamp: float, image: np.ndarray, render_ms: float) -> None:
         """Publish a camera image and what it cost."""
-        self._images.publish(array_to_image(image, stamp, CAMERA))
+        self._images.publish(array_to_image(image, stamp, self._simulation.camera))
         self._latency.add(render_ms)
         self._rate.tick()
         self._publish_efficiency(stamp, render_ms)
@@ -136,32 +137,24 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
     def _publish_efficiency(self, stamp: float, render_ms: float) -> None:
         report = self._require_robot().report()
         camera = self.settings.camera
-        p50, p95, p99 = self._latency.percentiles()
         simulated = self.settings.simulated_time
-        message = EfficiencyStats(
-            stage=EfficiencyStats.STAGE_CAMERA,
-            method=f'render={camera.render} size={camera.size} '
+        message = efficiency_message(
+            EfficiencyStats.STAGE_CAMERA,
+            f'render={camera.render} size={camera.size} '
             f'real_time_factor={report.real_time_factor:.3f}',
-            hit_rate=math.nan,
-            saved_ms=math.nan,
-            latency_ms=render_ms,
-            latency_p50_ms=p50,
-            latency_p95_ms=p95,
-            latency_p99_ms=p99,
-            rate_hz=self._rate.rate(),
-            resident_mb=resident_mb(),
-            age_ms=render_ms if simulated else (self._now() - stamp) * 1e3,
-            count=self._latency.count,
+            self._latency,
+            self._rate.rate(),
+            stamp,
+            age_ms=render_ms if simulated else (self.now() - stamp) * 1e3,
             dropped=report.frames_dropped,
         )
-        message.header.stamp = seconds_to_stamp(stamp)
         self._efficiency.publish(message)
 
     def _on_command(self, message: JointState) -> None:
         if not self.active:
             return
         try:
-            values = joint_values(message, COMMAND_NAMES)
+            values = joint_values(message, self._simulation.command_names)
             stamp = stamp_to_seconds(message.header.stamp)
             reason = self._require_robot().command(values, stamp)
         except InvalidRecordError as error:
@@ -219,9 +212,6 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
             )
         else:
             self.health.clear('pace')
-
-    def _now(self) -> float:
-        return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _require_robot(self) -> SimulatedRobot:
         assert self._robot is not None

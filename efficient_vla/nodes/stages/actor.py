@@ -2,30 +2,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan, image and robot state in, action chunks out."""
 
-import time
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sensor_msgs.msg import JointState
-
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ActorNodeSettings
-from efficient_vla.instructions import checked_instruction
 from efficient_vla.nodes.base.conversions import (
     chunk_to_message,
     message_to_execution,
     message_to_plan,
+    refuse_future,
 )
-from efficient_vla.nodes.base.history import KEEP_S, StateHistory
-from efficient_vla.nodes.base.qos import latched_qos, newest_qos, state_qos
-from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, refuse_future, transport_ms
-from efficient_vla.nodes.stages.stage import Pass, StageNode, timed
+from efficient_vla.nodes.base.history import KEEP_S, overtaken
+from efficient_vla.nodes.base.qos import latched_qos, newest_qos
+from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, transport_ms
+from efficient_vla.nodes.stages.instructed import InstructedNode
+from efficient_vla.nodes.stages.stage import Pass
 from efficient_vla.policy import load_actor
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.stages import ActorStage
 from efficient_vla.types import Frame, InvalidRecordError, Plan
 
-PLAN_GRACE_S = 2.0
+PLAN_GRACE_S = 1.5
 """So long after an instruction a missing plan is no fault: the reasoner is at work."""
 WARN_AT = 0.8
 """Fraction of a plan's validity after which its age is reported."""
@@ -42,7 +42,7 @@ class ChunkJob:
     transport_ms: float
 
 
-class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
+class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     """Turn the newest valid plan into chunks.
 
     ``dual`` makes one on the newest image, ``rate`` times a second; ``single`` one for each plan.
@@ -54,45 +54,41 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
     def __init__(self, **options: Any) -> None:
         self._cameras: Cameras | None = None
         self._plan: Plan | None = None
-        self._instruction: str | None = None
-        self._task = 0
         self._instructed = float('-inf')
-        self._states = StateHistory()
-        self._sequence = 0
         super().__init__('actor', ActorNodeSettings, **options)
-        self._chunk = self.create_lifecycle_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
-        self.create_subscription(JointState, 'robot_state', self._state_received, state_qos())
+        self._chunk = self._output = self.create_lifecycle_publisher(
+            msg.ActionChunk, 'action_chunk', newest_qos()
+        )
         self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
+        # A plan that holds is waited for no longer than that, which is a rule of its own.
+        self._expected = self.waiting.expect(
+            'plan', msg.Plan, latched_qos(), needed=lambda: self.tasked, patience=math.inf
+        )
         self.create_subscription(
             msg.ControllerStatus, 'controller_status', self._status_received, latched_qos()
         )
-        self.create_subscription(
-            msg.Instruction, 'instruction', self._instruction_received, latched_qos()
-        )
 
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path) -> ActorStage:
         """Return the actor."""
         return load_actor(folder, self.settings)
 
     def connect(self) -> None:
-        """Subscribe to the cameras, where the architecture looks at images."""
-        if self.stage.needs_image:
-            self._cameras = Cameras(self, self._camera_names(), self._images_received)
+        """Subscribe to robot and cameras, where the architecture looks at images."""
+        self.follow_robot(self.loaded.state_names, required=True)
+        if self.loaded.needs_image:
+            self._cameras = Cameras(
+                self, self.loaded.cameras, self._images_received, lambda: self.tasked
+            )
 
     def disconnect(self) -> None:
         """End the subscriptions."""
+        super().disconnect()
         if self._cameras is not None:
             self._cameras.close()
         self._cameras = None
 
-    def start(self) -> None:
-        """Begin with the next input; the latched plan still holds."""
-        super().start()
-        self._sequence = 0
-
     def flush(self, reason: str) -> None:
         """Forget states, images and the plan."""
-        self._states.clear()
         self._plan = None
         self._instructed = min(self._instructed, self._latest)
         if self._cameras is not None:
@@ -103,48 +99,29 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         """Return the architecture."""
         return f'architecture={self.settings.architecture}'
 
-    def work(self, job: ChunkJob) -> None:
+    def work(self, job: ChunkJob) -> Pass | None:
         """Make one chunk; it is not sent when its plan ran out or was superseded meanwhile."""
-        begin = time.perf_counter()
-        chunk = self.stage.chunk(job.plan, job.frame)
-        latency = timed(begin)
-        now = self.get_clock().now().nanoseconds * 1e-9
-        if job.task != self._task or self._refuse(job.plan, now):
-            self.health.counts['superseded_chunks'] += 1
-            return
-        self._sequence += 1
+        chunk = self.timed(self.loaded.chunk, job.plan, job.frame)
+        outdated = bool(self._refuse(job.plan, self.now()))
+        if self.drop_superseded(-1 if outdated else job.task, 'chunks'):
+            return None
         message = chunk_to_message(chunk)
-        message.sequence = self._sequence
         message.sent = self.get_clock().now().to_msg()
-        self._chunk.publish(message)
-        self.publish_pass(Pass(chunk.stamp, latency, job.transport_ms))
+        return Pass(chunk.stamp, job.transport_ms, message)
 
-    def _camera_names(self) -> tuple[str, ...]:
-        return self.stage.cameras
+    def look(self) -> None:
+        """Say that there is no valid plan, also where nothing comes that would ask for one."""
+        if self.tasked:
+            self._valid_plan(self.seconds())
+        super().look()
 
-    def _state_received(self, message: JointState) -> None:
-        found = self.robot_state(message)
-        if found is not None:
-            values, stamp = found
-            self._states.add(stamp, values)
-
-    def _instruction_received(self, message: msg.Instruction) -> None:
-        try:
-            text = checked_instruction(message.text, message.language) if message.text else ''
-        except InvalidRecordError:
-            # The reasoner says why; here it only means that no plan belongs to it.
-            text = ''
-        if text != self._instruction:
-            # Also the plan goes: the same task later is another episode, in another scene.
-            if self._plan is not None and self._plan.instruction != text:
-                self._plan = None
-            self._instruction = text
-            self._task += 1
-            self._instructed = self.seconds()
-            self._pace.reset()
-            if self._worker is not None:
-                self._worker.discard()
-        if not text:
+    def begin_task(self, earlier: str | None, message: msg.Instruction) -> None:
+        """Wait for the plan of the instruction that holds from now on."""
+        # Also the plan goes: the same task later is another episode, in another scene.
+        if self._plan is not None and self._plan.instruction != self._instruction:
+            self._plan = None
+        self._instructed = self.seconds()
+        if not self._instruction:
             self.health.clear('plan')
 
     def _status_received(self, message: msg.ControllerStatus) -> None:
@@ -174,6 +151,10 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
         except InvalidRecordError as error:
             self.health.error('plan', str(error))
             return
+        self._expected.heard(plan.stamp)
+        newest = self._plan
+        if newest and newest.sequence > plan.sequence and overtaken(plan.stamp, newest.stamp):
+            return
         if self._instruction == '':
             # Made before the reasoner heard that the task ended; the next task needs a new one.
             return
@@ -201,14 +182,14 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
                 # The next image, or this one once more, need not wait for its turn.
                 self._pace.reset()
 
-    def _make_chunk(self, images: Any, stamp: float, now: float, transport: float) -> bool:
-        """Begin a chunk; return whether there is all that it needs."""
+    def _valid_plan(self, now: float) -> Plan | None:
+        """Return the plan, where it may drive the robot; otherwise say why it may not."""
         plan = self._plan
         reason = self._refuse(plan, now)
         if reason or plan is None:
             if now - self._instructed > PLAN_GRACE_S:
                 self.health.error('plan', reason)
-            return False
+            return None
         age = now - plan.stamp
         if age > WARN_AT * plan.valid_for:
             self.health.warn(
@@ -216,6 +197,13 @@ class ActorNode(StageNode[ActorNodeSettings, ChunkJob]):
             )
         else:
             self.health.clear('plan')
+        return plan
+
+    def _make_chunk(self, images: Any, stamp: float, now: float, transport: float) -> bool:
+        """Begin a chunk; return whether there is all that it needs."""
+        plan = self._valid_plan(now)
+        if plan is None:
+            return False
         nearest = self._states.nearest(stamp)
         if nearest is None or nearest[1] > self.settings.state_skew:
             distance = 'none came' if nearest is None else f'the nearest is {nearest[1]:.3f} s off'

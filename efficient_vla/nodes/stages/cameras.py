@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
-from efficient_vla.nodes.base.conversions import image_to_array, stamp_to_seconds
+from efficient_vla.nodes.base.conversions import image_to_array, refuse_future, stamp_to_seconds
+from efficient_vla.nodes.base.history import overtaken
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import image_qos
+from efficient_vla.nodes.base.waiting import Expectation
 from efficient_vla.types import InvalidRecordError
 
 RULE = 'image'
@@ -33,6 +35,7 @@ class Cameras:
     """Subscribe to the cameras of a policy and hand over each complete set of images.
 
     A policy with one camera reads ``camera/image_raw``, one with several ``NAME/image_raw`` each.
+    ``needed`` says whether a camera that stays away is missed.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class Cameras:
         node: ManagedNode[Any],
         names: tuple[str, ...],
         received: Callable[[ImageSet], None],
+        needed: Callable[[], bool],
     ) -> None:
         self.names = names
         self._node = node
         self._received = received
         self._newest: dict[str, tuple[np.ndarray, float]] = {}
-        self._subscriptions = [self._subscribe(name) for name in names]
+        self._expected: list[Expectation] = []
+        self._subscriptions = [self._subscribe(name, needed) for name in names]
 
     def clear(self) -> None:
         """Forget all images."""
@@ -53,15 +58,20 @@ class Cameras:
 
     def close(self) -> None:
         """End the subscriptions."""
-        for subscription in self._subscriptions:
+        for subscription, expected in zip(self._subscriptions, self._expected, strict=True):
             self._node.destroy_subscription(subscription)
+            self._node.waiting.forget(expected)
 
-    def _subscribe(self, name: str) -> Any:
+    def _subscribe(self, name: str, needed: Callable[[], bool]) -> Any:
+        topic = 'camera/image_raw' if len(self.names) == 1 else f'{name}/image_raw'
+        expected = self._node.waiting.expect(topic, Image, image_qos(), needed=needed)
+        self._expected.append(expected)
+
         def callback(message: Image, info: Any) -> None:
             if self._node.active:
+                expected.heard(stamp_to_seconds(message.header.stamp))
                 self._take(name, message, transport_ms(info))
 
-        topic = 'camera/image_raw' if len(self.names) == 1 else f'{name}/image_raw'
         return self._node.create_subscription(Image, topic, callback, image_qos())
 
     def _take(self, name: str, message: Image, transport: float) -> None:
@@ -72,6 +82,8 @@ class Cameras:
             refuse_future('image', stamp, now, self._node.settings.max_future)
         except InvalidRecordError as error:
             self._node.health.error(RULE, f'{name}: {error}')
+            return
+        if name in self._newest and overtaken(stamp, self._newest[name][1]):
             return
         self._newest[name] = (pixels, stamp)
         # The first camera leads, so that a set comes once for each of its images.
@@ -89,15 +101,6 @@ class Cameras:
         self._node.health.clear(RULE)
         images = {camera: self._newest[camera][0] for camera in self.names}
         self._received(ImageSet(images, min(stamps), transport))
-
-
-def refuse_future(what: str, stamp: float, now: float, limit: float) -> None:
-    """Raise ``InvalidRecordError`` when ``stamp`` is more than ``limit`` [s] after ``now``."""
-    if stamp > now + limit:
-        raise InvalidRecordError(
-            f'{what} is stamped {stamp - now:.3f} s in the future; expected at most {limit} s. '
-            'Synchronise the clocks, or set use_sim_time alike on all nodes.'
-        )
 
 
 def transport_ms(info: Any) -> float:

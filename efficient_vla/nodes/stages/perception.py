@@ -3,45 +3,56 @@
 """Images in, visual tokens out."""
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import PerceptionNodeSettings
 from efficient_vla.nodes.base.conversions import tokens_to_message
-from efficient_vla.nodes.base.qos import newest_qos
+from efficient_vla.nodes.base.qos import newest_qos, state_qos
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet
-from efficient_vla.nodes.stages.stage import Pass, StageNode, timed
+from efficient_vla.nodes.stages.frozen import FrozenCameras
+from efficient_vla.nodes.stages.stage import Pass, StageNode
 from efficient_vla.policy import load_perception
 from efficient_vla.savings import Savings
+from efficient_vla.stages import PerceptionStage
 from efficient_vla.types import Frame, VisualTokens
 
 
-class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
+class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage]):
     """Encode the newest image whenever the one before is done."""
 
     stage_constant = msg.EfficiencyStats.STAGE_PERCEPTION
 
     def __init__(self, **options: Any) -> None:
         self._cameras: Cameras | None = None
+        self._frozen = FrozenCameras()
         self._newest: VisualTokens | None = None
         self._savings = Savings()
         super().__init__('perception', PerceptionNodeSettings, **options)
-        self._tokens = self.create_lifecycle_publisher(
+        self._tokens = self._output = self.create_lifecycle_publisher(
             msg.VisualTokens, 'visual_tokens', newest_qos()
         )
+        self.create_subscription(JointState, 'robot_state', self._state_received, state_qos())
         self.offer_reset()
 
-    def load(self, folder: Path) -> Any:
+    @property
+    def epoch(self) -> int:  # type: ignore[override]
+        """Of the tokens; it rises when the caches are emptied."""
+        return self.stage.epoch if self.stage is not None else 0
+
+    def load(self, folder: Path) -> PerceptionStage:
         """Return the perception stage."""
         return load_perception(folder, self.settings)
 
     def connect(self) -> None:
         """Subscribe to the cameras of the policy."""
-        self._cameras = Cameras(self, self.stage.cameras, self.submit)
+        self._cameras = Cameras(
+            self, self.loaded.cameras, self._images_received, lambda: self.active
+        )
 
     def disconnect(self) -> None:
         """End the subscriptions."""
@@ -53,6 +64,7 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
         """Forget earlier images."""
         if self._cameras is not None:
             self._cameras.clear()
+        self._frozen = FrozenCameras()
         super().flush(reason)
 
     def method(self) -> str:
@@ -62,24 +74,18 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
 
     def report(self) -> dict[str, Any]:
         """Return what /diagnostics shows; a vision tower adds what the last frame cost it."""
-        last = getattr(self.stage, 'last', None)
+        last = self.loaded.last
         return {**super().report(), **(dataclasses.asdict(last) if last is not None else {})}
 
-    def work(self, job: ImageSet) -> None:
+    def work(self, job: ImageSet) -> Pass:
         """Encode one set of images; nothing is sent where the cache skips it."""
-        begin = time.perf_counter()
-        tokens = self.stage.encode(Frame(job.images, np.zeros(0, np.float32), job.stamp))
-        latency = timed(begin)
-        if tokens is not None:
-            self._tokens.publish(tokens_to_message(tokens))
-            self._newest, self.epoch = tokens, tokens.epoch
-        self.publish_pass(self._pass(job, tokens, latency))
-
-    def _pass(self, job: ImageSet, tokens: VisualTokens | None, latency: float) -> Pass:
-        """Return what one pass did; ``tokens`` is ``None`` where nothing was sent."""
+        tokens = self.timed(
+            self.loaded.encode, Frame(job.images, np.zeros(0, np.float32), job.stamp)
+        )
         age: np.ndarray = np.zeros(0, np.float32)
         reused: np.ndarray = np.zeros(0, bool)
         if tokens is not None:
+            self._newest = tokens
             age, reused = tokens.age, tokens.reused
         elif self._newest is not None:
             # The reasoner still has these; nothing of this frame was computed.
@@ -87,12 +93,24 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet]):
             reused = np.ones(len(age), bool)
         return Pass(
             stamp=job.stamp,
-            latency_ms=latency,
             transport_ms=job.transport_ms,
+            message=None if tokens is None else tokens_to_message(tokens),
             tokens_total=len(age),
             tokens_kept=len(age),
             tokens_reused=int(reused.sum()),
             oldest_age_s=float(age[reused].max(initial=0.0)),
             refresh_reason='' if tokens is None else tokens.refresh_reason,
-            saved_ms=self._savings.add(latency, full=not reused.any()),
+            saved_ms=self._savings.add(self.took_ms, full=not reused.any()),
         )
+
+    def _images_received(self, images: ImageSet) -> None:
+        frozen = self._frozen.see(images.images, images.stamp)
+        if frozen:
+            self.health.warn('frozen', frozen)
+        else:
+            self.health.clear('frozen')
+        self.submit(images)
+
+    def _state_received(self, message: JointState) -> None:
+        if self.active:
+            self._frozen.move(tuple(message.name), np.asarray(message.position, np.float64))

@@ -7,9 +7,10 @@ import math
 import sys
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from rclpy.task import Future
@@ -17,36 +18,49 @@ from sensor_msgs.msg import JointState
 
 from efficient_vla import msg, srv
 from efficient_vla.bringup.settings import PolicyNodeSettings
-from efficient_vla.nodes.base.conversions import joint_values, seconds_to_stamp, stamp_to_seconds
+from efficient_vla.nodes.base.conversions import (
+    AbsentNamesError,
+    joint_values,
+    refuse_future,
+    stamp_to_seconds,
+)
+from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.history import Pace
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.base.scheduling import apply_niceness
-from efficient_vla.nodes.stages.cameras import refuse_future
+from efficient_vla.nodes.base.waiting import Expectation
 from efficient_vla.places import policy_folder
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.statistics import LatencyWindow, RateMeter, resident_mb
+from efficient_vla.stages import Stage
+from efficient_vla.statistics import LatencyWindow, RateMeter
 from efficient_vla.types import InvalidRecordError
 from efficient_vla.worker import LatestWorker
 
 Settings = TypeVar('Settings', bound=PolicyNodeSettings)
 Job = TypeVar('Job')
+PolicyStage = TypeVar('PolicyStage', bound=Stage)
+Arguments = ParamSpec('Arguments')
+Made = TypeVar('Made')
 
 STOP_TIMEOUT_S = 5.0
 """A pass that takes longer is left behind on its thread when the node ends."""
 ACCEPT_TIMEOUT_S = 10.0
 """New settings wait so long for the end of the pass under way, then they are refused."""
+EXIT_HUNG = 3
+"""Exit code of a process whose pass hangs; starting it again helps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass of a stage did, for its statistics."""
+    """What one pass of a stage made, and did, for its statistics."""
 
     stamp: float
     """Capture time of the frame [s]."""
-    latency_ms: float
     transport_ms: float
+    message: Any = None
+    """What is published; ``None`` where nothing is."""
     tokens_total: int = 0
     tokens_kept: int = 0
     tokens_reused: int = 0
@@ -57,25 +71,35 @@ class Pass:
     """Why tokens were kept or dropped."""
     saved_ms: float = math.nan
 
-    @property
-    def hit_rate(self) -> float:
-        """Share of the tokens that was reused; NaN where there are none."""
-        return self.tokens_reused / self.tokens_total if self.tokens_total else math.nan
+    def values(self) -> dict[str, Any]:
+        """Return what statistics and diagnostics have in common."""
+        names = ('tokens_kept', 'tokens_reused', 'oldest_age_s', 'refresh_reason', 'reason')
+        total = self.tokens_total
+        return {
+            **{name: getattr(self, name) for name in names},
+            'hit_rate': self.tokens_reused / total if total else math.nan,
+            'saved_ms': self.saved_ms,
+        }
 
 
-class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
+class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
     """A node around one stage of a policy, which runs on a worker thread.
 
     A node fills in ``load`` (return the stage), ``connect`` and ``disconnect`` (publishers and
-    subscriptions), ``work`` (one pass, on the worker thread) and ``method``.
+    subscriptions), ``work`` (one pass, on the worker thread), ``method``, and ``_output``, the
+    publisher of what ``work`` makes.
     """
 
     stage_constant = msg.EfficiencyStats.STAGE_UNKNOWN
+    epoch = 0
+    """Of the tokens; only perception makes some."""
 
     def __init__(self, name: str, kind: type[Settings], **options: Any) -> None:
-        self.stage: Any = None
-        self.epoch = 0
-        """Of the caches; it rises when they are emptied."""
+        self.stage: PolicyStage | None = None
+        self.took_ms = 0.0
+        """What the newest pass of the stage took."""
+        self._sequence = 0
+        self._output: Any = None
         self._worker: LatestWorker[Job] | None = None
         self._latency = LatencyWindow()
         self._rate = RateMeter()
@@ -89,8 +113,14 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
             msg.EfficiencyStats, 'efficiency', report_qos()
         )
 
+    @property
+    def loaded(self) -> PolicyStage:
+        """The stage of a node that is configured."""
+        assert self.stage is not None
+        return self.stage
+
     @abstractmethod
-    def load(self, folder: Path) -> Any:
+    def load(self, folder: Path) -> PolicyStage:
         """Return the stage of the policy in ``folder``."""
 
     def connect(self) -> None:
@@ -100,8 +130,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         """Destroy publishers and subscriptions."""
 
     @abstractmethod
-    def work(self, job: Job) -> None:
-        """Do one pass; on the worker thread."""
+    def work(self, job: Job) -> Pass | None:
+        """Do one pass, on the worker thread; ``None`` where it was superseded meanwhile."""
 
     def method(self) -> str:
         """Return the active techniques in words."""
@@ -126,6 +156,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         self._latency = LatencyWindow()
         self._rate = RateMeter()
         self._last = None
+        self._sequence = 0
         self._pace.reset()
         if self._worker is not None:
             self._worker.dropped = 0
@@ -138,9 +169,10 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
     def teardown(self) -> None:
         """Free the policy."""
         self.disconnect()
-        if self._worker is not None and not self._worker.stop(STOP_TIMEOUT_S):
+        patience = 0.0 if self.exit_code else STOP_TIMEOUT_S
+        if self._worker is not None and not self._worker.stop(patience):
             self.get_logger().warning(
-                f'a pass still runs after {STOP_TIMEOUT_S} s; its memory stays taken'
+                f'a pass still runs after {patience} s; its memory stays taken'
             )
         self._worker = None
         self.stage = None
@@ -152,7 +184,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         Waiting for the pass under way costs no plan: what arrives meanwhile waits for it too.
         """
         worker, stage = self._worker, self.stage
-        if worker is None or not hasattr(stage, 'configure'):
+        if worker is None or stage is None:
             return
 
         def configure() -> None:
@@ -179,10 +211,23 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
     def flush(self, reason: str) -> None:
         """Make the stage forget earlier frames."""
         self._pace.reset()
-        if self._worker is not None and self.stage is not None:
-            stage = self.stage
+        if self._worker is not None:
+            stage = self.loaded
             self._worker.discard()
             self._worker.call(lambda: stage.reset(reason))
+
+    def look(self) -> None:
+        """End the process where a pass hangs; no thread can be ended from outside."""
+        limit = self.settings.pass_timeout
+        if self._worker is not None and 0 < limit < self._worker.pass_s and not self.exit_code:
+            self.health.error(
+                'hang',
+                f'a pass has not ended after pass_timeout {limit} s; the process ends with code '
+                f'{EXIT_HUNG}, to be started again.',
+            )
+            self.publish_diagnostics()
+            self.exit_code = EXIT_HUNG
+        super().look()
 
     def report(self) -> dict[str, Any]:
         """Return what /diagnostics shows of the stage."""
@@ -191,47 +236,44 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
             'policy': self.settings.policy,
             'method': self.method(),
             'passes': self._latency.count,
-            'dropped': self._worker.dropped if self._worker is not None else 0,
+            'dropped': self._dropped(),
             'rate_hz': self._rate.rate(),
             'latency_p50_ms': p50,
             'latency_p95_ms': p95,
-            'parameters_mb': float(getattr(self.stage, 'parameters_mb', 0.0)),
+            'parameters_mb': self._parameters_mb(),
         }
         last = self._last
         if last is not None and last.tokens_total:
-            values |= {
-                'tokens_kept': last.tokens_kept,
-                'tokens_reused': last.tokens_reused,
-                'tokens_dropped': last.tokens_total - last.tokens_kept,
-                'hit_rate': last.hit_rate,
-                'oldest_age_s': last.oldest_age_s,
-                'refresh_reason': last.refresh_reason,
-                'reason': last.reason,
-                'saved_ms': last.saved_ms,
-            }
+            values |= last.values() | {'tokens_dropped': last.tokens_total - last.tokens_kept}
         return values
 
     def offer_reset(self) -> None:
         """Offer the service that empties the caches of the stage."""
         self.create_service(srv.ResetCaches, '~/reset_caches', self._reset_caches)
 
-    def robot_state(self, message: JointState) -> tuple[np.ndarray, float] | None:
-        """Return the state float32 [S] in the policy's order and its stamp [s].
+    def robot_state(
+        self, message: JointState, names: tuple[str, ...], expected: Expectation
+    ) -> tuple[np.ndarray, float] | None:
+        """Return the state float32 [S] in the order of ``names`` and its stamp [s].
 
         ``None`` while the node is not active, and for a message that is refused, as an error of
-        the node's health.
+        the node's health. One that lacks names is none: several drivers may share the topic.
         """
-        if not self.active or self.stage is None:
+        if not self.active:
             return None
         now = self.seconds()
         try:
-            values = joint_values(message, self.stage.state_names)
+            values = joint_values(message, names)
             stamp = stamp_to_seconds(message.header.stamp)
             refuse_future('robot state', stamp, now, self.settings.max_future)
+        except AbsentNamesError as error:
+            expected.unusable(str(error))
+            return None
         except InvalidRecordError as error:
             self.health.error('state', str(error))
             return None
         self.health.clear('state')
+        expected.heard(stamp)
         return values.astype(np.float32), stamp
 
     def submit(self, job: Job) -> None:
@@ -243,53 +285,63 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
         """Wait until no pass runs or waits; return whether that happened in time."""
         return self._worker is None or self._worker.wait_idle(timeout)
 
-    def publish_pass(self, done: Pass) -> None:
-        """Publish the statistics of one pass; on the worker thread."""
+    def timed(
+        self,
+        function: Callable[Arguments, Made],
+        *arguments: Arguments.args,
+        **keywords: Arguments.kwargs,
+    ) -> Made:
+        """Return the result of the stage's pass, whose latency this measures."""
+        begin = time.perf_counter()
+        made = function(*arguments, **keywords)
+        self.took_ms = (time.perf_counter() - begin) * 1e3
+        return made
+
+    def _dropped(self) -> int:
+        return self._worker.dropped if self._worker is not None else 0
+
+    def _parameters_mb(self) -> float:
+        return self.stage.parameters_mb if self.stage is not None else 0.0
+
+    def _publish(self, done: Pass) -> None:
+        """Publish what a pass made, and its statistics; on the worker thread."""
         self._last = done
-        self._latency.add(done.latency_ms)
+        self._latency.add(self.took_ms)
         self._rate.tick()
-        p50, p95, p99 = self._latency.percentiles()
-        message = msg.EfficiencyStats(
-            stage=self.stage_constant,
-            method=self.method(),
+        if done.message is not None:
+            done.message.latency_ms = self.took_ms
+            if hasattr(done.message, 'sequence'):
+                self._sequence += 1
+                done.message.sequence = self._sequence
+            self._output.publish(done.message)
+        statistics = efficiency_message(
+            self.stage_constant,
+            self.method(),
+            self._latency,
+            self._rate.rate(),
+            done.stamp,
             tokens_total=done.tokens_total,
-            tokens_kept=done.tokens_kept,
-            tokens_reused=done.tokens_reused,
-            hit_rate=done.hit_rate,
-            oldest_age_s=done.oldest_age_s,
-            latency_ms=done.latency_ms,
-            latency_p50_ms=p50,
-            latency_p95_ms=p95,
-            latency_p99_ms=p99,
-            saved_ms=done.saved_ms,
             transport_ms=done.transport_ms,
-            rate_hz=self._rate.rate(),
-            age_ms=(self.get_clock().now().nanoseconds * 1e-9 - done.stamp) * 1e3,
-            parameters_mb=float(getattr(self.stage, 'parameters_mb', 0.0)),
-            resident_mb=resident_mb(),
-            count=self._latency.count,
-            dropped=self._worker.dropped if self._worker is not None else 0,
-            refresh_reason=done.refresh_reason,
-            reason=done.reason,
+            age_ms=(self.now() - done.stamp) * 1e3,
+            parameters_mb=self._parameters_mb(),
+            dropped=self._dropped(),
+            **done.values(),
         )
-        message.header.stamp = seconds_to_stamp(done.stamp)
-        self._efficiency.publish(message)
+        self._efficiency.publish(statistics)
 
     async def _reset_caches(
         self, request: srv.ResetCaches.Request, response: srv.ResetCaches.Response
     ) -> srv.ResetCaches.Response:
-        await self._reset_stage(request.reason or 'requested')
-        response.success = self.stage is not None
+        response.success = await self._reset_stage(request.reason or 'requested')
         response.message = 'caches are empty' if response.success else 'node is not configured'
-        self.epoch += int(response.success)
         response.epoch = self.epoch
         return response
 
-    async def _reset_stage(self, reason: str) -> None:
+    async def _reset_stage(self, reason: str) -> bool:
         """Empty the caches between two passes, without blocking the executor."""
         worker, stage = self._worker, self.stage
         if worker is None or stage is None:
-            return
+            return False
         executor = self.executor
         done: Future = Future(executor=executor)
 
@@ -302,19 +354,23 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job]):
 
         worker.call(reset)
         await done
+        return True
 
     def _guarded_work(self, job: Job) -> None:
         if not self.active:
             return
-        self.work(job)
+        done = self.work(job)
+        # All that is known of the pass holds before somebody hears of it.
         self.health.clear('pass')
+        if done is not None:
+            self._publish(done)
 
     def _pass_failed(self, error: Exception) -> None:
         # The context ends while a pass is under way; that is no error of the pass.
         if self.context.ok():
-            self.failed('pass', error)
-            # The same input may come again, as from a robot in lockstep.
+            # The same input may come again, as from a robot in lockstep, and at once.
             self._pace.reset()
+            self.failed('pass', error)
 
 
 def use_threads(count: int) -> None:
@@ -322,8 +378,3 @@ def use_threads(count: int) -> None:
     torch = sys.modules.get('torch')
     if torch is not None:
         torch.set_num_threads(count)
-
-
-def timed(begin: float) -> float:
-    """Return the milliseconds since ``begin``, a value of ``time.perf_counter``."""
-    return (time.perf_counter() - begin) * 1e3

@@ -1,0 +1,93 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What reasoner and actor share: they follow the instruction, and look at the robot."""
+
+from abc import abstractmethod
+from typing import Any
+
+from sensor_msgs.msg import JointState
+
+from efficient_vla import msg
+from efficient_vla.instructions import checked_instruction
+from efficient_vla.nodes.base.history import StateHistory
+from efficient_vla.nodes.base.qos import latched_qos, state_qos
+from efficient_vla.nodes.stages.stage import Job, PolicyStage, Settings, StageNode
+from efficient_vla.types import InvalidRecordError
+
+
+class InstructedNode(StageNode[Settings, Job, PolicyStage]):
+    """A stage at work while there is an instruction; what it did for another one is dropped."""
+
+    def __init__(self, name: str, kind: type[Settings], **options: Any) -> None:
+        self._instruction: str | None = None
+        """What the robot is to do; empty: nothing; ``None``: nobody said yet."""
+        self._task = 0
+        """Counts instructions: the same sentence given again is another task."""
+        self._robot_state: Any = None
+        self._states = StateHistory()
+        super().__init__(name, kind, **options)
+        self.create_subscription(
+            msg.Instruction, 'instruction', self._instruction_received, latched_qos()
+        )
+
+    @property
+    def tasked(self) -> bool:
+        """Whether there is something to do."""
+        return self.active and bool(self._instruction)
+
+    @abstractmethod
+    def begin_task(self, earlier: str | None, message: msg.Instruction) -> None:
+        """Prepare for the instruction that holds from now on."""
+
+    def follow_robot(self, names: tuple[str, ...], required: bool) -> None:
+        """Subscribe to the robot's state, where the stage looks at it; ``required`` to work."""
+        if not names:
+            return
+        qos, needed = state_qos(), lambda: self.tasked
+        expected = self.waiting.expect(
+            'robot_state', JointState, qos, needed=needed, required=required
+        )
+
+        def received(message: JointState) -> None:
+            found = self.robot_state(message, names, expected)
+            if found is not None:
+                self._states.add(*reversed(found))
+
+        subscription = self.create_subscription(JointState, 'robot_state', received, qos)
+        self._robot_state = subscription, expected
+
+    def disconnect(self) -> None:
+        """End the subscription to the robot's state."""
+        if self._robot_state is not None:
+            subscription, expected = self._robot_state
+            self.destroy_subscription(subscription)
+            self.waiting.forget(expected)
+        self._robot_state = None
+
+    def flush(self, reason: str) -> None:
+        """Forget earlier states."""
+        self._states.clear()
+        super().flush(reason)
+
+    def drop_superseded(self, task: int, what: str) -> bool:
+        """Return whether what was made for ``task`` comes too late; it is counted."""
+        late = task != self._task
+        self.health.counts[f'superseded_{what}'] += late
+        return late
+
+    def _instruction_received(self, message: msg.Instruction) -> None:
+        text = ''
+        try:
+            text = checked_instruction(message.text, message.language) if message.text else ''
+            self.health.clear('instruction')
+        except InvalidRecordError as error:
+            # The old task must not go on in place of one that was not understood.
+            self.health.error('instruction', f'rejected: {error}')
+        if text == self._instruction:
+            return
+        earlier, self._instruction = self._instruction, text
+        self._task += 1
+        self._pace.reset()
+        if self._worker is not None:
+            self._worker.discard()
+        self.begin_task(earlier, message)

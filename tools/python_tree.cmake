@@ -10,8 +10,8 @@ function(install_python_tree SOURCE DESTINATION)
   list(REMOVE_ITEM entries __pycache__)
   set(left_out PATTERN "__pycache__" EXCLUDE PATTERN "*.pyc" EXCLUDE)
   if(NOT WITH_TOOLS)
-    # The clients that measure.
-    foreach(name episode_client graph_listener image_probe loop_probe)
+    # The clients that measure, and the scripts that demonstrate.
+    foreach(name episode_client experts graph_listener image_probe loop_probe)
       list(APPEND left_out PATTERN "${name}.py" EXCLUDE)
     endforeach()
     list(REMOVE_ITEM entries bench cli training)

@@ -25,6 +25,7 @@ from efficient_vla.bringup.parameter_files import (
     typed,
 )
 from efficient_vla.places import policy_folder, share_folder
+from efficient_vla.presets import unmet
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
 
@@ -265,6 +266,9 @@ def _complete(merged: Merged, selection: Selection, folder: Path | None) -> None
                 f'{driver}.mode is lockstep, where time waits for commands; expected '
                 f'{driver}.mode realtime.'
             )
+    refused = unmet(given['perception'], given['reasoner'])
+    if refused:
+        raise ProfileError(refused)
     for name, values in implied.items():
         # The simulated robot makes the clock and cannot wait for it.
         if simulated:

@@ -8,16 +8,16 @@ Importing this module does not import torch; the stages of a learned policy do.
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.policy_types import stages_of
+from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
@@ -50,17 +50,20 @@ def default_policy() -> Path:
 
 def load_perception(path: str | PathLike[str], settings: PerceptionSettings) -> PerceptionStage:
     """Return the perception stage of a policy folder."""
-    return _loader(path).load_perception(Path(path), settings)
+    made: PerceptionStage = stages_of(Path(path)).load_perception(Path(path), settings)
+    return made
 
 
 def load_reasoner(path: str | PathLike[str], settings: ReasonerSettings) -> ReasonerStage:
     """Return the reasoner of a policy folder."""
-    return _loader(path).load_reasoner(Path(path), settings)
+    made: ReasonerStage = stages_of(Path(path)).load_reasoner(Path(path), settings)
+    return made
 
 
 def load_actor(path: str | PathLike[str], settings: ActorSettings) -> ActorStage:
     """Return the actor of a policy folder."""
-    return _loader(path).load_actor(Path(path), settings)
+    made: ActorStage = stages_of(Path(path)).load_actor(Path(path), settings)
+    return made
 
 
 class Policy:
@@ -83,8 +86,13 @@ class Policy:
         self._plan: Plan | None = None
 
     @classmethod
-    def from_pretrained(cls, path: str | PathLike[str] | None = None, **keywords: Any) -> 'Policy':
+    def from_pretrained(
+        cls, path: str | PathLike[str] | None = None, preset: str = '', **keywords: Any
+    ) -> 'Policy':
         """Load a policy folder; keywords are settings with underscores for dots.
+
+        ``preset`` names a method with all that its paper has, such as 'sp_vla' (``presets``);
+        keywords are stronger.
 
         Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
@@ -102,14 +110,17 @@ class Policy:
                 raise InvalidSettingError(
                     f'unknown keyword {keyword!r}; known are {", ".join(sorted(names))}.'
                 )
+        given = {names[keyword]: value for keyword, value in keywords.items()}
+        if preset:
+            given = preset_of(preset) | given
         for stage, kind in SETTINGS.items():
-            chosen = {names[k][1]: v for k, v in keywords.items() if names[k][0] == stage}
-            settings[stage] = build(kind, chosen)
+            settings[stage] = build(kind, {n: v for (of, n), v in given.items() if of == stage})
         return cls.from_settings(folder, settings)
 
     @classmethod
     def from_settings(cls, path: str | PathLike[str], settings: Mapping[str, Any]) -> 'Policy':
-        """Load a policy folder with one settings object a stage."""
+        """Load a policy folder with one settings object a stage, which have to fit together."""
+        refuse_unmet(settings)
         return cls(
             load_perception(path, settings['perception']),
             load_reasoner(path, settings['reasoner']),
@@ -142,21 +153,3 @@ class Policy:
         self._tokens = self._plan = None
         for stage in (self.perception, self.reasoner, self.actor):
             stage.reset()
-
-
-def _loader(path: str | PathLike[str]) -> ModuleType:
-    """Return the module that builds stages of the folder's policy type."""
-    card = Path(path) / 'policy.json'
-    kind = read_json(card).get('policy_type')
-    if kind == 'evla':
-        from efficient_vla import assembly
-
-        return assembly
-    if kind == 'passthrough':
-        from efficient_vla import passthrough
-
-        return passthrough
-    raise CheckpointError(
-        f'{card} has policy_type {kind!r}; expected evla or passthrough. '
-        'Use a checkpoint of this package.'
-    )

@@ -74,7 +74,7 @@ def record(
         if sim.steps % every == 0:
             controller.accept(chunk, now)
         position = controller.tick(now + sim.PERIOD).position
-        sim.step(position[:3], position[3])
+        sim.step(position)
         path.append(position[:3])
     return RecordedMotion(f'{sim.task} {seed}', np.stack(found), np.stack(path), start, sim.PERIOD)
 

@@ -19,9 +19,9 @@ from efficient_vla.bench.report import report
 from efficient_vla.errors import UsageError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.records import EpisodeResult
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 from efficient_vla.sim.episodes import jobs, sensing
-from efficient_vla.sim.metaworld.scene import MetaWorldSim
-from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
+from efficient_vla.sim.interface import Scene, Simulation
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Request:
     image_size: int = 480
     video: Path | None = None
     workers: int = 1
+    robot: str = DEFAULT_ROBOT
 
     def __post_init__(self) -> None:
         self.jobs()
@@ -54,20 +55,26 @@ class Request:
         if 'rate' in self.overrides.get('controller', {}):
             raise UsageError(
                 'controller.rate cannot be set in process, where the controller ticks once a step '
-                f'of the simulator, {1 / MetaWorldSim.PERIOD:.0f} Hz; leave it out or add --graph.'
+                f'of the simulator, {1 / self.simulation.period:.0f} Hz; leave it out or add '
+                '--graph.'
             )
         if self.workers < 1:
             raise UsageError(f'{self.workers} workers; expected at least 1.')
 
+    @property
+    def simulation(self) -> Simulation:
+        """What is known of the robot."""
+        return simulation(self.robot)
+
     def sentence(self, task: str) -> str:
         """Return the instruction that the policy gets for ``task``; refuse what no policy reads."""
         return checked_instruction(
-            INSTRUCTIONS[task] if self.instruction is None else self.instruction
+            self.simulation.instructions[task] if self.instruction is None else self.instruction
         )
 
     def jobs(self) -> list[tuple[str, int]]:
         """Return task and seed of every episode."""
-        return jobs(self.tasks, self.seed, self.episodes)
+        return jobs(self.tasks, self.seed, self.episodes, self.robot)
 
 
 def evaluate(
@@ -76,20 +83,31 @@ def evaluate(
     """Run all episodes and return the JSON object of ``efficient-vla eval``.
 
     Results do not depend on the number of workers. Raises ``UsageError``,
-    ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input.
+    ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input, and
+    ``Interrupted`` with the object of the episodes until then.
     """
-    settings = build_settings(request.overrides)
-    facts = sensing(request.policy, request.render, request.image_size)
+    build_settings(request.overrides, request.robot)
     results: list[EpisodeResult] = []
-    for result in _run_all(request):
-        results.append(result)
-        if on_result:
-            on_result(result)
+    with interrupts.carrying(lambda: _found(request, results)):
+        for result in _run_all(request):
+            results.append(result)
+            if on_result:
+                on_result(result)
+    return _found(request, results)
+
+
+def _found(request: Request, results: list[EpisodeResult]) -> dict[str, Any]:
+    """Return the JSON object of these results, with a note where some are missing."""
+    if not results:
+        return {}
+    settings = build_settings(request.overrides, request.robot)
+    facts = sensing(request.policy, request.render, request.image_size)
     order = {job: index for index, job in enumerate(request.jobs())}
     results.sort(key=lambda result: order[result.task, result.seed])
-    parameters = {**flat(settings), 'controller.rate': 1 / MetaWorldSim.PERIOD}
-    period_ms = 1e3 * MetaWorldSim.PERIOD
-    found = report(results, control={'period_ms': period_ms, 'period_p99_ms': period_ms})
+    parameters = {**flat(settings), 'controller.rate': 1 / request.simulation.period}
+    period_ms = 1e3 * request.simulation.period
+    control = {'period_ms': period_ms, 'period_p99_ms': period_ms}
+    found = report(results, control, len(request.jobs()))
     found['manifest'] = manifest(
         request.policy,
         parameters,
@@ -106,16 +124,18 @@ class Worker:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.settings = build_settings(request.overrides)
+        self.settings = build_settings(request.overrides, request.robot)
         self.stages = load_stages(request.policy, self.settings)
-        self._sim: MetaWorldSim | None = None
+        self._sim: Scene | None = None
 
     def run(self, task: str, seed: int) -> EpisodeResult:
         """Run one episode."""
         request = self.request
         if self._sim is None or self._sim.task != task:
             self.close()
-            self._sim = MetaWorldSim(task, request.render, request.image_size)
+            self._sim = request.simulation.make(
+                task, request.render, request.image_size, self.settings['eval'].max_steps
+            )
         video = request.video / f'{task}-{seed}.mp4' if request.video else None
         return run_episode(
             self._sim, self.stages, self.settings, seed, request.sentence(task), video

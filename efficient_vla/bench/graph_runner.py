@@ -20,6 +20,7 @@ from efficient_vla.bench.report import merged_stages, report
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.errors import EpisodeError
 from efficient_vla.records import EpisodeResult
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
 from efficient_vla.sim.episodes import sensing
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class GraphRequest:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Node -> parameter -> value, stronger than the profiles."""
     hardware: str = 'cpu_2core'
+    robot: str = DEFAULT_ROBOT
     instruction: str | None = None
     video: Path | None = None
     keep_frames: bool = False
@@ -82,6 +84,7 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
 
     graph = describe(
         Selection(
+            robot=request.robot,
             hardware=request.hardware,
             policy=str(request.policy),
             overrides=dotted(request.overrides),
@@ -89,37 +92,28 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
         )
     )
     settings = graph_settings(graph.parameter_files, request.overrides)
-    robot = settings['metaworld_robot']
+    robot = settings[node_name(request.robot)]
     facts = sensing(request.policy, robot.camera.render, robot.camera.size)
     limit = request.episode_s / robot.real_time_factor + START_S
     refused = refuse_neighbours(graph.nodes, graph.namespace)
     if refused:
         raise EpisodeError(refused)
-    results: list[EpisodeResult] = []
-    recordings: list[Recording] = []
+    done: list[tuple[EpisodeResult, Recording]] = []
     with (
         tempfile.TemporaryDirectory(prefix='efficient_vla_log_') as logs,
         running(Supervisor(graph, request.log_folder or Path(logs))) as supervisor,
         _client(supervisor, request, observer) as client,
     ):
-        for task, seed in request.jobs:
-            result, recording = _run_job(client, request, observer, task, seed, limit)
-            results.append(result)
-            recordings.append(recording)
-        resident = {state.name: state.resident_mb for state in supervisor.states()}
-    found = _report(results, recordings, resident, settings['actor'].architecture)
-    parameters = flat({name: settings[name] for name in graph.nodes})
-    # The checkpoint has its own entry; a path would name this machine.
-    parameters = {k: v for k, v in parameters.items() if not k.endswith('.policy')}
-    found['manifest'] = manifest(
-        request.policy,
-        parameters,
-        mode='graph, wall-clock time',
-        hardware=request.hardware,
-        seeds=sorted({seed for _, seed in request.jobs}),
-        **facts,
-    )
-    return found
+
+        def found() -> dict[str, Any]:
+            resident = {state.name: state.resident_mb for state in supervisor.states()}
+            own = {name: settings[name] for name in graph.nodes}
+            return _report(request, done, resident, own, facts) if done else {}
+
+        with interrupts.carrying(found):
+            for task, seed in request.jobs:
+                done.append(_run_job(client, request, observer, task, seed, limit))
+        return found()
 
 
 def dotted(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -161,7 +155,7 @@ def _client(
         observer.tick(client.listener.view())
 
     record = request.video is not None or request.keep_frames
-    client = EpisodeClient(check, record, supervisor.graph.namespace)
+    client = EpisodeClient(check, record, supervisor.graph.namespace, request.robot)
     try:
         client.wait_ready(supervisor.graph.nodes, READY_TIMEOUT_S, observer.starting)
         starting = False
@@ -222,25 +216,37 @@ def _write_video(
 
 
 def _report(
-    results: Sequence[EpisodeResult],
-    recordings: 'Sequence[Recording]',
+    request: GraphRequest,
+    done: 'Sequence[tuple[EpisodeResult, Recording]]',
     resident: Mapping[str, float],
-    architecture: str,
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
+    results = [result for result, _ in done]
+    recordings = [recording for _, recording in done]
     periods = [period for recording in recordings for period in recording.periods_ms]
-    found = report(
-        results,
-        control={
-            'period_ms': float(np.mean(periods)) if periods else 0.0,
-            'period_p99_ms': max(recording.period_p99_ms for recording in recordings),
-            'max_plan_age_s': max(recording.max_plan_age_s for recording in recordings),
-        },
-    )
+    control = {
+        'period_ms': float(np.mean(periods)) if periods else 0.0,
+        'period_p99_ms': max(recording.period_p99_ms for recording in recordings),
+        'max_plan_age_s': max(recording.max_plan_age_s for recording in recordings),
+    }
+    found = report(results, control, len(request.jobs))
     rates = [rate for recording in recordings for rate in recording.command_rates_hz]
     # The controller's passes are chunks; its rate is that of the commands.
     found['rates_hz']['controller'] = float(np.mean(rates)) if rates else 0.0
-    found['camera_to_command'] = camera_to_command(merged_stages(results), architecture)
+    stages = merged_stages(results)
+    found['camera_to_command'] = camera_to_command(stages, settings['actor'].architecture)
     found['resident_mb'] = {name: round(value, 1) for name, value in resident.items()}
+    # The checkpoint has its own entry; a path would name this machine.
+    parameters = {k: v for k, v in flat(settings).items() if not k.endswith('.policy')}
+    found['manifest'] = manifest(
+        request.policy,
+        parameters,
+        mode='graph, wall-clock time',
+        hardware=request.hardware,
+        seeds=sorted({seed for _, seed in request.jobs}),
+        **facts,
+    )
     return found
 
 

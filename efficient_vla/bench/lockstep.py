@@ -24,14 +24,12 @@ from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
 from efficient_vla.records import EpisodeResult, StageRecord
 from efficient_vla.settings import build, flatten
-from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.sim.interface import Scene
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
 from efficient_vla.types import Frame, Plan
 
 PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
 CHUNK_PERIOD_S = 0.1
-COMMANDS = ('x', 'y', 'z', 'gripper')
-HALF_STEP = MetaWorldSim.PERIOD / 2
 VIDEO_STEPS = 4
 """A video frame every fourth step: 20 frames a second of simulated time."""
 
@@ -53,7 +51,7 @@ class Stages:
 class Camera:
     """Renders the present state at most once, and only when somebody asks."""
 
-    def __init__(self, sim: MetaWorldSim) -> None:
+    def __init__(self, sim: Scene) -> None:
         self.sim = sim
         self._step = -1
         self._image: np.ndarray | None = None
@@ -70,8 +68,15 @@ class Handover:
     """When a chunk may be asked for, and how the controller gets those that arrive."""
 
     def __init__(
-        self, settings: EvaluationSettings, controller: Controller, actor: ActorStage, seed: int
+        self,
+        settings: EvaluationSettings,
+        controller: Controller,
+        actor: ActorStage,
+        seed: int,
+        period: float,
     ) -> None:
+        """Join controller and actor in steps of ``period`` [s]."""
+        self.period = period
         self.inference = Inference(settings, seed)
         self.idle_steps = 0
         self._settings = settings
@@ -100,16 +105,16 @@ class Handover:
         """Return the set-point [A] at the end of the step that begins at ``now``."""
         horizon = self._settings.horizon or math.inf
         followed = now - self._followed_since
-        if followed > horizon - HALF_STEP and self._controller.state == State.TRACKING:
+        if followed > horizon - self.period / 2 and self._controller.state == State.TRACKING:
             self._controller.flush(now, f'eval.horizon of {horizon} s is over')
-        position = self._controller.tick(now + MetaWorldSim.PERIOD).position
+        position = self._controller.tick(now + self.period).position
         if math.isfinite(followed) and self._controller.state != State.TRACKING:
             self.idle_steps += 1
         return position
 
 
 def run_episode(
-    sim: MetaWorldSim,
+    sim: Scene,
     stages: Stages,
     settings: Mapping[str, Any],
     seed: int,
@@ -124,17 +129,17 @@ def run_episode(
     stages.reset()
     single = stages.actor.architecture == 'single'
     periods = settings['eval'].reasoner_period, settings['eval'].actor_period
-    plans = Schedule(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], sim.PERIOD)
-    chunks = Schedule(periods[1] or CHUNK_PERIOD_S, sim.PERIOD)
+    plans = Schedule(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], sim.simulation.period)
+    chunks = Schedule(periods[1] or CHUNK_PERIOD_S, sim.simulation.period)
     records = _records(stages)
     camera = Camera(sim)
     writer = _video(sim, instruction, video)
     controller = start_controller(sim, settings['controller'])
-    handover = Handover(settings['eval'], controller, stages.actor, seed)
+    handover = Handover(settings['eval'], controller, stages.actor, seed, sim.simulation.period)
     plan: Plan | None = None
     try:
         while not sim.done and sim.steps < settings['eval'].max_steps:
-            now = sim.steps * sim.PERIOD
+            now = sim.steps * sim.simulation.period
             if writer and sim.steps % VIDEO_STEPS == 0:
                 writer.add(camera.image(), now, sim.success)
             fresh = False
@@ -157,13 +162,13 @@ def run_episode(
                 handover.inference.start(chunk)
                 handover.deliver(now)
             position = handover.tick(now)
-            sim.step(position[:3], position[3])
+            sim.step(position)
         if writer:
-            writer.add(camera.image(), sim.steps * sim.PERIOD, sim.success)
+            writer.add(camera.image(), sim.steps * sim.simulation.period, sim.success)
     finally:
         if writer:
             writer.close()
-    duration = sim.steps * sim.PERIOD
+    duration = sim.steps * sim.simulation.period
     for record in records.values():
         record.duration_s = duration
     return EpisodeResult(
@@ -177,11 +182,11 @@ def run_episode(
         controller.rejected,
         records,
         str(video) if video else '',
-        idle_s=handover.idle_steps * sim.PERIOD,
+        idle_s=handover.idle_steps * sim.simulation.period,
     )
 
 
-def start_controller(sim: MetaWorldSim, settings: ControllerSettings) -> Controller:
+def start_controller(sim: Scene, settings: ControllerSettings) -> Controller:
     """Return an enabled controller at the robot's set-point, at the rate of the simulator.
 
     Its box is the workspace of the task, cut down to the limits that were set.
@@ -194,24 +199,25 @@ def start_controller(sim: MetaWorldSim, settings: ControllerSettings) -> Control
     controller = Controller(
         build(
             ControllerSettings,
-            {**flatten(settings), **box, 'rate': 1 / sim.PERIOD, 'robot_delay': 0.0},
+            {**flatten(settings), **box, 'rate': 1 / sim.simulation.period, 'robot_delay': 0.0},
         ),
-        COMMANDS,
+        sim.simulation.command_names,
     )
-    controller.reset(np.append(sim.setpoint(), 0.0), 0.0)
+    efforts = np.zeros(len(sim.simulation.effort_names))
+    controller.reset(np.append(sim.setpoint(), efforts), 0.0)
     refused = controller.enable(0.0)
     if refused:
         raise RuntimeError(f'controller cannot be enabled: {refused}')
     return controller
 
 
-def _video(sim: MetaWorldSim, instruction: str, path: Path | None) -> VideoWriter | None:
+def _video(sim: Scene, instruction: str, path: Path | None) -> VideoWriter | None:
     if path is None:
         return None
-    return VideoWriter(path, 1 / (VIDEO_STEPS * sim.PERIOD), sim.task, instruction)
+    return VideoWriter(path, 1 / (VIDEO_STEPS * sim.simulation.period), sim.task, instruction)
 
 
-def observe(sim: MetaWorldSim, camera: Camera, cameras: tuple[str, ...], now: float) -> Frame:
+def observe(sim: Scene, camera: Camera, cameras: tuple[str, ...], now: float) -> Frame:
     """Return what ``cameras`` see and where the robot is."""
     return Frame({name: camera.image() for name in cameras}, sim.state(), now)
 

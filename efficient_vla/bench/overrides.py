@@ -11,13 +11,14 @@ import yaml
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.bringup.catalogue import NODE_SETTINGS
-from efficient_vla.bringup.profiles import node_values
+from efficient_vla.bringup.graph import node_values, robot_profile
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings
-from efficient_vla.places import share_folder
+from efficient_vla.presets import refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, flatten, setting, specs
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT
 
 EXECUTIONS = ('asynchronous', 'synchronous')
 
@@ -103,7 +104,6 @@ class EvaluationSettings:
         return None
 
 
-ROBOT = 'metaworld'
 KINDS: dict[str, type] = {
     'perception': PerceptionSettings,
     'reasoner': ReasonerSettings,
@@ -154,17 +154,20 @@ def _in_graph(node: str, parameter: str) -> bool:
     return has_parameter(NODE_SETTINGS, node, parameter)
 
 
-def build_settings(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def build_settings(
+    overrides: Mapping[str, Mapping[str, Any]], robot: str = DEFAULT_ROBOT
+) -> dict[str, Any]:
     """Return node -> settings for all stages that run in process.
 
     The robot's profile gives what the robot needs, such as the limits of its controller.
     """
-    robot = [share_folder('config') / 'robots' / f'{ROBOT}.yaml']
+    files = [robot_profile(robot)]
     settings: dict[str, Any] = {}
     for node, kind in KINDS.items():
         known = {name for name, _, _ in specs(kind)}
-        profile = {k: v for k, v in node_values(robot, node).items() if k in known}
+        profile = {k: v for k, v in node_values(files, node).items() if k in known}
         settings[node] = _build(node, kind, {**profile, **overrides.get(node, {})})
+    refuse_unmet(settings)
     return settings
 
 
@@ -172,10 +175,12 @@ def graph_settings(
     files: Sequence[Path], overrides: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return node -> settings of all nodes of the graph, from its files and the overrides."""
-    return {
+    settings = {
         node: _build(node, kind, {**node_values(files, node), **overrides.get(node, {})})
         for node, kind in NODE_SETTINGS.items()
     }
+    refuse_unmet(settings)
+    return settings
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@
 from dataclasses import dataclass
 
 from efficient_vla.bringup import settings
+from efficient_vla.settings import specs
+from efficient_vla.sim.catalogue import node_name, robots
 from efficient_vla.sim.settings import RobotSettings
 
 
@@ -16,6 +18,7 @@ class Node:
     name: str
     """Name of its class in ``module``."""
     settings: type
+    arguments: tuple[str, ...] = ()
     policy: bool = False
     """Whether it runs a part of the policy, and so loads torch."""
 
@@ -39,10 +42,25 @@ NODES = {
     'controller': Node(
         'efficient_vla.nodes.controller.node', 'ControllerNode', settings.ControllerNodeSettings
     ),
-    'metaworld_robot': Node('efficient_vla.nodes.robot.node', 'MetaworldRobot', RobotSettings),
+    **{
+        node_name(robot): Node(
+            'efficient_vla.nodes.robot.node', 'SimulatedRobotNode', RobotSettings, (robot,)
+        )
+        for robot in robots()
+    },
     'monitor': Node(
         'efficient_vla.nodes.monitor.node', 'MonitorNode', settings.MonitorNodeSettings
     ),
 }
 POLICY_NODES = tuple(name for name, node in NODES.items() if node.policy)
 NODE_SETTINGS = {name: node.settings for name, node in NODES.items()}
+KINDS = {
+    name: {
+        parameter: type(default[0] if default else spec.item())
+        if isinstance(default, tuple)
+        else type(default)
+        for parameter, default, spec in specs(kind)
+    }
+    for name, kind in NODE_SETTINGS.items()
+}
+"""Node -> parameter -> type of its value, or of the values of its list."""

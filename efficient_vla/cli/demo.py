@@ -18,6 +18,7 @@ from efficient_vla.cli.options import (
     add_episodes,
     add_hardware,
     add_overrides,
+    add_robot,
     policy_folder,
     task_list,
     writable_folder,
@@ -75,8 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tasks',
         metavar='A,B',
         type=task_list,
-        help='Meta-World tasks (default: the five of the demonstration)',
+        help='tasks of the robot (default: those of its demonstration)',
     )
+    add_robot(parser)
     add_episodes(parser, 2)
     add_hardware(parser, 'hardware profile')
     parser.add_argument(
@@ -94,15 +96,17 @@ def main(arguments: argparse.Namespace) -> int:
     from efficient_vla.bench.overrides import parse_overrides
     from efficient_vla.bringup.catalogue import NODE_SETTINGS
     from efficient_vla.cli.display import console, show_report
+    from efficient_vla.sim.catalogue import node_name, simulation
     from efficient_vla.sim.episodes import jobs
-    from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
 
-    episodes = jobs(arguments.tasks or DEMO_TASKS, arguments.seed, arguments.episodes)
+    robot = arguments.robot
+    tasks = arguments.tasks or simulation(robot).demo_tasks
+    episodes = jobs(tasks, arguments.seed, arguments.episodes, robot)
     words = list(arguments.overrides)
     if arguments.architecture:
         words.append(f'actor.architecture={arguments.architecture}')
     if arguments.render:
-        words.append(f'metaworld_robot.camera.render={arguments.render}')
+        words.append(f'{node_name(robot)}.camera.render={arguments.render}')
     overrides = parse_overrides(words, NODE_SETTINGS)
     policy = policy_folder(arguments.policy)
     folder = writable_folder(arguments.out / timestamp(), '--out')
@@ -110,6 +114,7 @@ def main(arguments: argparse.Namespace) -> int:
         policy=policy,
         jobs=episodes,
         overrides=overrides,
+        robot=robot,
         hardware=arguments.hardware,
         video=folder / 'videos',
         keep_frames=True,

@@ -3,7 +3,6 @@
 """``efficient-vla eval``."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ from efficient_vla.cli.options import (
     add_episodes,
     add_hardware,
     add_overrides,
+    add_robot,
     policy_folder,
     task_list,
     writable_file,
     writable_folder,
+    written,
 )
 from efficient_vla.errors import UsageError
 
@@ -37,8 +38,9 @@ EXAMPLE = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        '--tasks', metavar='A,B', type=task_list, required=True, help='Meta-World tasks'
+        '--tasks', metavar='A,B', type=task_list, required=True, help='tasks of the robot'
     )
+    add_robot(parser)
     add_episodes(parser, 20)
     parser.add_argument(
         '--instruction',
@@ -86,8 +88,8 @@ def main(arguments: argparse.Namespace) -> int:
     target = writable_file(arguments.json)
     if arguments.video is not None:
         writable_folder(arguments.video, '--video')
-    found = _graph(arguments) if arguments.graph else _in_process(arguments)
-    target.write_text(json.dumps(found, indent=2) + '\n')
+    with written(target) as write:
+        write(_graph(arguments) if arguments.graph else _in_process(arguments))
     return 0
 
 
@@ -110,11 +112,12 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
     from efficient_vla.cli.display import episode_progress, show_report
 
     overrides = parse_overrides(override_words(arguments))
-    build_settings(overrides)
+    build_settings(overrides, arguments.robot)
     cores = len(os.sched_getaffinity(0))
     request = Request(
         policy=policy_folder(arguments.policy),
         tasks=arguments.tasks,
+        robot=arguments.robot,
         episodes=arguments.episodes,
         seed=arguments.seed,
         overrides=overrides,
@@ -135,6 +138,7 @@ def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
     from efficient_vla.bringup.catalogue import NODE_SETTINGS
     from efficient_vla.cli.display import console, show_report
     from efficient_vla.cli.live import LiveObserver
+    from efficient_vla.sim.catalogue import node_name
     from efficient_vla.sim.episodes import jobs
 
     for name in ('plan_period', 'chunk_period', 'workers'):
@@ -143,15 +147,16 @@ def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
                 f'--{name.replace("_", "-")} schedules an evaluation in process; leave it out of '
                 '--graph, where every stage runs as fast as it can.'
             )
-    episodes = jobs(arguments.tasks, arguments.seed, arguments.episodes)
+    episodes = jobs(arguments.tasks, arguments.seed, arguments.episodes, arguments.robot)
     words = override_words(arguments)
     if arguments.render:
-        words.append(f'metaworld_robot.camera.render={arguments.render}')
+        words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
     request = GraphRequest(
         policy=policy_folder(arguments.policy),
         jobs=episodes,
         overrides=parse_overrides(words, NODE_SETTINGS),
         hardware=arguments.hardware,
+        robot=arguments.robot,
         instruction=arguments.instruction,
         video=arguments.video,
     )

@@ -24,7 +24,7 @@ from efficient_vla.bringup.graph import (
     profiles,
 )
 from efficient_vla.bringup.supervisor import Event, ProcessState, Supervisor
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.options import add_overrides, writable_folder
 from efficient_vla.nodes.client.neighbours import refuse_neighbours
 from efficient_vla.nodes.client.state_watch import StateWatch
 
@@ -88,13 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='where each process writes its log (default a new folder in '
         '$ROS_LOG_DIR or ~/.ros/log)',
     )
-    parser.add_argument(
-        '--set',
-        action='append',
-        default=[],
-        metavar='NODE.PARAM=VALUE',
-        help='override a parameter; may be repeated',
-    )
+    add_overrides(parser)
     parser.add_argument(
         '--params-file',
         action='append',
@@ -103,13 +97,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='YAML',
         help='further parameter file, stronger than the profiles',
     )
+    parser.add_argument(
+        '--remap',
+        action='append',
+        default=[],
+        metavar='FROM:=TO',
+        help='a topic under another name; may be repeated',
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run until a signal; return 0, or 1 when a process could not be kept running."""
+    graph = describe(selection(arguments))
     if arguments.log_folder is not None:
         writable_folder(arguments.log_folder, '--log-folder')
-    graph = describe(selection(arguments))
     refused = refuse_neighbours(graph.nodes, graph.namespace)
     if refused:
         raise ProfileError(refused)
@@ -138,8 +139,9 @@ def selection(arguments: argparse.Namespace) -> Selection:
         use_sim_time=arguments.use_sim_time,
         autostart=not arguments.no_autostart,
         log_level=arguments.log_level,
-        overrides=parse_overrides(arguments.set),
+        overrides=parse_overrides(arguments.overrides),
         parameter_files=tuple(arguments.params_file),
+        remaps=tuple(arguments.remap),
     )
 
 
@@ -152,7 +154,8 @@ def default_log_folder() -> Path:
 
 def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: threading.Event) -> int:
     console = Console()
-    console.print(f'logs: {folder}', soft_wrap=True, highlight=False)
+    for line in (*graph.notes, f'logs: {folder}'):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     supervisor.start()
     watch = StateWatch(graph.nodes, graph.namespace)
     live = Live(console=console, auto_refresh=False, transient=False)

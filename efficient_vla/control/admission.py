@@ -7,19 +7,17 @@ import math
 import numpy as np
 
 from efficient_vla.control.angles import wrapping
+from efficient_vla.control.contract import refuse_effort, refuse_kind
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.types import ActionChunk, ControlMode
 
-GRIPPER = 'gripper'
-JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
 MAX_ROWS = 512
 """Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
 SHORTEST_ROW, LONGEST_ROW = 5e-4, 60.0
 """Duration of a row [s]: shorter, it says nothing to a control loop; longer, nothing moves."""
 ROUNDING_S = 1e-5
 """A stamp in seconds since 1970 is rounded, and so is what it is in the time of motion."""
-TRANSLATION = frozenset({'x', 'y', 'z'})
 
 
 def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
@@ -36,14 +34,7 @@ def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
             f'chunk has dt {chunk.dt} s; expected {SHORTEST_ROW} to {LONGEST_ROW} s a row. Correct '
             'the dt of the policy.'
         )
-    translates = TRANSLATION.issuperset(names) or TRANSLATION.issuperset(set(names) - {GRIPPER})
-    if translates == (chunk.control_mode in JOINT_MODES):
-        expected = 'an EE mode' if translates else 'a JOINT mode'
-        return (
-            f'chunk has control mode {chunk.control_mode.name}; expected {expected} for a robot '
-            f'that is commanded by {", ".join(names)}.'
-        )
-    return None
+    return refuse_kind(chunk, names) or refuse_effort(chunk)
 
 
 def refuse_time(
@@ -117,6 +108,8 @@ def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:
         return f'chunk {chunk.sequence} came before; expected every sequence once.'
     if chunk.sequence < active.sequence:
         return f'chunk {chunk.sequence} is older than chunk {active.sequence}, which is active.'
+    if chunk.sequence == active.sequence and chunk.stamp == active.stamp:
+        return f'chunk {chunk.sequence} came before; expected each chunk once.'
     if chunk.stamp < active.stamp:
         return (
             f'chunk {chunk.sequence} was observed {active.stamp - chunk.stamp:.3f} s before '

@@ -11,14 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from efficient_vla.sim.interface import Scene
 from efficient_vla.worker import LatestWorker
-
-if TYPE_CHECKING:
-    from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
 Deliver = Callable[[float, np.ndarray, float], None]
 """Takes capture stamp [s], image [rows, columns, 3] and rendering time [ms]."""
@@ -26,7 +23,7 @@ Deliver = Callable[[float, np.ndarray, float], None]
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    sim: 'MetaWorldSim'
+    sim: Scene
     snapshot: np.ndarray
     stamp: float
     scene: int
@@ -40,7 +37,7 @@ class CameraWorker:
         self._deliver = deliver
         self._scene = 0
         self._rendering = threading.Lock()
-        self._shown: MetaWorldSim | None = None
+        self._shown: Scene | None = None
         self._worker = LatestWorker('camera', self._render, failed)
 
     @property
@@ -48,11 +45,11 @@ class CameraWorker:
         """Frames that a newer one replaced before they were rendered."""
         return self._worker.dropped
 
-    def capture(self, sim: 'MetaWorldSim', stamp: float) -> None:
+    def capture(self, sim: Scene, stamp: float) -> None:
         """Queue the present state of ``sim``; called by the physics thread."""
         self._worker.submit(_Job(sim, sim.snapshot(), stamp, self._scene))
 
-    def prepare(self, sim: 'MetaWorldSim', timeout: float) -> None:
+    def prepare(self, sim: Scene, timeout: float) -> None:
         """Make the GL context of a new scene, which takes a second in which nothing else runs."""
         self._worker.call(lambda: self._show(sim))
         self._worker.wait_idle(timeout)
@@ -86,7 +83,7 @@ class CameraWorker:
             elapsed_ms = (time.perf_counter() - start) * 1e3
             self._deliver(job.stamp, image, elapsed_ms)
 
-    def _show(self, sim: 'MetaWorldSim') -> None:
+    def _show(self, sim: Scene) -> None:
         if self._shown is not sim:
             self._close()
             self._shown = sim

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.errors import CheckpointError, UsageError
-from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 
 
-def jobs(tasks: Sequence[str], seed: int, episodes: int) -> list[tuple[str, int]]:
+def jobs(
+    tasks: Sequence[str], seed: int, episodes: int, robot: str = DEFAULT_ROBOT
+) -> list[tuple[str, int]]:
     """Return task and seed of every episode; number ``i`` of every task has ``seed + i``.
 
     Raises ``UsageError`` unless there is something to run and the simulator knows it.
     """
-    check_tasks(tasks)
+    check_tasks(tasks, robot)
     if episodes < 1:
         raise UsageError(f'{episodes} episodes; expected at least 1.')
     if seed < 0:
@@ -24,13 +26,14 @@ def jobs(tasks: Sequence[str], seed: int, episodes: int) -> list[tuple[str, int]
     return [(task, seed + index) for task in tasks for index in range(episodes)]
 
 
-def check_tasks(tasks: Sequence[str]) -> None:
-    """Raise ``UsageError`` unless these are tasks of the simulator, one at least, none twice."""
-    known = ', '.join(INSTRUCTIONS)
+def check_tasks(tasks: Sequence[str], robot: str = DEFAULT_ROBOT) -> None:
+    """Raise ``UsageError`` unless these are tasks of the robot, one at least, none twice."""
+    instructions = simulation(robot).instructions
+    known = ', '.join(instructions)
     if not tasks:
         raise UsageError(f'no task given; expected some of {known}.')
     for task in tasks:
-        if task not in INSTRUCTIONS:
+        if task not in instructions:
             raise UsageError(f'unknown task {task!r}; expected one of {known}.')
         if tasks.count(task) > 1:
             raise UsageError(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot's own thread: physics, commands, episodes and time, without ROS.
 
-In realtime mode a tick of 12.5 ms is due on the wall clock and a late tick is caught up. In
+In realtime mode a tick is due every period on the wall clock and a late tick is caught up. In
 lockstep mode time waits for a command at every tick and for a chunk of every image. Before the
 first command of an episode nothing moves, and neither does anything after its end.
 """
@@ -15,17 +15,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from efficient_vla.sim.camera import CameraWorker
-from efficient_vla.sim.interface import PERIOD_S, RobotOutputs, RobotReport
+from efficient_vla.sim.interface import RobotOutputs, RobotReport, Scene, Simulation
 from efficient_vla.sim.lockstep import REPEAT_S, LockstepGate
 from efficient_vla.sim.settings import RobotSettings
-
-if TYPE_CHECKING:
-    from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
 MAX_BACKLOG_S = 0.25
 """Wall time that is caught up at most; the rest lowers the real-time factor."""
@@ -37,8 +33,8 @@ RESEND_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    position: np.ndarray
-    gripper: float
+    values: np.ndarray
+    """[A], set-points first."""
     stamp: float
     tick: int
 
@@ -51,28 +47,26 @@ class _Reset:
 
 
 class SimulatedRobot:
-    """One Sawyer that runs by itself from ``start`` to ``stop``."""
+    """One robot that runs by itself from ``start`` to ``stop``."""
 
     def __init__(
         self,
         settings: RobotSettings,
         outputs: RobotOutputs,
         now: Callable[[], float],
-        make_sim: Callable[[str, str, int, int], 'MetaWorldSim'],
+        simulation: Simulation,
     ) -> None:
-        """``now`` returns the time [s] of the clock that stamps what is not simulated time.
-
-        ``make_sim`` takes task, rendering, image size [px] and the steps of an episode.
-        """
+        """``now`` returns the time [s] of the clock that stamps what is not simulated time."""
         self.settings = settings
+        self.simulation = simulation
+        self._period = simulation.period
         self._outputs = outputs
         self._now = now
-        self._make_sim = make_sim
         self._changed = threading.Condition()
         self._running = False
         self._resets: deque[_Reset] = deque()
         self.gate = LockstepGate(self._changed, self._interrupted, self._set_fault, self._repeat)
-        self._sim: MetaWorldSim | None = None
+        self._sim: Scene | None = None
         self._seed = settings.seed
         self._tick = 0
         self._first_tick = 1
@@ -87,7 +81,7 @@ class SimulatedRobot:
 
     def load(self) -> None:
         """Load the first scene and start its episode; raises ``ValueError`` for a wrong task."""
-        self._reset(self.settings.task, self.settings.seed)
+        self._reset(self.settings.task or self.simulation.first_task, self.settings.seed)
 
     def start(self) -> None:
         """Run; what goes wrong from here on is reported as a fault."""
@@ -122,13 +116,13 @@ class SimulatedRobot:
         return future
 
     def command(self, values: np.ndarray, stamp: float) -> str:
-        """Take a set-point, [4] in the order of ``COMMAND_NAMES``; return why not, or ''."""
+        """Take a command [A] in the order of the simulation's names; return why not, or ''."""
         with self._changed:
             reason = self._command_fault(values)
             if reason:
                 self._rejected += 1
                 return reason
-            self._target = _Target(values[:3], float(values[3]), stamp, self._tick)
+            self._target = _Target(values, stamp, self._tick)
             self._changed.notify_all()
             return ''
 
@@ -150,7 +144,8 @@ class SimulatedRobot:
         if self._sim is None or self._resets:
             return 'the scene is being loaded; commands are taken afterwards.'
         # Later on a large distance only says that this robot is late, and it must catch up.
-        jump = float(np.abs(values[:3] - self._sim.setpoint()).max())
+        now = self._sim.setpoint()
+        jump = float(np.abs(values[: len(now)] - now).max())
         if self._target is None and jump > self.settings.command.max_jump:
             return (
                 f'first command is {jump:.3f} m from the present set-point; expected at most '
@@ -209,7 +204,7 @@ class SimulatedRobot:
             sim = self._sim
             if sim is None or sim.task != task:
                 camera = settings.camera
-                sim = self._make_sim(task, camera.render, camera.size, settings.max_steps)
+                sim = self.simulation.make(task, camera.render, camera.size, settings.max_steps)
             sim.reset(seed)
         with self._changed:
             self._sim = sim
@@ -223,7 +218,7 @@ class SimulatedRobot:
         if self._running:
             self._outputs.success(False)
 
-    def _require_sim(self) -> 'MetaWorldSim':
+    def _require_sim(self) -> Scene:
         assert self._sim is not None
         return self._sim
 
@@ -244,13 +239,13 @@ class SimulatedRobot:
         late = time.monotonic() - self._due
         if late < 0 or not self._running:
             return
-        self._due += PERIOD_S / self.settings.real_time_factor
+        self._due += self._period / self.settings.real_time_factor
         if late > MAX_BACKLOG_S:
             self._due = time.monotonic()
         stamp = self._advance()
         target = self._target
         if target is not None:
-            fresh = self._tick - target.tick <= self.settings.command.timeout / PERIOD_S
+            fresh = self._tick - target.tick <= self.settings.command.timeout / self._period
             self._move(target, hold=not fresh)
         self._send_state(stamp)
         if self._camera_due():
@@ -267,11 +262,11 @@ class SimulatedRobot:
         if self._camera_due() and not self._interrupted():
             self._image_stamp = stamp
             self._capture(stamp).wait_delivered(timeout)
-            self.gate.await_chunk(stamp, self._first_tick * PERIOD_S, timeout)
+            self.gate.await_chunk(stamp, self._first_tick * self._period, timeout)
 
     def _repeat(self, waited: float) -> None:
         """Say the time again, and now and then what is seen at it; all may have been lost."""
-        stamp = self._tick * PERIOD_S
+        stamp = self._tick * self._period
         self._outputs.clock(stamp)
         if waited % RESEND_S < REPEAT_S and waited > RESEND_S / 2:
             self._send_state(stamp)
@@ -293,7 +288,7 @@ class SimulatedRobot:
             self._ticks.popleft()
         if not self.settings.simulated_time:
             return self._now()
-        stamp = self._tick * PERIOD_S
+        stamp = self._tick * self._period
         self._outputs.clock(stamp)
         return stamp
 
@@ -301,7 +296,10 @@ class SimulatedRobot:
         sim = self._require_sim()
         if sim.done:
             return
-        sim.step(sim.setpoint() if hold else target.position, target.gripper)
+        command = target.values.copy()
+        if hold:
+            command[: len(self.simulation.setpoint_names)] = sim.setpoint()
+        sim.step(command)
         if sim.success and not self._succeeded:
             self._succeeded = True
             self._outputs.success(True)
@@ -313,7 +311,7 @@ class SimulatedRobot:
     def _camera_due(self) -> bool:
         """Return whether this tick crosses a camera period; the first tick of an episode does."""
         ticks = self._tick - self._first_tick
-        images = self.settings.camera.rate * PERIOD_S
+        images = self.settings.camera.rate * self._period
         return math.floor(ticks * images + 1e-9) > math.floor((ticks - 1) * images + 1e-9)
 
     def _real_time_factor(self) -> float:
@@ -321,4 +319,4 @@ class SimulatedRobot:
         if not self._ticks or self._ticks[-1][0] - self._ticks[0][0] < RATE_WINDOW_S / 2:
             return math.nan
         (start, first), (end, last) = self._ticks[0], self._ticks[-1]
-        return (last - first) * PERIOD_S / (end - start)
+        return (last - first) * self._period / (end - start)

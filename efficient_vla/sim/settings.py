@@ -67,15 +67,16 @@ class RobotSettings(NodeSettings):
     """Parameters of the simulated robot."""
 
     task: str = setting(
-        'reach-v3',
-        'Task whose scene is loaded at configuration; reset_episode changes it.',
+        '',
+        'Task whose scene is loaded at configuration, empty for the first of the robot; '
+        'reset_episode changes it.',
         read_only=True,
     )
     seed: int = setting(0, 'Seed of the first episode.', low=0, high=2**31 - 1, read_only=True)
     max_steps: int = setting(
         500,
-        'Steps of 12.5 ms after which an episode ends and nothing moves any more; published '
-        'results use 500.',
+        'Steps after which an episode ends and nothing moves any more; published results of '
+        'Meta-World use 500, of 12.5 ms.',
         low=1,
         high=10**9,
         read_only=True,

@@ -64,9 +64,7 @@ def test_late_ticks_are_not_made_up_for():
 
 def make_clock(offset=1.7e9):
     times = {'steady': 100.0, 'offset': offset}
-    clock = MotionClock(
-        lambda: times['steady'] + times['offset'], steady=lambda: times['steady']
-    )
+    clock = MotionClock(lambda: times['steady'] + times['offset'], steady=lambda: times['steady'])
     clock.now()
     return clock, times
 

@@ -18,9 +18,9 @@ from std_msgs.msg import Bool
 from efficient_vla.msg import EfficiencyStats
 from efficient_vla.nodes.base import qos
 from efficient_vla.nodes.base.conversions import image_to_array, joint_state, joint_values
-from efficient_vla.nodes.robot.node import MetaworldRobot
-from efficient_vla.sim.interface import COMMAND_NAMES, PERIOD_S, STATE_NAMES
+from efficient_vla.nodes.robot.node import SimulatedRobotNode
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.sim.metaworld.tasks import SIMULATION
 from efficient_vla.srv import ResetEpisode
 
 TIMEOUT_S = 30.0
@@ -35,7 +35,7 @@ class Bench:
         rclpy.init(args=[], context=self.context, signal_handler_options=SignalHandlerOptions.NO)
         light = {'camera.size': SIZE, 'camera.render': 'fast', **values}
         overrides = [Parameter(name, value=value) for name, value in light.items()]
-        self.robot = MetaworldRobot(context=self.context, parameter_overrides=overrides)
+        self.robot = SimulatedRobotNode(context=self.context, parameter_overrides=overrides)
         self.node = rclpy.create_node('robot_test', context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.robot)
@@ -71,7 +71,7 @@ class Bench:
 
     def setpoint(self) -> np.ndarray:
         """Return the newest set-point."""
-        return joint_values(self.states[-1], STATE_NAMES)[4:]
+        return joint_values(self.states[-1], SIMULATION.reported_names)[4:]
 
     def close(self) -> None:
         """End both nodes."""
@@ -101,7 +101,7 @@ def test_robot_shows_what_the_simulator_shows(bench: Bench) -> None:
     try:
         shown = sim.render_snapshot(sim.snapshot())
         assert np.array_equal(image_to_array(bench.images[-1]), shown)
-        state = joint_values(bench.states[-1], STATE_NAMES)
+        state = joint_values(bench.states[-1], SIMULATION.reported_names)
         assert state[:4] == pytest.approx(sim.state())
         assert state[4:] == pytest.approx(sim.setpoint())
     finally:
@@ -118,7 +118,7 @@ def test_commands_move_the_hand_and_bad_ones_are_told(bench: Bench) -> None:
     start = bench.setpoint()
     bench.spin_until(lambda: bench.commands.get_subscription_count() > 0, 'the robot listens')
 
-    def command(target: np.ndarray, names: tuple[str, ...] = COMMAND_NAMES) -> None:
+    def command(target: np.ndarray, names: tuple[str, ...] = SIMULATION.command_names) -> None:
         bench.commands.publish(joint_state(names, np.append(target, 0.0), 0.0))
 
     bad = {
@@ -139,7 +139,7 @@ def test_commands_move_the_hand_and_bad_ones_are_told(bench: Bench) -> None:
         return bool(bench.setpoint()[1] > start[1] + 0.049)
 
     bench.spin_until(moved, 'motion')
-    hands = [joint_values(state, STATE_NAMES)[4:] for state in bench.states]
+    hands = [joint_values(state, SIMULATION.reported_names)[4:] for state in bench.states]
     assert np.abs(np.diff(hands, axis=0)).max() <= MetaWorldSim.MAX_DELTA + 1e-9
 
 
@@ -176,4 +176,4 @@ def test_unknown_task_at_configuration_leaves_the_node_unconfigured(ros_domain: 
 
 
 def test_period_is_that_of_the_simulator() -> None:
-    assert PERIOD_S == MetaWorldSim.PERIOD
+    assert SIMULATION.period == MetaWorldSim.PERIOD

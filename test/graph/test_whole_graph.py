@@ -30,7 +30,7 @@ from efficient_vla.nodes.client import episode_client
 from efficient_vla.nodes.client.episode_client import EpisodeClient
 from efficient_vla.nodes.client.state_watch import StateWatch
 from efficient_vla.passthrough import write_policy
-from efficient_vla.sim.interface import STATE_NAMES
+from efficient_vla.sim.metaworld.tasks import SIMULATION
 from efficient_vla.srv import ResetEpisode
 
 START_TIMEOUT_S = 60.0
@@ -172,7 +172,7 @@ class Client:
 
     def _on_state(self, message: JointState) -> None:
         stamp = stamp_to_seconds(message.header.stamp)
-        self.states.append((stamp, joint_values(message, STATE_NAMES)))
+        self.states.append((stamp, joint_values(message, SIMULATION.reported_names)))
 
 
 def overrides(**values: Any) -> dict[str, Any]:

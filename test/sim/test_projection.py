@@ -46,7 +46,7 @@ def project(matrix: np.ndarray, point: np.ndarray) -> np.ndarray:
 def move(sim: MetaWorldSim, target: tuple, gripper: float) -> None:
     sim.reset(0)
     for _ in range(80):
-        sim.step(np.array(target), gripper)
+        sim.step(np.append(target, gripper))
 
 
 def by_the_simulator(sim: MetaWorldSim, point: np.ndarray) -> np.ndarray:

@@ -13,11 +13,23 @@ import numpy as np
 import pytest
 
 from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.sim.interface import Simulation
 from efficient_vla.sim.physics import SimulatedRobot
 from efficient_vla.sim.settings import RobotSettings
 
 WaitUntil = Callable[[Callable[[], bool], float, str], None]
 PERIOD = 0.0125
+SIMULATION = Simulation(
+    scene=f'{__name__}:PointMass',
+    instructions={'reach-v3': 'do reach-v3'},
+    first_task='reach-v3',
+    demo_tasks=(),
+    camera='corner2',
+    period=PERIOD,
+    state_names=('x', 'y', 'z', 'gripper'),
+    setpoint_names=('x', 'y', 'z'),
+    effort_names=('gripper',),
+)
 
 
 class PointMass:
@@ -42,8 +54,8 @@ class PointMass:
     def done(self) -> bool:
         return self.success or self.steps >= self.max_steps
 
-    def step(self, position: np.ndarray, gripper: float) -> None:
-        self.place = self.place + np.clip(position - self.place, -0.01, 0.01)
+    def step(self, command: np.ndarray) -> None:
+        self.place = self.place + np.clip(command[:3] - self.place, -0.01, 0.01)
         self.steps += 1
         self.success = bool(self.place[0] > 0.195)
 
@@ -99,7 +111,7 @@ def robot(render_s: float = 0.0, **values: Any) -> Iterator[tuple[SimulatedRobot
     settings = build(RobotSettings, {name.replace('__', '.'): v for name, v in values.items()})
     outputs = Outputs()
     outputs.render_s = render_s
-    made = SimulatedRobot(settings, outputs, time.monotonic, PointMass)  # type: ignore[arg-type]
+    made = SimulatedRobot(settings, outputs, time.monotonic, SIMULATION)
     made.load()
     made.start()
     try:

@@ -63,14 +63,14 @@ def test_an_expert_succeeds_through_absolute_set_points(sim):
     expert = Expert('drawer-open-v3', 0.6)
     while not sim.done:
         action = expert.action(sim)
-        sim.step(sim.setpoint() + action[:3] * sim.MAX_DELTA, action[3])
+        sim.step(np.append(sim.setpoint() + action[:3] * sim.MAX_DELTA, action[3]))
     assert sim.success
 
 
 def test_a_set_point_far_away_is_approached_at_the_arms_speed(sim):
     sim.reset(1000)
     before = sim.setpoint()
-    sim.step(before + [0.5, 0.0, 0.0], 0.0)
+    sim.step(np.append(before + [0.5, 0.0, 0.0], 0.0))
     assert sim.setpoint() - before == pytest.approx([sim.MAX_DELTA, 0.0, 0.0], abs=1e-9)
 
 

@@ -5,8 +5,8 @@
 import difflib
 import math
 import os
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from rclpy.node import Node
@@ -15,11 +15,13 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from efficient_vla.nodes.base.health import Health
 
 LOOK_PERIOD_S = 0.25
-PATIENCE_S = 1.25
+PATIENCE_S = 1.0
 """An input is missed after this, so that the diagnostics say so within two seconds."""
 SLOW_INPUT = 2.0
 """A slow input is missed after so many of its own last periods, of ``SLOWEST_S`` at most."""
 SLOWEST_S = 5.0
+UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
+"""What rmw says until it has discovered the node of a publisher."""
 NAMED = 3
 """Topics that are named at most where the one that is waited for is absent."""
 
@@ -92,7 +94,7 @@ class Expectation:
         return self._without_publisher() or self._silence(silent, steady)
 
     def _times(self) -> tuple[float, float]:
-        steady = time.monotonic()
+        steady = monotonic()
         clock = self._node.get_clock()
         return steady, clock.now().nanoseconds * 1e-9 if clock.ros_time_is_active else steady
 
@@ -145,7 +147,7 @@ class Expectation:
         there = {
             name: kinds[0]
             for name, kinds in node.get_topic_names_and_types()
-            if name != own and wanted & set(kinds) and node.count_publishers(name)
+            if name != own and wanted & set(kinds) and self._others_publish(name)
         }
         names = difflib.get_close_matches(own, there, NAMED, 0.0)
         raw = next((name for name in names if there[name] == self._kind), '')
@@ -158,6 +160,11 @@ class Expectation:
                 f'{self._kind} on {own}.'
             )
         return 'Start its publisher, or remap the topic.'
+
+    def _others_publish(self, topic: str) -> bool:
+        me = self._node.get_name(), self._node.get_namespace()
+        found = self._node.get_publishers_info_by_topic(topic)
+        return any((info.node_name, info.node_namespace) != me for info in found)
 
     def _name(self) -> str:
         return self._node.resolve_topic_name(self._topic)
@@ -210,6 +217,8 @@ def _type_name(kind: type) -> str:
 
 
 def _count(publishers: list[Any]) -> str:
-    names = sorted({f'{i.node_namespace.rstrip("/")}/{i.node_name}' for i in publishers})
+    known = [info for info in publishers if info.node_name != UNKNOWN_NODE]
+    names = sorted({f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in known})
     plural = '' if len(publishers) == 1 else 's'
-    return f'{len(publishers)} publisher{plural} ({", ".join(names[:NAMED])})'
+    which = f' ({", ".join(names[:NAMED])})' if names else ''
+    return f'{len(publishers)} publisher{plural}{which}'

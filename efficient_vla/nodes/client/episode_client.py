@@ -15,6 +15,7 @@ from efficient_vla.action import ExecuteTask
 from efficient_vla.errors import EpisodeError
 from efficient_vla.nodes.client.graph_listener import GraphListener, Recording
 from efficient_vla.nodes.client.state_watch import StateWatch
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
 from efficient_vla.srv import ResetCaches, ResetEpisode
 
 CALL_TIMEOUT_S = 60.0
@@ -44,7 +45,14 @@ class EpisodeClient:
     ``check`` is called while a call waits; it raises when the graph has died, and draws progress.
     """
 
-    def __init__(self, check: Callable[[], None], record_images: bool, namespace: str = '') -> None:
+    def __init__(
+        self,
+        check: Callable[[], None],
+        record_images: bool,
+        namespace: str = '',
+        robot: str = DEFAULT_ROBOT,
+    ) -> None:
+        """Talk to the graph in ``namespace`` that moves the simulated ``robot``."""
         self._check = check
         self._record_images = record_images
         self._namespace = namespace
@@ -52,7 +60,7 @@ class EpisodeClient:
         self.listener = GraphListener('episode_client', namespace, record_images)
         node = self.listener.node
         self._enable = node.create_client(SetBool, 'controller/set_enabled')
-        self._reset_episode = node.create_client(ResetEpisode, 'metaworld_robot/reset_episode')
+        self._reset_episode = node.create_client(ResetEpisode, f'{node_name(robot)}/reset_episode')
         self._reset_caches = [
             node.create_client(ResetCaches, f'{stage}/reset_caches')
             for stage in ('perception', 'reasoner')

@@ -19,7 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
-from efficient_vla.control.admission import GRIPPER
+from efficient_vla.control.contract import GRIPPER
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.motion_clock import MotionClock
 from efficient_vla.control.settings import braking_times
@@ -33,15 +33,9 @@ from efficient_vla.nodes.base.conversions import (
 )
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
-from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
-from efficient_vla.nodes.base.scheduling import (
-    freeze_garbage,
-    refuse_cores,
-    spread_niceness,
-    use_cores,
-    use_real_time,
-)
-from efficient_vla.nodes.controller.inputs import expect_chunks, expect_state
+from efficient_vla.nodes.base.qos import latched_qos, report_qos
+from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
+from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
@@ -60,6 +54,7 @@ from efficient_vla.nodes.controller.robot_state import (
     observe,
     read_state,
 )
+from efficient_vla.nodes.controller.source import ChunkSource, DriverWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
@@ -108,18 +103,20 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._output = make_output(self, self.settings, self._brake_path, self._stamp)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
         self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
-        subscribe = self.create_subscription
-        subscribe(JointState, 'robot_state', self._state_received, state_qos())
-        subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        self._inlet = make_inlet(
+            self, self._state_received, self._chunk_received, self._success_received
+        )
         self._state_expected = expect_state(self)
         self._chunk_expected = expect_chunks(self, lambda: self._controller)
-        subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
         self.create_service(Trigger, '~/stop', self._stop_requested)
         self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
-        self._tasks = TaskServer(self, self)
-        self._liveliness = LivelinessWatch(self)
+        self._tasks = TaskServer(self, self, self._inlet)
+        self._liveliness = LivelinessWatch(self, FEEDERS)
+        self._source = ChunkSource(self, 'action_chunk')
+        self._drivers = DriverWatch(self, 'robot_state')
+        self._inlet.start()
 
     @property
     def at_rest(self) -> bool:
@@ -161,6 +158,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Start the control loop, disabled."""
         self._periods.restart()
         self._latency = LatencyWindow()
+        self._inlet.discard()
         if self.settings.dry_run:
             self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
         # Simulated time may stand still and must not be overtaken; otherwise the steady clock
@@ -228,11 +226,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
         To be called on the thread that spins.
         """
-        freeze_garbage()
         self._collects = True
-        spread_niceness()
-        use_cores(self.settings.cpu_affinity)
-        use_real_time(self.settings.priority, self.get_logger())
+        tune_loop(self.settings.cpu_affinity, self.settings.priority, self.get_logger())
 
     def enable(self, now: float) -> str | None:
         """Let chunks drive the robot; return why that is refused, or ``None``."""
@@ -248,7 +243,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         was_enabled = self._controller.enabled
         if not was_enabled:
             self.health.clear('chunk')
-            self._liveliness.expect_the_living()
+            self._source.forget()
+        # Who enables says that nobody else is needed.
+        self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
             kept = self._held and keeps_setpoint(self._controller, watch, self.settings)
             refused = None if kept else self._anchor_where_it_is(now)
@@ -289,10 +286,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Take the action back with the node."""
         self._tasks.close()
         self._liveliness.close()
+        self._inlet.close()
         super().destroy_node()
 
     def _tick(self) -> None:
         begin = time.monotonic()
+        self._inlet.drain()
         now = self.seconds()
         self._tasks.tick(now)
         controller = self._controller
@@ -316,12 +315,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def _hold_while_incomplete(self, controller: Controller, now: float) -> None:
         """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
         assert self._watch is not None
-        missing = self._liveliness.missing() if controller.enabled else 0
+        missing = self._liveliness.missing() if controller.enabled else []
         reason = None
         if controller.enabled:
             reason = self._watch.silent(now, self.settings.state_timeout)
         if missing:
-            reason = f'{missing} of the nodes that feed the controller died or fell silent'
+            reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
         if reason is None:
             self.health.clear('liveliness')
             return
@@ -340,7 +339,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._effort = float(command.position[command.names.index(GRIPPER)])
         self._speed = float(np.abs(command.velocity).max())
 
-    def _chunk_received(self, message: msg.ActionChunk) -> None:
+    def _chunk_received(self, message: msg.ActionChunk, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
         if not self.active or controller is None or watch is None:
             return
@@ -351,25 +350,29 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if watch.silent(now, self.settings.state_timeout):
             return
         try:
-            received = message_to_chunk(message)
-            chunk = replace(
-                received,
-                stamp=self._motion_clock.read(received.stamp, now),
-                plan_stamp=self._motion_clock.read(received.plan_stamp, now),
+            refused = (
+                self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
+                or refuse_frame(message, self.settings.frame_id)
+                or self._tasks.refuse(message.instruction)
             )
-            refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
-                chunk.instruction
-            )
+            chunk = None if refused else message_to_chunk(message)
         except InvalidRecordError as error:
             refused = str(error)
-        if refused:
+        if refused or chunk is None:
             self._turned_away += 1
         else:
+            observed = chunk.stamp
+            chunk = replace(
+                chunk,
+                stamp=self._motion_clock.read(chunk.stamp, now),
+                plan_stamp=self._motion_clock.read(chunk.plan_stamp, now),
+            )
             self._restart_dry_run(chunk.stamp, now)
             refused = controller.accept(chunk, now)
             if not refused:
+                self._source.drives(publisher, now)
                 self._fresh = fresh_chunk(message, self.now())
-                self._observed = received.stamp
+                self._observed = observed
         if refused:
             self.health.warn('chunk', refused)
         else:
@@ -377,7 +380,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
         self._publish_status(now)
 
-    def _state_received(self, message: JointState) -> None:
+    def _state_received(self, message: JointState, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
         if not self.active or controller is None or watch is None:
             return
@@ -393,6 +396,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._drivers.note(publisher, now)
         self._state_expected.heard(sent or now)
         if self._command is None:
             self._anchor_where_it_is(now)

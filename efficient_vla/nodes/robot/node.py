@@ -1,9 +1,9 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Meta-World's Sawyer as a robot on ROS topics: camera, state and clock out, commands in.
+"""A simulated robot on ROS topics: camera, state and clock out, commands in.
 
 The stand-in for a robot driver. What the policy must not know stays in here: the scene reaches
-the graph only as camera image and as four numbers of proprioception. ``task_success`` is for
+the graph only as camera image and as proprioception. ``task_success`` is for
 whoever keeps the score.
 """
 
@@ -28,8 +28,8 @@ from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
-from efficient_vla.sim.interface import COMMAND_NAMES, STATE_NAMES, RobotReport
-from efficient_vla.sim.metaworld.scene import CAMERA, MetaWorldSim
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
+from efficient_vla.sim.interface import RobotReport
 from efficient_vla.sim.physics import SimulatedRobot
 from efficient_vla.sim.settings import RobotSettings
 from efficient_vla.srv import ResetEpisode
@@ -47,11 +47,12 @@ MIN_REAL_TIME_SHARE = 0.9
 """Below this share of the wanted real-time factor the machine is too slow for the simulation."""
 
 
-class MetaworldRobot(ManagedNode[RobotSettings]):
+class SimulatedRobotNode(ManagedNode[RobotSettings]):
     """The simulated robot as a lifecycle node; it runs while active."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__('metaworld_robot', RobotSettings, **options)
+    def __init__(self, robot: str = DEFAULT_ROBOT, **options: Any) -> None:
+        super().__init__(node_name(robot), RobotSettings, **options)
+        self._simulation = simulation(robot)
         offer_liveliness(self)
         self._robot: SimulatedRobot | None = None
         self._latency = LatencyWindow()
@@ -72,7 +73,7 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
 
     def setup(self) -> None:
         """Load the scene."""
-        self._robot = SimulatedRobot(self.settings, self, self.now, MetaWorldSim)
+        self._robot = SimulatedRobot(self.settings, self, self.now, self._simulation)
         self._robot.load()
 
     def start(self) -> None:
@@ -113,11 +114,11 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
 
     def state(self, stamp: float, positions: np.ndarray) -> None:
         """Publish the robot's state and set-point."""
-        self._states.publish(joint_state(STATE_NAMES, positions, stamp))
+        self._states.publish(joint_state(self._simulation.reported_names, positions, stamp))
 
     def image(self, stamp: float, image: np.ndarray, render_ms: float) -> None:
         """Publish a camera image and what it cost."""
-        self._images.publish(array_to_image(image, stamp, CAMERA))
+        self._images.publish(array_to_image(image, stamp, self._simulation.camera))
         self._latency.add(render_ms)
         self._rate.tick()
         self._publish_efficiency(stamp, render_ms)
@@ -153,7 +154,7 @@ class MetaworldRobot(ManagedNode[RobotSettings]):
         if not self.active:
             return
         try:
-            values = joint_values(message, COMMAND_NAMES)
+            values = joint_values(message, self._simulation.command_names)
             stamp = stamp_to_seconds(message.header.stamp)
             reason = self._require_robot().command(values, stamp)
         except InvalidRecordError as error:

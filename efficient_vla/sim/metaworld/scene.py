@@ -16,9 +16,9 @@ with warnings.catch_warnings():
     import mujoco
 import numpy as np
 
-from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
+from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS, SIMULATION
 
-CAMERA = 'corner2'
+CAMERA = SIMULATION.camera
 CAMERA_POSITION = (0.75, 0.075, 0.7)
 MAX_STEPS = 500
 RENDERINGS = ('default', 'fast')
@@ -41,11 +41,11 @@ class MetaWorldSim:
     effort in [-1, 1], where 1 closes.
     """
 
-    PERIOD = 0.0125
+    simulation = SIMULATION
+    PERIOD = SIMULATION.period
     """Seconds of simulated time a step lasts."""
     MAX_DELTA = 0.01
     """Metres the set-point moves at most in one step along each axis."""
-    STATE_NAMES = ('x', 'y', 'z', 'gripper')
 
     def __init__(
         self, task: str, render: str = 'default', size: int = 480, max_steps: int = MAX_STEPS
@@ -94,10 +94,10 @@ class MetaWorldSim:
         self.success = False
         self.steps = 0
 
-    def step(self, position: np.ndarray, gripper: float) -> None:
-        """Move the set-point towards ``position`` [3] by at most 1 cm an axis, then simulate."""
-        delta = (np.asarray(position) - self.setpoint()) / self.env.action_scale
-        self.step_action(np.append(np.clip(delta, -1.0, 1.0), np.clip(gripper, -1.0, 1.0)))
+    def step(self, command: np.ndarray) -> None:
+        """Move the set-point towards ``command`` [4] by at most 1 cm an axis, then simulate."""
+        delta = (command[:3] - self.setpoint()) / self.env.action_scale
+        self.step_action(np.clip(np.append(delta, command[3]), -1.0, 1.0))
 
     def step_action(self, action: np.ndarray) -> None:
         """Apply one action of Meta-World, [4] in [-1, 1]."""

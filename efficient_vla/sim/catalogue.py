@@ -1,0 +1,41 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every simulated robot, once; others come from other packages by the entry point.
+
+Neither a simulator nor torch is loaded here; a robot's module is imported when it is asked for.
+"""
+
+from efficient_vla import plugins
+from efficient_vla.errors import UsageError
+from efficient_vla.sim.interface import Simulation
+
+DEFAULT_ROBOT = 'metaworld'
+OWN = {'metaworld': 'efficient_vla.sim.metaworld.tasks:SIMULATION'}
+"""Robot -> ``module:attribute`` of its ``Simulation``."""
+
+
+def robots() -> tuple[str, ...]:
+    """Return the names of all simulated robots."""
+    return plugins.names(plugins.ROBOTS, OWN)
+
+
+def simulation(robot: str) -> Simulation:
+    """Return what is known of a simulated robot; raises ``UsageError`` for an unknown name."""
+    try:
+        found = plugins.load(plugins.ROBOTS, robot, OWN)
+    except KeyError:
+        raise UsageError(
+            f'unknown simulated robot {robot!r}; expected one of {", ".join(robots())}. Install '
+            'the package that brings it.'
+        ) from None
+    if not isinstance(found, Simulation):
+        raise plugins.PluginError(
+            f'robot {robot!r} is {type(found).__name__}; expected a Simulation of '
+            'efficient_vla.sim.interface. Repair the package that offers it.'
+        )
+    return found
+
+
+def node_name(robot: str) -> str:
+    """Return the name of the node that is this robot."""
+    return f'{robot}_robot'

@@ -78,8 +78,8 @@ class Whereabouts:
             self._require_near(values, limits)
         self._heard = now
         stamp = min(stamp, now)
-        if stamp <= self.time:
-            # Older than what is known, or the same once more: its age tells.
+        if stamp < self.time:
+            # Older than what is known.
             return
         before, self.measured = self.measured, measured
         if before is None:

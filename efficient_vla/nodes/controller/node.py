@@ -15,7 +15,6 @@ from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
@@ -45,6 +44,7 @@ from efficient_vla.nodes.controller.messages import (
     status_message,
     values,
 )
+from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.robot_state import (
@@ -81,7 +81,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._effort = 0.0
         self._speed = 0.0
         self._anchored = 0.0
-        self._ends_disabled = False
         self._held = False
         self._observed: float = Stamp(0)
         self._turned_away = 0
@@ -108,10 +107,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         )
         self._state_expected = expect_state(self)
         self._chunk_expected = expect_chunks(self, lambda: self._controller)
-        self.create_service(SetBool, '~/set_enabled', self._set_enabled)
-        self.create_service(SetBool, '~/pause', self._pause_requested)
-        self.create_service(Trigger, '~/stop', self._stop_requested)
-        self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
+        self._operator = OperatorServices(
+            self, lambda: self._controller, self._latch, self._brake_at_once
+        )
         self._tasks = TaskServer(self, self, self._inlet)
         self._liveliness = LivelinessWatch(self, FEEDERS)
         self._source = ChunkSource(self, 'action_chunk')
@@ -253,7 +251,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 return refused
         reason = self._controller.enable(now)
         if self._controller.state == State.PAUSED:
-            self._ends_disabled = False
+            self._operator.ends_disabled = False
         if reason is None and not was_enabled:
             self._periods.restart()
             self._latency = LatencyWindow()
@@ -266,7 +264,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is None or controller.state == State.STOPPED:
             return
         if controller.state == State.PAUSED:
-            self._ends_disabled = True
+            self._operator.ends_disabled = True
             controller.flush(now, 'disabled while paused')
         else:
             controller.disable(now)
@@ -486,60 +484,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._tasks.success(now)
         elif self._watch is not None:
             self._watch.notice(now)
-
-    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> Any:
-        now = self.seconds()
-        reason = None
-        if request.data:
-            reason = self.enable(now)
-        elif self._controller is not None:
-            self._controller.disable(now)
-            self._publish_status(now)
-        response.success = reason is None
-        stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
-        response.message = reason or ('enabled' if request.data else stopped)
-        return response
-
-    def _stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
-        response.success = self._controller is not None
-        if self._controller is not None:
-            now = self.seconds()
-            self._controller.stop(now)
-            self._brake_at_once(now)
-        response.message = 'stopped until reset_stop' if response.success else 'inactive'
-        return response
-
-    def _reset_stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
-        controller = self._controller
-        if controller is None or controller.state != State.STOPPED:
-            response.message = 'the controller is not stopped'
-        elif not self.at_rest:
-            response.message = 'the robot still brakes; reset the stop when it stands still'
-        else:
-            now = self.seconds()
-            controller.reset_stop(now)
-            self._latch.clear()
-            self._publish_status(now)
-            response.success = True
-            response.message = 'stop was reset; the controller is disabled until it is enabled'
-        return response
-
-    def _pause_requested(self, request: SetBool.Request, response: SetBool.Response) -> Any:
-        controller = self._controller
-        if controller is None:
-            response.message = 'the controller is not configured'
-            return response
-        now = self.seconds()
-        paused = controller.state == State.PAUSED
-        reason = controller.pause(now) if request.data else controller.resume(now)
-        if not paused:
-            self._ends_disabled = False
-        elif not request.data and self._ends_disabled:
-            controller.disable(now)
-        self._brake_at_once(now)
-        response.success = reason is None
-        response.message = reason or ('paused' if request.data else 'resumed')
-        return response
 
     def _brake_at_once(self, now: float) -> None:
         """Send a set-point now, the first decelerating one; the next tick may be a period away."""

@@ -16,6 +16,8 @@ MAX_ROWS = 512
 """Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
 SHORTEST_ROW, LONGEST_ROW = 5e-4, 60.0
 """Duration of a row [s]: shorter, it says nothing to a control loop; longer, nothing moves."""
+SAME_S = 1e-3
+"""Observations closer than this are one."""
 ROUNDING_S = 1e-5
 """A stamp in seconds since 1970 is rounded, and so is what it is in the time of motion."""
 
@@ -104,11 +106,10 @@ def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:
     """Return why ``chunk`` must not replace the ``active`` one, or ``None``."""
     if active is None:
         return None
-    if chunk.sequence == active.sequence:
-        return f'chunk {chunk.sequence} came before; expected every sequence once.'
     if chunk.sequence < active.sequence:
         return f'chunk {chunk.sequence} is older than chunk {active.sequence}, which is active.'
-    if chunk.sequence == active.sequence and chunk.stamp == active.stamp:
+    # The stamp is read by a clock that may be slewed meanwhile.
+    if chunk.sequence == active.sequence and abs(chunk.stamp - active.stamp) < SAME_S:
         return f'chunk {chunk.sequence} came before; expected each chunk once.'
     if chunk.stamp < active.stamp:
         return (

@@ -79,7 +79,7 @@ def test_the_same_chunk_a_thousand_times_is_one(make_controller, straight, run):
     controller = make_controller({'blending.method': 'temporal_ensemble'})
     assert controller.accept(straight(MOVE), 0.0) is None
     answers = {controller.accept(straight(MOVE), 0.0) for _ in range(1000)}
-    assert answers == {'chunk 1 came before; expected every sequence once.'}
+    assert answers == {'chunk 1 came before; expected each chunk once.'}
     assert controller.rejected == 1000
     assert len(controller._blending._live) == 1
 

@@ -32,8 +32,12 @@ class JointArm(Arm):
     """A robot of two joints and a gripper."""
 
     def locate(self):
-        message = joint_state(JOINTS, np.array([0.5, -0.5, 1.0]), self.graph.now)
-        self.states.publish(message)
+        def report():
+            values = np.array([0.5, -0.5, 1.0])
+            self.states.publish(joint_state(JOINTS, values, self.graph.now))
+
+        # A measured position is believed when it has not leapt for a while.
+        self.graph.run(0.3, each=report)
         self.graph.until(lambda: self.node._command is not None)
 
     def make_chunk(self, **fields):

@@ -172,6 +172,13 @@ def test_grey_that_turns_white_is_a_change():
     assert not np.delete(moved, 9).any()
 
 
+def test_one_cell_counts_by_its_own_difference():
+    old = np.full((64, 64, 3), 128, np.uint8)
+    new = old.copy()
+    new[8:10, 8:10] = 228  # one of 16 cells; the mean of the patch changes by 6.25
+    assert change(old, new)[9] == pytest.approx(100 / 255, abs=1e-6)
+
+
 def test_structure_counts_beyond_the_change_of_brightness():
     old = np.full((64, 64, 3), 100, np.uint8)
     new = old.copy()

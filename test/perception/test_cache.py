@@ -281,6 +281,19 @@ def test_slow_drift_of_one_patch_is_measured_against_the_frame_it_was_computed_f
     assert fresh == [False, False, True]
 
 
+def test_a_pass_of_other_patches_does_not_hide_the_drift_of_one():
+    base = np.full((64, 64, 3), 100, np.uint8)
+    cached = stage(tower(), method='patch', threshold=0.02, probe=0.001, max_error=100.0)
+    cached.encode(seen(0.0, base))
+    fresh = []
+    for k in range(3):
+        image = with_patch(with_patch(base, 40, 200 * (k % 2)), 20, 100 + 2 * (k + 1))
+        tokens = cached.encode(seen(0.1 + 0.05 * k, image))
+        assert tokens.age[40] == 0
+        fresh.append(bool(tokens.age[20] == 0))
+    assert fresh == [False, False, True]
+
+
 def test_probes_rotate_through_all_unchanged_patches():
     cached = stage(tower(), method='patch', probe=0.1, max_error=100.0, max_age=60.0)
     image = scene()

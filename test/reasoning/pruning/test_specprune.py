@@ -20,29 +20,27 @@ def keep(view):
     return budget.choose(specprune.score(view), view).tolist()
 
 
+def kept_where(make_view, similarity):
+    """Return which three of the six are kept where the features changed so much."""
+    return keep(
+        make_view(3, attention=ATTENTION, remembered=MEMORY, similarity=similarity, settings=SHARES)
+    )
+
+
 def test_a_third_each_by_memory_change_and_present_attention(make_view):
     similarity = [1.0, 0.99, 0.5, 0.97, 1.0, 1.0]
-    view = make_view(
-        3, attention=ATTENTION, remembered=MEMORY, similarity=similarity, settings=SHARES
-    )
-    assert keep(view) == [0, 1, 2]
+    assert kept_where(make_view, similarity) == [0, 1, 2]
 
 
 def test_where_sets_overlap_present_attention_fills_the_room(make_view):
     # 0 leads in memory and changed most: 2 places are left for the attention.
     similarity = [0.1, 0.99, 0.5, 0.97, 1.0, 1.0]
-    view = make_view(
-        3, attention=ATTENTION, remembered=MEMORY, similarity=similarity, settings=SHARES
-    )
-    assert keep(view) == [0, 1, 4]
+    assert kept_where(make_view, similarity) == [0, 1, 4]
 
 
 def test_a_still_scene_has_no_changed_tokens(make_view):
     similarity = [1.0, 1.0, 0.99, 1.0, 1.0, 1.0]
-    view = make_view(
-        3, attention=ATTENTION, remembered=MEMORY, similarity=similarity, settings=SHARES
-    )
-    assert keep(view) == [0, 1, 4]
+    assert kept_where(make_view, similarity) == [0, 1, 4]
 
 
 def test_an_unknown_memory_is_judged_by_present_attention(make_view):
@@ -59,10 +57,7 @@ def test_an_unknown_memory_is_judged_by_present_attention(make_view):
 
 def test_a_token_never_seen_counts_as_changed(make_view):
     similarity = [1.0, 1.0, 0.2, NAN, 1.0, 1.0]
-    view = make_view(
-        3, attention=ATTENTION, remembered=MEMORY, similarity=similarity, settings=SHARES
-    )
-    assert keep(view) == [0, 1, 3]
+    assert kept_where(make_view, similarity) == [0, 1, 3]
 
 
 def test_the_first_frame_goes_by_present_attention(make_view):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from efficient_vla import cards, places
+from efficient_vla import cards, places, presets
 from efficient_vla.errors import UsageError
 from efficient_vla.interrupts import Interrupted
 
@@ -39,6 +39,20 @@ def add_hardware(parser: argparse._ActionsContainer, text: str) -> None:
     )
 
 
+class _Preset(argparse.Action):
+    """Put the parameters of a preset where ``--set`` puts its own, in the order given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*before, *presets.words(values)])
+
+
 def add_robot(parser: argparse.ArgumentParser) -> None:
     """Add ``--robot``, of those that are simulated."""
     from efficient_vla.sim.catalogue import DEFAULT_ROBOT, robots
@@ -52,7 +66,7 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add ``--set``, once for each parameter."""
+    """Add ``--set``, once for each parameter, and ``--preset``, a method with its companions."""
     parser.add_argument(
         '--set',
         metavar='NODE.PARAM=VALUE',
@@ -60,6 +74,13 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest='overrides',
         help='set a parameter, for example reasoner.pruning.method=fastv; may be repeated',
+    )
+    parser.add_argument(
+        '--preset',
+        action=_Preset,
+        choices=tuple(presets.PRESETS),
+        dest='overrides',
+        help='a method with all that its paper has, as --set of each; later --set is stronger',
     )
 
 

@@ -514,8 +514,9 @@ def test_plan_goes_out_once_all_that_is_known_of_its_pass_holds(graph, setup, mo
         publish(message)
 
     monkeypatch.setattr(node._plan, 'publish', published)
-    node.health.error('pass', 'the one before failed')
     setup.instruct('open the drawer')
+    graph.until(lambda: node._instruction)
+    node.health.error('pass', 'the one before failed')
     setup.plan(99.0)
     assert seen == [('', 1, 99.0)]
 

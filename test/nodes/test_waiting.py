@@ -99,6 +99,16 @@ def test_similar_topic_is_named_with_the_remapping_that_takes_it(graph, clock):
     assert '-r camera/image_raw:=/cam/color/image_raw' in message
 
 
+def test_topic_that_the_node_itself_publishes_is_not_what_it_waits_for(graph, clock):
+    arm = Arm(graph)
+    graph.peer.destroy_publisher(arm.states)
+    graph.until(lambda: not arm.node.count_publishers('robot_state'))
+    clock.passes(2.0)
+    message = arm.node.health.message(STATE)
+    assert '0 publishers' in message
+    assert '/command' not in message
+
+
 def test_camera_that_is_only_compressed_is_named_with_its_remedy(graph, clock):
     node = graph.add(PerceptionNode)
     topic = '/camera/image_raw/compressed'

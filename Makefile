@@ -7,7 +7,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check lint format clean
 
-# Tests without a graph, a simulator or a large model; they take half a minute.
+# Tests without a graph, a simulator or a large model.
 FAST := test/control test/reasoning test/perception test/bringup/test_description.py \
 	test/bringup/test_launch_files.py test/test_package_interfaces.py \
 	test/test_package_manifest.py test/test_package_rooms.py

@@ -116,6 +116,14 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         choices=('manual', 'auto'),
         locked=True,
     )
+    task_timeout: float = setting(
+        600.0,
+        'A task whose client gave no max_duration_s ends after this time: a client that died '
+        'cannot cancel it; 0: never.',
+        unit='s',
+        low=0.0,
+        high=86400.0,
+    )
     reset_distance: tuple[float, ...] = setting(
         (0.02,),
         'A robot further than this on an axis from the set-point that is held for it, while '

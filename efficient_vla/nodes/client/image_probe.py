@@ -7,8 +7,8 @@ prints one JSON object when done. ``benchmarks.transport`` starts the pair.
 """
 
 import argparse
-import json
 import sys
+import time
 from typing import Any
 
 import rclpy
@@ -16,6 +16,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Empty
+
+from efficient_vla.nodes.client.probe import run_probe
 
 TOPIC = 'probe/image_raw'
 HEARD_TOPIC = 'probe/heard'
@@ -69,11 +71,11 @@ def receive(node: Node, width: int, height: int, count: int) -> dict[str, Any]:
     """Receive up to ``count`` images; return how many came and publish-to-callback times [ms]."""
     latencies_ms: list[float] = []
     last = -1
-    silent_since = node.get_clock().now()
+    silent_since = time.monotonic()
 
     def take(image: Image) -> None:
         nonlocal last, silent_since
-        silent_since = node.get_clock().now()
+        silent_since = time.monotonic()
         if not image.header.frame_id:
             heard.publish(Empty())
             return
@@ -83,15 +85,14 @@ def receive(node: Node, width: int, height: int, count: int) -> dict[str, Any]:
                 f'image {image.header.frame_id} holds {len(image.data)} bytes; expected '
                 f'{width * height * 3}. The other side uses another size.'
             )
-        latencies_ms.append((silent_since.nanoseconds - stamp) / 1e6)
+        latencies_ms.append((node.get_clock().now().nanoseconds - stamp) / 1e6)
         last = int(image.header.frame_id)
 
     heard = node.create_publisher(Empty, HEARD_TOPIC, LATCHED)
     node.create_subscription(Image, TOPIC, take, best_effort(RECEIVER_DEPTH))
     while last < count - 1:
         rclpy.spin_once(node, timeout_sec=0.1)
-        silence = (node.get_clock().now() - silent_since).nanoseconds / 1e9
-        if latencies_ms and silence > SILENCE_S:
+        if latencies_ms and time.monotonic() - silent_since > SILENCE_S:
             break
     return {'received': len(latencies_ms), 'latencies_ms': latencies_ms}
 
@@ -105,20 +106,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--rate', type=float, default=30.0, help='images a second')
     parser.add_argument('--count', type=int, default=90)
     options = parser.parse_args(arguments)
-    rclpy.init(args=[])
-    node = Node(f'image_probe_{options.side}')
-    try:
+    size = options.width, options.height
+
+    def measure(node: Node) -> dict[str, Any]:
         if options.side == 'publish':
-            result = publish(node, options.width, options.height, options.rate, options.count)
-        else:
-            result = receive(node, options.width, options.height, options.count)
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    sys.stdout.write(json.dumps(result) + '\n')
-    return 0
+            return publish(node, *size, options.rate, options.count)
+        return receive(node, *size, options.count)
+
+    return run_probe(f'image_probe_{options.side}', measure)
 
 
 if __name__ == '__main__':

@@ -460,7 +460,9 @@ class Controller:
         if forget:
             self._forget_chunks()
         settings = self.settings
-        self._stopping.choose(self._limiter, now, settings.robot_delay, settings.stop_tolerance)
+        self._stopping.choose(
+            self._limiter, now, settings.robot_delay, settings.stop_tolerance, self.setpoint
+        )
         self._enter(state, reason, now)
 
     def _forget_chunks(self) -> None:

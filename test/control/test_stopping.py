@@ -65,6 +65,16 @@ def test_a_robot_that_follows_well_is_braked_as_it_moves():
     assert np.diff([position[1] for position in world.sent]).min() > -1e-9
 
 
+def test_a_robot_that_follows_is_not_driven_back_when_it_is_stopped_in_its_run_up():
+    world = World().ready()
+    world.chunk((0.0, 0.8, 0.0))
+    world.run(0.02)
+    world.stop()
+    world.run(0.5)
+    # Its measured velocity is an average of 30 ms, and nearly none yet.
+    assert np.diff([position[1] for position in world.sent]).min() > -1e-9
+
+
 def test_a_robot_that_lies_about_where_it_is_never_pulls_the_set_point_along():
     world = World(following_error=0.0).ready()
     world.drive(FAST, 1.0)

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from efficient_vla.cli.options import add_policy, policy_folder, refuse_below, writable_folder
+from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.recipes import RECIPES
 
 DESCRIPTION = (
@@ -99,7 +101,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Train a policy, or a method for one."""
     refuse_below(arguments, 0, 'seed', 'threads', 'rank', *(f'{stage}_steps' for stage in STEPS))
     refuse_below(arguments, 1, 'steps', 'batch', 'frames', 'validation_frames')
-    check_device(arguments.device)
+    try:
+        torch_device(arguments.device)
+    except InvalidSettingError as error:
+        raise UsageError(f'--{error}') from error
     writable_folder(arguments.out, '--out')
     if arguments.method is not None:
         from efficient_vla.training import methods
@@ -108,16 +113,3 @@ def main(arguments: argparse.Namespace) -> int:
     from efficient_vla.training import train
 
     return train.main(arguments)
-
-
-def check_device(name: str) -> None:
-    """Raise ``UsageError`` where this machine cannot compute on the device."""
-    import torch
-
-    try:
-        torch.zeros(1, device='cpu' if name == 'auto' else name).item()
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f'--device is {name!r}, on which torch cannot compute here; expected cpu, or cuda '
-            'where there is a GPU. Leave it out to take what there is.'
-        ) from error

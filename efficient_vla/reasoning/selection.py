@@ -131,10 +131,10 @@ class TokenSelection:
             known['contour'] = torch.from_numpy(tokens.contour)
             known['saliency'] = torch.from_numpy(tokens.saliency)
         if 'memory' in self._method.needs:
-            features = torch.from_numpy(tokens.features)
+            features = torch.from_numpy(tokens.features).to(self._decoder.device)
             known['remembered'] = context.memory.attention
             known['similarity'] = context.memory.similarity(features)
-        return known
+        return {name: part.to(self._decoder.device) for name, part in known.items()}
 
     def _count(self, remaining: int) -> int:
         settings = self._settings

@@ -21,6 +21,7 @@ from torch import nn
 
 from efficient_vla import addons
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
+from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
 from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Demonstrations
@@ -64,8 +65,7 @@ class MethodTrainer:
         """Compute or read the features, and make or resume the recipe."""
         torch.manual_seed(args.seed)
         self.args, self.method = args, args.method
-        automatic = 'cuda' if torch.cuda.is_available() else 'cpu'
-        device = torch.device(automatic if args.device == 'auto' else args.device)
+        device = torch_device(args.device)
         self.frozen = Frozen(policy, device, args.precision)
         args.out.mkdir(parents=True, exist_ok=True)
         self.features = Features(

@@ -22,6 +22,7 @@ from rich.progress import Progress, track
 from torch.nn import functional
 
 from efficient_vla import checkpoint
+from efficient_vla.devices import torch_device
 from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Batch, Demonstrations
 from efficient_vla.training.instructions import corpus
@@ -61,8 +62,7 @@ class Trainer:
         """Load the demonstrations and make or resume the model."""
         torch.manual_seed(args.seed)
         self.args = args
-        automatic = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.device = torch.device(automatic if args.device == 'auto' else args.device)
+        self.device = torch_device(args.device)
         self.rng = np.random.default_rng(args.seed)
         self.data = Demonstrations(args.data)
         self.tokenizer = train_tokenizer(corpus())

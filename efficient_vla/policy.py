@@ -19,6 +19,7 @@ from efficient_vla.observation import frame_of
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.places import policy_folder
 from efficient_vla.policy_types import stages_of
+from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
@@ -89,10 +90,15 @@ class Policy:
         self._plan: Plan | None = None
 
     @classmethod
-    def from_pretrained(cls, path: str | PathLike[str] | None = None, **keywords: Any) -> 'Policy':
+    def from_pretrained(
+        cls, path: str | PathLike[str] | None = None, preset: str = '', **keywords: Any
+    ) -> 'Policy':
         """Load a policy folder, or a shipped policy by name.
 
         Keywords are settings with underscores for dots.
+
+        ``preset`` names a method with all that its paper has, such as 'sp_vla' (``presets``);
+        keywords are stronger.
 
         Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
@@ -107,7 +113,7 @@ class Policy:
                 word, place = dotted.replace('.', '_'), (stage, dotted)
                 names[word] = [*names.get(word, ()), place] if word in EVERYWHERE else [place]
                 names[f'{stage}_{word}'] = [place]
-        chosen: dict[str, dict[str, Any]] = {stage: {} for stage in SETTINGS}
+        given: dict[tuple[str, str], Any] = dict(preset_of(preset)) if preset else {}
         # What is meant for one stage comes last and decides there.
         for keyword in sorted(keywords, key=lambda word: -len(names.get(word, ()))):
             if keyword not in names:
@@ -115,14 +121,19 @@ class Policy:
                     f'unknown keyword {keyword!r}; known are {", ".join(sorted(names))}.'
                 )
             for stage, dotted in names[keyword]:
-                chosen[stage][dotted] = keywords[keyword]
+                given[stage, dotted] = keywords[keyword]
         return cls.from_settings(
-            folder, {stage: build(kind, chosen[stage]) for stage, kind in SETTINGS.items()}
+            folder,
+            {
+                stage: build(kind, {n: v for (of, n), v in given.items() if of == stage})
+                for stage, kind in SETTINGS.items()
+            },
         )
 
     @classmethod
     def from_settings(cls, path: str | PathLike[str], settings: Mapping[str, Any]) -> 'Policy':
-        """Load a policy folder with one settings object a stage."""
+        """Load a policy folder with one settings object a stage, which have to fit together."""
+        refuse_unmet(settings)
         return cls(
             load_perception(path, settings['perception']),
             load_reasoner(path, settings['reasoner']),

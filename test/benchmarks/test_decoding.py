@@ -8,11 +8,12 @@ import json
 
 import numpy as np
 import pytest
+from page_manifest import MANIFEST
 
 from benchmarks import job as job_part
 from benchmarks.decoding import run, tokenizers
 from benchmarks.decoding.conditions import BINS, CONDITIONS, CONSISTENCY, FLOW, REGRESSION, SHORTCUT
-from benchmarks.decoding.latency import Passes, Situation, columns, in_turn, path_gap
+from benchmarks.decoding.latency import HeadPasses, Situation, columns, in_turn, path_gap
 from benchmarks.decoding.page import REPORT, plot
 from benchmarks.job import QUICK, SINGLE, Job
 from efficient_vla.action.catalogue import TOKENIZERS, decodings
@@ -109,9 +110,9 @@ def test_heads_see_every_plan_in_turn_and_reset_with_each_scene():
 def test_columns_say_speed_sameness_and_distance():
     still, moving = np.zeros((2, 4)), np.zeros((2, 4))
     moving[0, 2] = 0.002
-    mine = Passes([1.0, 2.0, 3.0], [chunk(still), chunk(moving, note='mended')])
-    reference = Passes([8.0], [chunk(still), chunk(still)])
-    found = columns(mine, reference, Passes([0.5], []))
+    mine = HeadPasses([1.0, 2.0, 3.0], [chunk(still), chunk(moving, note='mended')])
+    reference = HeadPasses([8.0], [chunk(still), chunk(still)])
+    found = columns(mine, reference, HeadPasses([0.5], []))
     assert (found['head_p50_ms'], found['speed_up']) == (2.0, 4.0)
     assert (found['same_chunks'], found['mended']) == (0.5, 0.5)
     assert (found['gap_mean_mm'], found['gap_max_mm']) == pytest.approx((1.0, 2.0))
@@ -141,14 +142,6 @@ def test_a_tokenizer_is_judged_by_the_path_it_stands_for():
     assert fast['tokens_mean'] < 12
     assert fast['path_error_mean_mm'] < found['fast, the paper, scale 10']['path_error_mean_mm']
     assert found['bins, 512']['path_error_max_mm'] < found['bins, 128']['path_error_max_mm']
-
-
-MANIFEST = {
-    'machine': {'cores': 2, 'cpu': 'a processor'},
-    'command': 'efficient-vla bench decoding',
-    'git_commit': 'abc',
-    'quick': False,
-}
 
 
 def latency_row(name: str, reference: str, p50: float, base: float) -> dict[str, object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from efficient_vla.errors import CheckpointError
+from efficient_vla.families import known_family, train_command
 from efficient_vla.settings import InvalidSettingError, scalar
 
 Card = TypeVar('Card')
@@ -21,9 +22,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(
-            f'{path} is missing; expected a policy folder. Check the path of the policy.'
-        ) from error
+        raise CheckpointError(missing(path)) from error
     except ValueError as error:
         raise CheckpointError(f'{path} is not JSON: {error}. Copy the checkpoint again.') from error
     if not isinstance(found, dict):
@@ -31,6 +30,21 @@ def read_json(path: Path) -> dict[str, Any]:
             f'{path} holds a {type(found).__name__}; expected an object. Copy the checkpoint again.'
         )
     return found
+
+
+def missing(path: Path) -> str:
+    """Return that a file of a policy folder is missing, and what makes it.
+
+    Raises ``CheckpointError`` where the folder holds a model that no policy can stand on.
+    """
+    model = path.parent / 'config.json'
+    if path.name != 'policy.json' or not model.is_file():
+        return f'{path} is missing; expected a policy folder. Check the path of the policy.'
+    known_family(path.parent, read_json(model))
+    return (
+        f'{path.parent} holds a vision-language model without policy.json: it has no queries and '
+        f'no heads for actions. Train them: {train_command(path.parent)}.'
+    )
 
 
 def make(kind: type[Card], path: Path, values: Mapping[str, Any]) -> Card:

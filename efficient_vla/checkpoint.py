@@ -2,40 +2,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read and write policy folders: safetensors in the layout of transformers, and no pickle.
 
-A folder holds ``policy.json`` (shapes, cameras, units), ``config.json`` and ``model.safetensors``
-(a vision-language model of transformers, plus the queries and heads under names of their own) and
-the tokenizer. Each stage reads only its own tensors.
+A folder holds a vision-language model as ``save_pretrained`` of transformers writes it, in one file
+or in shards, with its tokenizer; beside it ``policy.json`` (shapes, cameras, units) and, in
+``policy.safetensors`` or among the tensors of the model, the queries and heads. transformers'
+loader reads the model, so that names of any of its versions, shards and number formats are its own
+business. Each stage reads the layers of its own half.
 """
 
+import copy
 import hashlib
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from efficient_vla import addons, cards
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.errors import CheckpointError
+from efficient_vla.families import Family, known_family, train_command
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.qwen_tower import QwenTower
-from efficient_vla.perception.tower import VisionTower
+from efficient_vla.perception.tower import ENCODERS, VisionTower
 from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling.resamplers import RESAMPLERS
 from efficient_vla.reasoning.stage import Trunk
-from efficient_vla.tensors import read_tensors
+from efficient_vla.tensors import check_finite, read_tensors
 from efficient_vla.types import ControlMode
 
 FORMAT = 1
 WEIGHTS = 'model.safetensors'
+INDEX = 'model.safetensors.index.json'
+POLICY = 'policy.safetensors'
+"""Queries, heads and updates of the decoder that were trained for a model that stays as it is."""
 QUERIES = 'queries'
+HASHED_BYTES = 1 << 20
+LAYER = re.compile(r'\.(layers|blocks)\.\d')
 STEMS = ('patch', 'conv')
 POSITIVE = (
     'image_size',
@@ -86,32 +100,6 @@ class Card:
     format: int = FORMAT
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Where a class of vision-language models keeps its parts."""
-
-    vision: str
-    connector: str
-    """Empty where the vision module projects by itself."""
-    text: str
-    bidirectional_prefix: bool = False
-    """Whether image and instruction see each other both ways."""
-    chooses_layer: bool = False
-    """Whether the configuration names the layer whose output is projected, and the class token."""
-
-
-FAMILIES = {
-    'smolvlm': Family('vision_model', 'connector', 'text_model'),
-    'idefics3': Family('vision_model', 'connector', 'text_model'),
-    'llava': Family('vision_tower', 'multi_modal_projector', 'language_model', chooses_layer=True),
-    'qwen2_5_vl': Family('visual', '', 'language_model'),
-    'paligemma': Family(
-        'vision_tower', 'multi_modal_projector', 'language_model', bidirectional_prefix=True
-    ),
-}
-"""``model_type`` of transformers -> names of the parts."""
-
-
 def read_card(folder: Path) -> Card:
     """Return the checked contents of ``policy.json``."""
     path = folder / 'policy.json'
@@ -150,44 +138,150 @@ def _misfit(card: Card) -> str:
     return ''
 
 
-def load_tower(folder: Path) -> tuple[Card, VisionTower | QwenTower]:
-    """Return the card and the vision tower, in evaluation mode."""
+def load_tower(
+    folder: Path, dtype: torch.dtype = torch.float32
+) -> tuple[Card, VisionTower | QwenTower]:
+    """Return the card and the vision tower in the number format ``dtype``, in evaluation mode.
+
+    A convolutional stem, whose norms are yet to be folded, is always given in float32.
+    """
     card, config, family = _open(folder)
-    with torch.device('meta'):
-        model = AutoModel.from_config(config)
-    # Buffers that are not stored, such as CLIP's position ids, exist only in a real model.
-    encoder: Any = type(getattr(model, family.vision))._from_config(config.vision_config)
-    if card.stem == 'conv':
+    conv = card.stem == 'conv'
+    return card, tower_of(folder, config, family, torch.float32 if conv else dtype, conv)
+
+
+def tower_of(
+    folder: Path, config: Any, family: Family, dtype: torch.dtype, conv: bool = False
+) -> VisionTower | QwenTower:
+    """Return the vision tower of a model's folder, in evaluation mode."""
+    layer, skip = _chosen_layer(folder, config) if family.chooses_layer else (None, 0)
+    stem = f'{family.vision}.embeddings.patch_embedding.'
+    model = _half(folder, config, family, family.text, dtype, stem if conv else '')
+    encoder = getattr(model, family.vision)
+    if conv:
         encoder.embeddings.patch_embedding = ConvStem(config.vision_config.hidden_size)
-    _fill(encoder, folder, f'{family.vision}.')
+        _fill(encoder.embeddings.patch_embedding, folder, stem)
     if not family.connector:
-        return card, QwenTower(encoder).eval()
-    connector = getattr(model, family.connector)
-    _fill(connector, folder, f'{family.connector}.')
-    layer, skip = None, 0
-    if family.chooses_layer:
-        layer = config.vision_feature_layer
-        skip = int(config.vision_feature_select_strategy == 'default')
-    return card, VisionTower(encoder, connector, layer, skip).eval()
+        return QwenTower(encoder).eval()
+    return VisionTower(encoder, getattr(model, family.connector), layer, skip).eval()
 
 
-def load_trunk(folder: Path) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
+def _chosen_layer(folder: Path, config: Any) -> tuple[int, int]:
+    """Return which hidden state is projected, and how many leading tokens are left out."""
+    layer, strategy = config.vision_feature_layer, config.vision_feature_select_strategy
+    kind = config.vision_config.model_type
+    if not isinstance(layer, int):
+        raise CheckpointError(
+            f'{folder} has vision_feature_layer {list(layer)}; expected one number, since the '
+            'tower gives the tokens of one layer. Use another checkpoint.'
+        )
+    leading = ENCODERS[kind].leading if kind in ENCODERS else None
+    skip = {'default': 1, 'full': 0}.get(strategy)
+    if skip is None or skip != leading:
+        raise CheckpointError(
+            f'{folder} has vision_feature_select_strategy {strategy!r} for a {kind}; expected '
+            "'default' for clip_vision_model and 'full' for siglip_vision_model, which leaves one "
+            'token a patch. Use another checkpoint.'
+        )
+    return layer, skip
+
+
+def load_trunk(
+    folder: Path, dtype: torch.dtype = torch.float32
+) -> tuple[Card, Trunk, PreTrainedTokenizerFast]:
     """Return the card, the language half with its queries, and the tokenizer."""
     card, config, family = _open(folder)
-    # Rotary frequencies are not stored, so the decoder is built for real.
-    trunk = Trunk(
-        AutoModel.from_config(config.text_config), card.queries, family.bidirectional_prefix
-    )
-    _fill(trunk.decoder, folder, f'{family.text}.')
-    queries = read_tensors(folder / WEIGHTS, QUERIES).get('')
+    trunk = trunk_of(folder, config, family, card.queries, dtype)
+    extra = _policy_tensors(folder, QUERIES)
+    queries = extra.get('')
     if queries is None or queries.shape != trunk.queries.shape:
         found = 'none' if queries is None else list(queries.shape)
         raise CheckpointError(
-            f'{folder / WEIGHTS} holds {found} as {QUERIES}; expected {list(trunk.queries.shape)}, '
-            'as its policy.json and config.json say. Use matching files.'
+            f'{folder} holds {found} as {QUERIES}; expected {list(trunk.queries.shape)}, '
+            'as its policy.json and config.json say. Use matching files, or train them: '
+            f'{train_command(folder)}.'
         )
     trunk.queries = nn.Parameter(queries)
+    updates = {addons.LORA + n: t for n, t in _policy_tensors(folder, addons.LORA).items()}
+    addons.Addon(folder / POLICY, 'policy', {}, updates).merge(trunk.decoder)
     return card, trunk.eval(), _tokenizer(folder / 'tokenizer.json')
+
+
+def trunk_of(folder: Path, config: Any, family: Family, queries: int, dtype: torch.dtype) -> Trunk:
+    """Return the language half of a model's folder, with random queries."""
+    model = _half(folder, config, family, family.vision, dtype)
+    return Trunk(getattr(model, family.text), queries, family.bidirectional_prefix)
+
+
+def _half(
+    folder: Path, config: Any, family: Family, other: str, dtype: torch.dtype, apart: str = ''
+) -> nn.Module:
+    """Return the model of a folder, of whose part ``other`` no layer is read.
+
+    Tensors whose names begin with ``apart`` are not expected to be there.
+    """
+    for path in _model_files(folder):
+        if not path.exists():
+            raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
+    config = copy.deepcopy(config)
+    half = config.vision_config if other == family.vision else config.text_config
+    setattr(half, 'depth' if hasattr(half, 'depth') else 'num_hidden_layers', 0)
+    if getattr(half, 'layer_types', None):
+        half.layer_types = []
+    wanted = [family.text] if other == family.vision else [family.vision, family.connector]
+    wanted = [part for part in wanted if part]
+    try:
+        with _quiet():
+            model, report = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
+    except RuntimeError as error:
+        raise _misfitting(folder, str(error)) from error
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f'{folder / WEIGHTS} or one of its shards cannot be read: '
+            f'{" ".join(str(error).split()).rstrip(".")}. A file is truncated or not safetensors: '
+            'copy the whole checkpoint folder again.'
+        ) from error
+    missing, surplus = (
+        [
+            name
+            for name in report[kind]
+            if any(f'.{part}.' in f'.{name}' for part in wanted)
+            and not (apart and name.startswith(apart))
+        ]
+        for kind in ('missing_keys', 'unexpected_keys')
+    )
+    # Buffers of other versions and output layers are of no use here, a layer more is.
+    surplus = list(filter(LAYER.search, surplus))
+    if missing or surplus:
+        word, names = ('Missing', missing) if missing else ('Unexpected', surplus)
+        raise _misfitting(folder, f'{word} key(s): {", ".join(sorted(names)[:3])}.')
+    for part in wanted:
+        for name, weight in getattr(model, part).named_parameters():
+            if not (apart and f'{part}.{name}'.startswith(apart)):
+                check_finite(folder / WEIGHTS, f'{part}.{name}', weight)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting the tensors of the other half, and from drawing bars."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _tokenizer(path: Path) -> PreTrainedTokenizerFast:
@@ -268,19 +362,43 @@ def save(
 
 
 def sha256(folder: Path) -> str:
-    """Return the hash of the weights."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    """Return the hash of the weights, read piece by piece."""
+    found = hashlib.sha256()
+    for path in (*_model_files(folder), folder / POLICY):
+        if path.exists():
+            with path.open('rb') as file:
+                while piece := file.read(HASHED_BYTES):
+                    found.update(piece)
+    return found.hexdigest()
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Return the files that hold the model: one, or shards in the order of their names."""
+    if not (folder / INDEX).exists():
+        return [folder / WEIGHTS]
+    names = cards.read_json(folder / INDEX).get('weight_map')
+    if not isinstance(names, dict) or not names:
+        raise CheckpointError(f'{folder / INDEX} names no files. Copy the checkpoint again.')
+    return [folder / name for name in sorted(set(map(str, names.values())))]
+
+
+def _policy_tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors under ``prefix`` of what lies beside the model, or among it."""
+    files = [folder / POLICY] if (folder / POLICY).exists() else _model_files(folder)
+    return {name: tensor for file in files for name, tensor in read_tensors(file, prefix).items()}
 
 
 def _open(folder: Path) -> tuple[Card, Any, Family]:
-    card = read_card(folder)
+    return read_card(folder), *open_model(folder)
+
+
+def open_model(folder: Path) -> tuple[Any, Family]:
+    """Return the configuration of the vision-language model in a folder, and its family.
+
+    Raises ``CheckpointError`` where it is damaged or of an unknown type.
+    """
     path = folder / 'config.json'
-    kind = cards.read_json(path).get('model_type')
-    if kind not in FAMILIES:
-        raise CheckpointError(
-            f'{folder} holds a model of type {kind!r}; expected one of '
-            f'{", ".join(sorted(FAMILIES))}.'
-        )
+    family = known_family(folder, cards.read_json(path))
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of many kinds: transformers checks values in many places
@@ -288,15 +406,25 @@ def _open(folder: Path) -> tuple[Card, Any, Family]:
             f'{path} describes no model: {" ".join(str(error).split()).rstrip(".")}. '
             'Copy the checkpoint again.'
         ) from error
-    return card, config, FAMILIES[kind]
+    return config, family
 
 
 def _fill(module: nn.Module, folder: Path, prefix: str) -> None:
     """Put the tensors under ``prefix`` into the module."""
-    try:
-        module.load_state_dict(read_tensors(folder / WEIGHTS, prefix), strict=True, assign=True)
-    except RuntimeError as error:
+    tensors = _policy_tensors(folder, prefix)
+    if not tensors:
         raise CheckpointError(
-            f'{folder} does not fit the architecture that its policy.json and config.json name: '
-            f'{str(error).splitlines()[-1].strip()} Use matching files.'
-        ) from error
+            f'{folder} holds no {prefix.rstrip(".")}. Use the whole folder of the policy, or train '
+            f'it: {train_command(folder)}.'
+        )
+    try:
+        module.load_state_dict(tensors, strict=True, assign=True)
+    except RuntimeError as error:
+        raise _misfitting(folder, str(error).splitlines()[-1].strip()) from error
+
+
+def _misfitting(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f'{folder} does not fit the architecture that its policy.json and config.json name: '
+        f'{" ".join(reason.split())} Use matching files.'
+    )

@@ -49,15 +49,20 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _checked(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
-    if not tensor.is_floating_point():
-        return tensor
-    tensor = tensor.float()
+def check_finite(path: Path, name: str, tensor: torch.Tensor) -> None:
+    """Raise ``CheckpointError`` where a number of the tensor ``name`` in ``path`` is not finite."""
     # The extremes take one pass and no memory, and are NaN where any value is.
-    if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.aminmax()):
+    if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.detach().aminmax()):
         wrong = int((~tensor.isfinite()).sum())
         raise CheckpointError(
             f'{path} holds {wrong} values in {name} that are not finite; expected none. The file '
             'is damaged or its training went wrong: copy it again, or use another one.'
         )
+
+
+def _checked(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    tensor = tensor.float()
+    check_finite(path, name, tensor)
     return tensor

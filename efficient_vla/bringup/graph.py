@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from efficient_vla import cards
 from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
 from efficient_vla.bringup.parameter_files import refuse_file
 from efficient_vla.bringup.profiles import node_values
@@ -200,7 +201,8 @@ def _policy_folder(policy: str) -> Path:
     if not (folder / 'policy.json').is_file():
         raise ProfileError(
             f'policy {policy!r} is neither a profile ({", ".join(profiles("policies"))}) nor a '
-            'shipped policy, nor a folder that holds policy.json.'
+            'shipped policy, nor a folder that holds policy.json: '
+            f'{cards.missing(folder / "policy.json")}'
         )
     return folder
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from efficient_vla import places
+from efficient_vla import cards, places
 from efficient_vla.errors import UsageError
 
 
@@ -122,9 +122,10 @@ def policy_folder(given: Path | None) -> Path:
     from efficient_vla.policy import default_policy
 
     folder = places.policy_folder(given) if given is not None else default_policy()
-    if not (folder / 'policy.json').is_file():
+    card = folder / 'policy.json'
+    if not card.is_file():
         raise UsageError(
-            f'{folder} is no policy folder: it has no policy.json. '
+            f'{folder} is no policy folder: {cards.missing(card)} '
             'Give --policy the folder that `efficient-vla train` wrote, or the name of a shipped '
             'policy.'
         )

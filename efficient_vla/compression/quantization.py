@@ -12,14 +12,20 @@ def quantize(model: nn.Module, mode: str) -> nn.Module:
     """Return the model in the number format ``mode``.
 
     - 'none': float32.
-    - 'bf16': weights and activations in bfloat16.
+    - 'bf16': weights and activations in bfloat16, frequencies of positions in float32.
     - 'int8_dynamic': the linear layers' weights in int8, scaled by row; activations quantized
       as they come; the rest in float32.
     """
     if mode == 'none':
         return model.float()
     if mode == 'bf16':
-        return model.bfloat16()
+        # A frequency rounded to bfloat16 turns far positions by the wrong angle.
+        frequencies = {n: b for n, b in model.named_buffers() if n.endswith('inv_freq')}
+        model = model.bfloat16()
+        for name, frequency in frequencies.items():
+            owner, _, leaf = name.rpartition('.')
+            setattr(model.get_submodule(owner), leaf, frequency)
+        return model
     if mode == 'int8_dynamic':
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')

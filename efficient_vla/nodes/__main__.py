@@ -3,7 +3,7 @@
 """Run one or several nodes in this process: ``python -m efficient_vla.nodes NAME [NAME ...]``.
 
 Ends with 0 after a signal, with 2 where a node cannot be configured (starting it again will not
-help), and with 1 after any other error.
+help), with 3 where a pass hangs, and with 1 after any other error.
 """
 
 import argparse
@@ -123,6 +123,7 @@ def _live(executor: Any, nodes: list[Any], stop: _Stop) -> int:
                 tune()
     while not stop.requested and not code:
         executor.spin_once(timeout_sec=POLL_S)
+        code = max(getattr(node, 'exit_code', 0) for node in nodes)
     return code
 
 

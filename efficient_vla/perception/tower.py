@@ -27,6 +27,8 @@ class Anatomy:
     """Module that normalises what enters the first layer."""
     last_norm: str = ''
     """Module that normalises the last hidden state."""
+    leading: int = 0
+    """Tokens before those of the patches."""
     masked: bool = False
     """Whether its embeddings want to know which patches are padding."""
 
@@ -35,7 +37,7 @@ ENCODERS = {
     'smolvlm_vision': Anatomy(last_norm='post_layernorm', masked=True),
     'idefics3_vision': Anatomy(last_norm='post_layernorm', masked=True),
     'siglip_vision_model': Anatomy(last_norm='post_layernorm'),
-    'clip_vision_model': Anatomy(first_norm='pre_layrnorm'),
+    'clip_vision_model': Anatomy(first_norm='pre_layrnorm', leading=1),
 }
 """``model_type`` of transformers -> how to walk it. Others run as a whole."""
 
@@ -49,7 +51,7 @@ class Memory:
     slots: list[KeyValues]
     """One a layer; empty where nothing is going to be computed again."""
     attention: torch.Tensor
-    """Last layer's attention, mean over heads, [N, N], or [0, 0] where it was not asked for.
+    """Last layer's attention, mean over heads, [N, N], or [0, 0] where it is not kept.
 
     A row is that of the pass that computed its query, as is the hidden state of that row.
     """
@@ -151,7 +153,8 @@ class VisionTower(nn.Module):
         """Return the attention that each patch receives in the last layer, [patches], sum 1.
 
         Mean over heads and queries. After partial passes the rows of queries that were not
-        computed are those of their own last pass. Leading tokens ask, but are not in the result.
+        computed are those of their own last pass. Leading tokens are among the queries, but not
+        in the result.
         """
         received = memory.attention.mean(0)[self.skip :]
         return received / received.sum()
@@ -213,7 +216,7 @@ class VisionTower(nn.Module):
     def _position_embeddings(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return what the stock embeddings add to the patches, and leading tokens, [1, N, D].
 
-        They are asked once for each image size and state of their weights, with an image whose
+        They are computed once for each image size and state of their weights, with an image whose
         patches embed to zero.
         """
         weight = self.encoder.embeddings.position_embedding.weight

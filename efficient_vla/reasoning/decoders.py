@@ -71,6 +71,12 @@ class Decoder:
             model.config._attn_implementation = attention.NAME
 
     @property
+    def window(self) -> int | None:
+        """How far back a row of every layer sees, its own place included; ``None`` for all."""
+        config = self.model.config
+        return None if hasattr(config, 'layer_types') else getattr(config, 'sliding_window', None)
+
+    @property
     def has_attention(self) -> bool:
         """Whether layers attend; a state-space decoder (Mamba) does not."""
         return bool(self.family.attention)

@@ -33,7 +33,7 @@ class Sequence:
     visual: torch.Tensor
     """Places of the V visual tokens, int64, increasing."""
     text: torch.Tensor
-    """Places of the instruction's tokens, int64; relevance is asked of them."""
+    """Places of the instruction's tokens, int64; relevance is read from them."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Selection(Protocol):
     """Who decides which visual tokens stay."""
 
     layers: frozenset[int]
-    """Before which layers it is asked."""
+    """Before which layers it chooses."""
     scored: frozenset[int]
     """After which layers it wants attention probabilities."""
     outputs: frozenset[int]
@@ -108,6 +108,14 @@ def causal_mask(attend: torch.Tensor) -> torch.Tensor:
     return (causal & attend[:, None, :] | own)[:, None]
 
 
+def _windowed(sequence: Sequence, window: int | None) -> torch.Tensor:
+    """Return the mask of a decoder whose rows see ``window`` positions back, Mistral's."""
+    if window is None:
+        return sequence.mask
+    back = sequence.positions[:, :, None] - sequence.positions[:, None, :]  # [B, N, N]
+    return sequence.mask & (back < window)[:, None]
+
+
 def run(
     decoder: Decoder,
     sequence: Sequence,
@@ -148,7 +156,8 @@ class _Walk:
         length = sequence.embeddings.shape[1]
         self.hidden = sequence.embeddings
         self.rotary = decoder.rotary(self.hidden, sequence.positions)
-        self.full_rotary, self.mask = self.rotary, sequence.mask
+        self.full_mask = _windowed(sequence, decoder.window)
+        self.full_rotary, self.mask = self.rotary, self.full_mask
         everything = torch.arange(length, device=self.hidden.device)
         self.columns = self.rows = everything
         self.kept = torch.arange(len(sequence.visual), device=self.hidden.device)
@@ -158,7 +167,7 @@ class _Walk:
         self.entropy: dict[int, float] = {}
 
     def drop(self, index: int, selection: Selection) -> None:
-        """Ask the selection, and take what it does not keep out of rows and columns."""
+        """Let the selection choose, and take what it does not keep out of rows and columns."""
         chosen = selection.choose(self._moment(index))
         if len(chosen) == len(self.computed):
             return
@@ -187,7 +196,7 @@ class _Walk:
         self.rows = self.rows[stay]
         self.computed = self.computed[~lost[self.sequence.visual[self.computed]]]
         self.rotary = tuple(part[..., self.rows, :] for part in self.full_rotary)
-        self.mask = self.sequence.mask[:, :, self.rows][..., self.columns]
+        self.mask = self.full_mask[:, :, self.rows][..., self.columns]
 
     def step(self, index: int, layer: torch.nn.Module) -> None:
         """Run one layer with what it has to report."""

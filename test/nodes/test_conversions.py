@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records survive the wire, and bad messages are named at the edge."""
 
+import copy
 import dataclasses
 import math
 from array import array
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 
 from efficient_vla.nodes.base import conversions as convert
@@ -127,9 +129,31 @@ def test_command_becomes_a_joint_state():
     assert np.array_equal(convert.joint_values(message, ('y', 'x')), [2.0, 1.0])
 
 
-def test_stamps_keep_microseconds_and_carry_over_the_second():
-    there_and_back = convert.stamp_to_seconds(convert.seconds_to_stamp(STAMP))
-    assert there_and_back == pytest.approx(STAMP, abs=1e-6)
+@pytest.mark.parametrize('nanosec', [0, 1, 123_456_789, 987_654_321, 999_999_999])
+def test_stamps_keep_their_nanoseconds_through_every_record(nanosec):
+    stamp = Time(sec=1_795_939_563, nanosec=nanosec)
+    for pack, unpack, made in (
+        (convert.tokens_to_message, convert.message_to_tokens, tokens()),
+        (convert.plan_to_message, convert.message_to_plan, plan()),
+        (convert.chunk_to_message, convert.message_to_chunk, chunk()),
+    ):
+        message = pack(made)
+        message.header.stamp = stamp
+        if hasattr(message, 'plan_stamp'):
+            message.plan_stamp = stamp
+        again = pack(copy.deepcopy(unpack(message)))
+        assert again.header.stamp == stamp
+        assert getattr(again, 'plan_stamp', stamp) == stamp
+
+
+def test_stamp_is_a_number_of_seconds_to_everybody_else():
+    stamp = convert.stamp_to_seconds(Time(sec=100, nanosec=250_000_000))
+    assert stamp == 100.25
+    assert type(stamp + 1) is float
+    assert convert.seconds_to_stamp(stamp + 1) == Time(sec=101, nanosec=250_000_000)
+
+
+def test_stamps_carry_over_the_second():
     stamp = convert.seconds_to_stamp(1.9999999999)
     assert (stamp.sec, stamp.nanosec) == (2, 0)
 

@@ -6,12 +6,15 @@ import math
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState
 
 from efficient_vla import msg, srv
-from efficient_vla.nodes.base.qos import image_qos, newest_qos, report_qos
+from efficient_vla.nodes.base.conversions import joint_state
+from efficient_vla.nodes.base.qos import image_qos, newest_qos, report_qos, state_qos
 from efficient_vla.nodes.stages.perception import PerceptionNode
+from efficient_vla.nodes.stages.stage import EXIT_HUNG
 from efficient_vla.passthrough import write_policy
 from efficient_vla.policy import default_policy
 
@@ -145,7 +148,7 @@ def test_reset_caches_computes_anew(graph):
     setup.see(graph.image(), passes=1)
     response = graph.call(srv.ResetCaches, 'perception/reset_caches', reason='light went on')
     assert response.success
-    assert response.epoch == 1
+    assert response.epoch == 1 == setup.node.stage.epoch
     setup.see(graph.image(stamp=100.1), passes=2)
     graph.until(lambda: len(setup.tokens) == 2)
     assert setup.tokens[1].epoch == 1
@@ -199,3 +202,70 @@ def test_several_cameras_make_one_frame(graph, tmp_path):
     graph.until(lambda: tokens)
     assert sorted(set(tokens[0].camera)) == [0, 1]
     assert tokens[0].count == 32
+
+
+def test_image_that_was_overtaken_is_left_out(graph, setup):
+    setup.see(graph.image(stamp=100.0), passes=1)
+    expected = setup.node._cameras._expected[0]
+    setup.see(graph.image(value=7, stamp=99.9))
+    graph.until(lambda: expected._stamp == pytest.approx(99.9))
+    graph.settle()
+    setup.see(graph.image(stamp=100.1), passes=2)
+    assert [s.header.stamp.sec for s in setup.stats] == [100, 100]
+
+
+def frozen(graph, setup, seconds, speed, value=lambda step: 100):
+    """Let a camera and a robot of this speed [m/s] run; return what is said of the camera."""
+    states = graph.publisher(JointState, 'robot_state', state_qos())
+    begin = setup.node._latency.count
+    for step in range(round(seconds / 0.1)):
+        graph.set_time(graph.now + 0.1)
+        states.publish(graph.state((speed * 0.1 * step, 0.6, 0.2)))
+        graph.settle(events=6)
+        setup.see(graph.image(value(step)), passes=begin + step + 1)
+    return setup.node.health.message('frozen')
+
+
+def test_camera_that_sends_the_same_image_while_the_robot_moves_is_frozen(graph, setup):
+    assert 'corner2 has sent the same image' in frozen(graph, setup, 2.0, 0.05)
+    assert setup.node.health.status('', {}).level == DiagnosticStatus.WARN
+    setup.see(graph.image(value=9), passes=setup.node._latency.count + 1)
+    assert not setup.node.health.message('frozen')
+
+
+def test_camera_is_not_frozen_while_the_robot_stands_or_the_image_changes(graph, setup):
+    assert not frozen(graph, setup, 2.0, 0.0)
+    assert not frozen(graph, setup, 2.0, 0.05, value=lambda step: 100 + step // 5)
+
+
+def test_drivers_that_share_the_topic_are_not_taken_for_motion(graph, setup):
+    states = graph.publisher(JointState, 'robot_state', state_qos())
+    for step in range(15):
+        graph.set_time(graph.now + 0.1)
+        states.publish(joint_state(('finger',), np.array([0.04]), graph.now))
+        states.publish(graph.state())
+        graph.settle(events=6)
+        setup.see(graph.image(), passes=step + 1)
+    assert not setup.node.health.message('frozen')
+
+
+def test_pass_that_hangs_is_named_and_ends_the_process(graph, hold):
+    setup = Setup(graph, pass_timeout=0.01)
+    held = hold(setup.node.stage, 'encode')
+    setup.see(graph.image())
+    graph.until(held.begun.is_set)
+    assert setup.node.exit_code == 0
+    graph.until(lambda: setup.node.exit_code)
+    assert setup.node.exit_code == EXIT_HUNG
+    assert 'not ended after pass_timeout 0.01 s' in setup.node.health.message('hang')
+    held.go.set()
+
+
+def test_pass_may_take_for_ever_where_no_time_is_set(graph, hold):
+    setup = Setup(graph, pass_timeout=0.0)
+    held = hold(setup.node.stage, 'encode')
+    setup.see(graph.image())
+    graph.until(held.begun.is_set)
+    setup.node.look()
+    assert setup.node.exit_code == 0
+    held.go.set()

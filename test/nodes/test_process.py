@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 
+from efficient_vla.bringup.supervisor import FINAL_CODES
 from efficient_vla.nodes import __main__ as nodes
-from efficient_vla.nodes.base.qos import latched_qos
+from efficient_vla.nodes.base.qos import image_qos, latched_qos
+from efficient_vla.nodes.stages.stage import EXIT_HUNG
 
 COMMAND = [sys.executable, '-m', 'efficient_vla.nodes']
 TIMEOUT = 60
@@ -135,3 +138,37 @@ def test_signals_that_follow_at_once_do_not_end_a_node_that_brakes(monkeypatch):
     now[0] += nodes.ENDING_S + 0.1
     stop._handle(signal.SIGINT, None)
     assert ended == [130], 'a node that hangs is ended'
+
+
+HANGS = """
+import sys, threading
+from efficient_vla.nodes import __main__ as nodes
+from efficient_vla.passthrough import PassthroughPerception
+
+def hang(self, frame):
+    threading.Event().wait()
+
+PassthroughPerception.encode = hang
+code = nodes.main(sys.argv[1:])
+sys.stderr.flush()
+nodes.os._exit(code)
+"""
+
+
+def test_pass_that_hangs_ends_its_process_with_a_code_of_its_own(graph, policy):
+    images = graph.peer.create_publisher(Image, 'camera/image_raw', image_qos())
+    words = ['perception', '--ros-args', '-p', f'policy:={policy}', '-p', 'pass_timeout:=0.3']
+    process = subprocess.Popen(
+        [sys.executable, '-c', HANGS, *words], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        graph.until(images.get_subscription_count)
+        message = graph.image()
+        message.header.stamp = graph.peer.get_clock().now().to_msg()
+        graph.until(lambda: images.publish(message) or process.poll() is not None)
+        _, errors = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode == EXIT_HUNG
+    assert 'hang: a pass has not ended after pass_timeout 0.3 s' in errors
+    assert EXIT_HUNG not in FINAL_CODES, 'the supervisor starts it again'

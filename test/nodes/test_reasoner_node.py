@@ -487,3 +487,70 @@ def test_every_method_is_taken_or_refused_with_a_reason_and_plans_go_on(graph, n
             if result.successful and method != 'none':
                 assert 0 < len(plan.kept) <= plan.tokens_total // 2, method
     assert {'none', 'fastv', 'uniform', 'random'} <= set(taken)
+
+
+def test_failure_is_reported_once_the_same_tokens_may_come_again(graph, setup, monkeypatch):
+    due, error = [], setup.node.health.error
+    monkeypatch.setattr(setup.node.stage, 'plan', lambda *_: 1 / 0)
+
+    def reported(rule, text):
+        due.append((rule, setup.node._pace._due))
+        return error(rule, text)
+
+    monkeypatch.setattr(setup.node.health, 'error', reported)
+    setup.instruct('open the drawer')
+    graph.until(lambda: setup.node._instruction)
+    setup.tokens.publish(tokens(100.0))
+    graph.until(lambda: due)
+    assert due == [('pass', -math.inf)]
+
+
+def test_plan_goes_out_once_all_that_is_known_of_its_pass_holds(graph, setup, monkeypatch):
+    node, seen = setup.node, []
+    publish = node._plan.publish
+
+    def published(message):
+        seen.append((node.health.message('pass'), node._latency.count, node._last.stamp))
+        publish(message)
+
+    monkeypatch.setattr(node._plan, 'publish', published)
+    node.health.error('pass', 'the one before failed')
+    setup.instruct('open the drawer')
+    setup.plan(99.0)
+    assert seen == [('', 1, 99.0)]
+
+
+def test_plan_and_statistics_tell_the_same_latency(graph, setup):
+    stats = pass_of(graph, setup)
+    assert stats.latency_ms == setup.plans[-1].latency_ms > 0
+
+
+def test_tokens_that_were_overtaken_make_no_plan(graph, setup):
+    setup.instruct('open the drawer')
+    setup.plan(99.0)
+    setup.tokens.publish(tokens(98.5))
+    heard = setup.node._expected
+    graph.until(lambda: heard._stamp == 98.5)
+    assert setup.node._newest[0].stamp == 99.0
+    setup.plan(99.5)
+    assert [setup.stamp(n) for n in range(len(setup.plans))] == [99.0, 99.5]
+
+
+def test_state_that_comes_after_the_plan_that_saw_its_successors_is_left_out(
+    graph, setup, monkeypatch
+):
+    seen, states = watch_motion(graph, setup, monkeypatch)
+    setup.instruct('open the drawer')
+    for number, stamp in enumerate((98.9, 98.8, 99.1)):
+        states.publish(graph.state(stamp=stamp))
+        graph.until(lambda: len(setup.node._states))
+        setup.plan(99.0 + 0.2 * number)
+    assert [stamp for _, stamp in seen] == pytest.approx([98.9, 99.1])
+
+
+def test_inactive_reasoner_has_no_timer_for_a_task_that_waits(graph, setup):
+    timers = len(list(setup.node.timers))
+    setup.node.trigger_deactivate()
+    assert len(list(setup.node.timers)) == timers - 1
+    setup.node.trigger_activate()
+    assert len(list(setup.node.timers)) == timers

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from efficient_vla.nodes.base.history import Pace, StateHistory
+from efficient_vla.nodes.base.history import Pace, StateHistory, overtaken
 from efficient_vla.statistics import LatencyWindow, PeriodMeter, RateMeter, resident_mb
 
 
@@ -64,11 +64,44 @@ def test_history_finds_the_nearest_state_and_forgets_old_ones():
     assert history.nearest(0.0)[0] == 19
 
 
-def test_history_starts_anew_when_stamps_go_back():
+def test_history_starts_anew_when_stamps_go_back_further_than_it_reaches():
     history = StateHistory()
     history.add(50.0, 'old')
     history.add(1.0, 'new')
     assert history.nearest(50.0)[0] == 'new'
+    assert len(history) == 1
+
+
+def test_state_that_was_overtaken_is_sorted_in_and_nothing_is_forgotten():
+    history = StateHistory(keep=2.0)
+    for stamp in (10.0, 10.2, 10.1, 10.3, 8.4):
+        history.add(stamp, stamp)
+    assert [stamp for stamp, _ in history.take()] == [8.4, 10.0, 10.1, 10.2, 10.3]
+    assert len(history) == 0
+
+
+def test_history_is_bounded_however_fast_states_come(monkeypatch):
+    monkeypatch.setattr('efficient_vla.nodes.base.history.MOST', 5)
+    history = StateHistory()
+    for step in range(9):
+        history.add(1.0 + step * 1e-6, step)
+    assert [values for _, values in history.take()] == [4, 5, 6, 7, 8]
+
+
+def test_overtaken_is_what_came_a_little_late_and_not_what_is_of_another_clock():
+    assert overtaken(9.9, 10.0)
+    assert overtaken(8.0, 10.0)
+    assert not overtaken(10.0, 10.0)
+    assert not overtaken(10.1, 10.0)
+    assert not overtaken(7.9, 10.0)
+
+
+def test_image_that_was_overtaken_is_not_taken_for_a_clock_that_was_set_back():
+    pace = Pace()
+    assert pace.due(100.0, 10.0)
+    assert not pace.due(99.7, 10.0)
+    assert not pace.due(100.05, 10.0)
+    assert pace.due(100.1, 10.0)
 
 
 def test_pace_keeps_the_rate_on_average():

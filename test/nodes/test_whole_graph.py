@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image and sentence go in, the robot moves: all nodes in one process."""
 
+from types import SimpleNamespace
+
 import numpy as np
 from nodes.arm import Arm, Status
 from rcl_interfaces.srv import SetParametersAtomically
@@ -153,3 +155,37 @@ def test_token_settings_change_while_the_robot_moves_and_no_plan_is_dropped(grap
     assert whole.reasoner._worker.dropped == whole.perception._worker.dropped == 0
     assert not whole.reasoner.health.message('pass')
     assert not whole.perception.health.message('pass')
+
+
+def test_stamp_of_the_image_reaches_tokens_plan_chunk_and_status_to_the_nanosecond(graph):
+    graph.set_time(1_795_939_563.0)
+    whole = Whole(graph)
+    heard = {
+        topic: graph.hear(kind, topic, qos())
+        for topic, kind, qos in (
+            ('visual_tokens', msg.VisualTokens, newest_qos),
+            ('plan', msg.Plan, latched_qos),
+            ('action_chunk', msg.ActionChunk, newest_qos),
+        )
+    }
+    for node in (whole.perception, whole.reasoner, whole.actor):
+        graph.until(node._output.get_subscription_count)
+    sent, publish = [], whole.images.publish
+
+    def exactly(image):
+        image.header.stamp.nanosec += 123_457 - image.header.stamp.nanosec % 1_000_000
+        sent.append((image.header.stamp.sec, image.header.stamp.nanosec))
+        publish(image)
+
+    whole.images = SimpleNamespace(publish=exactly)
+    whole.start()
+    whole.run(0.6)
+    for topic, messages in heard.items():
+        stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages]
+        assert len(stamps) > 2, topic
+        assert set(stamps) <= set(sent), topic
+    assert {(c.plan_stamp.sec, c.plan_stamp.nanosec) for c in heard['action_chunk']} <= set(sent)
+    followed = {(s.observation_stamp.sec, s.observation_stamp.nanosec) for s in whole.arm.status}
+    assert len(followed & set(sent)) > 2
+    assert followed - set(sent) <= {(0, 0)}
+    assert {(s.header.stamp.sec, s.header.stamp.nanosec) for s in whole.stats} <= set(sent)

@@ -127,3 +127,25 @@ def test_functions_that_wait_are_called_before_the_thread_ends(recorder: Recorde
     recorder.gate.release()
     assert recorder.worker.stop(TIMEOUT)
     assert recorder.done == [1, 'called']
+
+
+def test_time_of_the_job_that_runs_is_known_and_calls_are_no_jobs(recorder: Recorder):
+    assert recorder.worker.pass_s == 0
+    begun, go, seen = threading.Event(), threading.Event(), []
+
+    def call():
+        begun.set()
+        assert go.wait(TIMEOUT)
+        seen.append(recorder.worker.pass_s)
+
+    recorder.worker.call(call)
+    assert begun.wait(TIMEOUT)
+    go.set()
+    recorder.worker.submit(1)
+    assert recorder.started.acquire(timeout=TIMEOUT)
+    first = recorder.worker.pass_s
+    assert seen == [0]
+    assert 0 < first <= recorder.worker.pass_s
+    recorder.gate.release()
+    assert recorder.worker.wait_idle(TIMEOUT)
+    assert recorder.worker.pass_s == 0

@@ -1,19 +1,26 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of other vision-language models load through the same code as evla-nano."""
+"""Folders that the full classes of transformers wrote give what the full classes give."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from tiny_policy import CARD
 from transformers import (
     AutoModel,
+    AutoModelForImageTextToText,
     CLIPVisionConfig,
     GemmaConfig,
+    Idefics3Config,
     LlamaConfig,
     LlavaConfig,
+    MistralConfig,
     PaliGemmaConfig,
     Qwen2_5_VLConfig,
     Qwen2Config,
@@ -23,6 +30,11 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from efficient_vla import checkpoint
+from efficient_vla.action.policies import DualPolicy, SinglePolicy
+from efficient_vla.cli.options import policy_folder
+from efficient_vla.compression.quantization import quantize
+from efficient_vla.errors import CheckpointError
+from efficient_vla.families import FAMILIES
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.training.tokenizer import train_tokenizer
@@ -86,23 +98,81 @@ def qwen2_5_vl():
     )
 
 
-@pytest.fixture(params=[smolvlm, llava, paligemma, qwen2_5_vl])
-def other(request, card, tmp_path: Path):
-    """Write a model of transformers with queries and heads beside it; return both."""
-    torch.manual_seed(0)
-    config = request.param()
-    model = AutoModel.from_config(config).eval()
-    tokens = 4 if request.param in (smolvlm, qwen2_5_vl) else 16
-    card = dataclasses.replace(card, image_size=32, tokens_per_camera=tokens, stem='patch')
-    width = TEXT['hidden_size']
-    shape = (card.queries, width, 4, card.horizon, 4)
-    tensors = dict(model.state_dict())
-    tensors['queries'] = torch.randn(card.queries, width)
-    for name, kind in (('single', checkpoint.SinglePolicy), ('dual', checkpoint.DualPolicy)):
+def idefics3():
+    return Idefics3Config(
+        vision_config=VISION, text_config=LlamaConfig(**TEXT), scale_factor=2, image_token_id=399
+    )
+
+
+def llava_with_a_window():
+    text = MistralConfig(**TEXT, sliding_window=6)
+    return LlavaConfig(
+        vision_config=CLIPVisionConfig(**VISION), text_config=text, image_token_index=399
+    )
+
+
+def llava_of_siglip():
+    vision = SiglipVisionConfig(**VISION, vision_use_head=False)
+    options = {'vision_feature_layer': -1, 'vision_feature_select_strategy': 'full'}
+    return LlavaConfig(
+        vision_config=vision, text_config=LlamaConfig(**TEXT), image_token_index=399, **options
+    )
+
+
+MODELS = (
+    smolvlm,
+    idefics3,
+    llava,
+    llava_with_a_window,
+    llava_of_siglip,
+    paligemma,
+    qwen2_5_vl,
+)
+PRE_SHUFFLED = ('smolvlm', 'idefics3', 'qwen2_5_vl')
+"""Types whose connector makes one token of four patches."""
+
+
+def write_policy(folder: Path, card: checkpoint.Card, queries: torch.Tensor) -> None:
+    """Put queries, heads, card and tokenizer beside a model, without the package's own writer."""
+    tensors = {'queries': queries}
+    shape = (card.queries, TEXT['hidden_size'], 4, card.horizon, 4)
+    for name, kind in (('single', SinglePolicy), ('dual', DualPolicy)):
         tensors |= {f'{name}.{k}': v for k, v in kind(*shape).state_dict().items()}
-    tokenizer = train_tokenizer(['open the drawer'] * 3, 300)
-    checkpoint.save(tmp_path, card, config, tensors, tokenizer)
-    return tmp_path, model
+    save_file(tensors, folder / 'policy.safetensors')
+    (folder / 'policy.json').write_text(json.dumps(dataclasses.asdict(card)))
+    train_tokenizer(['open the drawer'] * 3, 300).save_pretrained(folder)
+
+
+@pytest.fixture(scope='module', params=['one file', 'shards'])
+def layout(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope='module', params=MODELS)
+def other(request, layout, tmp_path_factory):
+    """Let the full class of a model save itself; return the folder and the model."""
+    torch.manual_seed(0)
+    model = AutoModelForImageTextToText.from_config(request.param()).eval()
+    for weight in model.parameters():
+        # As they are made, layers hardly change what they are given.
+        torch.nn.init.normal_(weight, std=0.2)
+    folder = tmp_path_factory.mktemp('model')
+    model.save_pretrained(folder, max_shard_size='1GB' if layout == 'one file' else '20KB')
+    assert (len(list(folder.glob('model*.safetensors'))) > 1) == (layout == 'shards')
+    tokens = 4 if model.config.model_type in PRE_SHUFFLED else 16
+    card = dataclasses.replace(CARD, image_size=32, tokens_per_camera=tokens, stem='patch')
+    write_policy(folder, card, torch.randn(card.queries, TEXT['hidden_size']))
+    return folder, model
+
+
+def image_of(model, pixels: torch.Tensor) -> dict:
+    """Return the arguments that carry an image [1, 3, 32, 32] into the stock model."""
+    kind = model.config.model_type
+    if kind == 'qwen2_5_vl':
+        options = {'do_resize': False, 'do_rescale': False, 'do_normalize': False}
+        processor = Qwen2VLImageProcessorPil(patch_size=8, **options)
+        return dict(processor(pixels[0].numpy(), return_tensors='pt'))
+    return {'pixel_values': pixels[None] if kind in ('smolvlm', 'idefics3') else pixels}
 
 
 @torch.inference_mode()
@@ -110,33 +180,154 @@ def test_the_tower_gives_the_stock_image_features(other):
     folder, model = other
     pixels = torch.randn(1, 3, 32, 32)
     _, tower = checkpoint.load_tower(folder)
-    given = {'pixel_values': pixels[None] if model.config.model_type == 'smolvlm' else pixels}
-    if model.config.model_type == 'qwen2_5_vl':
-        options = {'do_resize': False, 'do_rescale': False, 'do_normalize': False}
-        processor = Qwen2VLImageProcessorPil(patch_size=8, **options)
-        given = dict(processor(pixels[0].numpy(), return_tensors='pt'))
-    stock = model.get_image_features(**given).pooler_output
-    torch.testing.assert_close(tower(pixels)[0], stock[0], atol=1e-5, rtol=0)
+    stock = model.model.get_image_features(**image_of(model, pixels)).pooler_output
+    torch.testing.assert_close(tower(pixels)[0], stock[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize('fused', [False, True])
 @torch.inference_mode()
-def test_the_trunk_gives_the_stock_hidden_states(other):
+def test_tower_and_trunk_give_the_hidden_states_of_the_whole_stock_model(other, fused):
     folder, model = other
+    pixels, text = torch.randn(1, 3, 32, 32), torch.tensor([[3, 7, 5, 11]])
+    card, tower = checkpoint.load_tower(folder)
     _, trunk, _ = checkpoint.load_trunk(folder)
-    visual, text = torch.randn(1, 5, 24), torch.tensor([[3, 7]])
-    latents, _ = trunk(visual, torch.arange(5)[None], text, torch.ones(1, 2, dtype=torch.bool), 5)
-    decoder = getattr(model, checkpoint.FAMILIES[model.config.model_type].text)
-    embeddings = torch.cat([visual, decoder.embed_tokens(text), trunk.queries[None]], 1)
-    mask = torch.ones(1, 1, 9, 9, dtype=torch.bool).tril()
+    if fused:
+        trunk.parts.fuse()
+    count = card.tokens_per_camera
+    places = np.arange(count, dtype=np.int32)
+    side = round(count**0.5)
+    record = VisualTokens(
+        features=tower(pixels)[0].numpy(),
+        camera=np.zeros(count, np.int32),
+        row=places // side,
+        column=places % side,
+        position=places,
+        age=np.zeros(count, np.float32),
+        grid=(side, side),
+        stamp=0.0,
+    )
+    _, result = trunk(
+        torch.from_numpy(record.features)[None],
+        trunk.parts.visual_positions(record),
+        text,
+        torch.ones_like(text, dtype=torch.bool),
+        trunk.parts.text_start(record, count),
+    )
+    ids = torch.cat([torch.full((1, count), 399), text], 1)
+    kinds = (ids == 399).int()
+    given = {'mm_token_type_ids': kinds} if model.config.model_type == 'qwen2_5_vl' else {}
     if model.config.model_type == 'paligemma':
-        mask[:, :, :7, :7] = True
-    stock = decoder(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state[:, -2:]
-    torch.testing.assert_close(latents, stock, atol=1e-5, rtol=0)
+        given = {'token_type_ids': torch.zeros_like(ids)}
+    stock = model.model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        **image_of(model, pixels),
+        **given,
+    ).last_hidden_state
+    torch.testing.assert_close(result.hidden[:, : ids.shape[1]], stock, atol=1e-5, rtol=1e-5)
 
 
 def test_the_whole_policy_acts(other, frame):
     policy = Policy.from_pretrained(other[0], pruning_method='fastv', pruning_layer=1)
     assert policy.act(frame, 'open the drawer').actions.shape == (5, 4)
+
+
+@torch.inference_mode()
+def test_half_precision_is_what_the_stock_loader_gives(other):
+    folder, model = other
+    kind = type(model.model)
+    stock = kind.from_pretrained(folder, dtype=torch.bfloat16)
+    _, trunk, _ = checkpoint.load_trunk(folder, torch.bfloat16)
+    decoder = getattr(stock, FAMILIES[model.config.model_type].text)
+    for name, weight in trunk.decoder.named_parameters():
+        assert weight.dtype is torch.bfloat16
+        assert torch.equal(weight, decoder.get_parameter(name))
+    # The frequencies of positions stay in float32, as transformers keeps them.
+    quantize(trunk.decoder, 'bf16')
+    assert torch.equal(trunk.decoder.rotary_emb.inv_freq, decoder.rotary_emb.inv_freq)
+
+
+@pytest.fixture
+def changed(other, tmp_path) -> Path:
+    """Copy a folder, to be damaged."""
+    return Path(shutil.copytree(other[0], tmp_path / 'policy'))
+
+
+def test_a_layer_too_many_or_too_few_is_refused(changed):
+    path = changed / 'config.json'
+    config = json.loads(path.read_text())
+    for layers in (2, 4):
+        wrong = config | {'text_config': config['text_config'] | {'num_hidden_layers': layers}}
+        wrong['text_config'].pop('layer_types', None)
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(CheckpointError, match='does not fit the architecture'):
+            checkpoint.load_trunk(changed)
+
+
+def test_a_missing_or_cut_file_is_named(changed):
+    path = sorted(changed.glob('model*.safetensors'))[-1]
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match='truncated or not safetensors'):
+        Policy.from_pretrained(changed)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=f'{path} is missing'):
+        Policy.from_pretrained(changed)
+
+
+def test_add_ons_belong_to_all_files_of_the_weights(changed):
+    before = checkpoint.sha256(changed)
+    for path in (*changed.glob('model*.safetensors'), changed / 'policy.safetensors'):
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        assert checkpoint.sha256(changed) != before
+        path.write_bytes(data)
+    assert checkpoint.sha256(changed) == before
+
+
+def test_a_model_without_a_policy_names_the_command_that_trains_one(changed):
+    command = f'efficient-vla train --vlm {changed} --data data/metaworld'
+    (changed / 'policy.safetensors').unlink()
+    with pytest.raises(CheckpointError, match=f'holds none as queries.*{command}'):
+        checkpoint.load_trunk(changed)
+    with pytest.raises(CheckpointError, match=f'holds no single.*{command}'):
+        checkpoint.load_head(changed, 'single')
+    (changed / 'policy.json').unlink()
+    with pytest.raises(CheckpointError, match=f'no queries and no heads.*{command}'):
+        Policy.from_pretrained(changed)
+
+
+@pytest.mark.parametrize(
+    ('config', 'expected'),
+    [
+        ({'type': 'smolvla'}, "LeRobot of type 'smolvla'.*train --vlm"),
+        ({'model_type': 'openvla'}, "type 'openvla'; expected one of idefics3, llava, paligemma"),
+        ({}, 'type None; expected one of idefics3'),
+    ],
+)
+def test_a_folder_of_another_kind_is_named(tmp_path, config, expected):
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=expected):
+        Policy.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=expected):
+        policy_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        ({'vision_feature_layer': [-2, -1]}, r'vision_feature_layer \[-2, -1\]'),
+        ({'vision_feature_select_strategy': 'full'}, "vision_feature_select_strategy 'full'"),
+    ],
+)
+def test_features_of_several_layers_or_with_a_class_token_are_refused(tmp_path, change, expected):
+    config = llava()
+    for name, value in change.items():
+        setattr(config, name, value)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(tmp_path)
+    write_policy(tmp_path, dataclasses.replace(CARD, stem='patch'), torch.zeros(2, 24))
+    with pytest.raises(CheckpointError, match=expected):
+        checkpoint.load_tower(tmp_path)
 
 
 def test_three_axis_positions_are_those_of_the_stock_model():

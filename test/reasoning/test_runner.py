@@ -376,3 +376,23 @@ def test_sliding_window_layers_are_refused():
     config = Qwen2Config(**SIZES, use_sliding_window=True, max_window_layers=2)
     with pytest.raises(InvalidRecordError, match='sliding_attention'):
         Decoder(AutoModel.from_config(config))
+
+
+@pytest.mark.parametrize('window', [1, 4, 64, None])
+@torch.inference_mode()
+def test_a_window_of_the_decoder_hides_what_lies_further_back(window):
+    torch.manual_seed(0)
+    model = AutoModel.from_config(MistralConfig(**SIZES, sliding_window=window)).eval()
+    embeddings = torch.randn(1, LENGTH, WIDTH)
+    stock = model(inputs_embeds=embeddings).last_hidden_state
+    place = torch.arange(LENGTH)
+    mask = runner.causal_mask(torch.ones(1, LENGTH, dtype=torch.bool))
+    sequence = runner.Sequence(embeddings, place[None], mask, place[2:9], place[9:])
+    result = runner.run(Decoder(model), sequence)
+    torch.testing.assert_close(result.hidden, stock, **EXACT)
+
+
+def test_decoders_with_windows_in_some_layers_are_refused():
+    config = Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=4, max_window_layers=1)
+    with pytest.raises(InvalidRecordError, match='sliding_attention; expected full attention'):
+        Decoder(AutoModel.from_config(config))

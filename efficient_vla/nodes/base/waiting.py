@@ -5,8 +5,8 @@
 import difflib
 import math
 import os
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from rclpy.node import Node
@@ -15,11 +15,13 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from efficient_vla.nodes.base.health import Health
 
 LOOK_PERIOD_S = 0.25
-PATIENCE_S = 1.25
+PATIENCE_S = 1.0
 """An input is missed after this, so that the diagnostics say so within two seconds."""
 SLOW_INPUT = 2.0
 """A slow input is missed after so many of its own last periods, of ``SLOWEST_S`` at most."""
 SLOWEST_S = 5.0
+UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
+"""What rmw says until it has discovered the node of a publisher."""
 NAMED = 3
 """Topics that are named at most where the one that is waited for is absent."""
 
@@ -92,7 +94,7 @@ class Expectation:
         return self._without_publisher() or self._silence(silent, steady)
 
     def _times(self) -> tuple[float, float]:
-        steady = time.monotonic()
+        steady = monotonic()
         clock = self._node.get_clock()
         return steady, clock.now().nanoseconds * 1e-9 if clock.ros_time_is_active else steady
 
@@ -210,6 +212,8 @@ def _type_name(kind: type) -> str:
 
 
 def _count(publishers: list[Any]) -> str:
-    names = sorted({f'{i.node_namespace.rstrip("/")}/{i.node_name}' for i in publishers})
+    known = [info for info in publishers if info.node_name != UNKNOWN_NODE]
+    names = sorted({f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in known})
     plural = '' if len(publishers) == 1 else 's'
-    return f'{len(publishers)} publisher{plural} ({", ".join(names[:NAMED])})'
+    which = f' ({", ".join(names[:NAMED])})' if names else ''
+    return f'{len(publishers)} publisher{plural}{which}'

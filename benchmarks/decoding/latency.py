@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tokens.latency import WARM_UP_FRAMES, Scene
+from benchmarks.tokens.latency import WARM_UP_FRAMES, RecordedScene
 from efficient_vla.bench.lockstep import Stages
 from efficient_vla.stages import ActorStage
 from efficient_vla.types import ActionChunk, Execution, Frame, Plan
@@ -28,14 +28,14 @@ class Situation:
 
 
 @dataclass(slots=True)
-class Passes:
+class HeadPasses:
     """What one head did, an entry a plan."""
 
     latency_ms: list[float] = field(default_factory=list)
     chunks: list[ActionChunk] = field(default_factory=list)
 
 
-def record_plans(stages: Stages, scenes: Sequence[Scene]) -> list[Situation]:
+def record_plans(stages: Stages, scenes: Sequence[RecordedScene]) -> list[Situation]:
     """Return the dense plans of recorded frames."""
     found = []
     for scene in scenes:
@@ -55,14 +55,14 @@ def in_turn(
     blendings: Mapping[str, str],
     situations: Sequence[Situation],
     rounds: int,
-) -> dict[str, Passes]:
+) -> dict[str, HeadPasses]:
     """Return what all heads do with each plan before the next; the order turns round each time.
 
     Each chunk is taken for executed from its observation on, by a controller with the head's entry
     of ``blendings``. The first plans only warm up for the latencies; later rounds add latencies,
     and no chunks.
     """
-    found = {name: Passes() for name in actors}
+    found = {name: HeadPasses() for name in actors}
     count = 0
     for turn in range(rounds):
         for situation in situations:
@@ -83,7 +83,7 @@ def in_turn(
     return found
 
 
-def columns(mine: Passes, reference: Passes, regression: Passes) -> dict[str, Any]:
+def columns(mine: HeadPasses, reference: HeadPasses, regression: HeadPasses) -> dict[str, Any]:
     """Return latencies, passes and distances to the reference on the same plans."""
     p50, p95 = np.percentile(mine.latency_ms, (50, 95))
     base = float(np.median(reference.latency_ms))

@@ -38,7 +38,7 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class Command:
+class BenchCommand:
     """One benchmark of several parts."""
 
     help: str
@@ -52,7 +52,7 @@ class Command:
 
 
 COMMANDS = {
-    'tokens': Command(
+    'tokens': BenchCommand(
         'everything about visual tokens',
         {
             'shapes': 'language parts of SmolVLM2-500M and LLaVA-7B against keep and reuse; on a '
@@ -70,7 +70,7 @@ COMMANDS = {
         ('episodes', 'frames', 'graph-episodes', 'soak-frames'),
         'hardware profile of the graph',
     ),
-    'motion': Command(
+    'motion': BenchCommand(
         'seams between chunks, delays of inference, the control loop',
         {
             'seams': 'recorded chunks of the policy, and of a dummy whose chunks disagree, played '
@@ -89,7 +89,7 @@ COMMANDS = {
         '--peer-python lerobot/bin/python',
         ('episodes', 'timing-s'),
     ),
-    'decoding': Command(
+    'decoding': BenchCommand(
         'heads and decodings of actions',
         {
             'tokenizers': 'how many tokens a chunk takes with bins and with FAST, and at which '
@@ -148,7 +148,7 @@ def add_parsers(parts: Any) -> None:
         parser.set_defaults(part_main=partial(main, name))
 
 
-def _add_run(parser: argparse.ArgumentParser, command: Command) -> None:
+def _add_run(parser: argparse.ArgumentParser, command: BenchCommand) -> None:
     add_policy(parser)
     parser.add_argument(
         '--parts',

@@ -45,7 +45,7 @@ SAVE_SECONDS = 120.0
 
 
 @dataclass(slots=True)
-class Plans:
+class ActorPlans:
     """Plans made before the actor's stage."""
 
     latents: torch.Tensor
@@ -159,7 +159,7 @@ class Trainer:
         losses['dual'] = action_loss(dual.float(), self.targets(batch.fast_chunk), fit)
         return losses
 
-    def plans(self) -> Plans:
+    def plans(self) -> ActorPlans:
         """Return the finished trunk's plans for every frame, under ``PLAN_VARIANTS`` sentences."""
         latents, fits = [], []
         frames = np.arange(len(self.data)).repeat(PLAN_VARIANTS)
@@ -173,9 +173,11 @@ class Trainer:
             latents.append(plan.float().cpu())
             fits.append(torch.from_numpy(fit))
         shape = (len(self.data), PLAN_VARIANTS)
-        return Plans(torch.cat(latents).unflatten(0, shape), torch.cat(fits).unflatten(0, shape))
+        return ActorPlans(
+            torch.cat(latents).unflatten(0, shape), torch.cat(fits).unflatten(0, shape)
+        )
 
-    def actor_losses(self, plans: Plans, fast: np.ndarray) -> dict[str, torch.Tensor]:
+    def actor_losses(self, plans: ActorPlans, fast: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the loss of the fast policy alone, on plans made before."""
         slow = self.data.slow_frames(fast, self.rng)
         variant = self.rng.integers(PLAN_VARIANTS, size=len(fast))
@@ -229,7 +231,7 @@ class Trainer:
     def _step(
         self,
         stage: str,
-        plans: Plans | None,
+        plans: ActorPlans | None,
         optimizer: torch.optim.Optimizer,
         running: dict[str, float],
     ) -> None:

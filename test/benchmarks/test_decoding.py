@@ -12,7 +12,7 @@ import pytest
 from benchmarks import job as job_part
 from benchmarks.decoding import run, tokenizers
 from benchmarks.decoding.conditions import BINS, CONDITIONS, CONSISTENCY, FLOW, REGRESSION, SHORTCUT
-from benchmarks.decoding.latency import Passes, Situation, columns, in_turn, path_gap
+from benchmarks.decoding.latency import HeadPasses, Situation, columns, in_turn, path_gap
 from benchmarks.decoding.page import REPORT, plot
 from benchmarks.job import QUICK, SINGLE, Job
 from efficient_vla.action.catalogue import TOKENIZERS, decodings
@@ -109,9 +109,9 @@ def test_heads_see_every_plan_in_turn_and_reset_with_each_scene():
 def test_columns_say_speed_sameness_and_distance():
     still, moving = np.zeros((2, 4)), np.zeros((2, 4))
     moving[0, 2] = 0.002
-    mine = Passes([1.0, 2.0, 3.0], [chunk(still), chunk(moving, note='mended')])
-    reference = Passes([8.0], [chunk(still), chunk(still)])
-    found = columns(mine, reference, Passes([0.5], []))
+    mine = HeadPasses([1.0, 2.0, 3.0], [chunk(still), chunk(moving, note='mended')])
+    reference = HeadPasses([8.0], [chunk(still), chunk(still)])
+    found = columns(mine, reference, HeadPasses([0.5], []))
     assert (found['head_p50_ms'], found['speed_up']) == (2.0, 4.0)
     assert (found['same_chunks'], found['mended']) == (0.5, 0.5)
     assert (found['gap_mean_mm'], found['gap_max_mm']) == pytest.approx((1.0, 2.0))

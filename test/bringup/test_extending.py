@@ -17,9 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / 'docs' / 'extending.md').read_text()
-SECTIONS = {
-    title: body for title, body in re.findall(r'^## (.+?)\n(.*?)(?=^## |\Z)', PAGE, re.S | re.M)
-}
+SECTIONS = dict(re.findall(r'^## (.+?)\n(.*?)(?=^## |\Z)', PAGE, re.S | re.M))
 STEP = re.compile(r'^(\d)\. (.*?)(?=^\d\. |\Z)', re.S | re.M)
 BLOCK = re.compile(r'^ *```(\w+)\n(.*?)^ *```', re.S | re.M)
 TECHNIQUES = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from efficient_vla import interrupts
 from efficient_vla.bench.lockstep import Stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.records import StageRecord
@@ -69,16 +70,27 @@ def measure(
     policy: Path,
     images: Sequence[np.ndarray],
     instruction: str,
+    manifest: Mapping[str, Any],
     names: Sequence[str] = tuple(VARIANTS),
     on_pass: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Return variant -> stage -> latencies, tokens and memory, with p50 relative to dense."""
+    """Return ``variants``, those with their stages, and the manifest."""
     variants = [_load(load, policy, name) for name in names]
-    for index, image in enumerate(images):
-        for variant in variants:
-            _run_frame(variant, image, index, instruction)
-            if on_pass:
-                on_pass()
+
+    def found() -> dict[str, Any]:
+        return {'variants': _found(variants), 'manifest': manifest}
+
+    with interrupts.carrying(found):
+        for index, image in enumerate(images):
+            for variant in variants:
+                _run_frame(variant, image, index, instruction)
+                if on_pass:
+                    on_pass()
+    return found()
+
+
+def _found(variants: Sequence[Variant]) -> dict[str, Any]:
+    """Return variant -> stage -> latencies, tokens and memory, with p50 relative to dense."""
     found = {variant.name: _summary(variant) for variant in variants}
     dense = found.get(DENSE)
     if dense:

@@ -38,7 +38,7 @@ from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling.resamplers import RESAMPLERS
-from efficient_vla.reasoning.stage import Trunk
+from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.tensors import check_finite, read_tensors
 from efficient_vla.types import ControlMode
 

@@ -3,11 +3,49 @@
 """Ctrl-C and other requests to end, so that no process stays behind. Main thread only."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+
+
+class Interrupted(KeyboardInterrupt):
+    """A request to end, with what was measured before it came."""
+
+    def __init__(self, found: Mapping[str, Any], code: int) -> None:
+        super().__init__()
+        self.found = found
+        """Empty where nothing was measured."""
+        self.code = code
+        """Exit code of the program."""
+
+
+@contextmanager
+def carrying(found: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+    """Let a request to end carry out of the block what ``found`` returns then."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(found(), exit_code(stop)) from stop
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """Return the exit code of a program that a request to end unwinds."""
+    return stop.code if isinstance(stop, Interrupted) else EXIT_INTERRUPTED
+
+
+@contextmanager
+def saving(save: Callable[[], None]) -> Iterator[None]:
+    """Call ``save`` at the end of the block, and where a request to end breaks it off."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with postponed():
+            save()
+        raise
+    save()
 
 
 @contextmanager
@@ -48,7 +86,7 @@ def unwinding() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind the program like Ctrl-C does."""
 
     def unwind(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
+        raise Interrupted({}, 128 + number)
 
     numbers = (signal.SIGTERM, signal.SIGHUP)
     handlers = {number: signal.signal(number, unwind) for number in numbers}

@@ -17,6 +17,7 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.policy_types import stages_of
+from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
@@ -85,8 +86,13 @@ class Policy:
         self._plan: Plan | None = None
 
     @classmethod
-    def from_pretrained(cls, path: str | PathLike[str] | None = None, **keywords: Any) -> 'Policy':
+    def from_pretrained(
+        cls, path: str | PathLike[str] | None = None, preset: str = '', **keywords: Any
+    ) -> 'Policy':
         """Load a policy folder; keywords are settings with underscores for dots.
+
+        ``preset`` names a method with all that its paper has, such as 'sp_vla' (``presets``);
+        keywords are stronger.
 
         Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
@@ -104,14 +110,17 @@ class Policy:
                 raise InvalidSettingError(
                     f'unknown keyword {keyword!r}; known are {", ".join(sorted(names))}.'
                 )
+        given = {names[keyword]: value for keyword, value in keywords.items()}
+        if preset:
+            given = preset_of(preset) | given
         for stage, kind in SETTINGS.items():
-            chosen = {names[k][1]: v for k, v in keywords.items() if names[k][0] == stage}
-            settings[stage] = build(kind, chosen)
+            settings[stage] = build(kind, {n: v for (of, n), v in given.items() if of == stage})
         return cls.from_settings(folder, settings)
 
     @classmethod
     def from_settings(cls, path: str | PathLike[str], settings: Mapping[str, Any]) -> 'Policy':
-        """Load a policy folder with one settings object a stage."""
+        """Load a policy folder with one settings object a stage, which have to fit together."""
+        refuse_unmet(settings)
         return cls(
             load_perception(path, settings['perception']),
             load_reasoner(path, settings['reasoner']),

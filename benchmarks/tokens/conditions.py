@@ -5,12 +5,12 @@
 from collections.abc import Sequence
 
 from benchmarks.job import Condition, Sizes
+from efficient_vla import presets
 from efficient_vla.bench.overrides import KINDS
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.settings import Spec, specs
 
 DENSE = 'dense'
-PERCEPTION_SIGNALS = 'perception.signals'
 COMPOSITION = (
     'perception.cache.method=reuse',
     'perception.cache.threshold=1.0',
@@ -51,11 +51,9 @@ COMPOSITIONS: dict[str, tuple[str, ...]] = {
 
 
 def pruning(method: str, keep: float, name: str = '') -> Condition:
-    """Return a selector alone, with what perception has to send for it."""
-    words = [f'reasoner.pruning.method={method}', f'reasoner.pruning.keep={keep!r}']
-    if 'signals' in METHODS[method].needs:
-        words.append(f'{PERCEPTION_SIGNALS}=true')
-    return Condition(name or f'{method} {keep:g}', tuple(words), method, 'pruning', keep)
+    """Return a method with what its paper has beside the selector."""
+    words = (*presets.words(method), f'reasoner.pruning.keep={keep!r}')
+    return Condition(name or f'{method} {keep:g}', words, method, 'pruning', keep)
 
 
 def conditions(
@@ -72,7 +70,7 @@ def conditions(
         ('resampling', 'reasoner.resampling.method'),
     ):
         found += [
-            Condition(method, (f'{parameter}={method}',), method, kind)
+            Condition(method, _words(parameter, method), method, kind)
             for method in choices(parameter)
             if (kind, method) not in WHOLE_FRAME_CACHES
         ]
@@ -83,6 +81,10 @@ def conditions(
         together = {'composition': tuple(composition), **others}
     found += [Condition(name, words, name, 'composition') for name, words in together.items()]
     return found
+
+
+def _words(parameter: str, method: str) -> tuple[str, ...]:
+    return presets.words(method) if method in presets.PRESETS else (f'{parameter}={method}',)
 
 
 REUSE_IN_ALL_LAYERS = ('reasoner.reuse.method=vla_cache', 'reasoner.reuse.adaptive=false')

@@ -59,9 +59,10 @@ SECTIONS = (
         'with dense by task and seed (exact McNemar test). Latencies are medians on recorded '
         'frames of a scripted expert, dense and method in turn, with the threads that the graph '
         'gives the reasoner ({threads}); the ratio is to that dense. A row is the `whole` method '
-        'of its paper, or its `selection only`, as its parameters say. Reused: tokens that '
-        'perception took from an earlier frame + keys and values. `tower at 4 Hz`: thresholds of '
-        '1.0 switch change detection off, so that the cache is a fixed rate of the tower. '
+        'of its paper, the method `in part`, or its `selection only`, as its parameters say. '
+        'Reused: tokens that perception took from an earlier frame + keys and values. '
+        '`tower at 4 Hz`: thresholds of 1.0 switch change detection off, so that the cache is a '
+        'fixed rate of the tower. '
         f'{FORMULA}',
         ('success against latency', SUCCESS_PICTURE),
         (

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from efficient_vla import presets
+from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.settings import PruningSettings
 
 SHORTFALL = 0.95
@@ -31,10 +33,6 @@ class Published:
     """Whether it is that of the whole policy, or of the language model only."""
     keeps_success: bool = True
     """Whether success is published as kept, within a point."""
-    companions: tuple[str, ...] = ()
-    """Parameters, or their first words, that a row of the whole method sets beside the selector."""
-    missing: str = ''
-    """Parts of the paper that a row lacks which does not set the companions."""
 
 
 PUBLISHED: dict[str, Published] = {
@@ -48,22 +46,16 @@ PUBLISHED: dict[str, Published] = {
         'tokens only, 56 of 256, CogACT: 91.3 to 95.6 (one task)',
         '1.25x, A40',
         1.25,
-        companions=('reasoner.depth', 'actor.diffusion.cache_every'),
-        missing='its dropped layers and its cache of the action head',
     ),
     'sp_vla': Published(
         'OpenVLA, LIBERO: 74.6 to 74.9 or 71.9, with the scheduler',
         '1.35x or 1.50x',
         1.35,
-        companions=('reasoner.scheduler',),
-        missing='its scheduler, and its contours beyond the budget',
     ),
     'flashvla': Published(
         'OpenVLA, LIBERO: 74.4 to 73.7, 160 of 256',
         'latency -36.0 %',
         1.56,
-        companions=('reasoner.reuse.trigger',),
-        missing='its trigger of reuse',
     ),
     'lightvla': Published('OpenVLA-OFT, LIBERO: +2.6 points, fine-tuned', 'latency -38.2 %', 1.62),
     'adp': Published(
@@ -71,23 +63,17 @@ PUBLISHED: dict[str, Published] = {
         '1.23x / 1.29x / 1.35x, language model',
         1.23,
         whole=False,
-        companions=('reasoner.pruning.gate.method',),
-        missing='its gate',
     ),
     'fastdrivevla': Published('nuScenes open loop, half kept: L2 31.83 to 32.10 cm', 'no latency'),
     'specprune': Published(
         'OpenVLA-OFT, LIBERO: 96.6 to 96.6',
         '109 to 72-78 ms, 1.46x, A800',
         1.46,
-        companions=('reasoner.pruning.gate.method',),
-        missing='its controller by speed, and the union of its layers',
     ),
     'sqap': Published(
         'CogACT, SIMPLER, W4A4 with pruning: 74.8 to up to 79.3',
         '1.93x with W4A4',
         1.93,
-        companions=('reasoner.pruning.protect.gripper', 'reasoner.quantization.mode'),
-        missing='its quantization to 4 bit and the protected end effector',
     ),
     'random': Published(
         'CogACT, 112 of 256: 20.9 (EfficientVLA)',
@@ -98,8 +84,6 @@ PUBLISHED: dict[str, Published] = {
         'OpenVLA, LIBERO: 75.0 to 74.7; OpenVLA-OFT: 96.8 to 97.4',
         '1.63x language model, 1.26x OpenVLA-OFT; by others 1.07x and 0.996x',
         1.26,
-        companions=('reasoner.reuse.layers',),
-        missing='its four layers and its threshold of similarity',
     ),
     'patch': Published(
         'TTF-VLA (fuses patches, still computes all), OpenVLA, LIBERO: 68.4 to 72.4',
@@ -117,8 +101,9 @@ def parameters(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def scope(row: Mapping[str, Any]) -> str:
-    """Say whether a row is the whole method of a paper, or its selection alone; '' for others.
+    """Say whether a row is a paper's method 'whole', 'in part' or 'selection only'; '' for others.
 
+    It is whole or in part where it sets all of the method's preset, by what the preset lacks.
     Controls claim nothing, and a variant with a name of its own is nobody's method.
     """
     known = PUBLISHED.get(row.get('method', ''))
@@ -126,9 +111,19 @@ def scope(row: Mapping[str, Any]) -> str:
         return ''
     if row['name'] not in (row['method'], f'{row["method"]} {row["keep"]}'):
         return ''
-    given = parameters(row)
-    alone = any(not any(p.startswith(wanted) for p in given) for wanted in known.companions)
-    return 'selection only' if alone else 'whole'
+    method = row['method']
+    if method in METHODS and METHODS[method].selection_only:
+        return 'selection only'
+    if not absent(row):
+        return 'in part' if presets.MISSING.get(method) else 'whole'
+    return 'selection only'
+
+
+def absent(row: Mapping[str, Any]) -> list[str]:
+    """Return what the preset has beside the method itself and a row does not set."""
+    method, given = row['method'], row['overrides'].split()
+    wanted = presets.words(method)[1:] if method in presets.PRESETS else ()
+    return [word for word in wanted if word not in given]
 
 
 def described(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +163,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     the speed that it would have bought.
     """
     return [
-        f'{text} {_how(row, published)}'
+        f'{text} {_how(row)}'
         for method, published in PUBLISHED.items()
         for row in rows
         if row['method'] == method and 'plan_ratio' in row
@@ -191,7 +186,11 @@ def _shortfalls(row: Mapping[str, Any], published: Published) -> Iterator[str]:
         )
 
 
-def _how(row: Mapping[str, Any], published: Published) -> str:
-    if scope(row) == 'selection only':
-        return f'Selection only: the row lacks {published.missing}, so the paper is not refuted.'
-    return 'The method ran whole.' if scope(row) else 'A variant of ours.'
+def _how(row: Mapping[str, Any]) -> str:
+    found = scope(row)
+    if found in ('', 'whole'):
+        return 'The method ran whole.' if found else 'A variant of ours.'
+    lacks = '; '.join(
+        part for part in (', '.join(absent(row)), presets.MISSING[row['method']]) if part
+    )
+    return f'{found.capitalize()}: the row lacks {lacks}, so the paper is not refuted.'

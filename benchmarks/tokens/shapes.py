@@ -138,7 +138,7 @@ class EvenSelection:
     def __init__(self, chosen: torch.Tensor) -> None:
         self._chosen = chosen
 
-    def choose(self, moment: runner.Moment) -> torch.Tensor:
+    def choose(self, entering: runner.LayerInput) -> torch.Tensor:
         """Return the even choice."""
         return self._chosen
 
@@ -153,9 +153,9 @@ class FastvSelection:
     def __init__(self, count: int) -> None:
         self._count = count
 
-    def choose(self, moment: runner.Moment) -> torch.Tensor:
+    def choose(self, entering: runner.LayerInput) -> torch.Tensor:
         """Return the best by attention, in order."""
-        return moment.last.topk(self._count).indices.sort().values
+        return entering.last.topk(self._count).indices.sort().values
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.stages import DENSE, VARIANTS
+from efficient_vla import interrupts
 from efficient_vla.bench.compare import TOTAL, Outcomes, compare, outcomes
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.overrides import parse_overrides
@@ -21,61 +22,49 @@ OnResult = Callable[[EpisodeResult], None]
 
 def techniques(
     request: Request, names: Sequence[str], on_result: OnResult | None = None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return a row for dense and for each technique of ``names`` alone, and dense's manifest."""
-    rows: list[dict[str, Any]] = []
+) -> dict[str, Any]:
+    """Return ``rows``, for dense and each technique of ``names`` alone, and dense's manifest."""
+    whole: dict[str, Any] = {}
     reference: Outcomes = {}
-    manifest: dict[str, Any] = {}
-    for name in (DENSE, *(name for name in names if name != DENSE)):
-        overrides = parse_overrides(VARIANTS[name])
-        found = evaluate(
-            replace(request, overrides=merged(request.overrides, overrides)), on_result
-        )
-        seen = outcomes(found)
-        if not rows:
-            reference, manifest = seen, found['manifest']
-        paired = compare(reference, seen)[TOTAL]
-        tasks = {task: row['success_rate'] for task, row in found['tasks'].items()}
-        rows.append(
-            {
+    with interrupts.carrying(lambda: whole):
+        for name in (DENSE, *(name for name in names if name != DENSE)):
+            overrides = merged(request.overrides, parse_overrides(VARIANTS[name]))
+            found = evaluate(replace(request, overrides=overrides), on_result)
+            seen = outcomes(found)
+            reference = reference or seen
+            paired = compare(reference, seen)[TOTAL]
+            row = {
                 'technique': name,
                 **success_summary(list(seen.values())),
                 'only_dense': paired['only_first'],
                 'only_technique': paired['only_second'],
                 'p_value': paired['p_value'],
-                **tasks,
+                **{task: of_task['success_rate'] for task, of_task in found['tasks'].items()},
             }
-        )
-    return rows, manifest
+            whole.setdefault('rows', []).append(row)
+            whole.setdefault('manifest', found['manifest'])
+    return whole
 
 
-def instructions(
-    request: Request, on_result: OnResult | None = None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return a row for each scene of ``request`` and sentence, and the manifest.
+def instructions(request: Request, on_result: OnResult | None = None) -> dict[str, Any]:
+    """Return ``rows``, for each scene of ``request`` and sentence, and the manifest.
 
     A scene is asked for its own task, for every other task that its objects allow, and for
     nonsense. Success is always that of the scene's own task, so that another sentence should bring
     it down.
     """
-    rows = []
-    manifest: dict[str, Any] = {}
-    for sentence, tasks in sentences(request.tasks):
-        found = evaluate(replace(request, tasks=tasks, instruction=sentence), on_result)
-        manifest = manifest or found['manifest']
-        for task in tasks:
-            seen = [item['success'] for item in found['episodes'] if item['task'] == task]
-            asked = sentence or INSTRUCTIONS[task]
-            rows.append(
-                {
-                    'scene': task,
-                    'kind': kind(task, asked),
-                    'sentence': asked,
-                    **success_summary(seen),
-                }
-            )
-    order = {task: index for index, task in enumerate(request.tasks)}
-    return sorted(rows, key=lambda row: order[row['scene']]), manifest
+    whole: dict[str, Any] = {}
+    with interrupts.carrying(lambda: whole):
+        for sentence, tasks in sentences(request.tasks):
+            found = evaluate(replace(request, tasks=tasks, instruction=sentence), on_result)
+            whole.setdefault('manifest', found['manifest'])
+            for task in tasks:
+                seen = [item['success'] for item in found['episodes'] if item['task'] == task]
+                asked = sentence or INSTRUCTIONS[task]
+                row = {'scene': task, 'kind': kind(task, asked), 'sentence': asked}
+                whole.setdefault('rows', []).append({**row, **success_summary(seen)})
+    whole['rows'].sort(key=lambda row: request.tasks.index(row['scene']))
+    return whole
 
 
 def sentences(tasks: tuple[str, ...]) -> list[tuple[str | None, tuple[str, ...]]]:

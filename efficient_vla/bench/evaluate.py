@@ -83,20 +83,31 @@ def evaluate(
     """Run all episodes and return the JSON object of ``efficient-vla eval``.
 
     Results do not depend on the number of workers. Raises ``UsageError``,
-    ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input.
+    ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input, and
+    ``Interrupted`` with the object of the episodes until then.
     """
+    build_settings(request.overrides, request.robot)
+    results: list[EpisodeResult] = []
+    with interrupts.carrying(lambda: _found(request, results)):
+        for result in _run_all(request):
+            results.append(result)
+            if on_result:
+                on_result(result)
+    return _found(request, results)
+
+
+def _found(request: Request, results: list[EpisodeResult]) -> dict[str, Any]:
+    """Return the JSON object of these results, with a note where some are missing."""
+    if not results:
+        return {}
     settings = build_settings(request.overrides, request.robot)
     facts = sensing(request.policy, request.render, request.image_size)
-    results: list[EpisodeResult] = []
-    for result in _run_all(request):
-        results.append(result)
-        if on_result:
-            on_result(result)
     order = {job: index for index, job in enumerate(request.jobs())}
     results.sort(key=lambda result: order[result.task, result.seed])
     parameters = {**flat(settings), 'controller.rate': 1 / request.simulation.period}
     period_ms = 1e3 * request.simulation.period
-    found = report(results, control={'period_ms': period_ms, 'period_p99_ms': period_ms})
+    control = {'period_ms': period_ms, 'period_p99_ms': period_ms}
+    found = report(results, control, len(request.jobs()))
     found['manifest'] = manifest(
         request.policy,
         parameters,

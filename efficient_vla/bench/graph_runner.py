@@ -98,31 +98,22 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     refused = refuse_neighbours(graph.nodes, graph.namespace)
     if refused:
         raise EpisodeError(refused)
-    results: list[EpisodeResult] = []
-    recordings: list[Recording] = []
+    done: list[tuple[EpisodeResult, Recording]] = []
     with (
         tempfile.TemporaryDirectory(prefix='efficient_vla_log_') as logs,
         running(Supervisor(graph, request.log_folder or Path(logs))) as supervisor,
         _client(supervisor, request, observer) as client,
     ):
-        for task, seed in request.jobs:
-            result, recording = _run_job(client, request, observer, task, seed, limit)
-            results.append(result)
-            recordings.append(recording)
-        resident = {state.name: state.resident_mb for state in supervisor.states()}
-    found = _report(results, recordings, resident, settings['actor'].architecture)
-    parameters = flat({name: settings[name] for name in graph.nodes})
-    # The checkpoint has its own entry; a path would name this machine.
-    parameters = {k: v for k, v in parameters.items() if not k.endswith('.policy')}
-    found['manifest'] = manifest(
-        request.policy,
-        parameters,
-        mode='graph, wall-clock time',
-        hardware=request.hardware,
-        seeds=sorted({seed for _, seed in request.jobs}),
-        **facts,
-    )
-    return found
+
+        def found() -> dict[str, Any]:
+            resident = {state.name: state.resident_mb for state in supervisor.states()}
+            own = {name: settings[name] for name in graph.nodes}
+            return _report(request, done, resident, own, facts) if done else {}
+
+        with interrupts.carrying(found):
+            for task, seed in request.jobs:
+                done.append(_run_job(client, request, observer, task, seed, limit))
+        return found()
 
 
 def dotted(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -225,25 +216,37 @@ def _write_video(
 
 
 def _report(
-    results: Sequence[EpisodeResult],
-    recordings: 'Sequence[Recording]',
+    request: GraphRequest,
+    done: 'Sequence[tuple[EpisodeResult, Recording]]',
     resident: Mapping[str, float],
-    architecture: str,
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
+    results = [result for result, _ in done]
+    recordings = [recording for _, recording in done]
     periods = [period for recording in recordings for period in recording.periods_ms]
-    found = report(
-        results,
-        control={
-            'period_ms': float(np.mean(periods)) if periods else 0.0,
-            'period_p99_ms': max(recording.period_p99_ms for recording in recordings),
-            'max_plan_age_s': max(recording.max_plan_age_s for recording in recordings),
-        },
-    )
+    control = {
+        'period_ms': float(np.mean(periods)) if periods else 0.0,
+        'period_p99_ms': max(recording.period_p99_ms for recording in recordings),
+        'max_plan_age_s': max(recording.max_plan_age_s for recording in recordings),
+    }
+    found = report(results, control, len(request.jobs))
     rates = [rate for recording in recordings for rate in recording.command_rates_hz]
     # The controller's passes are chunks; its rate is that of the commands.
     found['rates_hz']['controller'] = float(np.mean(rates)) if rates else 0.0
-    found['camera_to_command'] = camera_to_command(merged_stages(results), architecture)
+    stages = merged_stages(results)
+    found['camera_to_command'] = camera_to_command(stages, settings['actor'].architecture)
     found['resident_mb'] = {name: round(value, 1) for name, value in resident.items()}
+    # The checkpoint has its own entry; a path would name this machine.
+    parameters = {k: v for k, v in flat(settings).items() if not k.endswith('.policy')}
+    found['manifest'] = manifest(
+        request.policy,
+        parameters,
+        mode='graph, wall-clock time',
+        hardware=request.hardware,
+        seeds=sorted({seed for _, seed in request.jobs}),
+        **facts,
+    )
     return found
 
 

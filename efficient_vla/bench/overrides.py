@@ -16,6 +16,7 @@ from efficient_vla.bringup.profiles import node_values
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.presets import refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, flatten, setting, specs
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT
@@ -167,6 +168,7 @@ def build_settings(
         known = {name for name, _, _ in specs(kind)}
         profile = {k: v for k, v in node_values(files, node).items() if k in known}
         settings[node] = _build(node, kind, {**profile, **overrides.get(node, {})})
+    refuse_unmet(settings)
     return settings
 
 
@@ -174,10 +176,12 @@ def graph_settings(
     files: Sequence[Path], overrides: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return node -> settings of all nodes of the graph, from its files and the overrides."""
-    return {
+    settings = {
         node: _build(node, kind, {**node_values(files, node), **overrides.get(node, {})})
         for node, kind in NODE_SETTINGS.items()
     }
+    refuse_unmet(settings)
+    return settings
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:

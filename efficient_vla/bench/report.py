@@ -9,17 +9,22 @@ from efficient_vla.records import STAGES, EpisodeResult, StageRecord, merge
 from efficient_vla.statistics import wilson_interval
 
 
-def report(results: Sequence[EpisodeResult], control: Mapping[str, Any]) -> dict[str, Any]:
+def report(
+    results: Sequence[EpisodeResult], control: Mapping[str, Any], wanted: int
+) -> dict[str, Any]:
     """Return success by task, costs by stage and rates; ``control`` adds the periods [ms].
 
-    ``success_rate`` is the mean over tasks, so that every task counts alike.
+    ``success_rate`` is the mean over tasks, so that every task counts alike. Where fewer episodes
+    than ``wanted`` ran, ``interrupted`` says so.
     """
     tasks = {
         task: task_summary([result for result in results if result.task == task])
         for task in dict.fromkeys(result.task for result in results)
     }
     stages = merged_stages(results)
+    note = f'ended after {len(results)} of {wanted} episodes; rates are of those.'
     return {
+        **({'interrupted': note} if len(results) < wanted else {}),
         'success_rate': sum(task['success_rate'] for task in tasks.values()) / len(tasks),
         'tasks': tasks,
         'stages': {name: record.summary() for name, record in stages.items()},

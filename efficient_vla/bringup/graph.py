@@ -19,6 +19,7 @@ from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
 from efficient_vla.bringup.parameter_files import refuse_file
 from efficient_vla.bringup.profiles import node_values
 from efficient_vla.places import policy_folder, share_folder
+from efficient_vla.presets import unmet
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
@@ -245,6 +246,9 @@ def _parameters(
                 f'{driver}.mode is lockstep, where time waits for commands; expected '
                 f'{driver}.mode realtime.'
             )
+    refused = unmet(given('perception'), given('reasoner'))
+    if refused:
+        raise ProfileError(refused)
     for name, values in parameters.items():
         # The simulated robot makes the clock and cannot wait for it.
         if simulated:

@@ -14,6 +14,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from efficient_vla import interrupts
+
 COMMANDS = {
     'demo': 'drive the simulated arm through the demonstration tasks, with the whole graph',
     'eval': 'measure success, latencies and rates of a policy, in process or in the graph',
@@ -27,19 +29,22 @@ MODULES = {'eval': 'efficient_vla.cli.evaluate'}
 """Modules of the commands that are not ``efficient_vla.cli.COMMAND``."""
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = interrupts.EXIT_INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code: 0, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one command; return its exit code: 0, 1 failed, 2 wrong usage, 130 interrupted.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does, with 128 and their number.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] in COMMANDS:
             return run(words[0], words[1:])
         overview().parse_args(words)
         return EXIT_USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as stop:
+        return interrupts.exit_code(stop)
     except BrokenPipeError:
         # The reader of our output is gone, as in `efficient-vla ... | head`; Python would complain
         # once more when it flushes at exit.
@@ -75,7 +80,8 @@ def run(command: str, words: Sequence[str]) -> int:
     module.add_arguments(parser)
     arguments = parser.parse_args(words)
     try:
-        return int(module.main(arguments) or 0)
+        with interrupts.unwinding():
+            return int(module.main(arguments) or 0)
     except Exception as error:
         code = exit_code(error)
         if code is None:

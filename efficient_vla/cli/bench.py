@@ -3,12 +3,16 @@
 """``efficient-vla bench``."""
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from efficient_vla.cli import bench_reports, bench_success, bench_transport
-from efficient_vla.cli.options import add_hardware, add_policy, policy_folder, writable_file
+from efficient_vla.cli.options import (
+    add_hardware,
+    add_policy,
+    policy_folder,
+    writable_file,
+    written,
+)
 from efficient_vla.errors import UsageError
 
 DESCRIPTION = """\
@@ -110,28 +114,22 @@ def _stages(arguments: argparse.Namespace) -> int:
     target = writable_file(arguments.json) if arguments.json else None
     policy = policy_folder(arguments.policy)
     images = frames_of_motion(arguments.task, arguments.frames, arguments.still)
-    with Progress(console=console) as progress, threads_of(arguments.hardware) as threads:
+    facts = {name: getattr(arguments, name) for name in ('frames', 'still', 'task')}
+    with (
+        written(target) as write,
+        Progress(console=console) as progress,
+        threads_of(arguments.hardware) as threads,
+    ):
+        about = manifest(policy, {}, render='fast', threads=threads, **facts)
         bar = progress.add_task('stages', total=len(images) * len(VARIANTS))
-        variants = measure(
+        found = measure(
             load_stages,
             policy,
             images,
             INSTRUCTIONS[arguments.task],
+            about,
             on_pass=lambda: progress.advance(bar),
         )
-    console.print(variant_table(variants))
-    if target:
-        found: dict[str, Any] = {
-            'variants': variants,
-            'manifest': manifest(
-                policy,
-                {},
-                render='fast',
-                frames=arguments.frames,
-                still=arguments.still,
-                task=arguments.task,
-                threads=threads,
-            ),
-        }
-        target.write_text(json.dumps(found, indent=2) + '\n')
+        write(found)
+    console.print(variant_table(found['variants']))
     return 0

@@ -5,6 +5,7 @@
 import argparse
 import importlib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,7 @@ from efficient_vla.cli.options import (
     writable_file,
 )
 from efficient_vla.errors import UsageError
+from efficient_vla.interrupts import saving
 from efficient_vla.sim.episodes import jobs
 
 NO_PART = 'none'
@@ -212,14 +214,20 @@ def main(name: str, arguments: argparse.Namespace) -> int:
         **values,
     )
     rows = job.open_rows(target, arguments.resume)
-    try:
-        for part, measure in benchmark.PARTS.items():
-            if part in arguments.parts:
-                measure(job, rows)
-    finally:
+
+    def write() -> None:
         rows.write()
         for path in benchmark.REPORT.write(rows):
             job.tell(f'wrote {path}')
+
+    try:
+        with saving(write):
+            for part, measure in benchmark.PARTS.items():
+                if part in arguments.parts:
+                    measure(job, rows)
+    except KeyboardInterrupt:
+        print(f'interrupted; rows are in {target}, --resume goes on', file=sys.stderr)
+        raise
     wrong = [row['first_failure'] for row in rows.of('soak') if row['failures']]
     for text in wrong:
         console.print(f'soak: {text}', style='red', markup=False)

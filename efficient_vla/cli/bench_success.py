@@ -3,7 +3,6 @@
 """``efficient-vla bench techniques`` and ``efficient-vla bench instructions``."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from efficient_vla.cli.options import (
     refuse_unknown,
     task_list,
     writable_file,
+    written,
 )
 
 if TYPE_CHECKING:
@@ -102,9 +102,8 @@ def _run(arguments: argparse.Namespace, episodes: int, measure: Any) -> int:
     from efficient_vla.cli.display import console, episode_progress, success_table
 
     target = writable_file(arguments.json) if arguments.json else None
-    with episode_progress(episodes) as add:
-        rows, manifest = measure(add)
-    console.print(success_table(rows))
-    if target:
-        target.write_text(json.dumps({'rows': rows, 'manifest': manifest}, indent=2) + '\n')
+    with written(target) as write, episode_progress(episodes) as add:
+        found = measure(add)
+        write(found)
+    console.print(success_table(found['rows']))
     return 0

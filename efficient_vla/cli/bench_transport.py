@@ -3,13 +3,13 @@
 """``efficient-vla bench transport``."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.options import writable_file
+from efficient_vla.cli.options import writable_file, written
 from efficient_vla.errors import UsageError
+from efficient_vla.interrupts import carrying
 
 SIZES = ('640x480', '1280x720')
 
@@ -67,23 +67,28 @@ def main(arguments: argparse.Namespace) -> int:
             raise UsageError(f'--{name} is {value}; expected a finite number above 0.')
     target = writable_file(arguments.json) if arguments.json else None
     profile = not arguments.no_profile
+    results: list[dict[str, Any]] = []
+    facts = manifest(None, {}, profile=profile)
+
+    def measured() -> dict[str, Any]:
+        return {'images': results, 'manifest': facts} if results else {}
+
+    with written(target) as write, carrying(measured):
+        for width, height in arguments.size or [_size(text) for text in SIZES]:
+            row = measure_images(width, height, arguments.rate, arguments.seconds, profile)
+            results.append(row)
+        write(measured())
     table = Table('size', 'rate [Hz]', 'sent', 'lost', 'p50 [ms]', 'p95 [ms]', 'max [ms]')
-    results = []
-    for width, height in arguments.size or [_size(text) for text in SIZES]:
-        found = measure_images(width, height, arguments.rate, arguments.seconds, profile)
-        results.append(found)
+    for row in results:
         table.add_row(
-            f'{width}x{height}',
+            f'{row["width"]}x{row["height"]}',
             f'{arguments.rate:g}',
-            str(found['sent']),
-            str(found['lost']),
-            *(f'{found["latency_ms"][name]:.1f}' for name in ('p50', 'p95', 'max')),
+            str(row['sent']),
+            str(row['lost']),
+            *(f'{row["latency_ms"][name]:.1f}' for name in ('p50', 'p95', 'max')),
         )
     console.print(table)
-    if target:
-        facts = manifest(None, {}, profile=profile)
-        target.write_text(json.dumps({'images': results, 'manifest': facts}, indent=2) + '\n')
-    return int(any(found['lost'] for found in results))
+    return int(any(row['lost'] for row in results))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 """``efficient-vla eval``."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from efficient_vla.cli.options import (
     task_list,
     writable_file,
     writable_folder,
+    written,
 )
 from efficient_vla.errors import UsageError
 
@@ -88,8 +88,8 @@ def main(arguments: argparse.Namespace) -> int:
     target = writable_file(arguments.json)
     if arguments.video is not None:
         writable_folder(arguments.video, '--video')
-    found = _graph(arguments) if arguments.graph else _in_process(arguments)
-    target.write_text(json.dumps(found, indent=2) + '\n')
+    with written(target) as write:
+        write(_graph(arguments) if arguments.graph else _in_process(arguments))
     return 0
 
 

@@ -3,13 +3,18 @@
 """Options that several commands share."""
 
 import argparse
+import json
 import os
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from efficient_vla import cards, places
+from efficient_vla import cards, places, presets
 from efficient_vla.errors import UsageError
+from efficient_vla.interrupts import Interrupted
 
 
 def add_policy(parser: argparse._ActionsContainer) -> None:
@@ -34,6 +39,20 @@ def add_hardware(parser: argparse._ActionsContainer, text: str) -> None:
     )
 
 
+class _Preset(argparse.Action):
+    """Put the parameters of a preset where ``--set`` puts its own, in the order given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*before, *presets.words(values)])
+
+
 def add_robot(parser: argparse.ArgumentParser) -> None:
     """Add ``--robot``, of those that are simulated."""
     from efficient_vla.sim.catalogue import DEFAULT_ROBOT, robots
@@ -47,7 +66,7 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Add ``--set``, once for each parameter."""
+    """Add ``--set``, once for each parameter, and ``--preset``, a method with its companions."""
     parser.add_argument(
         '--set',
         metavar='NODE.PARAM=VALUE',
@@ -55,6 +74,13 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest='overrides',
         help='set a parameter, for example reasoner.pruning.method=fastv; may be repeated',
+    )
+    parser.add_argument(
+        '--preset',
+        action=_Preset,
+        choices=tuple(presets.PRESETS),
+        dest='overrides',
+        help='a method with all that its paper has, as --set of each; later --set is stronger',
     )
 
 
@@ -149,6 +175,27 @@ def writable_file(path: Path) -> Path:
     except OSError as error:
         raise UsageError(f'cannot write {path}: {error}. Choose another file.') from error
     return path
+
+
+@contextmanager
+def written(path: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield what writes a result as JSON; a request to end leaves what was measured until then.
+
+    Without a path nothing is written.
+    """
+
+    def write(found: Mapping[str, Any]) -> None:
+        if path is not None:
+            path.write_text(json.dumps(found, indent=2) + '\n')
+
+    try:
+        yield write
+    except Interrupted as stop:
+        if stop.found:
+            write({'interrupted': 'ended before everything was measured.', **stop.found})
+            if path is not None:
+                print(f'interrupted; what was measured until then is in {path}', file=sys.stderr)
+        raise
 
 
 def writable_folder(path: Path, option: str) -> Path:

@@ -24,7 +24,7 @@ from efficient_vla.bringup.graph import (
     profiles,
 )
 from efficient_vla.bringup.supervisor import Event, ProcessState, Supervisor
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.options import add_overrides, writable_folder
 from efficient_vla.nodes.client.neighbours import refuse_neighbours
 from efficient_vla.nodes.client.state_watch import StateWatch
 
@@ -88,13 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='where each process writes its log (default a new folder in '
         '$ROS_LOG_DIR or ~/.ros/log)',
     )
-    parser.add_argument(
-        '--set',
-        action='append',
-        default=[],
-        metavar='NODE.PARAM=VALUE',
-        help='override a parameter; may be repeated',
-    )
+    add_overrides(parser)
     parser.add_argument(
         '--params-file',
         action='append',
@@ -138,7 +132,7 @@ def selection(arguments: argparse.Namespace) -> Selection:
         use_sim_time=arguments.use_sim_time,
         autostart=not arguments.no_autostart,
         log_level=arguments.log_level,
-        overrides=parse_overrides(arguments.set),
+        overrides=parse_overrides(arguments.overrides),
         parameter_files=tuple(arguments.params_file),
     )
 

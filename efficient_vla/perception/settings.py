@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from efficient_vla.settings import group, setting
 
-QUANTIZATION_MODES = ('none', 'bf16')
+TOWER_MODES = ('none', 'bf16')
 CACHE_METHODS = ('none', 'reuse', 'skip', 'patch')
 
 
@@ -83,13 +83,13 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizationSettings:
+class TowerQuantizationSettings:
     """Number format of the vision tower's weights."""
 
     mode: str = setting(
         'none',
         'none is float32, bf16 halves memory and time on a processor that computes in bfloat16.',
-        choices=QUANTIZATION_MODES,
+        choices=TOWER_MODES,
         read_only=True,
     )
 
@@ -99,7 +99,7 @@ class PerceptionSettings:
     """Parameters of the perception stage."""
 
     cache: CacheSettings = group(CacheSettings)
-    quantization: QuantizationSettings = group(QuantizationSettings)
+    quantization: TowerQuantizationSettings = group(TowerQuantizationSettings)
     signals: bool = setting(
         False,
         'Compute for each token its share of edge pixels and the attention it receives in the last '

@@ -6,14 +6,18 @@ Attention that was computed without a token says nothing about it. A token that 
 therefore unknown, not unimportant: its last known value drifts towards the typical one.
 """
 
+from collections import deque
+
 import torch
 
 DRIFT = 0.8
 """Share of its distance to the typical value that a token keeps for each plan that lacks it."""
+PLANS = 11
+"""Plans whose features are kept; the longest interval of SpecPrune-VLA."""
 
 
 class ScoreMemory:
-    """One number and one feature vector a visual token, by its index in the frame."""
+    """Numbers and feature vectors of each visual token, by its index in the frame."""
 
     def __init__(self) -> None:
         """Know nothing."""
@@ -21,30 +25,34 @@ class ScoreMemory:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.attention = torch.zeros(0)
-        """Attention of the instruction, [V], NaN where never observed."""
-        self._features = torch.zeros(0)
+        self.attention = torch.zeros(1, 0)
+        """Attention of the instruction by observed layer, [layers, V], NaN where unknown."""
+        self._features: deque[torch.Tensor] = deque(maxlen=PLANS)
 
     def fit(self, count: int) -> None:
         """Forget everything if the frame has another number of tokens than before."""
-        if len(self.attention) != count:
+        if self.attention.shape[1] != count:
             self.reset()
-            self.attention = torch.full((count,), float('nan'))
+            self.attention = torch.full((1, count), float('nan'))
 
-    def similarity(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the cosine of each token [V, D] with itself a plan ago, [V], NaN if unknown."""
-        if self._features.shape != features.shape:
+    def similarity(self, features: torch.Tensor, plans: int) -> torch.Tensor:
+        """Return the cosine of each token [V, D] with itself ``plans`` ago, [V], NaN if unknown.
+
+        Where fewer plans were made, the first one counts.
+        """
+        if not self._features or self._features[-1].shape != features.shape:
             return torch.full((len(features),), float('nan'))
-        products = (features * self._features).sum(1)
+        before = self._features[-min(plans, len(self._features))]
+        products = (features * before).sum(1)
         lengths = torch.linalg.vector_norm(features, dim=1)
-        return products / (lengths * torch.linalg.vector_norm(self._features, dim=1)).clamp(1e-12)
+        return products / (lengths * torch.linalg.vector_norm(before, dim=1)).clamp(1e-12)
 
-    def update(self, features: torch.Tensor, scores: torch.Tensor | None) -> None:
-        """Take in the features [V, D] of a plan and the attention [V], NaN where not observed."""
-        self._features = features
-        if scores is None:
-            return
-        seen = ~torch.isnan(scores)
-        typical = scores[seen].median() if seen.any() else scores.new_tensor(float('nan'))
-        drifted = typical + (self.attention.to(scores) - typical) * DRIFT
-        self.attention = torch.where(seen, scores, drifted)
+    def update(self, features: torch.Tensor, scores: torch.Tensor) -> None:
+        """Take in features [V, D] and attention [layers, V] of a plan, NaN where not observed."""
+        self._features.append(features)
+        before = self.attention.to(scores)
+        if before.shape != scores.shape:
+            before = torch.full_like(scores, float('nan'))
+        typical = scores.nanmedian(1, keepdim=True).values
+        drifted = typical + (before - typical) * DRIFT
+        self.attention = torch.where(scores.isnan(), drifted, scores)

@@ -36,23 +36,28 @@ class Sequence:
     """Places of the instruction's tokens, int64; relevance is read from them."""
 
 
-@dataclass(slots=True)
-class Moment:
-    """What is known before one layer about the visual tokens that are still in the sequence."""
+def _empty() -> torch.Tensor:
+    return torch.zeros(0)
 
-    layer: int
-    remaining: torch.Tensor
-    """Which of the V visual tokens remain, int64 [n], increasing."""
+
+@dataclass(slots=True, kw_only=True)
+class LayerInput:
+    """What is known before one layer about the n visual tokens that are still in the sequence."""
+
+    layer: int = 0
+    remaining: torch.Tensor = field(default_factory=_empty)
+    """Which of all V visual tokens these are, int64 [n], increasing."""
     tokens: torch.Tensor
     """Hidden states that enter the layer, [n, D]."""
     text: torch.Tensor
     """Hidden states of the instruction, [L, D]."""
-    attention: torch.Tensor
-    """Probabilities the instruction gave the tokens in the layer before, [L, n], or empty."""
-    last: torch.Tensor
-    """The same of the last row of the sequence, [n], or empty."""
-    output: torch.Tensor
-    """Attention output of the layer before, [n, heads x d], or empty."""
+    attention: torch.Tensor = field(default_factory=_empty)
+    """Probabilities that the instruction gave them in the scored layers since the last drop, mean
+    over heads, [layers, L, n], or empty."""
+    last: torch.Tensor = field(default_factory=_empty)
+    """The same of the last token of the sequence in the newest of these layers, [n], or empty."""
+    output: torch.Tensor = field(default_factory=_empty)
+    """Attention output of the layer before, heads concatenated, [n, heads x d], or empty."""
 
 
 class Selection(Protocol):
@@ -65,7 +70,7 @@ class Selection(Protocol):
     outputs: frozenset[int]
     """After which layers it wants the attention's output."""
 
-    def choose(self, moment: Moment) -> torch.Tensor:
+    def choose(self, entering: LayerInput) -> torch.Tensor:
         """Return which of the n remaining tokens stay, int64, increasing."""
 
 
@@ -151,7 +156,9 @@ class _Walk:
     ) -> None:
         self.decoder, self.sequence = decoder, sequence
         self.reuse, self.observe = reuse, observe
-        self.scored = observe | (selection.scored if selection else frozenset())
+        self.ranked_by = selection.scored if selection else frozenset()
+        self.scored = observe | self.ranked_by
+        self.ranking: list[torch.Tensor] = []
         self.outputs = selection.outputs if selection else frozenset()
         length = sequence.embeddings.shape[1]
         self.hidden = sequence.embeddings
@@ -168,7 +175,8 @@ class _Walk:
 
     def drop(self, index: int, selection: Selection) -> None:
         """Let the selection choose, and take what it does not keep out of rows and columns."""
-        chosen = selection.choose(self._moment(index))
+        chosen = selection.choose(self._entering(index))
+        self.ranking.clear()
         if len(chosen) == len(self.computed):
             return
         gone = torch.ones(len(self.computed), dtype=torch.bool, device=chosen.device)
@@ -214,6 +222,8 @@ class _Walk:
         with hooked(self.decoder.attention(layer), hook):
             self.hidden = self.decoder.step(layer, self.hidden, self.mask, self.rotary)
         self.hook = hook
+        if hook is not None and index in self.ranked_by:
+            self.ranking.append(hook.scores)
         if index in self.observe:
             self._observe(index)
 
@@ -228,23 +238,22 @@ class _Walk:
     def _kept_columns(self) -> torch.Tensor:
         return torch.searchsorted(self.columns, self.sequence.visual[self.kept])
 
-    def _moment(self, index: int) -> Moment:
+    def _entering(self, index: int) -> LayerInput:
         places = self.sequence.visual[self.computed]
         visual_rows = torch.searchsorted(self.rows, places)
         text_rows = torch.searchsorted(self.rows, self.sequence.text)
-        hook = self.hook or Hook()
-        empty = self.hidden.new_zeros(0)
-        scores = hook.scores
-        if len(scores):
-            scores = scores[:, torch.searchsorted(self.columns, places)]
-        return Moment(
+        known = {}
+        if self.ranking:
+            seen = torch.stack(self.ranking)[..., torch.searchsorted(self.columns, places)]
+            known = {'attention': seen[:, :-1], 'last': seen[-1, -1]}
+        if self.hook is not None and len(self.hook.output):
+            known['output'] = self.hook.output[visual_rows]
+        return LayerInput(
             layer=index,
             remaining=self.computed,
             tokens=self.hidden[0, visual_rows],
             text=self.hidden[0, text_rows],
-            attention=scores[:-1] if len(scores) else empty,
-            last=scores[-1] if len(scores) else empty,
-            output=hook.output[visual_rows] if len(hook.output) else empty,
+            **known,
         )
 
     def result(self) -> Result:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One plan's choice of visual tokens: the method's scores, made into a set by the shared budget."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,11 +9,13 @@ import numpy as np
 import torch
 
 from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
-from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.reasoning.pruning import METHODS, load
 from efficient_vla.reasoning.pruning.budget import budget, choose
+from efficient_vla.reasoning.pruning.specprune import interval
 from efficient_vla.reasoning.pruning.view import View
-from efficient_vla.reasoning.runner import Moment
+from efficient_vla.reasoning.runner import LayerInput
 from efficient_vla.reasoning.settings import PruningSettings
 from efficient_vla.types import InvalidRecordError, VisualTokens
 
@@ -27,58 +28,54 @@ VISIT_GAP = 2
 layers, whose attention says the same, and every visit costs as much as in a deep one."""
 
 
-@dataclass(slots=True)
-class Context:
-    """What a plan knows beside its tokens."""
-
-    memory: ScoreMemory
-    speed: float
-    protected: np.ndarray
-    generator: torch.Generator
-    scorer: Any = None
-
-
 class TokenSelection:
     """Answer the runner's question, which visual tokens stay; see ``runner.Selection``."""
 
     def __init__(
-        self, decoder: Decoder, settings: PruningSettings, tokens: VisualTokens, context: Context
+        self,
+        decoder: Decoder,
+        settings: PruningSettings,
+        tokens: VisualTokens,
+        protected: np.ndarray,
+        memory: ScoreMemory,
+        motion: MotionGate,
+        generator: torch.Generator,
+        scorer: Any = None,
     ) -> None:
-        """Prepare for the tokens of one frame.
+        """Prepare for the tokens of one frame, of which those ``protected`` [V] stay.
 
         Raises ``InvalidRecordError`` where the method needs what perception did not send.
         """
         self._method = METHODS[settings.method]
-        self._decoder, self._settings, self._context = decoder, settings, context
-        first, later = drop_layers(settings, len(decoder.layers))
-        self.first = first
-        self.layers = frozenset({first, *later})
-        before = frozenset(layer - 1 for layer in self.layers)
-        self.scored = before if 'attention' in self._method.needs else frozenset()
-        self.outputs = before if 'output' in self._method.needs else frozenset()
+        self._score = load(settings.method)
+        self._decoder, self._settings = decoder, settings
+        self.protected = protected
+        self.first, later = drop_layers(settings, len(decoder.layers))
+        self.layers = frozenset({self.first, *later})
+        before = {layer - 1 for layer in self.layers}
+        earlier = {self.first - back for back in range(1, self._method.looks_back + 1)}
+        self.scored = frozenset(before | earlier if earlier else ())
+        self.outputs = frozenset(before if 'output' in self._method.needs else ())
         if 'signals' in self._method.needs and not len(tokens.saliency):
             raise InvalidRecordError(
                 f'pruning.method {settings.method} needs contours and saliency, which the visual '
                 'tokens do not carry. Set perception signals to true.'
             )
-        if 'scorer' in self._method.needs and context.scorer is None:
-            raise InvalidRecordError(
-                f'pruning.method {settings.method} needs a learned scorer, which this policy does '
-                f'not have. Train it: efficient-vla train --method {settings.method}.'
-            )
         self._tokens = tokens
         self._total = len(tokens.features)
         self._visits = 0
         self._carry: dict[str, torch.Tensor] = {}
-        self._whole: dict[str, torch.Tensor] = {}
+        self._generator, self._scorer = generator, scorer
+        self._speed, self._vertical = motion.speed(tokens.stamp), motion.vertical(tokens.stamp)
+        self._whole = self._known(memory)
 
-    def choose(self, moment: Moment) -> torch.Tensor:
+    def choose(self, entering: LayerInput) -> torch.Tensor:
         """Return which of the remaining tokens stay, int64, increasing."""
-        view = self._view(moment)
-        if view.count >= len(moment.remaining):
+        view = self._view(entering)
+        if view.count >= len(entering.remaining):
             self._visits += 1
-            return torch.arange(len(moment.remaining), device=moment.tokens.device)
-        scores = self._method.score(view).float()
+            return torch.arange(len(entering.remaining), device=entering.tokens.device)
+        scores = self._score(view).float()
         self._visits += 1
         return choose(scores, view)
 
@@ -87,53 +84,51 @@ class TokenSelection:
         words = f'{self._settings.method} kept {kept} of {self._total} after layer {self.first}'
         return f'{words}, {protected} protected' if protected else words
 
-    def _view(self, moment: Moment) -> View:
-        context, remaining = self._context, moment.remaining
-        device = moment.tokens.device
-        if not self._whole:
-            self._whole = {n: v.to(device) for n, v in self._known().items()}
-        known = self._whole
+    def _view(self, entering: LayerInput) -> View:
+        remaining, device = entering.remaining, entering.tokens.device
+        known = {name: values.to(device) for name, values in self._whole.items()}
         if len(remaining) < self._total:
-            known = {name: values[remaining] for name, values in known.items()}
+            known = {name: values[..., remaining] for name, values in known.items()}
         view = View(
-            tokens=moment.tokens.float(),
-            text=moment.text.float(),
+            layer=entering.layer,
+            remaining=remaining,
+            tokens=entering.tokens.float(),
+            text=entering.text.float(),
+            attention=entering.attention,
+            last=entering.last,
+            output=entering.output.float(),
             count=self._count(len(remaining)),
             grid=self._tokens.grid,
             settings=self._settings,
-            attention=moment.attention,
-            last=moment.last,
-            output=moment.output.float(),
-            speed=context.speed,
-            scorer=context.scorer,
+            speed=self._speed,
+            vertical=self._vertical,
+            scorer=self._scorer,
             visit=self._visits,
             carry=self._carry,
-            remaining=remaining,
-            generator=context.generator,
+            generator=self._generator,
             **known,
         )
         if 'projections' in self._method.needs:
-            layer = self._decoder.layers[moment.layer]
+            layer = self._decoder.layers[entering.layer]
             view.project = partial(self._decoder.project, layer)
         return view
 
-    def _known(self) -> dict[str, torch.Tensor]:
+    def _known(self, memory: ScoreMemory) -> dict[str, torch.Tensor]:
         """Return what is known of all V tokens from outside the decoder, by the view's names."""
-        tokens, context = self._tokens, self._context
+        tokens = self._tokens
         known = {
             'camera': torch.from_numpy(tokens.camera).long(),
             'row': torch.from_numpy(tokens.row).long(),
             'column': torch.from_numpy(tokens.column).long(),
         }
-        if context.protected.any():
-            known['protected'] = torch.from_numpy(context.protected)
+        if self.protected.any():
+            known['protected'] = torch.from_numpy(self.protected)
         if 'signals' in self._method.needs:
-            known['contour'] = torch.from_numpy(tokens.contour)
             known['saliency'] = torch.from_numpy(tokens.saliency)
         if 'memory' in self._method.needs:
-            features = torch.from_numpy(tokens.features)
-            known['remembered'] = context.memory.attention
-            known['similarity'] = context.memory.similarity(features)
+            plans = interval(self._speed / self._settings.specprune.full_speed)
+            known['remembered'] = memory.attention
+            known['similarity'] = memory.similarity(torch.from_numpy(tokens.features), plans)
         return known
 
     def _count(self, remaining: int) -> int:

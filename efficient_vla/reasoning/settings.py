@@ -4,25 +4,14 @@
 
 from dataclasses import dataclass
 
+from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling.settings import FIXED_LENGTH, ResamplingSettings
 from efficient_vla.settings import group, setting
 
-PRUNING_METHODS = (
-    'none',
-    'fastv',
-    'efficientvla',
-    'sp_vla',
-    'flashvla',
-    'lightvla',
-    'adp',
-    'fastdrivevla',
-    'specprune',
-    'sqap',
-    'uniform',
-    'random',
-)
+PRUNING_METHODS = ('none', *METHODS)
 GATE_METHODS = ('none', 'speed', 'extrema')
 REUSE_METHODS = ('none', 'vla_cache')
+SCHEDULE_METHODS = ('none', 'steady', 'intuitive')
 ECOT_PARTS: dict[str, tuple[str, ...]] = {
     'none': (),
     'text': ('subtask', 'movement'),
@@ -37,7 +26,7 @@ CAMERA_ROW = 12
 
 @dataclass(frozen=True, slots=True)
 class ProtectSettings:
-    """Tokens that stay whatever the selector says of them, up to half of the budget."""
+    """Tokens that stay whatever the selector says of them."""
 
     end_effector: bool = setting(
         False, 'Keep the tokens around the projected end effector; needs projection.'
@@ -56,6 +45,10 @@ class ProtectSettings:
         'that reason. Needs perception.signals.',
         low=0.0,
         high=1.0,
+    )
+    beyond: bool = setting(
+        False,
+        'Protected tokens stay beside the budget; otherwise they take up to half of it.',
     )
     coverage: float = setting(
         0.0,
@@ -83,7 +76,12 @@ class GateSettings:
         0.1, 'Above this speed the work is coarse again.', unit='m/s', low=0.0, high=10.0
     )
     window: float = setting(
-        0.5, 'Length of a window of the method extrema.', unit='s', low=0.05, high=10.0
+        0.0,
+        'Least length of a window of the method extrema, which ends at a plan; 0 is from plan to '
+        'plan, one executed chunk.',
+        unit='s',
+        low=0.0,
+        high=10.0,
     )
     max_pruned: int = setting(
         3, 'Windows in a row that extrema may prune before one is seen in full.', low=1, high=1000
@@ -121,12 +119,30 @@ class FlashVlaSettings:
 
 @dataclass(frozen=True, slots=True)
 class SpecPruneSettings:
-    """SpecPrune-VLA: shares of the budget, and what is dropped again on the way."""
+    """SpecPrune-VLA: shares of all visual tokens; its counts are of the 256 of one camera."""
 
     remembered: float = setting(
-        0.35, "Share chosen by the earlier frames' attention.", low=0.0, high=1.0
+        30 / 256,
+        "Share chosen by each observed layer's attention in earlier frames.",
+        low=0.0,
+        high=1.0,
     )
-    dynamic: float = setting(0.25, 'Share chosen because they changed most.', low=0.0, high=1.0)
+    dynamic: float = setting(20 / 256, 'Share chosen because they changed most.', low=0.0, high=1.0)
+    coarse: float = setting(
+        24 / 256,
+        "Share chosen by each of two layers' attention in this frame, in coarse work.",
+        low=0.0,
+        high=1.0,
+    )
+    fine: float = setting(40 / 256, 'The same in fine work.', low=0.0, high=1.0)
+    alpha: float = setting(0.8, 'What both are multiplied by.', low=0.0, high=2.0)
+    full_speed: float = setting(0.8, 'Speed that counts as 1.', unit='m/s', low=0.01, high=10.0)
+    fine_speed: float = setting(
+        0.4,
+        'Below this relative speed work is fine, unless the arm rises.',
+        low=0.0,
+        high=10.0,
+    )
     unchanged: float = setting(
         0.986,
         'A token has not changed where its cosine with an earlier frame is at least this.',
@@ -143,6 +159,13 @@ class SqapSettings:
     """SQAP-VLA: the very top of the attention survives quantization, the rest is coverage."""
 
     top: float = setting(0.5, 'Share of the budget chosen by attention.', low=0.0, high=1.0)
+
+
+def needs_signals(method: str, contours: float) -> str:
+    """Return which of these parameters of pruning needs contours or saliency, or nothing."""
+    if method in METHODS and 'signals' in METHODS[method].needs:
+        return f'method {method}'
+    return f'protect.contours {contours:g}' if contours > 0 else ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +209,56 @@ class PruningSettings:
     specprune: SpecPruneSettings = group(SpecPruneSettings)
     sqap: SqapSettings = group(SqapSettings)
 
+    @property
+    def needs_signals(self) -> str:
+        """What of these settings needs contours or saliency of perception, or nothing."""
+        return needs_signals(self.method, self.protect.contours)
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        protect, weights = self.protect, self.camera_weights
+        reason = self._check_layer()
+        if reason:
+            return reason
+        if protect.end_effector and not any(protect.projection):
+            return (
+                'pruning.protect.end_effector is on and pruning.protect.projection is all zeros; '
+                'expected a 3 x 4 matrix a camera. Set it, or turn the protection off.'
+            )
+        if len(protect.projection) % CAMERA_ROW:
+            return (
+                f'pruning.protect.projection has {len(protect.projection)} numbers; '
+                f'expected {CAMERA_ROW} a camera, row by row.'
+            )
+        if any(weights) and not all(weights):
+            return (
+                f'pruning.camera_weights are {list(weights)}; expected all 0 (one pool) or all '
+                'above 0.'
+            )
+        if self.gate.slow > self.gate.fast:
+            return (
+                f'pruning.gate.slow {self.gate.slow} m/s is above pruning.gate.fast '
+                f'{self.gate.fast} m/s; expected at most that. Swap them.'
+            )
+        return None
+
+    def _check_layer(self) -> str | None:
+        if self.method == 'none' or self.layer < 0:
+            return None
+        method = METHODS[self.method]
+        if self.layer < method.least_layer:
+            return (
+                f'pruning.layer is {self.layer} with pruning.method {self.method}; expected at '
+                f'least {method.least_layer}, since it ranks tokens by the attention of the layer '
+                f'before the drop. Set it to {method.layer}.'
+            )
+        if self.layer > 0 and 'tower' in method.needs:
+            return (
+                f'pruning.layer is {self.layer} with pruning.method {self.method}; expected 0, '
+                'since it judges tokens as the vision tower made them. Set it to -1.'
+            )
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class ReuseSettings:
@@ -217,11 +290,55 @@ class ReuseSettings:
     growth: float = setting(
         0.55, 'How fast the adaptive share may grow from layer to layer.', low=0.0, high=1.0
     )
+    layers: tuple[float, ...] = setting(
+        (0.0,),
+        "Shares of the decoder's depth at which the adaptive share may grow; 0 is at every layer.",
+        low=0.0,
+        high=1.0,
+    )
     max_age: float = setting(
         1.0, 'Keys and values older than this are computed again.', unit='s', low=0.0, high=60.0
     )
     refresh_every: int = setting(
         10, 'Every so many plans everything is computed.', low=1, high=100_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSettings:
+    """Frames that are answered with the plan before, without a pass of the decoder."""
+
+    method: str = setting(
+        'none',
+        'steady: FlashVLA, where direction of motion and kept tokens stay the same. intuitive: '
+        'SP-VLA, while the arm travels level. Both need robot_state.',
+        choices=SCHEDULE_METHODS,
+    )
+    max_skipped: int = setting(
+        3, 'Plans in a row that are taken from the one before at most.', low=1, high=1000
+    )
+    angle: float = setting(
+        0.1,
+        'Method steady: largest angle between the last two displacements; not given by the paper.',
+        unit='rad',
+        low=0.0,
+        high=3.2,
+    )
+    overlap: float = setting(
+        0.8,
+        'Method steady: share of the kept tokens that the plan before kept too; not given by the '
+        'paper.',
+        low=0.0,
+        high=1.0,
+    )
+    level: float = setting(
+        0.4,
+        'Method intuitive: largest vertical displacement, as a share of the horizontal one.',
+        low=0.0,
+        high=10.0,
+    )
+    vertical_speed: float = setting(
+        0.24, 'Method intuitive: highest vertical speed.', unit='m/s', low=0.0, high=10.0
     )
 
 
@@ -295,53 +412,18 @@ class ReasonerSettings:
     )
     pruning: PruningSettings = group(PruningSettings)
     reuse: ReuseSettings = group(ReuseSettings)
+    schedule: ScheduleSettings = group(ScheduleSettings)
     resampling: ResamplingSettings = group(ResamplingSettings)
     quantization: QuantizationSettings = group(QuantizationSettings)
     ecot: EcotSettings = group(EcotSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
-        pruning = self.pruning
-        spent = {'pruning': pruning.method, 'reuse': self.reuse.method}
+        spent = {'pruning': self.pruning.method, 'reuse': self.reuse.method}
         for name, method in spent.items():
             if method != 'none' and self.resampling.method in FIXED_LENGTH:
                 return (
                     f'{name}.method is {method} with resampling.method {self.resampling.method}; '
                     'expected none, since resampled tokens have no place in the image. Choose one.'
                 )
-        if pruning.layer == 0 and pruning.method in NEED_A_LAYER:
-            return (
-                f'pruning.layer is 0 with pruning.method {pruning.method}; expected at least 1, '
-                'since it ranks tokens by the attention of the layer before the drop. Set it to 2.'
-            )
-        if pruning.protect.end_effector and not any(pruning.protect.projection):
-            return (
-                'pruning.protect.end_effector is on and pruning.protect.projection is all zeros; '
-                'expected a 3 x 4 matrix a camera. Set it, or turn the protection off.'
-            )
-        if len(pruning.protect.projection) % CAMERA_ROW:
-            return (
-                f'pruning.protect.projection has {len(pruning.protect.projection)} numbers; '
-                f'expected {CAMERA_ROW} a camera, row by row.'
-            )
-        weights = pruning.camera_weights
-        if any(weights) and not all(weights):
-            return (
-                f'pruning.camera_weights are {list(weights)}; expected all 0 (one pool) or all '
-                'above 0.'
-            )
-        if pruning.gate.slow > pruning.gate.fast:
-            return (
-                f'pruning.gate.slow {pruning.gate.slow} m/s is above pruning.gate.fast '
-                f'{pruning.gate.fast} m/s; expected at most that. Swap them.'
-            )
-        if pruning.specprune.remembered + pruning.specprune.dynamic > 1:
-            return (
-                'pruning.specprune.remembered and pruning.specprune.dynamic add up to more than '
-                '1; expected shares of one budget. Lower one of them.'
-            )
-        return None
-
-
-NEED_A_LAYER = ('fastv', 'efficientvla', 'flashvla', 'specprune', 'sqap')
-"""Methods that rank by what the layer before the drop computed."""
+        return self.pruning.check()

@@ -4,7 +4,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from efficient_vla.reasoning import runner
-from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.reasoning.ecot.cache import Ecot, Thought
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
@@ -20,97 +19,16 @@ from efficient_vla.reasoning.protection import protected
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling.layers import places
 from efficient_vla.reasoning.resampling.resamplers import output_positions
-from efficient_vla.reasoning.reuse.vla_cache import Frame, VlaCache
-from efficient_vla.reasoning.selection import Context, TokenSelection, drop_layers, observed_layers
+from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache
+from efficient_vla.reasoning.schedule import Schedule
+from efficient_vla.reasoning.selection import TokenSelection, drop_layers, observed_layers
 from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.savings import Savings
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
 MAX_TEXT_TOKENS = 48
 """Tokens of the instruction that are read, as in SmolVLA; a longer one is refused, not cut."""
-
-
-class Trunk(nn.Module):
-    """The language half of a VLM with learned action queries at its end.
-
-    The sequence is visual tokens, instruction, queries. Under a causal mask keys and values of the
-    image do not depend on the instruction; a decoder with a bidirectional prefix (PaliGemma) sees
-    image and instruction both ways.
-    """
-
-    def __init__(self, decoder: Any, queries: int, bidirectional_prefix: bool = False) -> None:
-        """Wrap a transformers decoder of a family in ``decoders.FAMILIES``."""
-        super().__init__()
-        self.bidirectional_prefix = bidirectional_prefix
-        self.queries = nn.Parameter(torch.randn(queries, decoder.config.hidden_size) * 0.02)
-        self.replace(decoder)
-
-    def replace(self, decoder: Any) -> None:
-        """Put another module in the decoder's place, such as its quantized form."""
-        self.decoder = decoder
-        self.parts = Decoder(decoder)
-
-    def forward(
-        self,
-        visual: torch.Tensor,
-        visual_positions: torch.Tensor,
-        text: torch.Tensor,
-        text_mask: torch.Tensor,
-        text_start: int,
-        selection: runner.Selection | None = None,
-        reuse: runner.Reuse | None = None,
-        observe: frozenset[int] = frozenset(),
-    ) -> tuple[torch.Tensor, runner.Result]:
-        """Return plan latents [B, Q, D] and what the pass told of the visual tokens.
-
-        ``visual`` [B, V, D] with position ids ``visual_positions`` [B, V] or [3, B, V]; ``text``
-        token ids [B, L] with ``text_mask`` bool [B, L]; the first text token has position
-        ``text_start``. ``selection`` and ``reuse`` take one sequence at a time.
-        """
-        batch, count, _ = visual.shape
-        queries = len(self.queries)
-        embeddings = torch.cat(
-            [
-                visual,
-                self.parts.embed(text).to(visual.dtype),
-                self.queries.to(visual.dtype).expand(batch, -1, -1),
-            ],
-            1,
-        )
-        lengths = text_mask.sum(1, keepdim=True)  # [B, 1]
-        text_positions = text_start + torch.arange(text.shape[1], device=text.device)
-        query_positions = text_start + lengths + torch.arange(queries, device=text.device)
-        ahead = torch.cat([text_positions.expand(batch, -1), query_positions], 1)
-        positions = torch.cat(
-            [visual_positions, ahead.expand(*visual_positions.shape[:-2], -1, -1)], -1
-        )
-        attend = torch.cat(
-            [
-                text_mask.new_ones(batch, count),
-                text_mask,
-                text_mask.new_ones(batch, queries),
-            ],
-            1,
-        )
-        mask = runner.causal_mask(attend)
-        if self.bidirectional_prefix:
-            prefix = count + text.shape[1]
-            mask[:, :, :prefix, :prefix] |= attend[:, None, None, :prefix]
-        place = torch.arange(embeddings.shape[1], device=embeddings.device)
-        sequence = runner.Sequence(
-            embeddings, positions, mask, place[:count], place[count : count + text.shape[1]]
-        )
-        result = runner.run(self.parts, sequence, selection, reuse, observe)
-        return result.hidden[:, -queries:], result
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """How one plan spends its tokens, and why."""
-
-    selection: TokenSelection | None
-    guarded: np.ndarray
-    reason: str
 
 
 class Reasoner:
@@ -150,9 +68,11 @@ class Reasoner:
         self._generator = torch.Generator().manual_seed(0)
         self._memory = ScoreMemory()
         self._gate = MotionGate(state_names)
+        self._schedule = Schedule(state_names)
         self._cache = VlaCache(len(trunk.parts.layers))
+        self._tokens: VisualTokens | None = None
+        self._plan: Plan | None = None
         self._savings = Savings()
-        self._instruction = ''
         self._since_refresh = 0
         self._settings = settings
         self.configure(settings)
@@ -166,16 +86,22 @@ class Reasoner:
         parts, pruning = self.trunk.parts, settings.pruning
         if pruning.method != 'none':
             drop_layers(pruning, len(parts.layers))
-            needs = METHODS[pruning.method].needs
-            asked = needs & {'attention', 'output', 'projections', 'memory'}
-            if asked and not parts.has_attention:
+            method = METHODS[pruning.method]
+            if method.needs_attention and not parts.has_attention:
                 raise InvalidRecordError(
                     f'pruning.method {pruning.method} ranks tokens by attention, which a '
-                    f'{parts.model.config.model_type} decoder does not have. Choose uniform, '
-                    'random, lightvla, sp_vla or fastdrivevla.'
+                    f'{parts.model.config.model_type} decoder does not have. Choose one of '
+                    f'{", ".join(n for n, other in METHODS.items() if not other.needs_attention)}.'
                 )
-            if 'scorer' in needs or pruning.method in self._lacking:
+            if 'scorer' in method.needs or pruning.method in self._lacking:
                 self._require('pruning', pruning.method)
+        self._require_motion(settings)
+        why = pruning.needs_signals
+        if why and self._tokens is not None and not len(self._tokens.saliency):
+            raise InvalidRecordError(
+                f'pruning.{why} needs contours and saliency, which the visual tokens do not '
+                'carry. Set perception.signals to true first.'
+            )
         if settings.reuse.method != 'none' and not parts.has_attention:
             raise InvalidRecordError(
                 f'reuse.method {settings.reuse.method} keeps keys and values, which a '
@@ -197,21 +123,51 @@ class Reasoner:
             )
             raise InvalidRecordError(f'{name}.method asks for {method}, but {reason}')
 
+    def _require_motion(self, settings: ReasonerSettings) -> None:
+        """Refuse what looks at the robot's motion where the policy has no state of it."""
+        pruning, schedule = settings.pruning, settings.schedule.method
+        looks = pruning.method != 'none' and 'motion' in METHODS[pruning.method].needs
+        for name, value, used in (
+            ('pruning.method', pruning.method, looks),
+            ('pruning.gate.method', pruning.gate.method, pruning.gate.method != 'none'),
+            ('schedule.method', schedule, schedule != 'none'),
+        ):
+            if used and not self.state_names:
+                raise InvalidRecordError(
+                    f'{name} {value} needs the motion of the robot, and this policy has no robot '
+                    'state. Choose another method, or a policy with state_names.'
+                )
+        cartesian = [
+            (name, value)
+            for name, value, used in (
+                ('schedule.method', schedule, schedule == 'intuitive'),
+                ('pruning.protect.end_effector', 'true', pruning.protect.end_effector),
+            )
+            if used
+        ]
+        if cartesian and not self._gate.cartesian:
+            name, value = cartesian[0]
+            raise InvalidRecordError(
+                f'{name} {value} needs x, y and z of the end effector; the robot state of this '
+                f'policy is {", ".join(self.state_names) or "empty"}. Turn it off.'
+            )
+
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode; the random control starts over, so that runs repeat."""
         self._generator.manual_seed(0)
         self._memory.reset()
         self._gate.reset()
+        self._schedule.reset()
         self._cache.flush(reason)
         if self._ecot is not None:
             self._ecot.reset()
-        self._instruction = ''
+        self._plan = None
         self._since_refresh = 0
 
     def observe(self, state: np.ndarray, stamp: float) -> None:
         """Follow the robot's state [S], so that fine work can be told from coarse."""
         if self.state_names:
-            self._gate.observe(state, stamp, self._settings.pruning.gate)
+            self._gate.observe(state, stamp)
 
     def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
         """Return the plan for one frame.
@@ -225,65 +181,109 @@ class Reasoner:
                 f'visual tokens are {tokens.features.shape[1]} wide; the decoder expects {width}. '
                 'Start perception and reasoner from the same policy.'
             )
-        settings, total = self._settings, len(tokens.features)
         text = self._encode(instruction)
-        self._remember_scene(tokens, instruction)
+        again = self._again(tokens, instruction)
         with torch.inference_mode():
-            features, positions = self._entering(tokens, text)
-            choice = self._choose(tokens)
-            first = choice.selection.first if choice.selection else 0
-            reuse, refresh = self._reuse(tokens, features, text, first)
-            remembered = observed_layers(
-                settings.pruning, len(self.trunk.parts.layers), reuse is not None
-            )
-            latents, result = self.trunk(
-                features[None].to(self.trunk.parts.dtype),
-                positions,
-                text,
-                torch.ones_like(text, dtype=torch.bool),
-                self.trunk.parts.text_start(tokens, self.text_start),
-                choice.selection,
-                reuse,
-                self._observed(remembered),
-            )
-            self._learn(features, result, remembered)
-            if reuse is not None:
-                self._cache.end(result)
-            thought = Thought()
-            if self._ecot is not None and settings.ecot.method != 'none':
-                thought = self._ecot.think(
-                    latents[0].float(), instruction, tokens.stamp, settings.ecot
-                )
+            plan = again or self._pass(tokens, instruction, text)
+        self._schedule.note(None if again else plan.kept)
         self._sequence += 1
+        latency = (time.perf_counter() - started) * 1e3
+        full = len(plan.kept) - len(plan.reused) == plan.tokens_total
+        self._tokens = tokens
+        self._plan = replace(
+            plan,
+            sequence=self._sequence,
+            latency_ms=latency,
+            saved_ms=self._savings.add(latency, full),
+        )
+        return self._plan
+
+    def _again(self, tokens: VisualTokens, instruction: str) -> Plan | None:
+        """Return the plan before for the frame of now, where the schedule finds no pass needed.
+
+        All its tokens count as reused, and it stays valid as long as it would have anyway.
+        """
+        last, before, motion = self._plan, self._tokens, self._gate.newest
+        if self._settings.schedule.method == 'none' or motion is None:
+            return None
+        stamp, state = motion
+        reason = self._schedule.judge(
+            stamp, self._gate.place(state), state, self._settings.schedule
+        )
+        if not reason or last is None or before is None or np.isnan(self._gate.speed(tokens.stamp)):
+            return None
+        passed = tokens.stamp - last.stamp
+        same = (before.epoch, len(before.features)) == (tokens.epoch, len(tokens.features))
+        if last.instruction != instruction or not same or not 0 <= passed < last.valid_for:
+            return None
+        reused = np.isin(last.kept, last.reused)
+        age = np.full(len(last.kept), passed, np.float32)
+        age[reused] += last.reused_age
+        return replace(
+            last,
+            stamp=tokens.stamp,
+            valid_for=last.valid_for - passed,
+            text_age=last.text_age + passed if last.text else 0.0,
+            subgoal_age=last.subgoal_age + passed if len(last.subgoal) else 0.0,
+            reused=last.kept,
+            reused_age=age,
+            reason=reason,
+        )
+
+    def _pass(self, tokens: VisualTokens, instruction: str, text: torch.Tensor) -> Plan:
+        """Run the decoder and return its plan, without what the plan cost."""
+        settings, total = self._settings, len(tokens.features)
+        if self._plan is None or instruction != self._plan.instruction:
+            self._memory.reset()
+        self._memory.fit(total)
+        features, positions = self._entering(tokens, text)
+        selection, dense = self._choose(tokens)
+        first = selection.first if selection else 0
+        reuse, refresh = self._reuse(tokens, instruction, features, text, first)
+        remembered = observed_layers(
+            settings.pruning, len(self.trunk.parts.layers), reuse is not None
+        )
+        latents, result = self.trunk(
+            features[None].to(self.trunk.parts.dtype),
+            positions,
+            text,
+            torch.ones_like(text, dtype=torch.bool),
+            self.trunk.parts.text_start(tokens, self.text_start),
+            selection,
+            reuse,
+            self._observed(remembered),
+        )
+        if remembered:
+            rows = [result.scores[layer].mean(0) for layer in sorted(remembered)]
+            self._memory.update(features, torch.stack(rows))
+        if reuse is not None:
+            self._cache.end(result)
+        thought = Thought()
+        if self._ecot is not None and settings.ecot.method != 'none':
+            thought = self._ecot.think(latents[0].float(), instruction, tokens.stamp, settings.ecot)
         kept, computed = result.kept.numpy(), result.computed.numpy()
-        reused = kept
-        if len(computed):
-            reused = kept[~np.isin(kept, computed, assume_unique=True, kind='table')]
-        guarded = kept[choice.guarded[kept]]
-        spent = choice.selection.spent(len(kept), len(guarded)) if choice.selection else ''
+        reused = kept[~np.isin(kept, computed)] if len(computed) else kept
+        guarded = kept[selection.protected[kept]] if selection else kept[:0]
+        spent = selection.spent(len(kept), len(guarded)) if selection else dense
         ids = tokens.position
         if len(features) != total:
             ids = positions[0].numpy().astype(np.int32)
             spent = f'{settings.resampling.method}: {len(ids)} tokens in place of {total}'
-        latency = (time.perf_counter() - started) * 1e3
         return Plan(
             latents=latents[0].float().numpy(),
             instruction=instruction,
             stamp=tokens.stamp,
             valid_for=settings.plan_validity,
-            sequence=self._sequence,
             text=thought.text,
             text_age=thought.text_age,
             subgoal=thought.subgoal,
             subgoal_age=thought.subgoal_age,
             kept=ids[kept],
             tokens_total=total,
-            latency_ms=latency,
             reused=ids[reused],
             reused_age=self._cache.age(reused, tokens.stamp),
             protected=ids[guarded],
-            reason='; '.join(part for part in (spent or choice.reason, refresh) if part),
-            saved_ms=self._savings.add(latency, full=len(computed) == total),
+            reason='; '.join(part for part in (spent, refresh) if part),
         )
 
     def _entering(
@@ -304,51 +304,49 @@ class Reasoner:
             return made, parts.visual_positions(tokens)
         return made, output_positions(len(made), self.text_start)[None]
 
-    def _remember_scene(self, tokens: VisualTokens, instruction: str) -> None:
-        """Keep what earlier frames told, as long as it is about the same tokens and task."""
-        if instruction != self._instruction:
-            self._memory.reset()
-            self._instruction = instruction
-        self._memory.fit(len(tokens.features))
-
-    def _choose(self, tokens: VisualTokens) -> _Choice:
-        """Return the selection of this plan, or ``None`` with the reason for all tokens."""
+    def _choose(self, tokens: VisualTokens) -> tuple[TokenSelection | None, str]:
+        """Return the selection of this plan, or ``None`` and the reason for all tokens."""
         pruning = self._settings.pruning
-        nothing = np.zeros(len(tokens.features), bool)
         if pruning.method == 'none' or pruning.keep >= 1.0:
-            return _Choice(None, nothing, '')
+            return None, ''
         self._since_refresh += 1
         if pruning.refresh_every and self._since_refresh >= pruning.refresh_every:
             self._since_refresh = 0
-            return _Choice(None, nothing, 'all tokens: refresh')
+            return None, 'all tokens: refresh'
         fine = self._gate.judge(tokens.stamp, pruning.gate)
         if fine:
-            return _Choice(None, nothing, f'all tokens: {fine}')
-        guarded = protected(tokens, self._gate.position, pruning.protect)
-        context = Context(
+            return None, f'all tokens: {fine}'
+        selection = TokenSelection(
+            self.trunk.parts,
+            pruning,
+            tokens,
+            protected(tokens, self._gate.position, pruning.protect),
             self._memory,
-            self._gate.speed(tokens.stamp),
-            guarded,
+            self._gate,
             self._generator,
             self._learned.get(pruning.method),
         )
-        selection = TokenSelection(self.trunk.parts, pruning, tokens, context)
-        return _Choice(selection, guarded, '')
+        return selection, ''
 
     def _reuse(
-        self, tokens: VisualTokens, features: torch.Tensor, text: torch.Tensor, first: int
+        self,
+        tokens: VisualTokens,
+        instruction: str,
+        features: torch.Tensor,
+        text: torch.Tensor,
+        first: int,
     ) -> tuple[runner.Reuse | None, str]:
         """Return what is taken from earlier frames, and why if nothing is."""
         settings = self._settings.reuse
         if settings.method == 'none':
             return None, ''
-        frame = Frame(
+        frame = CachedFrame(
             features,
             len(features) + text.shape[1] + len(self.trunk.queries),
-            (self._instruction, tokens.epoch, tokens.position.tobytes()),
+            (instruction, tokens.epoch, tokens.position.tobytes()),
             tokens.stamp,
         )
-        reuse, reason = self._cache.begin(frame, self._memory.attention, settings, first)
+        reuse, reason = self._cache.begin(frame, self._memory.attention[0], settings, first)
         return reuse, f'all computed: {reason}' if reason else ''
 
     def _observed(self, remembered: frozenset[int]) -> frozenset[int]:
@@ -357,15 +355,6 @@ class Reasoner:
         if reuse.method != 'none' and reuse.adaptive and self._cache.wants_entropy:
             return frozenset(range(len(self.trunk.parts.layers)))
         return remembered
-
-    def _learn(
-        self, features: torch.Tensor, result: runner.Result, remembered: frozenset[int]
-    ) -> None:
-        """Put the attention of the instruction in these layers into the memory."""
-        if remembered:
-            rows = torch.stack([result.scores[layer].mean(0) for layer in sorted(remembered)])
-            # A token that a later layer dropped is known from the layers that saw it.
-            self._memory.update(features, rows.nanmean(0))
 
     def _encode(self, instruction: str) -> torch.Tensor:
         """Return token ids [1, L]; the last instruction is remembered."""

@@ -295,19 +295,20 @@ def main(args: argparse.Namespace) -> int:
     resource_tracker.ensure_running()
     with interrupts.postponed(), interrupts.kept_from_children():
         workers = multiprocessing.get_context('spawn').Pool(args.workers)
-    with workers as pool:
+
+    def write() -> None:
+        """Say how the episodes were made that are there."""
+        recipe = {k: str(v) for k, v in vars(args).items() if k != 'command'} | counts
+        (args.out / 'recipe.json').write_text(json.dumps(recipe, indent=2))
+        missing = len(jobs) - sum(counts.values())
+        Console().print(
+            f'{counts["made"]} episodes made ({frames} frames), {counts["kept"]} were there, '
+            f'{counts["failed"]} failed'
+            + (f'; interrupted, {missing} are missing: the same command goes on' * bool(missing))
+        )
+
+    with workers as pool, interrupts.saving(write):
         for outcome, length in track(pool.imap_unordered(_job, jobs), 'episodes', len(jobs)):
             counts[outcome] += 1
             frames += length
-    (args.out / 'recipe.json').write_text(
-        json.dumps(
-            {**{k: str(v) for k, v in vars(args).items() if k != 'command'}, **counts},
-            indent=2,
-            default=str,
-        )
-    )
-    Console().print(
-        f'{counts["made"]} episodes made ({frames} frames), {counts["kept"]} were there, '
-        f'{counts["failed"]} failed'
-    )
     return 0

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
-from efficient_vla import addons
+from efficient_vla import addons, interrupts
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
 from efficient_vla.errors import UsageError
 from efficient_vla.training import curves, resume
@@ -111,13 +111,14 @@ class MethodTrainer:
         """Train for ``steps`` batches in all, those of earlier runs counted in."""
         running: dict[str, float] = {}
         saved = time.time()
-        with Progress() as progress:
+        with Progress() as progress, interrupts.saving(self.save):
             bar = progress.add_task(self.method, total=steps, completed=self.done)
             while self.done < steps:
                 for options in self.optimizer.param_groups:
                     options['lr'] = LEARNING_RATE * schedule(self.done, steps)
-                self.step(self.done / steps, running)
-                self.done += 1
+                with interrupts.postponed():
+                    self.step(self.done / steps, running)
+                    self.done += 1
                 losses = ' '.join(f'{name} {value:.4f}' for name, value in running.items())
                 progress.update(bar, advance=1, description=f'{self.method} {losses}')
                 if self.done % LOG_STEPS == 0:
@@ -125,7 +126,6 @@ class MethodTrainer:
                 if time.time() - saved > SAVE_SECONDS:
                     self.save()
                     saved = time.time()
-        self.save()
 
     def step(self, progress: float, running: dict[str, float]) -> None:
         """Take one step on one batch; ``running`` averages each loss over some fifty steps."""

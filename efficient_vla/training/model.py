@@ -14,7 +14,7 @@ from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.checkpoint import Card
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.tower import VisionTower
-from efficient_vla.reasoning.stage import Trunk
+from efficient_vla.reasoning.trunk import Trunk
 
 LABELS = 9
 """Hand, object and goal position [m]: auxiliary targets from the simulator."""

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress, track
 from torch.nn import functional
 
-from efficient_vla import checkpoint
+from efficient_vla import checkpoint, interrupts
 from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Batch, Demonstrations
 from efficient_vla.training.instructions import corpus
@@ -211,13 +211,17 @@ class Trainer:
         warm_from = 0 if resumed else start
         running: dict[str, float] = {}
         saved = time.time()
-        with Progress() as progress:
+        with (
+            Progress() as progress,
+            interrupts.saving(lambda: self.save(stage, optimizer)),
+        ):
             bar = progress.add_task(stage, total=steps, completed=start)
             for step in range(start, steps):
                 for options in optimizer.param_groups:
                     options['lr'] = LEARNING_RATE[stage] * schedule(step, steps, warm_from)
-                self._step(stage, plans, optimizer, running)
-                self.done[stage] = step + 1
+                with interrupts.postponed():
+                    self._step(stage, plans, optimizer, running)
+                    self.done[stage] = step + 1
                 losses = ' '.join(f'{name} {value:.4f}' for name, value in running.items())
                 progress.update(bar, advance=1, description=f'{stage} {losses}')
                 if (step + 1) % LOG_STEPS == 0:
@@ -226,7 +230,6 @@ class Trainer:
                 if time.time() - saved > SAVE_SECONDS:
                     self.save(stage, optimizer)
                     saved = time.time()
-        self.save(stage, optimizer)
 
     def _step(
         self,

@@ -43,8 +43,8 @@ def test_techniques_are_paired_with_dense(monkeypatch):
 
     monkeypatch.setattr(conditions, 'evaluate', played(succeeds))
     asked = request('reach-v3', 'push-v3', overrides={'actor': {'architecture': 'single'}})
-    rows, manifest = conditions.techniques(asked, ['fastv 0.5'])
-    dense, pruned = rows
+    found = conditions.techniques(asked, ['fastv 0.5'])
+    dense, pruned = found['rows']
     assert (dense['technique'], dense['success_rate'], dense['p_value']) == ('dense', 1.0, 1.0)
     assert (pruned['technique'], pruned['success_rate'], pruned['reach-v3']) == (
         'fastv 0.5',
@@ -54,7 +54,7 @@ def test_techniques_are_paired_with_dense(monkeypatch):
     assert (pruned['only_dense'], pruned['only_technique'], pruned['episodes']) == (6, 0, 8)
     # Six pairs in one direction: 2 * (1/2)^6.
     assert pruned['p_value'] == pytest.approx(1 / 32)
-    assert manifest == {'mode': 'played'}
+    assert found['manifest'] == {'mode': 'played'}
 
 
 def test_scenes_are_asked_for_their_own_task_for_others_and_for_nonsense(monkeypatch):
@@ -62,7 +62,7 @@ def test_scenes_are_asked_for_their_own_task_for_others_and_for_nonsense(monkeyp
         return request.sentence(task) == INSTRUCTIONS[task]
 
     monkeypatch.setattr(conditions, 'evaluate', played(succeeds))
-    rows, _ = conditions.instructions(request('door-open-v3', 'reach-v3'))
+    rows = conditions.instructions(request('door-open-v3', 'reach-v3'))['rows']
     seen = [(row['scene'], row['kind'], row['success_rate']) for row in rows]
     assert seen == [
         ('door-open-v3', 'own', 1.0),

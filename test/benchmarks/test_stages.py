@@ -22,7 +22,7 @@ def frames(count: int) -> list[np.ndarray]:
 
 def test_every_variant_is_measured_on_the_same_frames(passthrough):
     count = WARM_UP_FRAMES + 4
-    found = measure(load_stages, passthrough, frames(count), 'reach the goal')
+    found = measure(load_stages, passthrough, frames(count), 'reach the goal', {})['variants']
     assert set(found) == set(VARIANTS)
     for stages in found.values():
         assert set(stages) == {'perception', 'reasoner', 'actor'}
@@ -40,6 +40,7 @@ def test_progress_is_told_for_every_pass(passthrough):
         passthrough,
         frames(5),
         'reach',
+        {},
         names=('dense', 'cache skip'),
         on_pass=lambda: passes.append(1),
     )
@@ -49,10 +50,12 @@ def test_progress_is_told_for_every_pass(passthrough):
 def test_command_measures_with_the_threads_of_the_graph(passthrough, tmp_path, monkeypatch):
     used = []
     monkeypatch.setattr('benchmarks.stages.frames_of_motion', lambda *_: frames(WARM_UP_FRAMES + 1))
-    monkeypatch.setattr(
-        'benchmarks.stages.measure',
-        lambda *_, **__: used.append(torch.get_num_threads()) or {},
-    )
+
+    def measure(load, policy, images, instruction, manifest, **_):
+        used.append(torch.get_num_threads())
+        return {'variants': {}, 'manifest': manifest}
+
+    monkeypatch.setattr('benchmarks.stages.measure', measure)
     before = torch.get_num_threads()
     target = tmp_path / 'stages.json'
     words = ['--policy', str(passthrough), '--json', str(target)]

@@ -28,9 +28,9 @@ from benchmarks.tokens.latency import (
 from benchmarks.tokens.overhead import measure_overhead
 from benchmarks.tokens.page import REPORT
 from benchmarks.tokens.plots import plot_shapes, plot_success
-from benchmarks.tokens.published import PUBLISHED, described, verdicts
+from benchmarks.tokens.published import described, verdicts
 from benchmarks.tokens.shapes import CASES, TINY, layers_that_fit, measure_shape, pick_device
-from efficient_vla import cli
+from efficient_vla import cli, presets
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.bench.paired import paired_columns, read, written
@@ -482,15 +482,19 @@ def test_success_that_falls_is_named_at_the_speed_of_the_same_row():
     assert verdicts([good, chance]) == []
 
 
-def test_a_row_is_the_whole_method_where_it_sets_all_companions():
+def test_a_row_is_the_method_where_it_sets_all_of_the_preset():
     alone = method_row('sqap 0.5', 'sqap', 0.5, 0.8)
     assert described(alone)['scope'] == 'selection only'
     half = words('sqap', 0.5, 'reasoner.quantization.mode=int8_dynamic')
     assert described({**alone, 'overrides': half})['scope'] == 'selection only'
-    all_of_it = words('sqap', 0.5, *(f'{name}=x' for name in PUBLISHED['sqap'].companions))
-    assert described({**alone, 'overrides': all_of_it})['scope'] == 'whole'
+    all_of_it = words('sqap', 0.5, *presets.words('sqap'))
+    # Eight bits stand for four.
+    assert described({**alone, 'overrides': all_of_it})['scope'] == 'in part'
+    gated = words('adp', 0.5, *presets.words('adp'))
+    assert described(method_row('adp 0.5', 'adp', 0.5, 0.8, overrides=gated))['scope'] == 'whole'
+    only = method_row('efficientvla 0.5', 'efficientvla', 0.5, 0.8)
+    assert described(only)['scope'] == 'selection only'
     assert described(method_row('random 0.5', 'random', 0.5, 0.6))['scope'] == ''
-    assert all(bool(known.companions) == bool(known.missing) for known in PUBLISHED.values())
 
 
 def test_a_cache_whose_thresholds_see_no_change_is_called_a_fixed_rate():

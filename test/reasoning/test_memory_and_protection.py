@@ -20,36 +20,50 @@ def test_a_dropped_token_drifts_to_the_typical_value_and_not_to_zero():
     memory = ScoreMemory()
     memory.fit(4)
     features = torch.randn(4, 3)
-    memory.update(features, torch.tensor([0.8, 0.1, 0.2, 0.3]))
-    memory.update(features, torch.tensor([NAN, 0.1, 0.2, 0.3]))
-    assert memory.attention[0].item() == pytest.approx(0.2 + 0.8 * (0.8 - 0.2))
-    assert memory.attention[1:].tolist() == pytest.approx([0.1, 0.2, 0.3])
+    memory.update(features, torch.tensor([[0.8, 0.1, 0.2, 0.3]]))
+    memory.update(features, torch.tensor([[NAN, 0.1, 0.2, 0.3]]))
+    assert memory.attention[0, 0].item() == pytest.approx(0.2 + 0.8 * (0.8 - 0.2))
+    assert memory.attention[0, 1:].tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_a_token_never_observed_stays_unknown():
     memory = ScoreMemory()
     memory.fit(2)
-    memory.update(torch.randn(2, 3), torch.tensor([NAN, 0.4]))
-    assert memory.attention.isnan().tolist() == [True, False]
+    memory.update(torch.randn(2, 3), torch.tensor([[NAN, 0.4]]))
+    assert memory.attention.isnan().tolist() == [[True, False]]
 
 
-def test_similarity_is_with_the_plan_before_and_unknown_at_first():
+def test_similarity_is_with_the_plan_so_many_before_or_the_first():
     memory = ScoreMemory()
     memory.fit(2)
-    first = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    assert memory.similarity(first).isnan().all()
-    memory.update(first, None)
-    second = torch.tensor([[0.0, 3.0], [0.0, 1.0]])
-    assert memory.similarity(second).tolist() == [0.0, 1.0]
+    unknown = torch.full((1, 2), NAN)
+    now = torch.tensor([[0.0, 3.0], [0.0, 1.0]])
+    assert memory.similarity(now, 1).isnan().all()
+    for features in ([[1.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [0.0, 2.0]], [[0.0, 1.0], [1.0, 0.0]]):
+        memory.update(torch.tensor(features), unknown)
+    assert memory.similarity(now, 1).tolist() == [1.0, 0.0]
+    assert memory.similarity(now, 2).tolist() == pytest.approx([0.5**0.5, 1.0])
+    assert memory.similarity(now, 3).tolist() == memory.similarity(now, 9).tolist() == [0.0, 1.0]
+
+
+def test_layers_are_remembered_apart():
+    memory = ScoreMemory()
+    memory.fit(2)
+    features = torch.randn(2, 3)
+    memory.update(features, torch.tensor([[0.1, 0.2], [0.6, 0.5]]))
+    memory.update(features, torch.tensor([[0.3, NAN], [NAN, 0.7]]))
+    # Each drifts to the median of its own layer: 0.3 and 0.7.
+    found = memory.attention.flatten().tolist()
+    assert found == pytest.approx([0.3, 0.3 + 0.8 * (0.2 - 0.3), 0.7 + 0.8 * (0.6 - 0.7), 0.7])
 
 
 def test_another_number_of_tokens_forgets():
     memory = ScoreMemory()
     memory.fit(2)
-    memory.update(torch.randn(2, 3), torch.tensor([0.1, 0.2]))
+    memory.update(torch.randn(2, 3), torch.tensor([[0.1, 0.2]]))
     memory.fit(3)
     assert memory.attention.isnan().all()
-    assert memory.similarity(torch.randn(3, 3)).isnan().all()
+    assert memory.similarity(torch.randn(3, 3), 1).isnan().all()
 
 
 def tokens(cameras=1, rows=4, columns=5, contour=None):

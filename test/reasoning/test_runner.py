@@ -137,11 +137,11 @@ class Fixed:
         self.chosen = {layer: torch.tensor(kept) for layer, kept in chosen.items()}
         self.layers = frozenset(chosen)
         self.scored, self.outputs = frozenset(scored), frozenset(outputs)
-        self.moments = []
+        self.entered = []
 
-    def choose(self, moment):
-        self.moments.append(moment)
-        return torch.isin(moment.remaining, self.chosen[moment.layer]).nonzero()[:, 0]
+    def choose(self, entering):
+        self.entered.append(entering)
+        return torch.isin(entering.remaining, self.chosen[entering.layer]).nonzero()[:, 0]
 
 
 @torch.inference_mode()
@@ -191,8 +191,11 @@ def test_a_second_drop_chooses_among_what_the_first_left(attending):
     selection = Fixed({1: [0, 2, 4, 6], 3: [2, 6]}, scored=[0, 2])
     result = runner.run(attending.decoder, attending.sequence, selection)
     assert result.kept.tolist() == [2, 6]
-    assert [m.remaining.tolist() for m in selection.moments] == [list(range(VISUAL)), [0, 2, 4, 6]]
-    assert selection.moments[1].attention.shape == (2, 4)
+    assert [seen.remaining.tolist() for seen in selection.entered] == [
+        list(range(VISUAL)),
+        [0, 2, 4, 6],
+    ]
+    assert selection.entered[1].attention.shape == (1, 2, 4)
 
 
 @torch.inference_mode()
@@ -271,10 +274,10 @@ def test_reuse_after_a_drop_leaves_the_dropped_tokens_out():
 
 
 @torch.inference_mode()
-def test_moment_reports_the_attention_of_the_eager_kernel(attending):
+def test_a_selection_is_told_the_attention_of_the_eager_kernel(attending):
     selection = Fixed({2: list(range(VISUAL))}, scored=[1], outputs=[1])
     runner.run(attending.decoder, attending.sequence, selection, observe=[1])
-    moment = selection.moments[0]
+    entering = selection.entered[0]
     attending.model.config._attn_implementation = 'eager'
     bias = torch.zeros(attending.sequence.mask.shape).masked_fill(
         ~attending.sequence.mask, float('-inf')
@@ -288,9 +291,9 @@ def test_moment_reports_the_attention_of_the_eager_kernel(attending):
     attending.sequence.mask = kept
     eager = captured[0].mean(1)[0]
     visual, text = attending.sequence.visual, attending.sequence.text
-    torch.testing.assert_close(moment.attention, eager[text][:, visual], **EXACT)
-    torch.testing.assert_close(moment.last, eager[-1][visual], **EXACT)
-    assert moment.output.shape == (VISUAL, WIDTH)
+    torch.testing.assert_close(entering.attention[0], eager[text][:, visual], **EXACT)
+    torch.testing.assert_close(entering.last, eager[-1][visual], **EXACT)
+    assert entering.output.shape == (VISUAL, WIDTH)
 
 
 @torch.inference_mode()

@@ -9,10 +9,12 @@ import pytest
 import torch
 from transformers import AutoModel, LlamaConfig, MambaConfig
 
-from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.reasoning.selection import drop_layers
+from efficient_vla.reasoning import selection
+from efficient_vla.reasoning.pruning import METHODS, load
+from efficient_vla.reasoning.selection import drop_layers, observed_layers
 from efficient_vla.reasoning.settings import PRUNING_METHODS, PruningSettings, ReasonerSettings
-from efficient_vla.reasoning.stage import Reasoner, Trunk
+from efficient_vla.reasoning.stage import Reasoner
+from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import InvalidRecordError, VisualTokens
 
@@ -89,6 +91,21 @@ def test_identity_keeping_all_tokens_is_dense(method):
 
 
 @pytest.mark.parametrize('method', METHODS)
+def test_identity_a_selection_that_loses_nothing_is_dense(method, monkeypatch):
+    """Every token is protected beside the budget, so that hooks, scores and choice all run."""
+    asked = []
+    score = load(method)
+    monkeypatch.setattr(selection, 'load', lambda _: lambda view: asked.append(view) or score(view))
+    whole = dataclasses.replace(tokens(), contour=np.ones(COUNT, np.float32))
+    settings = {'pruning__protect__contours': 0.5, 'pruning__protect__beyond': True}
+    stage = reasoner(pruning__method=method, pruning__keep=0.25, **settings)
+    plan = stage.plan(whole, 'open it')
+    assert asked[0].count == COUNT // 4
+    assert len(plan.kept) == COUNT
+    assert np.array_equal(plan.latents, reasoner().plan(whole, 'open it').latents)
+
+
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('keep', [0.5, 0.25])
 def test_no_method_keeps_more_than_the_budget(method, keep):
     stage = reasoner(pruning__method=method, pruning__keep=keep, pruning__min_tokens=1)
@@ -129,6 +146,149 @@ def test_fine_work_gives_all_tokens_back():
         kept.append(len(plan.kept))
     assert kept == [COUNT // 2, COUNT]
     assert 'fine work at 0.010 m/s' in plan.reason
+
+
+def drive(stage, velocity, seconds=1.0, start=0.0, place=(0.0, 0.0, 0.0)):
+    """Tell the stage of a straight way; return the last stamp and place."""
+    steps = round(seconds / 0.05)
+    for step in range(steps + 1):
+        now = np.array(place) + 0.05 * step * np.array(velocity)
+        stage.observe(np.append(now, 1.0), start + 0.05 * step)
+    return start + seconds, tuple(now)
+
+
+def test_a_fast_arm_leaves_sp_vla_fewer_tokens_than_a_slow_one():
+    kept = []
+    for speed in (0.1, 0.6, 0.8):
+        stage = reasoner(pruning__method='sp_vla', pruning__keep=0.95)
+        stamp, _ = drive(stage, (speed, 0.0, 0.0))
+        kept.append(len(stage.plan(tokens(stamp), 'open it').kept))
+    saliency = np.sort(tokens().saliency)[::-1].cumsum()
+    # Relative speeds 0.125, 0.75 and 1 keep a mass of 1, 0.55 and 0.1.
+    nucleus = [int((saliency < mass).sum()) + 1 for mass in (0.55, 0.1)]
+    assert kept == [round(0.95 * COUNT), nucleus[0], max(8, nucleus[1])]
+
+
+def test_the_end_effector_of_the_robot_state_is_protected():
+    pinhole = (1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, 0)
+    stage = reasoner(
+        pruning__method='random',
+        pruning__keep=0.25,
+        pruning__protect__end_effector=True,
+        pruning__protect__projection=pinhole,
+        pruning__protect__ring=0,
+    )
+    stage.observe(np.array([0.9, 0.4, 1.0, 1.0]), 0.0)  # row 2, column 5 of six
+    plan = stage.plan(tokens(), 'open it')
+    assert plan.protected.tolist() == [2 * SIDE + 5]
+    assert '1 protected' in plan.reason
+
+
+def test_memory_listens_to_the_middle_of_the_depth_and_specprune_to_the_end_too():
+    def layers(method, depth, reuse=True):
+        return observed_layers(build(PruningSettings, {'method': method}), depth, reuse)
+
+    assert layers('none', 32) == layers('fastv', 32) == {15}
+    assert layers('none', 8) == {4}
+    assert layers('specprune', 32, False) == {15, 31}
+    assert layers('fastv', 32, False) == frozenset()
+
+
+def test_specprune_drops_a_share_again_at_later_layers():
+    settings = {'pruning__specprune__fine': 1.0, 'pruning__keep': 0.5}
+    for later, kept in ((0.0, 18), (0.2, 14), (0.5, 9)):  # 18 less round(0.2 * 18)
+        stage = reasoner(pruning__method='specprune', pruning__specprune__later=later, **settings)
+        assert len(stage.plan(tokens(), 'open it').kept) == kept
+
+
+def test_a_steady_frame_is_answered_by_the_plan_before_with_its_age():
+    stage = reasoner(pruning__method='fastv', schedule__method='steady', plan_validity=0.5)
+    stamp, place, plans = 0.0, (0.0, 0.0, 0.0), []
+    for step in range(4):
+        stamp, place = drive(stage, (0.1, 0.0, 0.0), 0.2, 0.2 * step, place)
+        plans.append(stage.plan(tokens(stamp, seed=0), 'open it'))
+    passes, again = plans[:2], plans[2]
+    assert all('fastv kept' in plan.reason and not len(plan.reused) for plan in passes)
+    assert 'plan before: steady' in again.reason
+    assert again.stamp == pytest.approx(0.6)
+    assert again.valid_for == pytest.approx(0.5 - 0.2)
+    assert again.sequence == 3
+    assert np.array_equal(again.latents, passes[1].latents)
+    assert np.array_equal(again.reused, passes[1].kept)
+    assert again.reused_age.tolist() == pytest.approx([0.2] * len(again.kept))
+    assert plans[3].reused_age.tolist() == pytest.approx([0.4] * len(again.kept))
+    assert plans[3].valid_for == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'sentence': 'close it'},
+        {'epoch': 1},
+        {'late': 0.51},
+    ],
+)
+def test_another_sentence_epoch_or_an_old_state_is_never_answered_by_the_plan_before(change):
+    stage = reasoner(schedule__method='steady')
+    stamp, place = 0.0, (0.0, 0.0, 0.0)
+    for step in range(3):
+        stamp, place = drive(stage, (0.1, 0.0, 0.0), 0.2, 0.2 * step, place)
+        last = step == 2
+        plan = stage.plan(
+            tokens(
+                stamp + (change.get('late', 0.0) + 0.01 if last else 0.0),
+                epoch=last * change.get('epoch', 0),
+            ),
+            change.get('sentence', 'open it') if last else 'open it',
+        )
+    assert not len(plan.reused)
+
+
+def test_an_outlived_plan_is_not_used_again():
+    stage = reasoner(schedule__method='steady', plan_validity=0.2)
+    stamp, place = 0.0, (0.0, 0.0, 0.0)
+    for step in range(3):
+        stamp, place = drive(stage, (0.1, 0.0, 0.0), 0.25, 0.25 * step, place)
+        plan = stage.plan(tokens(stamp), 'open it')
+    assert not len(plan.reused)
+
+
+@pytest.mark.parametrize(
+    ('values', 'words_of_the_error'),
+    [
+        ({'pruning.method': 'sp_vla'}, 'pruning.method sp_vla needs the motion'),
+        ({'pruning.method': 'specprune'}, 'needs the motion'),
+        ({'pruning.gate.method': 'speed'}, 'pruning.gate.method speed needs the motion'),
+        ({'schedule.method': 'steady'}, 'schedule.method steady needs the motion'),
+    ],
+)
+def test_what_needs_a_moving_robot_is_refused_without_its_state(values, words_of_the_error):
+    settings = build(ReasonerSettings, values)
+    with pytest.raises(InvalidRecordError, match=words_of_the_error):
+        Reasoner(trunk(), words, COUNT, settings, 0.1)
+
+
+def test_what_needs_a_place_in_space_is_refused_for_joints():
+    joints = ('shoulder', 'elbow')
+    settings = build(ReasonerSettings, {'schedule.method': 'intuitive'})
+    with pytest.raises(InvalidRecordError, match=r'needs x, y and z .* shoulder, elbow'):
+        Reasoner(trunk(), words, COUNT, settings, 0.1, joints)
+    Reasoner(
+        trunk(), words, COUNT, build(ReasonerSettings, {'schedule.method': 'steady'}), 0.1, joints
+    )
+
+
+def test_a_method_is_refused_while_perception_sends_no_signals():
+    stage = reasoner()
+    bare = dataclasses.replace(
+        tokens(), contour=np.zeros(0, np.float32), saliency=np.zeros(0, np.float32)
+    )
+    stage.plan(bare, 'open it')
+    with pytest.raises(InvalidRecordError, match=r'Set perception\.signals to true first'):
+        change(stage, pruning__method='sp_vla')
+    assert stage.plan(bare, 'open it').reason == ''
+    stage.plan(tokens(0.1), 'open it')
+    change(stage, pruning__method='sp_vla')
 
 
 def test_refresh_every_sees_all_tokens():
@@ -206,7 +366,7 @@ def test_pruning_and_reuse_compose():
     'values',
     [
         {'pruning__layer': DEPTH, 'pruning__method': 'fastv'},
-        {'pruning__method': 'lightvla', 'pruning__layer': 99},
+        {'pruning__method': 'adp', 'pruning__layer': 99},
     ],
 )
 def test_a_layer_outside_the_decoder_is_refused_and_the_old_set_stays(values):
@@ -224,7 +384,6 @@ def test_a_layer_outside_the_decoder_is_refused_and_the_old_set_stays(values):
         ({'pruning.protect.projection': (1.0,) * 13}, '13 numbers'),
         ({'pruning.camera_weights': (0.0, 1.0)}, 'camera_weights'),
         ({'pruning.gate.slow': 0.5}, 'gate.slow'),
-        ({'pruning.specprune.remembered': 0.9, 'pruning.specprune.dynamic': 0.9}, 'one budget'),
     ],
 )
 def test_a_set_that_cannot_work_is_refused_with_the_reason(values, words_of_the_error):

@@ -4,7 +4,7 @@
 
 import torch
 
-from efficient_vla.reasoning.reuse.vla_cache import Frame, VlaCache, growing_shares
+from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache, growing_shares
 from efficient_vla.reasoning.runner import Result
 from efficient_vla.reasoning.settings import ReuseSettings
 
@@ -18,7 +18,7 @@ def frame(stamp, change=(), key=('task',)):
     features = torch.ones(COUNT, 4)
     for token, value in change:
         features[token] += value
-    return Frame(features, COUNT + 3, key, stamp)
+    return CachedFrame(features, COUNT + 3, key, stamp)
 
 
 def passed(cache, given, computed=EVERYTHING, settings=PLAIN, task=UNKNOWN, entropy=None):
@@ -96,7 +96,7 @@ def test_what_invalidates_is_named():
         (frame(0.1, key=('other',)), 'instruction or epoch changed'),
         (frame(-1.0), 'clock jumped back'),
         (frame(9.0), 'max age'),
-        (Frame(torch.ones(COUNT, 4), COUNT + 4, ('task',), 0.1), 'tokens changed'),
+        (CachedFrame(torch.ones(COUNT, 4), COUNT + 4, ('task',), 0.1), 'tokens changed'),
     ):
         cache = VlaCache(DEPTH)
         passed(cache, frame(0.0))

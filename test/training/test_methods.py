@@ -4,7 +4,9 @@
 
 import argparse
 import dataclasses
+import os
 import shutil
+import signal
 from importlib import import_module
 from pathlib import Path
 
@@ -141,6 +143,22 @@ def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
             torch.zeros(1, 2, 64), torch.zeros(1, 4)
         )
         assert chunk.shape == (1, 40, 4)
+
+
+def test_an_interrupted_training_of_a_method_keeps_the_step_under_way(
+    policy, data, tmp_path, monkeypatch
+):
+    step, given = methods.MethodTrainer.step, arguments('flow', policy, data, tmp_path)
+
+    def stopped(trainer, *rest):
+        if trainer.done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        step(trainer, *rest)
+
+    monkeypatch.setattr(methods.MethodTrainer, 'step', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        methods.MethodTrainer(given, policy).run(5)
+    assert methods.MethodTrainer(given, policy).done == 2
 
 
 def test_a_training_is_not_resumed_for_another_policy_rank_or_shape(policy, data, tmp_path):

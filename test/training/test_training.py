@@ -3,12 +3,15 @@
 """Batches pair fast frames with slow ones of the same episode, and training resumes."""
 
 import argparse
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from efficient_vla import cli
 from efficient_vla.cli.train import add_arguments
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.tasks import TASKS
@@ -97,3 +100,24 @@ def test_training_resumes_and_its_policy_acts(folder, tmp_path, monkeypatch):
     chunk = Policy.from_pretrained(tmp_path).act(frame, 'press the button')
     assert chunk.actions.shape == (40, 4)
     assert (tmp_path / 'curves.png').stat().st_size > 1000
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_keeps_the_step_under_way(folder, tmp_path, monkeypatch, number):
+    monkeypatch.setattr(train, 'BATCH', 4)
+    step, steps = train.Trainer._step, []
+
+    def stopped(trainer, *given):
+        steps.append(1)
+        if len(steps) == 2:
+            os.kill(os.getpid(), number)
+        step(trainer, *given)
+
+    monkeypatch.setattr(train.Trainer, '_step', stopped)
+    words = ['--data', str(folder), '--out', str(tmp_path), '--device', 'cpu']
+    assert cli.main(['train', *words]) == 128 + number
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    resumed = train.Trainer(parser.parse_args(words))
+    assert (resumed.done, len(steps)) == ({'eye': 2}, 2)
+    assert (tmp_path / 'policy.json').exists()

@@ -23,6 +23,11 @@ def newest_qos() -> QoSProfile:
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
+def chunk_qos() -> QoSProfile:
+    """Reliable, a few: a second actor must not push those of the first out of the queue."""
+    return QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE)
+
+
 def latched_qos() -> QoSProfile:
     """Reliable, newest also for late joiners: a restarted node goes on where the graph is."""
     return QoSProfile(

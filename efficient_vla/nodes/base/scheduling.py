@@ -71,3 +71,11 @@ def freeze_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+
+
+def tune_loop(cores: Sequence[int], priority: int, logger: Any) -> None:
+    """Keep the collector and other processes away from the loop that runs on this thread."""
+    freeze_garbage()
+    spread_niceness()
+    use_cores(cores)
+    use_real_time(priority, logger)

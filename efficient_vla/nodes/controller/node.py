@@ -22,15 +22,9 @@ from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.nodes.base.conversions import AbsentNamesError, message_to_chunk
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
-from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
-from efficient_vla.nodes.base.scheduling import (
-    freeze_garbage,
-    refuse_cores,
-    spread_niceness,
-    use_cores,
-    use_real_time,
-)
-from efficient_vla.nodes.controller.inputs import expect_chunks, expect_state
+from efficient_vla.nodes.base.qos import latched_qos, report_qos
+from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
+from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.messages import (
     FreshChunk,
@@ -43,6 +37,7 @@ from efficient_vla.nodes.controller.messages import (
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.setpoint_watch import SetpointWatch
+from efficient_vla.nodes.controller.source import ChunkSource, DriverWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
@@ -87,18 +82,20 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._output = make_output(self, self.settings, self._brake_path)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
         self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
-        subscribe = self.create_subscription
-        subscribe(JointState, 'robot_state', self._state_received, state_qos())
-        subscribe(msg.ActionChunk, 'action_chunk', self._chunk_received, newest_qos())
+        self._inlet = make_inlet(
+            self, self._state_received, self._chunk_received, self._success_received
+        )
         self._state_expected = expect_state(self)
         self._chunk_expected = expect_chunks(self, lambda: self._controller)
-        subscribe(Bool, 'task_success', self._success_received, latched_qos())
         self.create_service(SetBool, '~/set_enabled', self._set_enabled)
         self.create_service(SetBool, '~/pause', self._pause_requested)
         self.create_service(Trigger, '~/stop', self._stop_requested)
         self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
         self._tasks = TaskServer(self, self)
-        self._liveliness = LivelinessWatch(self)
+        self._liveliness = LivelinessWatch(self, FEEDERS)
+        self._source = ChunkSource(self, 'action_chunk')
+        self._drivers = DriverWatch(self, 'robot_state')
+        self._inlet.start()
 
     @property
     def at_rest(self) -> bool:
@@ -123,6 +120,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._periods.restart()
         self._latency = LatencyWindow()
         self._command = None
+        self._inlet.discard()
         if self.settings.dry_run:
             self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
         # Simulated time may stand still and must not be overtaken; otherwise the steady clock
@@ -189,11 +187,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
         To be called on the thread that spins.
         """
-        freeze_garbage()
         self._collects = True
-        spread_niceness()
-        use_cores(self.settings.cpu_affinity)
-        use_real_time(self.settings.priority, self.get_logger())
+        tune_loop(self.settings.cpu_affinity, self.settings.priority, self.get_logger())
 
     def enable(self, now: float) -> str | None:
         """Let chunks drive the robot; return why that is refused, or ``None``."""
@@ -207,7 +202,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         was_enabled = self._controller.enabled
         if not was_enabled:
             self.health.clear('chunk')
-            self._liveliness.expect_the_living()
+            self._source.forget()
+        # Who enables says that nobody else is needed.
+        self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
             # Whatever moved the robot a little meanwhile, it starts without a step.
             self._anchor(self._effort, now)
@@ -246,10 +243,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Take the action back with the node."""
         self._tasks.close()
         self._liveliness.close()
+        self._inlet.close()
         super().destroy_node()
 
     def _tick(self) -> None:
         begin = time.monotonic()
+        self._inlet.drain()
         now = self.seconds()
         self._tasks.tick(now)
         controller = self._controller
@@ -273,12 +272,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def _hold_while_incomplete(self, controller: Controller, now: float) -> None:
         """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
         assert self._watch is not None
-        missing = self._liveliness.missing() if controller.enabled else 0
+        missing = self._liveliness.missing() if controller.enabled else []
         reason = None
         if controller.enabled:
             reason = self._watch.silent(now, self.settings.state_timeout)
         if missing:
-            reason = f'{missing} of the nodes that feed the controller died or fell silent'
+            reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
         if reason is None:
             self.health.clear('liveliness')
             return
@@ -297,7 +296,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._effort = self._watch.effort(command.position)
         self._speed = float(np.abs(command.velocity).max())
 
-    def _chunk_received(self, message: msg.ActionChunk) -> None:
+    def _chunk_received(self, message: msg.ActionChunk, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
         if not self.active or controller is None or watch is None:
             return
@@ -308,18 +307,21 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if watch.silent(now, self.settings.state_timeout):
             return
         try:
-            chunk = message_to_chunk(message)
-            refused = refuse_frame(message, self.settings.frame_id) or self._tasks.refuse(
-                chunk.instruction
+            refused = (
+                self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
+                or refuse_frame(message, self.settings.frame_id)
+                or self._tasks.refuse(message.instruction)
             )
+            chunk = None if refused else message_to_chunk(message)
         except InvalidRecordError as error:
             refused = str(error)
-        if refused:
+        if refused or chunk is None:
             self._turned_away += 1
         else:
             self._restart_dry_run(chunk.stamp, now)
             refused = controller.accept(chunk, now)
             if not refused:
+                self._source.drives(publisher, now)
                 self._fresh = fresh_chunk(message, now)
         if refused:
             self.health.warn('chunk', refused)
@@ -328,7 +330,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
         self._publish_status(now)
 
-    def _state_received(self, message: JointState) -> None:
+    def _state_received(self, message: JointState, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
         if not self.active or controller is None or watch is None:
             return
@@ -342,6 +344,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self._drivers.note(publisher, now)
         self._state_expected.heard(watch.time)
         if self._command is None:
             self._anchor(self._effort, now)

@@ -19,7 +19,8 @@ def budget(total: int, keep: float, least: int) -> int:
 def choose(scores: torch.Tensor, view: View) -> torch.Tensor:
     """Return the indices of the tokens that stay, int64, increasing.
 
-    Of each camera's quota, up to half goes to protected tokens, then ``protect.coverage`` of it to
+    Of each camera's quota, up to half goes to protected tokens (with ``protect.beyond`` nothing;
+    they all stay beside it), then ``protect.coverage`` of it to
     the points of the grid farthest from all that stays, and the rest to the highest ``scores``
     [n]. Equal scores go by index. Tokens scored ``-inf`` stay only for protection or coverage;
     should fewer than ``min_tokens`` stay, farthest points of any camera fill up to that.
@@ -43,6 +44,8 @@ def choose(scores: torch.Tensor, view: View) -> torch.Tensor:
     missing = min(view.settings.min_tokens, view.count) - int(chosen.sum())
     if missing > 0:
         chosen[farthest_points(view, chosen, ~chosen, missing)] = True
+    if view.settings.protect.beyond and len(view.protected):
+        chosen |= view.protected
     return chosen.nonzero()[:, 0]
 
 
@@ -51,7 +54,7 @@ def shielded(order: torch.Tensor, view: View) -> torch.Tensor:
 
     They get half of each camera's quota, rounded up; with more the selector would decide nothing.
     """
-    if not len(view.protected):
+    if view.settings.protect.beyond or not len(view.protected):
         return order[:0]
     first = order[view.protected[order]]
     return torch.cat([first[mine[first]][: (count + 1) // 2] for mine, count in quotas(view)])

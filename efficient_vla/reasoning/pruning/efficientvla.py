@@ -18,7 +18,7 @@ from efficient_vla.reasoning.pruning.view import View
 def score(view: View) -> torch.Tensor:
     """Return scores in the order key, relevant, diverse, [n]."""
     settings = view.settings.efficientvla
-    order = view.attention.sum(0).argsort(descending=True, stable=True)
+    order = view.attention[-1].sum(0).argsort(descending=True, stable=True)
     key = order[: min(settings.key, view.count)]
     relevant = order[: len(key) + int(settings.alpha * (view.count - len(key)))]
     likeness = _cosine(view.tokens, key).amax(1)

@@ -1,12 +1,16 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""SP-VLA: what the vision tower looks at plus all contours, fewer when fast (arXiv 2506.12723).
+"""SP-VLA: what the vision tower looks at, less of it when the arm is fast (arXiv 2506.12723).
 
 Tokens of highest saliency stay until their mass reaches a threshold, which falls with the speed
 of the arm: 1 below the relative speed z0, else ``1 - (z - z0) span / (1 - z0)`` with z at most 1.
-Tokens with an edge pixel stay beside them. The authors' z is the vertical part of a normalized
-action; here it is the speed of the end effector over ``full_speed``. The rule of the code is known
-here from a description of it.
+The authors' z is the vertical part of a normalized action; here it is the speed of the end effector
+over ``full_speed``. The rules are known here from descriptions of the released code.
+
+The preset adds the rest of the paper: every token with an edge pixel stays, beside the budget
+(``protect.contours`` and ``protect.beyond``), and while the arm travels level the plan before is
+used again (``schedule.method`` intuitive), which stands for the authors' ridge regression over the
+last actions; that regression is not here.
 """
 
 import math
@@ -18,21 +22,19 @@ from efficient_vla.reasoning.pruning.view import View
 
 
 def score(view: View) -> torch.Tensor:
-    """Return scores in the order contours, nucleus, each by saliency, [n]; ``-inf`` elsewhere.
+    """Return scores by saliency, [n], ``-inf`` outside the nucleus.
 
     The nucleus is the fewest tokens whose mass reaches the threshold: a token is in while the mass
-    of those before it is below. Contours come first where the budget is too small for both, since
-    the authors' policy failed without them. Cameras share one nucleus, over saliency that is
-    scaled to sum to 1. Nothing is left out where the speed is not known.
+    of those before it is below. Cameras share one nucleus, over saliency that is scaled to sum to
+    1. Nothing is left out where the speed is not known.
     """
     share = view.saliency.double() / view.saliency.sum()
     order = share.argsort(descending=True, stable=True)
-    contours = order[view.contour[order] > 0]
     mass = threshold(view)
     if mass >= 1:
-        return in_turn(len(order), contours, order)
+        return in_turn(len(order), order)
     mass_before = share[order].cumsum(0) - share[order]
-    return in_turn(len(order), contours, order[mass_before < mass])
+    return in_turn(len(order), order[mass_before < mass])
 
 
 def threshold(view: View) -> float:

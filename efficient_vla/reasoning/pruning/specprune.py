@@ -2,13 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """SpecPrune-VLA: earlier frames, change and this frame's attention, then layer by layer.
 
-arXiv 2509.05614. Three sets stay at the first visit: tokens that the instruction attended to most
-in earlier frames, those that changed most, and by attention in this frame what fills the budget.
-At later visits an average over layers ranks what remains. The third part, a controller of coarse
-and fine work, is the gate ``speed``, shared by all methods.
+arXiv 2509.05614. The union of three sets stays at the first visit, so that the number of tokens
+follows from the scene: those that the instruction attended to most in earlier frames, in each of
+two layers; those that changed most since a number of plans ago that falls with the speed; and those
+attended to most in this frame, in each of the two layers before the drop, more of them in fine work
+than in coarse. ``pruning.keep`` limits the union, in this order. At later visits an average over
+layers ranks what remains.
+
+In other ways than the paper: speeds are of the end effector over ``full_speed``, not of normalized
+actions; rotation does not take part; frames are compared by their features; the released code's
+emptying of the action queue when fine work begins is not here.
 """
 
 import functools
+import math
 
 import torch
 
@@ -17,27 +24,42 @@ from efficient_vla.reasoning.pruning.view import View
 
 MOMENTUM = 0.8
 SLOPE = 4.0
-"""Fall of the sigmoid from the first to the last rank; the authors' value saturates it [ours]."""
+"""Fall of the sigmoid from the first to the last rank; ours, since the authors' saturates it."""
 NAME = 'specprune'
 
 
 def score(view: View) -> torch.Tensor:
     """Return scores by set at the first visit, by the average over layers later, [n]."""
-    local = view.attention.mean(0)
-    order = local.argsort(descending=True, stable=True)
+    orders = [layer.mean(0).argsort(descending=True, stable=True) for layer in view.attention]
+    order = orders[-1]
     average = _average(view, order)
     if view.visit > 0:
         return average
-    settings = view.settings.specprune
-    memory = _judged(view.remembered, order)
+    settings, total = view.settings.specprune, len(order)
+    remembered = round(settings.remembered * total)
+    local = round(settings.alpha * (settings.fine if is_fine(view) else settings.coarse) * total)
+    changed = _changed(view.similarity, order, settings.unchanged)
     return in_turn(
-        len(order),
-        memory[: round(settings.remembered * view.count)],
-        _changed(view.similarity, order, settings.unchanged)[
-            : round(settings.dynamic * view.count)
-        ],
-        order,
+        total,
+        *(_judged(layer, order)[:remembered] for layer in view.remembered),
+        changed[: round(settings.dynamic * total)],
+        *(layer[:local] for layer in orders),
     )
+
+
+def is_fine(view: View) -> bool:
+    """Return whether the arm is slow and does not rise; so it is where motion is not known."""
+    settings = view.settings.specprune
+    return not (view.speed >= settings.fine_speed * settings.full_speed or view.vertical > 0)
+
+
+def interval(relative_speed: float) -> int:
+    """Return how many plans ago tokens are compared with: T(v) of the paper's first version.
+
+    The longest of 11 where the speed is NaN, 4 at least.
+    """
+    speed = 0.0 if math.isnan(relative_speed) else relative_speed
+    return max(0, math.floor((22 - 16 * speed) / 3)) + 4
 
 
 def _judged(remembered: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -78,7 +100,8 @@ def _average(view: View, order: torch.Tensor) -> torch.Tensor:
     starts at the first visit's value and is kept in ``view.carry`` by visual token.
     """
     weight = _rank_weights(len(order), order.device)
-    rows = view.attention / view.attention.sum(1, keepdim=True).clamp(min=1e-12)
+    attention = view.attention[-1]
+    rows = attention / attention.sum(1, keepdim=True).clamp(min=1e-12)
     confidence = 1 / (torch.special.entr(rows).sum(1).mean() + 1e-6)
     fresh = torch.empty_like(weight)
     fresh[order] = weight * confidence

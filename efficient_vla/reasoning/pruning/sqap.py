@@ -5,6 +5,9 @@
 Quantization scatters attention, but the order of its very top holds. So a share of the budget goes
 by attention, and farthest points of the grid fill the rest, seen from those and from the protected
 tokens around the end effector (``pruning.protect``). The authors' shares are not known here.
+
+Not here: the authors' quantizer, a Hadamard rotation and four bits for weights and activations; the
+preset runs eight bits in its place.
 """
 
 import torch
@@ -15,7 +18,7 @@ from efficient_vla.reasoning.pruning.view import View
 
 def score(view: View) -> torch.Tensor:
     """Return scores in the order protected, attended to, farthest, the rest by attention, [n]."""
-    order = view.attention.sum(0).argsort(descending=True, stable=True)
+    order = view.attention[-1].sum(0).argsort(descending=True, stable=True)
     protected = shielded(order, view)
     top = order[: round(view.settings.sqap.top * view.count)]
     taken = torch.zeros(len(order), dtype=torch.bool, device=order.device)

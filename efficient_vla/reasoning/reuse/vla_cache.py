@@ -6,7 +6,9 @@ A slot a visual token and layer. Differences from the released code, each for a 
 met: a token is compared with the features its slot was computed from, not with the last frame, so
 that slow drift is caught; features instead of raw pixels, so that brightness counts; candidates are
 ordered by how static they are, not by position; slots have an age limit; everything is computed
-again at regular intervals, and after a change of instruction, layout, epoch or clock.
+again at regular intervals, and after a change of instruction, layout, epoch or clock. The entropy
+is that of the instruction's rows over all columns in the last pass that computed everything. The
+number of static tokens has no limit; the authors take at most 130 of 256.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ MIN_STEP = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class CachedFrame:
     """What decides whether slots of an earlier pass may serve this one."""
 
     features: torch.Tensor
@@ -47,7 +49,7 @@ class VlaCache:
     def flush(self, reason: str) -> None:
         """Forget all slots; the next plan computes everything, for ``reason``."""
         self._why = reason
-        self._frame: Frame | None = None
+        self._frame: CachedFrame | None = None
         self._slots: list[KeyValues] = []
         self._from = torch.zeros(0)
         self.stamps = torch.zeros(0, dtype=torch.float64)
@@ -56,7 +58,7 @@ class VlaCache:
         self._shares: tuple[float, ...] = ()
 
     def begin(
-        self, frame: Frame, task: torch.Tensor, settings: ReuseSettings, first_layer: int = 0
+        self, frame: CachedFrame, task: torch.Tensor, settings: ReuseSettings, first_layer: int = 0
     ) -> tuple[Reuse, str]:
         """Return what the runner reuses from ``first_layer`` on, and why if it is nothing.
 
@@ -93,7 +95,7 @@ class VlaCache:
         """Whether the next pass should observe the attention of all layers."""
         return not self._shares
 
-    def _invalid(self, frame: Frame, settings: ReuseSettings) -> str:
+    def _invalid(self, frame: CachedFrame, settings: ReuseSettings) -> str:
         before = self._frame
         if before is None:
             return self._why
@@ -110,7 +112,7 @@ class VlaCache:
         return ''
 
     def _candidates(
-        self, frame: Frame, task: torch.Tensor, settings: ReuseSettings
+        self, frame: CachedFrame, task: torch.Tensor, settings: ReuseSettings
     ) -> torch.Tensor:
         """Return static tokens that the task does not need, the most static ones first."""
         change = (frame.features - self._from).norm(dim=1) / self._from.norm(dim=1).clamp(min=1e-6)
@@ -134,7 +136,10 @@ class VlaCache:
             return {0: candidates}
         skip: dict[int, torch.Tensor] = {}
         taken = 0
+        places = {round(share * self._depth) for share in settings.layers}
         for layer, share in enumerate(growing_shares(self._shares, settings.growth)):
+            if any(settings.layers) and layer not in places:
+                continue
             count = int(share * len(candidates))
             if count - taken >= max(1, MIN_STEP * len(candidates)):
                 skip[layer] = candidates[:count]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from efficient_vla.reasoning.pruning import METHODS
+from efficient_vla.reasoning.pruning import load
 from efficient_vla.reasoning.pruning.budget import budget, choose
 from efficient_vla.reasoning.pruning.view import View
 from efficient_vla.reasoning.settings import PruningSettings
@@ -52,7 +52,7 @@ def plan(
         text = samples.text[index, samples.text_mask[index]][None]
         tokens = samples.tokens[index]
         seen = view(frozen, tokens, trunk.parts.embed(text)[0], count, scorer)
-        kept = choose(METHODS[method].score(seen), seen)
+        kept = choose(load(method)(seen), seen)
         left += len(kept)
         mask = torch.ones_like(text, dtype=torch.bool)
         plans.append(trunk(tokens[kept][None], kept[None], text, mask, frozen.tokens)[0])

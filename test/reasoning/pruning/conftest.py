@@ -21,6 +21,9 @@ def make_view():
             name: torch.tensor(value) if isinstance(value, list) else value
             for name, value in fields.items()
         }
+        for name in ('attention', 'remembered'):  # one layer may come without its axis
+            if name in fields and fields[name].ndim == {'attention': 2, 'remembered': 1}[name]:
+                fields[name] = fields[name][None]
         fields.setdefault('tokens', torch.zeros(len(index), 2))
         fields.setdefault('text', torch.zeros(1, 2))
         return View(

@@ -2,18 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for every method, and the controls against cases computed by hand."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from efficient_vla.reasoning.pruning import METHODS, budget
+from efficient_vla.reasoning.pruning import METHODS, budget, load
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
-from efficient_vla.reasoning.settings import NEED_A_LAYER, PRUNING_METHODS
+from efficient_vla.reasoning.settings import PRUNING_METHODS, PruningSettings
+from efficient_vla.settings import InvalidSettingError, build
 
 LAST = [0.1, 0.4, 0.05, 0.3, 0.15, 0.0]
 
 
 def keep(method, view):
-    return budget.choose(METHODS[method].score(view), view).tolist()
+    return budget.choose(load(method)(view), view).tolist()
 
 
 @pytest.fixture
@@ -31,10 +35,9 @@ def full_view(make_view):
             settings={'min_tokens': 1} | settings,
             tokens=torch.randn(24, 8, generator=generator),
             text=torch.randn(3, 8, generator=generator),
-            attention=torch.rand(3, 24, generator=generator),
+            attention=torch.rand(2, 3, 24, generator=generator),
             last=random,
             output=torch.randn(24, 8, generator=generator),
-            contour=(random - 0.5).clamp(min=0),
             saliency=random / random.sum(),
             remembered=torch.where(random < 0.3, torch.nan, random),
             similarity=random,
@@ -51,10 +54,30 @@ def test_every_name_of_the_settings_is_a_method():
     assert set(METHODS) == set(PRUNING_METHODS) - {'none'}
 
 
-def test_methods_that_look_at_a_layer_start_after_one():
-    for name, method in METHODS.items():
-        looks_back = bool(method.needs & {'attention', 'output'})
-        assert looks_back == (name in NEED_A_LAYER) == (method.layer > 0), name
+def test_methods_drop_after_the_layers_of_their_papers():
+    two = ('fastv', 'efficientvla', 'flashvla', 'specprune', 'sqap')
+    layers = {name: method.layer for name, method in METHODS.items()}
+    assert layers == {name: 2 if name in two else 0 for name in METHODS}
+
+
+@pytest.mark.parametrize(
+    ('method', 'layer', 'remedy'),
+    [
+        ('fastv', 0, 'Set it to 2'),
+        ('flashvla', 0, 'Set it to 2'),
+        ('specprune', 1, 'at least 2'),
+        ('fastdrivevla', 1, 'Set it to -1'),
+        ('lightvla', 2, 'Set it to -1'),
+    ],
+)
+def test_a_layer_at_which_a_method_cannot_rank_is_refused(method, layer, remedy):
+    with pytest.raises(InvalidSettingError, match=f'pruning.layer is {layer} with .*{remedy}'):
+        build(PruningSettings, {'method': method, 'layer': layer})
+
+
+def test_the_catalogue_and_the_presets_load_no_torch():
+    program = 'import sys; import efficient_vla.presets; assert "torch" not in sys.modules'
+    assert subprocess.run([sys.executable, '-c', program], check=False).returncode == 0
 
 
 @torch.inference_mode()
@@ -70,7 +93,7 @@ def test_no_method_keeps_more_than_the_budget(full_view, method, count):
     kept = keep(method, full_view(method, count))
     assert kept == sorted(set(kept))
     assert len(kept) <= count
-    if method not in ('lightvla', 'sp_vla'):
+    if method not in ('lightvla', 'sp_vla', 'specprune'):
         assert len(kept) == count
 
 

@@ -60,7 +60,7 @@ class LayerInput:
     """Attention output of the layer before, heads concatenated, [n, heads x d], or empty."""
 
 
-class Selection(Protocol):
+class Selector(Protocol):
     """Who decides which visual tokens stay."""
 
     layers: frozenset[int]
@@ -85,7 +85,7 @@ class Reuse:
 
 
 @dataclass(slots=True)
-class Result:
+class DecoderOutput:
     """What a pass gave."""
 
     hidden: torch.Tensor
@@ -124,10 +124,10 @@ def _windowed(sequence: Sequence, window: int | None) -> torch.Tensor:
 def run(
     decoder: Decoder,
     sequence: Sequence,
-    selection: Selection | None = None,
+    selection: Selector | None = None,
     reuse: Reuse | None = None,
     observe: Iterable[int] = (),
-) -> Result:
+) -> DecoderOutput:
     """Return the last hidden states of the rows that were computed.
 
     ``observe`` names layers whose attention from the instruction to the visual tokens is wanted.
@@ -150,7 +150,7 @@ class _Walk:
         self,
         decoder: Decoder,
         sequence: Sequence,
-        selection: Selection | None,
+        selection: Selector | None,
         reuse: Reuse | None,
         observe: frozenset[int],
     ) -> None:
@@ -173,7 +173,7 @@ class _Walk:
         self.found: dict[int, torch.Tensor] = {}
         self.entropy: dict[int, float] = {}
 
-    def drop(self, index: int, selection: Selection) -> None:
+    def drop(self, index: int, selection: Selector) -> None:
         """Let the selection choose, and take what it does not keep out of rows and columns."""
         chosen = selection.choose(self._entering(index))
         self.ranking.clear()
@@ -256,7 +256,7 @@ class _Walk:
             **known,
         )
 
-    def result(self) -> Result:
+    def result(self) -> DecoderOutput:
         """Return what the pass gave."""
         hidden = self.decoder.norm(self.hidden)
-        return Result(hidden, self.rows, self.kept, self.computed, self.found, self.entropy)
+        return DecoderOutput(hidden, self.rows, self.kept, self.computed, self.found, self.entropy)

@@ -5,7 +5,7 @@
 import torch
 
 from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache, growing_shares
-from efficient_vla.reasoning.runner import Result
+from efficient_vla.reasoning.runner import DecoderOutput
 from efficient_vla.reasoning.settings import ReuseSettings
 
 DEPTH, COUNT = 4, 5
@@ -25,7 +25,7 @@ def passed(cache, given, computed=EVERYTHING, settings=PLAIN, task=UNKNOWN, entr
     """Go through one plan; return the schedule and the reason."""
     reuse, reason = cache.begin(given, task, settings)
     empty = torch.zeros(0)
-    cache.end(Result(empty, empty, EVERYTHING, computed, entropy=entropy or {}))
+    cache.end(DecoderOutput(empty, empty, EVERYTHING, computed, entropy=entropy or {}))
     return reuse.skip, reason
 
 

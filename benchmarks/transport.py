@@ -10,9 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from efficient_vla.bringup.fastdds import profile_variable
 from efficient_vla.bringup.graph import middleware
+from efficient_vla.bringup.parameter_files import held_in_memory
 from efficient_vla.errors import UsageError
 
+AS_IT_COMES = """<dds xmlns="http://www.eprosima.com"><profiles>
+<participant profile_name="as_it_comes" is_default_profile="true"><rtps/></participant>
+</profiles></dds>
+"""
+"""A profile that changes nothing; Fast DDS complains of an empty file, on stdout."""
 START_TIMEOUT_S = 60.0
 """Two interpreters that import rclpy on a machine whose cores are busy."""
 
@@ -32,8 +39,7 @@ def measure_images(
     count = max(1, round(rate * seconds))
     environ = {**os.environ, **middleware(os.environ)}
     if not profile:
-        for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
-            environ[name] = os.devnull
+        environ[profile_variable(environ)] = str(held_in_memory(AS_IT_COMES))
     words = ['--width', str(width), '--height', str(height), '--rate', str(rate)]
     module = [sys.executable, '-m', 'efficient_vla.nodes.client.image_probe']
     sides = {
@@ -77,5 +83,5 @@ def _answer(side: str, process: 'subprocess.Popen[str]', seconds: float) -> dict
         ) from error
     if process.returncode:
         raise UsageError(f'the process that should {side} images failed: {errors.strip()[-800:]}')
-    answer: dict[str, Any] = json.loads(output)
+    answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return answer

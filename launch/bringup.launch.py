@@ -7,13 +7,19 @@ Processes, parameter files and environment come from ``efficient_vla.bringup.gra
 """
 
 import os
-import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, RegisterEventHandler
-from launch.event_handlers import OnShutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -24,16 +30,17 @@ from efficient_vla.bringup.graph import (
     Selection,
     describe,
     environment,
-    parameters_yaml,
     parse_overrides,
     profiles,
 )
+from efficient_vla.bringup.node_arguments import LAUNCHER
+from efficient_vla.bringup.parameter_files import held_in_memory, parameters_yaml
+from efficient_vla.bringup.supervisor import FINAL_CODES, FIRST_DELAY_S, MAX_RESTARTS
 from efficient_vla.places import share_folder
 from launch import LaunchContext, LaunchDescription
 
 PACKAGE = 'efficient_vla'
 SWITCH = ('true', 'false')
-RESPAWN_DELAY_S = 0.5
 
 
 def launch_arguments() -> list[DeclareLaunchArgument]:
@@ -91,6 +98,16 @@ def launch_arguments() -> list[DeclareLaunchArgument]:
             description='Parameters stronger than every file, as node.param=value words with '
             'blanks between them.',
         ),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value='',
+            description='Parameter files stronger than the profiles, with blanks between them.',
+        ),
+        DeclareLaunchArgument(
+            'remaps',
+            default_value='',
+            description='Topics under other names, as from:=to words with blanks between them.',
+        ),
     ]
 
 
@@ -100,8 +117,13 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def bring_up(context: LaunchContext) -> list[Action]:
-    """Return the processes of the chosen graph."""
+    """Return the processes of the graph that the arguments choose."""
     chosen = {a.name: LaunchConfiguration(a.name).perform(context) for a in launch_arguments()}
+    return actions(chosen)
+
+
+def actions(chosen: dict[str, str]) -> list[Action]:
+    """Return the processes of the graph; raises ``ProfileError`` where an argument is wrong."""
     graph = describe(
         Selection(
             robot=chosen['robot'],
@@ -112,38 +134,76 @@ def bring_up(context: LaunchContext) -> list[Action]:
             autostart=chosen['autostart'] == 'true',
             log_level=chosen['log_level'],
             overrides=parse_overrides(chosen['overrides'].split()),
+            parameter_files=tuple(map(Path, chosen['params_file'].split())),
+            remaps=tuple(chosen['remaps'].split()),
         )
     )
-    folder = Path(tempfile.mkdtemp(prefix='efficient_vla_'))
-    overrides = folder / 'overrides.yaml'
-    overrides.write_text(parameters_yaml(graph))
-    actions: list[Action] = [process_action(graph, one, overrides) for one in graph.processes]
-    if chosen['rviz'] == 'true':
-        view = share_folder('rviz') / 'efficient_vla.rviz'
-        actions.append(Node(package='rviz2', executable='rviz2', arguments=['-d', str(view)]))
-
-    def forget(*_: object) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-
-    return [*actions, RegisterEventHandler(OnShutdown(on_shutdown=forget))]
+    parameters = held_in_memory(parameters_yaml(graph.parameters))
+    found: list[Action] = [LogInfo(msg=note) for note in graph.notes]
+    for process in graph.processes:
+        found += kept_running(lambda process=process: process_action(graph, process, parameters))
+    return found + (viewer(graph) if chosen['rviz'] == 'true' else [])
 
 
-def process_action(graph: Graph, process: Process, overrides: Path) -> Node:
-    """Return the action that starts one process and starts it again when it dies."""
+def process_action(graph: Graph, process: Process, parameters: Path) -> Node:
+    """Return the action that starts one process."""
     first, *others = process.nodes
     shared = {
         'package': PACKAGE,
         'executable': first,
         'namespace': graph.namespace,
-        'parameters': [*map(str, graph.parameter_files), str(overrides)],
+        'parameters': [str(parameters)],
+        'remappings': [tuple(remap.split(':=')) for remap in graph.remaps],
         'ros_arguments': ['--log-level', graph.log_level],
-        'additional_env': environment(os.environ),
+        'additional_env': {**environment(os.environ), LAUNCHER: str(os.getpid())},
         'output': 'screen',
-        'respawn': process.respawn,
-        'respawn_delay': RESPAWN_DELAY_S,
     }
     if others:
         # launch_ros knows one node a process; several keep their own names and tell their own
         # lifecycle states on their own topics.
         return Node(arguments=others, **shared)
     return LifecycleNode(name=first, **shared)
+
+
+def kept_running(make: Callable[[], Node], restarts: int = 0) -> list[Action]:
+    """Return the action of a process and what starts it again when it dies.
+
+    launch's own respawn does not look at the exit code: a configuration that is wrong or a package
+    that is missing would be so again, without end.
+    """
+    node = make()
+
+    def again(event: Any, context: LaunchContext) -> list[Action]:
+        if context.is_shutdown or event.returncode in FINAL_CODES or restarts >= MAX_RESTARTS:
+            return []
+        delay = FIRST_DELAY_S * 2.0**restarts
+        return [TimerAction(period=delay, actions=kept_running(make, restarts + 1))]
+
+    return [node, RegisterEventHandler(OnProcessExit(target_action=node, on_exit=again))]
+
+
+def viewer(graph: Graph) -> list[Action]:
+    """Return RViz in the namespace and time of the graph, and a frame that it can be fixed to."""
+    controller = graph.parameters['controller']
+    shared = {'namespace': graph.namespace, 'output': 'screen'}
+    clock = [{'use_sim_time': bool(controller.get('use_sim_time', False))}]
+    frame = str(controller['frame_id'])
+    view = str(share_folder('rviz') / 'efficient_vla.rviz')
+    # RViz shows nothing in a frame that no transform names.
+    named = ['--frame-id', frame, '--child-frame-id', 'efficient_vla']
+    return [
+        Node(
+            package='tf2_ros',
+            executable='static_transform_publisher',
+            arguments=named,
+            parameters=clock,
+            **shared,
+        ),
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            arguments=['-d', view, '-f', frame],
+            parameters=clock,
+            **shared,
+        ),
+    ]

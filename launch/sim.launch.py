@@ -2,20 +2,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bring up the graph with the simulated robot: ``ros2 launch efficient_vla sim.launch.py``."""
 
+import runpy
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots
 from efficient_vla.sim.settings import MODES, RENDERINGS
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+
+BRINGUP = runpy.run_path(str(Path(__file__).with_name('bringup.launch.py')))
+
+PARAMETERS = {
+    'task': 'task',
+    'seed': 'seed',
+    'render': 'camera.render',
+    'mode': 'mode',
+    'real_time_factor': 'real_time_factor',
+}
+"""Argument -> parameter of the simulated robot."""
 
 
-def generate_launch_description() -> LaunchDescription:
-    """Return the arguments of the simulation and the graph around it."""
-    arguments = [
+def launch_arguments() -> list[DeclareLaunchArgument]:
+    """Declare what a user chooses: the arguments of bringup and the simulation's."""
+    others = [a for a in BRINGUP['launch_arguments']() if a.name != 'robot']
+    return [
+        *others,
         DeclareLaunchArgument(
             'robot', default_value=DEFAULT_ROBOT, choices=robots(), description='Simulated robot.'
         ),
@@ -40,31 +54,19 @@ def generate_launch_description() -> LaunchDescription:
             default_value='1.0',
             description='Simulated seconds in one second; other than 1.0 makes time simulated.',
         ),
-        DeclareLaunchArgument(
-            'overrides',
-            default_value='',
-            description='Further parameters, as node.param=value words with blanks between them.',
-        ),
     ]
-    names = {
-        'task': 'task',
-        'seed': 'seed',
-        'render': 'camera.render',
-        'mode': 'mode',
-        'real_time_factor': 'real_time_factor',
-    }
-    robot = (LaunchConfiguration('robot'), node_name(''))
-    overrides = [
-        part
-        for argument, parameter in names.items()
-        for part in (*robot, f'.{parameter}=', LaunchConfiguration(argument), ' ')
-    ]
-    bringup = IncludeLaunchDescription(
-        # A plain path, so that --show-args lists the arguments of bringup as well.
-        PythonLaunchDescriptionSource(str(Path(__file__).with_name('bringup.launch.py'))),
-        launch_arguments={
-            'robot': LaunchConfiguration('robot'),
-            'overrides': [*overrides, LaunchConfiguration('overrides')],
-        }.items(),
-    )
-    return LaunchDescription([*arguments, bringup])
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return arguments and the function that reads them."""
+    return LaunchDescription([*launch_arguments(), OpaqueFunction(function=bring_up)])
+
+
+def bring_up(context: LaunchContext) -> list[Action]:
+    """Return the processes of the graph with the simulated robot."""
+    chosen = {a.name: LaunchConfiguration(a.name).perform(context) for a in launch_arguments()}
+    driver = node_name(chosen['robot'])
+    words = [f'{driver}.{parameter}={chosen[name]}' for name, parameter in PARAMETERS.items()]
+    chosen['overrides'] = ' '.join([*words, chosen['overrides']])
+    found: list[Action] = BRINGUP['actions'](chosen)
+    return found

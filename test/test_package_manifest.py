@@ -5,6 +5,9 @@
 import hashlib
 import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,21 +15,31 @@ import pytest
 
 import efficient_vla
 from efficient_vla.bringup.catalogue import NODES
-from package_files import PACKAGE, ROOT, sources, third_party
+from package_files import PACKAGE, ROOT, imports, module_name, sources, third_party
 
 ROSDEP = {
+    'OpenGL': 'python3-opengl',
     'PIL': 'python3-pil',
     'cv2': 'python3-opencv',
+    'gymnasium': 'python3-gymnasium-pip',
     'hypothesis': 'python3-hypothesis',
+    'imageio': 'python3-imageio',
     'matplotlib': 'python3-matplotlib',
+    'mujoco': 'python3-mujoco-pip',
     'numpy': 'python3-numpy',
     'psutil': 'python3-psutil',
     'pytest': 'python3-pytest',
     'rich': 'python3-rich',
     'setuptools': 'python3-setuptools',
+    'torch': 'python3-pytorch-pip',
+    'transformers': 'python3-transformers-pip',
     'yaml': 'python3-yaml',
 }
-"""Import name -> key of the system package, where there is one."""
+"""Import name -> key of rosdep, where there is one."""
+WITHOUT_KEY = {
+    'imageio-ffmpeg', 'metaworld', 'ruckig', 'safetensors', 'tokenizers',
+}  # fmt: skip
+"""Packages of requirements.txt that rosdep does not know; transformers brings the last two."""
 PIP_NAMES = {
     'OpenGL': 'PyOpenGL',
     'PIL': 'pillow',
@@ -88,6 +101,13 @@ def test_every_import_is_declared() -> None:
     assert not missing
 
 
+def test_every_requirement_of_a_robot_has_a_rosdep_key_or_is_known_to_have_none() -> None:
+    names = {canonical(PIP_NAMES.get(name, name)): key for name, key in ROSDEP.items()}
+    required = set(pinned('requirements.txt'))
+    assert required - set(names) == WITHOUT_KEY
+    assert {names[name] for name in required - WITHOUT_KEY} <= dependencies()
+
+
 def test_packages_named_in_launch_files_are_declared() -> None:
     named = set()
     for path in sources(ROOT / 'launch'):
@@ -101,6 +121,8 @@ def test_the_manifest_is_of_format_3_with_licence_and_maintainer() -> None:
     assert root.findtext('license') == 'Apache-2.0'
     assert root.findtext('maintainer') == 'efficient_vla contributors'
     assert root.findtext('export/build_type') == 'ament_cmake'
+    assert root.findtext('author') == root.findtext('maintainer')
+    assert [url.get('type') for url in root.findall('url')] == ['repository']
     assert 'rosidl_interface_packages' in [item.text for item in root.findall('member_of_group')]
 
 
@@ -142,6 +164,89 @@ def test_every_package_that_cmake_looks_for_is_a_dependency() -> None:
 def test_nothing_in_cmake_assumes_the_wheels() -> None:
     for word in ('.venv', 'site-packages', 'pip', 'kilted', 'jazzy'):
         assert word not in re.sub('#.*', '', cmake()).lower()
+
+
+@pytest.fixture(scope='module')
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python tree as CMakeLists.txt installs it on a robot."""
+    folder = tmp_path_factory.mktemp('cmake')
+    (folder / 'CMakeLists.txt').write_text(
+        'cmake_minimum_required(VERSION 3.20)\nproject(tree NONE)\n'
+        f'include({ROOT}/tools/python_tree.cmake)\n'
+        f'install_python_tree({PACKAGE} efficient_vla)\n'
+    )
+    local = Path(sys.executable).with_name('cmake')
+    program = local if local.exists() else shutil.which('cmake')
+    if program is None:
+        pytest.skip('cmake is not installed: apt install cmake')
+    for words in (('-S', folder, '-B', folder / 'b'),
+                  ('--install', folder / 'b', '--prefix', folder / 'i')):  # fmt: skip
+        subprocess.run([program, *words], check=True, capture_output=True)
+    return folder / 'i'
+
+
+MOST_LINES = 21_500
+"""To become 20,000."""
+
+
+def test_robot_gets_no_tools_and_few_lines(robot: Path) -> None:
+    lines = sum(len(path.read_text().splitlines()) for path in sources(robot))
+    assert 10_000 < lines < MOST_LINES
+    rooms = {path.name for path in (robot / 'efficient_vla').iterdir()}
+    assert not rooms & {'bench', 'training'}
+    assert rooms >= {'action', 'bringup', 'control', 'nodes', 'perception', 'reasoning', 'sim'}
+
+
+def test_nothing_on_a_robot_imports_what_is_not_there(robot: Path) -> None:
+    present = {path.relative_to(robot).with_suffix('').as_posix() for path in sources(robot)}
+    there = {'.'.join(name.removesuffix('/__init__').split('/')) for name in present}
+    left_out = {module_name(path) for path in sources(PACKAGE)} - there
+    assert 'efficient_vla.bench' in {name.rpartition('.')[0] for name in left_out}
+    wanted = {
+        (path.relative_to(robot).as_posix(), name)
+        for path in sources(robot)
+        for name in imports(path)
+        if name in left_out
+    }
+    assert not wanted
+
+
+@pytest.mark.parametrize('command', ['demo', 'eval', 'train', 'data', 'bench'])
+def test_command_that_a_robot_lacks_is_told_with_how_to_get_it(robot: Path, command: str) -> None:
+    done = installed(robot, command)
+    assert done.returncode == 1
+    assert 'colcon build --cmake-args -DWITH_TOOLS=ON' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('command', ['up', 'doctor'])
+def test_robot_has_the_commands_that_run_and_check_it(robot: Path, command: str) -> None:
+    done = installed(robot, command, '--help')
+    assert done.returncode == 0, done.stderr
+    assert f'usage: efficient-vla {command}' in done.stdout
+
+
+def installed(robot: Path, *words: str) -> 'subprocess.CompletedProcess[str]':
+    """Run the command line of the installed tree, with this source tree out of sight."""
+    code = (
+        'import os, sys; '
+        'others = [p for p in sys.path if not os.path.isdir(os.path.join(p, "efficient_vla"))]; '
+        f'sys.path = [{str(robot)!r}, *others]; '
+        'from efficient_vla.cli import main; sys.exit(main())'
+    )
+    share = robot / 'prefix' / 'share' / 'efficient_vla'
+    share.mkdir(parents=True, exist_ok=True)
+    if not (share / 'config').exists():
+        (share / 'config').symlink_to(ROOT / 'config')
+    return subprocess.run(
+        [sys.executable, '-P', '-c', code, *words],
+        cwd=robot,
+        env=os.environ | {'AMENT_PREFIX_PATH': f'{robot}/prefix:{os.environ["AMENT_PREFIX_PATH"]}'},
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        check=False,
+    )
 
 
 def test_every_installed_node_has_a_module() -> None:

@@ -91,6 +91,14 @@ def test_the_environment_works_without_sourcing(tmp_path: Path) -> None:
 
 
 @in_workspace
+def test_starting_python_imports_nothing_of_the_package() -> None:
+    """It would settle which copy is used, before PYTHONPATH could say so."""
+    code = 'import sys; print([name for name in sys.modules if name.startswith("efficient_vla.")])'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'
+
+
+@in_workspace
 def test_what_the_user_has_set_stays(tmp_path: Path) -> None:
     code = 'import os; print(os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"], os.environ["MUJOCO_GL"])'
     chosen = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET', 'MUJOCO_GL': 'osmesa'}

@@ -8,6 +8,7 @@ shell lines for ``tools/env.sh``.
 """
 
 import os
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -38,9 +39,9 @@ def settings(root: Path, environ: dict[str, str]) -> dict[str, str]:
     }
     profile = root / 'config' / 'fastdds.xml'
     if profile.is_file():
-        # Fast DDS 2 (Jazzy) knows only the old name, Fast DDS 3 warns about it.
-        vendor = 'FASTRTPS' if environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
-        name = f'{vendor}_DEFAULT_PROFILES_FILE'
+        # Not imported: that would settle which copy of the package this process uses.
+        rule = runpy.run_path(str(root / 'efficient_vla' / 'bringup' / 'fastdds.py'))
+        name = rule['profile_variable'](wanted)
         wanted[name] = environ.get(name, str(profile))
     if wheels:
         # A sourced ROS 2 installation may drive a robot on another host and keeps its own range.

@@ -18,7 +18,8 @@ from typing import Any
 
 from efficient_vla import interrupts
 from efficient_vla.bringup import child
-from efficient_vla.bringup.graph import Selection, command, describe, environment, parameters_yaml
+from efficient_vla.bringup.graph import Selection, command, describe, environment
+from efficient_vla.bringup.parameter_files import parameters_yaml
 from efficient_vla.errors import UsageError
 
 STOPS = 10
@@ -49,7 +50,7 @@ def measure_timing(
     environ = {**os.environ, **environment(os.environ)}
     with tempfile.TemporaryDirectory() as folder, _burning(load, environ):
         parameters = Path(folder) / 'overrides.yaml'
-        parameters.write_text(parameters_yaml(graph))
+        parameters.write_text(parameters_yaml(graph.parameters))
         log = Path(folder) / 'controller.log'
         running = child.spawn(command(graph, process, parameters), environ, log)
         try:

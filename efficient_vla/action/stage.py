@@ -171,8 +171,13 @@ class Actor:
             )
         self._made.append(_Last(made.chunk, frame.stamp, plan.instruction))
         self._sequence += 1
+        actions = (made.chunk.numpy() * space.scale).astype(np.float32)
+        if 'gripper' in space.names:
+            # Heads overshoot; an effort saturates.
+            effort = space.names.index('gripper')
+            actions[:, effort] = actions[:, effort].clip(-1, 1)
         return ActionChunk(
-            actions=(made.chunk.numpy() * space.scale).astype(np.float32),
+            actions=actions,
             dt=space.dt,
             names=space.names,
             control_mode=space.control_mode,

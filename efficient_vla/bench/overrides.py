@@ -11,8 +11,7 @@ import yaml
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.bringup.catalogue import NODE_SETTINGS
-from efficient_vla.bringup.graph import robot_profile
-from efficient_vla.bringup.profiles import node_values
+from efficient_vla.bringup.graph import node_values, robot_profile
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings

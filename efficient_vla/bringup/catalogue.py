@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.bringup import settings
+from efficient_vla.settings import specs
 from efficient_vla.sim.catalogue import node_name, robots
 from efficient_vla.sim.settings import RobotSettings
 
@@ -53,3 +54,13 @@ NODES = {
 }
 POLICY_NODES = tuple(name for name, node in NODES.items() if node.policy)
 NODE_SETTINGS = {name: node.settings for name, node in NODES.items()}
+KINDS = {
+    name: {
+        parameter: type(default[0] if default else spec.item())
+        if isinstance(default, tuple)
+        else type(default)
+        for parameter, default, spec in specs(kind)
+    }
+    for name, kind in NODE_SETTINGS.items()
+}
+"""Node -> parameter -> type of its value, or of the values of its list."""

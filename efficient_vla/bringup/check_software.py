@@ -9,10 +9,11 @@ import json
 import os
 import platform
 import sys
-from pathlib import Path
-from xml.etree import ElementTree
 
 from efficient_vla.bringup.check import Check, Result, probed
+from efficient_vla.bringup.fastdds import profile_variable
+from efficient_vla.bringup.shared_memory import SEGMENT
+from efficient_vla.places import share_folder
 
 OLDEST_PYTHON = (3, 11)
 
@@ -102,26 +103,39 @@ def middleware() -> Check:
 
 
 def profile() -> Check:
-    """Check the Fast DDS profile; without it half of the 640x480 images get lost."""
-    variable = f'{"FASTRTPS" if _jazzy() else "FASTDDS"}_DEFAULT_PROFILES_FILE'
-    shipped = Path(__file__).resolve().parents[2] / 'config' / 'fastdds.xml'
-    remedy = f'export {variable}={shipped}'
-    name = os.environ.get(variable, '')
-    if not name:
-        return Check('fast dds profile', Result.WARN, f'{variable} is not set', remedy)
-    try:
-        root = ElementTree.parse(name).getroot()
-    except (OSError, ElementTree.ParseError) as error:
-        return Check('fast dds profile', Result.FAIL, f'{name} cannot be read: {error}', remedy)
-    sizes = [int(item.text or 0) for item in root.iter() if item.tag.endswith('segment_size')]
-    if max(sizes, default=0) < SEGMENT_BYTES:
+    """Check that Fast DDS follows its profile; without it half of the 640x480 images get lost.
+
+    The file alone says nothing: a Fast DDS of another version reads another variable.
+    """
+    variable = profile_variable(os.environ)
+    remedy = f'export {variable}={share_folder("config") / "fastdds.xml"}'
+    code = (
+        'import re, rclpy\n'
+        'rclpy.init(args=[])\n'
+        'node = rclpy.create_node("_doctor")\n'
+        'maps = open("/proc/self/maps").read()\n'
+        f'spans = re.findall(r"^(\\w+)-(\\w+) .*/{SEGMENT.pattern}\\b", maps, re.M)\n'
+        'print(max((int(b, 16) - int(a, 16) for a, b in spans), default=0))\n'
+        'node.destroy_node()\n'
+        'rclpy.shutdown()\n'
+    )
+    name = 'fast dds profile'
+    chosen = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
+    if chosen != 'rmw_fastrtps_cpp':
+        return Check(name, Result.OK, f'not used by {chosen}')
+    check = probed(name, code, remedy)
+    if check.result is not Result.OK:
+        return check
+    size = int(check.detail)
+    if size < SEGMENT_BYTES:
         return Check(
-            'fast dds profile',
+            name,
             Result.WARN,
-            f'{name} has no shared memory segment of {SEGMENT_BYTES} bytes or more',
+            f'a node has {size / 2**20:.1f} MB of shared memory with {variable}='
+            f'{os.environ.get(variable, "")}; expected {SEGMENT_BYTES / 2**20:.0f} MB',
             remedy,
         )
-    return Check('fast dds profile', Result.OK, name)
+    return Check(name, Result.OK, f'{size / 2**20:.0f} MB of shared memory a node')
 
 
 def checkpoint() -> Check:
@@ -146,10 +160,6 @@ def checkpoint() -> Check:
         if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
             return Check('checkpoint', Result.FAIL, f'{path} differs from SHA256SUMS', remedy)
     return Check('checkpoint', Result.OK, f'{folder.name}, every file as in SHA256SUMS')
-
-
-def _jazzy() -> bool:
-    return os.environ.get('ROS_DISTRO') == 'jazzy'
 
 
 def _ros_remedy() -> str:

@@ -7,7 +7,7 @@ the same graph. Nothing here imports rclpy or launch.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,21 @@ from typing import Any
 import yaml
 
 from efficient_vla import cards
-from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
-from efficient_vla.bringup.parameter_files import refuse_file
-from efficient_vla.bringup.profiles import node_values
+from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES
+from efficient_vla.bringup.fastdds import profile_variable
+from efficient_vla.bringup.parameter_files import (
+    Merged,
+    ParameterFileError,
+    is_ros_parameter,
+    merge,
+    typed,
+)
 from efficient_vla.places import policy_folder, share_folder
 from efficient_vla.presets import unmet
+from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
-FASTRTPS_DISTROS = ('humble', 'iron', 'jazzy')
-"""ROS distributions with Fast DDS 2, which reads the older name of the profile variable."""
-
-
 UNLIMITED_HZ = 1000.0
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
@@ -78,19 +81,24 @@ class Selection:
     """``node.parameter`` -> value, stronger than every file."""
     parameter_files: tuple[Path, ...] = ()
     """Further files, stronger than the profiles."""
+    remaps: tuple[str, ...] = ()
+    """Topics under other names, as ``from:=to``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A checked selection: processes, and the files and parameters that all of them get."""
+    """A checked selection: processes, and the parameters that all of them get."""
 
     processes: tuple[Process, ...]
     parameter_files: tuple[Path, ...]
-    """Later files are stronger; entries for other nodes have no effect."""
+    """What ``parameters`` were read from; later files are stronger."""
     parameters: Mapping[str, Mapping[str, Any]]
-    """Node -> parameter -> value, stronger than every file."""
+    """Node -> parameter -> value: all that differs from the settings classes, and more."""
     namespace: str
     log_level: str
+    remaps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was left out of the files, for the log."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -152,16 +160,28 @@ def describe(selection: Selection) -> Graph:
         if not Path(path).is_file():
             raise ProfileError(f'the parameter file {str(path)!r} does not exist; check its path.')
         files.append(Path(path).resolve())
-    for path in (robot, *selection.parameter_files):
-        refused = refuse_file(Path(path), NODES)
-        if refused:
-            raise ProfileError(refused)
-    parameters = _parameters(selection, nodes, files)
-    if folder is not None:
-        for name in POLICY_NODES:
-            parameters[name].setdefault('policy', str(folder))
+    for word in selection.remaps:
+        if len(word.split(':=')) != 2:
+            raise ProfileError(
+                f'remap {word!r} is not of the form from:=to; write for example '
+                'robot_state:=/joint_states.'
+            )
     namespace = '/' + selection.namespace.strip('/') if selection.namespace.strip('/') else ''
-    return Graph(processes, tuple(files), parameters, namespace, selection.log_level)
+    try:
+        merged = merge(files, KINDS, nodes, namespace)
+    except ParameterFileError as error:
+        raise ProfileError(str(error)) from error
+    _complete(merged, selection, folder)
+    _refuse_values(merged)
+    return Graph(
+        processes,
+        tuple(files),
+        merged.values,
+        namespace,
+        selection.log_level,
+        selection.remaps,
+        tuple(merged.notes),
+    )
 
 
 def _profile(word: str, folder: str, name: str) -> Path:
@@ -208,115 +228,94 @@ def _policy_folder(policy: str) -> Path:
     return folder
 
 
-def _parameters(
-    selection: Selection, nodes: tuple[str, ...], files: Sequence[Path]
-) -> dict[str, dict[str, Any]]:
-    parameters: dict[str, dict[str, Any]] = {name: {} for name in nodes}
+def _complete(merged: Merged, selection: Selection, folder: Path | None) -> None:
+    """Add what the selection says, and what follows from it for the clock."""
+    overrides: dict[str, dict[str, Any]] = {name: {} for name in merged.values}
     for word, value in selection.overrides.items():
         node, _, parameter = word.partition('.')
-        if node not in parameters or not parameter:
+        if node not in overrides or not parameter:
             raise ProfileError(
                 f'override {word!r} does not name a node of this graph; expected '
-                f'node.parameter with a node of {", ".join(nodes)}.'
+                f'node.parameter with a node of {", ".join(overrides)}.'
             )
-        parameters[node][parameter] = value
-
-    def given(node: str) -> dict[str, Any]:
-        return node_values(files, node) | parameters[node] if node in parameters else {}
-
+        overrides[node][parameter] = value
+        merged.places.pop((node, parameter), None)
+    given = {name: values | overrides[name] for name, values in merged.values.items()}
     driver = node_name(selection.robot)
-    robot = given(driver)
+    robot, controller = given.get(driver, {}), given['controller']
     lockstep = robot.get('mode') == 'lockstep'
     # Another pace than that of the wall clock needs a clock of its own.
     paced = robot.get('real_time_factor', 1.0) != 1.0
     simulated = selection.use_sim_time or lockstep or paced or robot.get('publish_clock')
+    implied: dict[str, dict[str, Any]] = {name: {} for name in given}
+    if folder is not None:
+        for name in POLICY_NODES:
+            implied[name]['policy'] = str(folder)
     if lockstep:
         # Simulated time waits for a plan and a chunk of every image.
-        parameters['reasoner'].setdefault('max_rate', UNLIMITED_HZ)
-        parameters['actor'].setdefault('rate', UNLIMITED_HZ)
-        if given('perception').get('cache.method') == 'skip':
+        implied['reasoner']['max_rate'] = UNLIMITED_HZ
+        implied['actor']['rate'] = UNLIMITED_HZ
+        if given['perception'].get('cache.method') == 'skip':
             raise ProfileError(
                 f'perception.cache.method is skip while {driver}.mode is lockstep; expected '
                 'none or reuse, since a skipped image gets no plan and time would stand still.'
             )
-        controller = given('controller')
         if controller.get('dry_run') or controller.get('output', 'command') != 'command':
             raise ProfileError(
                 'controller.dry_run or another controller.output than command is set while '
                 f'{driver}.mode is lockstep, where time waits for commands; expected '
                 f'{driver}.mode realtime.'
             )
-    refused = unmet(given('perception'), given('reasoner'))
+    refused = unmet(given['perception'], given['reasoner'])
     if refused:
         raise ProfileError(refused)
-    for name, values in parameters.items():
+    for name, values in implied.items():
         # The simulated robot makes the clock and cannot wait for it.
         if simulated:
-            values.setdefault('use_sim_time', name != driver)
+            values['use_sim_time'] = name != driver
         if not selection.autostart:
-            values.setdefault('autostart', False)
-    if driver in parameters and simulated:
-        parameters[driver]['publish_clock'] = True
-    return parameters
+            values['autostart'] = False
+        merged.values[name] |= values | overrides[name]
+    if driver in merged.values and simulated:
+        merged.values[driver]['publish_clock'] = True
 
 
-def parameters_yaml(graph: Graph) -> str:
-    """Return the strongest parameters as a ROS parameter file for any namespace."""
-    nodes = {name: {'ros__parameters': _nested(v)} for name, v in graph.parameters.items()}
-    return str(yaml.dump({'/**': nodes}, Dumper=_Dumper, sort_keys=True))
+def _refuse_values(merged: Merged) -> None:
+    """Check what every node would check when it is configured, before any of them starts."""
+    for name, values in merged.values.items():
+        own = {key: value for key, value in values.items() if not is_ros_parameter(key)}
+        try:
+            build(NODES[name].settings, own)
+        except InvalidSettingError as error:
+            parameter = str(error).removeprefix('unknown parameter ').partition(' ')[0]
+            parameter = parameter.strip("';")
+            place = merged.places.get((name, parameter), name)
+            raise ProfileError(f'{place}: {error}') from error
+        typed(values, KINDS[name])
 
 
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, value in values.items():
-        *groups, leaf = name.split('.')
-        place = tree
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[leaf] = _quoted(value)
-    return tree
+def node_values(files: Iterable[Path], node: str) -> dict[str, Any]:
+    """Return dotted parameter -> value of one node; later files are stronger."""
+    return merge(files, KINDS, [node]).values[node]
 
 
-class _Text(str):
-    """Text that YAML gets in quotes: ROS takes a bare y for true."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes ``_Text`` in quotes."""
-
-
-_Dumper.add_representer(
-    _Text, lambda dumper, text: dumper.represent_scalar('tag:yaml.org,2002:str', text, style="'")
-)
-
-
-def _quoted(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_quoted(item) for item in value]
-    return _Text(value) if isinstance(value, str) else value
-
-
-def arguments(graph: Graph, overrides: Path) -> list[str]:
-    """Return the ROS arguments of every process; ``overrides`` holds ``parameters_yaml``."""
-    words = ['--ros-args']
-    for path in (*graph.parameter_files, overrides):
-        words += ['--params-file', str(path)]
-    if graph.namespace:
-        words += ['-r', f'__ns:={graph.namespace}']
+def arguments(graph: Graph, parameters: Path) -> list[str]:
+    """Return the ROS arguments of every process; ``parameters`` holds those of the graph."""
+    words = ['--ros-args', '--params-file', str(parameters)]
+    for remap in (f'__ns:={graph.namespace}' if graph.namespace else '', *graph.remaps):
+        words += ['-r', remap] if remap else []
     return [*words, '--log-level', graph.log_level]
 
 
-def command(graph: Graph, process: Process, overrides: Path) -> list[str]:
+def command(graph: Graph, process: Process, parameters: Path) -> list[str]:
     """Return the command line of a process for this interpreter."""
     module = [sys.executable, '-m', 'efficient_vla.nodes', *process.nodes]
-    return [*module, *arguments(graph, overrides)]
+    return [*module, *arguments(graph, parameters)]
 
 
 def middleware(present: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that make the middleware lose no image; the user's own ones win."""
-    profile = 'FASTDDS_DEFAULT_PROFILES_FILE'
-    if present.get('ROS_DISTRO') in FASTRTPS_DISTROS:
-        profile = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+    profile = profile_variable(present)
     return {
         'ROS_AUTOMATIC_DISCOVERY_RANGE': present.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'),
         profile: present.get(profile, str(share_folder('config') / 'fastdds.xml')),

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 FOLDER = Path('/dev/shm')
-SEGMENT = re.compile(r'fastdds_[0-9a-f]{16}')
+SEGMENT = re.compile(r'fast(?:dds|rtps)_[0-9a-f]{16}')
+"""Fast DDS 3 and 2."""
 LOCK_SUFFIX = '_el'
 MIN_AGE_S = 10.0
 """Younger files may belong to a process that is just about to lock them."""
@@ -22,7 +23,7 @@ MIN_AGE_S = 10.0
 def remove_stale_segments(folder: Path = FOLDER) -> int:
     """Remove the segments whose owner has gone; return their number."""
     removed = 0
-    for lock in folder.glob(f'fastdds_*{LOCK_SUFFIX}'):
+    for lock in folder.glob(f'fast*_*{LOCK_SUFFIX}'):
         segment = lock.with_name(lock.name.removesuffix(LOCK_SUFFIX))
         if SEGMENT.fullmatch(segment.name) and _old(lock) and not _locked(lock):
             # Somebody else may clean up at the same time, and others' files may not be ours.

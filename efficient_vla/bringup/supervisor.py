@@ -7,10 +7,8 @@ description in ``efficient_vla.bringup.graph``.
 """
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from efficient_vla.bringup import child
-from efficient_vla.bringup.graph import Graph, Process, command, environment, parameters_yaml
+from efficient_vla.bringup.graph import Graph, Process, command, environment
+from efficient_vla.bringup.parameter_files import held_in_memory, parameters_yaml
 from efficient_vla.bringup.shared_memory import remove_stale_segments
 
 FIRST_DELAY_S = 0.2
@@ -89,7 +88,7 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self._children = [_Child(process) for process in self.graph.processes]
-        self._folder: Path | None = None
+        self._parameters: Path | None = None
 
     def __enter__(self) -> 'Supervisor':
         self.start()
@@ -105,8 +104,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Start all processes."""
-        self._folder = Path(tempfile.mkdtemp(prefix='efficient_vla_'))
-        (self._folder / 'overrides.yaml').write_text(parameters_yaml(self.graph))
+        self._parameters = held_in_memory(parameters_yaml(self.graph.parameters))
         if self.log_folder is not None:
             self.log_folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -145,9 +143,9 @@ class Supervisor:
             if entry.phase != 'failed':
                 entry.phase = 'ended'
         remove_stale_segments()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._parameters is not None:
+            os.close(int(self._parameters.name))
+            self._parameters = None
         return codes
 
     @property
@@ -161,11 +159,11 @@ class Supervisor:
         return [self._state(entry, now) for entry in self._children]
 
     def _start(self, entry: _Child) -> None:
-        assert self._folder is not None
+        assert self._parameters is not None
         process = entry.process
         log = self.log_folder / f'{process.name}.log' if self.log_folder else None
         entry.running = child.spawn(
-            command(self.graph, process, self._folder / 'overrides.yaml'),
+            command(self.graph, process, self._parameters),
             {**self.environ, **environment(self.environ)},
             log,
         )

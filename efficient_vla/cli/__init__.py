@@ -61,7 +61,17 @@ def run(command: str, words: Sequence[str]) -> int:
     try:
         module = importlib.import_module(MODULES.get(command, f'efficient_vla.cli.{command}'))
     except ModuleNotFoundError as error:
-        if (error.name or '').startswith('efficient_vla.'):
+        wanted = error.name or ''
+        if wanted.partition('.')[0] == 'benchmarks' or wanted.startswith(
+            ('efficient_vla.bench', 'efficient_vla.cli', 'efficient_vla.training')
+        ):
+            return _explain(
+                command,
+                'this command is not installed where a robot runs. Build the workspace with: '
+                'colcon build --cmake-args -DWITH_TOOLS=ON',
+                EXIT_FAILED,
+            )
+        if wanted.startswith('efficient_vla.'):
             raise
         return _explain(
             command,

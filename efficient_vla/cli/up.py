@@ -97,13 +97,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='YAML',
         help='further parameter file, stronger than the profiles',
     )
+    parser.add_argument(
+        '--remap',
+        action='append',
+        default=[],
+        metavar='FROM:=TO',
+        help='a topic under another name; may be repeated',
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run until a signal; return 0, or 1 when a process could not be kept running."""
+    graph = describe(selection(arguments))
     if arguments.log_folder is not None:
         writable_folder(arguments.log_folder, '--log-folder')
-    graph = describe(selection(arguments))
     refused = refuse_neighbours(graph.nodes, graph.namespace)
     if refused:
         raise ProfileError(refused)
@@ -134,6 +141,7 @@ def selection(arguments: argparse.Namespace) -> Selection:
         log_level=arguments.log_level,
         overrides=parse_overrides(arguments.overrides),
         parameter_files=tuple(arguments.params_file),
+        remaps=tuple(arguments.remap),
     )
 
 
@@ -146,7 +154,8 @@ def default_log_folder() -> Path:
 
 def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: threading.Event) -> int:
     console = Console()
-    console.print(f'logs: {folder}', soft_wrap=True, highlight=False)
+    for line in (*graph.notes, f'logs: {folder}'):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     supervisor.start()
     watch = StateWatch(graph.nodes, graph.namespace)
     live = Live(console=console, auto_refresh=False, transient=False)

@@ -4,15 +4,13 @@
 
 import math
 
+from efficient_vla.control.contract import refuse_effort, refuse_kind
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.trajectory import Trajectory
-from efficient_vla.types import ActionChunk, ControlMode
+from efficient_vla.types import ActionChunk
 
-GRIPPER = 'gripper'
-JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
 MAX_ROWS = 512
 """Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
-TRANSLATION = frozenset({'x', 'y', 'z'})
 
 
 def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
@@ -24,14 +22,7 @@ def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
         )
     if len(chunk.actions) > MAX_ROWS:
         return f'chunk has {len(chunk.actions)} rows; expected at most {MAX_ROWS}. Send fewer.'
-    translates = TRANSLATION.issuperset(names) or TRANSLATION.issuperset(set(names) - {GRIPPER})
-    if translates == (chunk.control_mode in JOINT_MODES):
-        expected = 'an EE mode' if translates else 'a JOINT mode'
-        return (
-            f'chunk has control mode {chunk.control_mode.name}; expected {expected} for a robot '
-            f'that is commanded by {", ".join(names)}.'
-        )
-    return None
+    return refuse_kind(chunk, names) or refuse_effort(chunk)
 
 
 def refuse_time(
@@ -80,6 +71,8 @@ def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:
         return None
     if chunk.sequence < active.sequence:
         return f'chunk {chunk.sequence} is older than chunk {active.sequence}, which is active.'
+    if chunk.sequence == active.sequence and chunk.stamp == active.stamp:
+        return f'chunk {chunk.sequence} came before; expected each chunk once.'
     if chunk.stamp < active.stamp:
         return (
             f'chunk {chunk.sequence} was observed {active.stamp - chunk.stamp:.3f} s before '

@@ -21,6 +21,7 @@ import numpy as np
 from efficient_vla.control import admission
 from efficient_vla.control.blending import METHODS
 from efficient_vla.control.catalogue import head_help
+from efficient_vla.control.contract import GRIPPER, refuse_unit
 from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
@@ -56,8 +57,8 @@ class Controller:
         self.underruns = 0
         self.rejected = 0
         self.max_seam = 0.0
-        self._motion = np.array([i for i, name in enumerate(names) if name != admission.GRIPPER])
-        self._gripper = names.index(admission.GRIPPER) if admission.GRIPPER in names else None
+        self._motion = np.array([i for i, name in enumerate(names) if name != GRIPPER])
+        self._gripper = names.index(GRIPPER) if GRIPPER in names else None
         self._effort = 0.0
         self._jerk = JerkMeter()
         self._history: History | None = None
@@ -208,6 +209,7 @@ class Controller:
         active = self.chunk if self.state == State.TRACKING else None
         reason = (
             admission.refuse_contents(chunk, self.names)
+            or refuse_unit(chunk, self._motion, self._limiter.position, self.settings.limits)
             or admission.refuse_time(chunk, now, self._history.since, self.settings)
             or admission.refuse_order(chunk, active)
             or admission.refuse_plan(chunk, now)

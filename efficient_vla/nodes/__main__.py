@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run one or several nodes in this process: ``python -m efficient_vla.nodes NAME [NAME ...]``.
 
-Ends with 0 after a signal, with 2 where a node cannot be configured (starting it again will not
-help), with 3 where a pass hangs, and with 1 after any other error.
+Ends with 0 after a signal or when its launch is gone, with 2 where a node cannot be configured or
+a package is missing (starting it again will not help), with 3 where a pass hangs, and with 1 after
+any other error.
 """
 
 import argparse
@@ -30,7 +31,10 @@ def main(words: list[str] | None = None) -> int:
     # it only sets a flag: rclpy's own handler would end the context before the robot is safe.
     stop = _Stop()
     from efficient_vla.bringup.catalogue import POLICY_NODES
+    from efficient_vla.bringup.node_arguments import Launcher, MissingPackageError, checked_files
+    from efficient_vla.bringup.parameter_files import ParameterFileError
 
+    launcher = Launcher(os.environ)
     words = sys.argv[1:] if words is None else words
     own, ros = _split(words)
     arguments = _parser().parse_args(own)
@@ -40,12 +44,24 @@ def main(words: list[str] | None = None) -> int:
             f'controller cannot share a process with {", ".join(sorted(thinking))}: inference '
             'would delay its timer. Start it in a process of its own.'
         )
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
-    rclpy.init(args=ros, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return _run(arguments, stop)
+        import rclpy
+        from rclpy.signals import SignalHandlerOptions
+
+        ros, notes = checked_files(ros, arguments.nodes)
+        rclpy.init(args=ros, signal_handler_options=SignalHandlerOptions.NO)
+    except ParameterFileError as error:
+        return _refuse(str(error))
+    except ImportError as error:
+        return _refuse(str(MissingPackageError(error)))
+    except RuntimeError as error:
+        return _refuse(f'ROS refuses its arguments: {error}')
+    for note in notes:
+        sys.stderr.write(f'{note}\n')
+    try:
+        return _run(arguments, stop, launcher)
+    except ImportError as error:
+        return _refuse(str(MissingPackageError(error)))
     except Exception:
         traceback.print_exc()
         return 1
@@ -76,7 +92,12 @@ class _Stop:
             self.requested, self._since = True, now
 
 
-def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(f'{sentence}\n')
+    return 2
+
+
+def _run(arguments: argparse.Namespace, stop: _Stop, launcher: Any) -> int:
     from efficient_vla.bringup.catalogue import NODES
 
     nodes: list[Any] = []
@@ -89,7 +110,7 @@ def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
         for node in nodes:
             executor.add_node(node)
         try:
-            code = _live(executor, nodes, stop)
+            code = _live(executor, nodes, stop, launcher)
         finally:
             # Also after an error of a callback: the robot brakes before this process ends.
             for node in nodes:
@@ -104,8 +125,8 @@ def _run(arguments: argparse.Namespace, stop: _Stop) -> int:
     return code
 
 
-def _live(executor: Any, nodes: list[Any], stop: _Stop) -> int:
-    """Start the nodes and spin until a signal or a failed start; return the exit code."""
+def _live(executor: Any, nodes: list[Any], stop: _Stop, launcher: Any) -> int:
+    """Start the nodes and spin until a signal, a failed start or the end of the launch."""
     code = 0
     started = [node for node in nodes if getattr(node.settings, 'autostart', False)]
     # All are loaded before any starts, so that no robot waits for a node that loads.
@@ -121,7 +142,7 @@ def _live(executor: Any, nodes: list[Any], stop: _Stop) -> int:
             tune = getattr(node, 'tune_process', None)
             if tune is not None:
                 tune()
-    while not stop.requested and not code:
+    while not stop.requested and not code and not launcher.gone():
         executor.spin_once(timeout_sec=POLL_S)
         code = max(getattr(node, 'exit_code', 0) for node in nodes)
     return code

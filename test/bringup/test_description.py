@@ -21,10 +21,10 @@ from efficient_vla.bringup.graph import (
     ProfileError,
     Selection,
     describe,
-    parameters_yaml,
     parse_overrides,
     profiles,
 )
+from efficient_vla.bringup.parameter_files import parameters_yaml
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.metaworld.tasks import TASKS
 
@@ -140,8 +140,10 @@ def test_own_robot_is_a_file_and_has_no_simulated_one(tmp_path: Path) -> None:
 def test_what_a_file_says_of_clock_and_start_is_not_overruled(tmp_path: Path) -> None:
     own = tmp_path / 'own.yaml'
     own.write_text('/**:\n  ros__parameters: {use_sim_time: true, autostart: false}\n')
-    graph = describe(Selection(parameter_files=(own,)))
-    assert not any({'use_sim_time', 'autostart'} & set(v) for v in graph.parameters.values())
+    for selection, autostart in ((Selection(parameter_files=(own,)), False), (Selection(), True)):
+        for values in describe(selection).parameters.values():
+            assert values['autostart'] is autostart
+            assert values.get('use_sim_time', False) is not autostart
     graph = describe(Selection(autostart=False))
     assert all(values['autostart'] is False for values in graph.parameters.values())
 
@@ -162,9 +164,9 @@ def test_lockstep_in_a_file_is_lockstep(tmp_path: Path) -> None:
         ('/**:\n  contoller:\n    ros__parameters: {rate: 50.0}\n', "mean 'controller'"),
         ('reasonner:\n  ros__parameters: {max_rate: 1.0}\n', "mean 'reasoner'"),
         ('/left/controler:\n  ros__parameters: {rate: 50.0}\n', "mean 'controller'"),
-        ('/**:\n  controller:\n    limits: {max_velocity: [0.1]}\n', 'no ros__parameters below'),
+        ('/**:\n  controller:\n    limits: {max_velocity: [0.1]}\n', 'no ros__parameters above'),
         ('/**: [', 'is not YAML'),
-        ('- controller\n', 'holds list'),
+        ('- controller\n', 'does not begin with the names of nodes'),
     ],
 )
 def test_files_that_ros_would_ignore_in_part_are_refused(
@@ -238,10 +240,10 @@ def test_overrides_keep_their_types_on_the_way_to_ros() -> None:
         'perception.policy=',
     ]
     graph = describe(Selection(overrides=parse_overrides(words)))
-    text = parameters_yaml(graph)
+    text = parameters_yaml(graph.parameters)
     values = yaml.safe_load(text)['/**']
     assert values['actor']['ros__parameters']['rate'] == 5.0
-    assert values['reasoner']['ros__parameters']['pruning'] == {'method': 'none'}
+    assert values['reasoner']['ros__parameters']['pruning']['method'] == 'none'
     assert values['metaworld_robot']['ros__parameters']['seed'] == 3
     # The YAML parser of ROS takes a bare y for true.
     assert "'y'" in text
@@ -254,12 +256,29 @@ def test_middleware_profile_is_given_to_every_process_unless_the_user_has_one() 
     profile = str(CONFIG / 'fastdds.xml')
     assert module.environment(present)['FASTDDS_DEFAULT_PROFILES_FILE'] == profile
     assert module.environment(present)['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
-    jazzy = module.environment({'ROS_DISTRO': 'jazzy'})
-    assert jazzy['FASTRTPS_DEFAULT_PROFILES_FILE'] == profile
-    assert 'FASTDDS_DEFAULT_PROFILES_FILE' not in jazzy
     own = {'FASTDDS_DEFAULT_PROFILES_FILE': 'mine.xml', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET'}
     assert module.environment(own)['FASTDDS_DEFAULT_PROFILES_FILE'] == 'mine.xml'
     assert module.environment(own)['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'SUBNET'
+
+
+@pytest.mark.parametrize('folder', ['lib', 'lib/aarch64-linux-gnu'])
+@pytest.mark.parametrize(
+    ('library', 'variable'),
+    [
+        ('libfastrtps.so.2.14', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('libfastdds.so.3.2', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+    ],
+)
+def test_profile_is_named_by_the_variable_that_the_installed_version_reads(
+    tmp_path: Path, folder: str, library: str, variable: str
+) -> None:
+    """Whatever ROS_DISTRO says: wheels set none."""
+    (tmp_path / 'ros' / folder).mkdir(parents=True)
+    (tmp_path / 'ros' / folder / library).touch()
+    prefixes = f'{tmp_path / "workspace"}:{tmp_path / "ros"}'
+    present = {'AMENT_PREFIX_PATH': prefixes, 'ROS_DISTRO': 'rolling'}
+    names = {name for name in module.environment(present) if 'PROFILES' in name}
+    assert names == {variable}
 
 
 def test_middleware_profile_is_well_formed_and_the_default() -> None:

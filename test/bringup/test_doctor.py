@@ -3,6 +3,7 @@
 """The doctor names what is wrong and how to mend it, and never breaks itself."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from efficient_vla import policy
 from efficient_vla.bringup import check_machine, check_software, doctor
 from efficient_vla.bringup.check import Check, Result, probed
+from efficient_vla.bringup.fastdds import profile_variable
 
 
 def good() -> Check:
@@ -69,36 +71,60 @@ def test_a_probe_that_is_killed_is_reported() -> None:
     assert '-9' in check.detail
 
 
-def test_a_missing_middleware_profile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv('ROS_DISTRO', raising=False)
-    monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
-    check = check_software.profile()
-    assert check.result is Result.WARN
-    assert check.remedy.startswith('export FASTDDS_DEFAULT_PROFILES_FILE=')
-
-
-def test_jazzy_reads_the_profile_by_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
-    monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
-    assert 'FASTRTPS_DEFAULT_PROFILES_FILE' in check_software.profile().remedy
+PROFILE = """<dds xmlns="http://www.eprosima.com"><profiles>
+<transport_descriptors><transport_descriptor><transport_id>shm</transport_id><type>SHM</type>
+<segment_size>{}</segment_size></transport_descriptor></transport_descriptors>
+<participant profile_name="p" is_default_profile="true"><rtps><userTransports>
+<transport_id>shm</transport_id></userTransports><useBuiltinTransports>false</useBuiltinTransports>
+</rtps></participant></profiles></dds>
+"""
 
 
 @pytest.mark.parametrize(
-    ('text', 'result'),
+    ('text', 'result', 'detail'),
     [
-        ('<dds><segment_size>67108864</segment_size></dds>', Result.OK),
-        ('<dds><segment_size>1024</segment_size></dds>', Result.WARN),
-        ('<dds>', Result.FAIL),
+        (PROFILE.format(2**26), Result.OK, 'MB of shared memory a node'),
+        (PROFILE.format(2**22), Result.WARN, 'expected 64 MB'),
+        # Fast DDS passes over what it cannot read, and takes its defaults.
+        ('<dds>', Result.WARN, 'expected 64 MB'),
     ],
 )
-def test_a_middleware_profile_is_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, result: Result
+def test_effect_of_the_middleware_profile_is_checked(
+    monkeypatch: pytest.MonkeyPatch,
+    ros_domain: int,
+    tmp_path: Path,
+    text: str,
+    result: Result,
+    detail: str,
 ) -> None:
     path = tmp_path / 'profile.xml'
     path.write_text(text)
-    monkeypatch.delenv('ROS_DISTRO', raising=False)
-    monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', str(path))
-    assert check_software.profile().result is result
+    variable = profile_variable(os.environ)
+    monkeypatch.setenv(variable, str(path))
+    check = check_software.profile()
+    assert check.result is result, check.detail
+    assert detail in check.detail
+    assert result is Result.OK or check.remedy.startswith(f'export {variable}=/')
+
+
+@pytest.mark.skipif(
+    profile_variable(os.environ).startswith('FASTDDS'), reason='Fast DDS 3 reads both variables'
+)
+def test_profile_in_a_variable_that_this_version_does_not_read_is_told(
+    monkeypatch: pytest.MonkeyPatch, ros_domain: int, tmp_path: Path
+) -> None:
+    """As with Jazzy's Fast DDS and the newer name: all looked well and images were lost."""
+    good, none = tmp_path / 'good.xml', tmp_path / 'none.xml'
+    good.write_text(PROFILE.format(2**26))
+    none.write_text(PROFILE.format(2**19))
+    monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', str(good))
+    monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', str(none))
+    assert check_software.profile().result is Result.WARN
+
+
+def test_another_middleware_needs_no_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('RMW_IMPLEMENTATION', 'rmw_zenoh_cpp')
+    assert check_software.profile().detail == 'not used by rmw_zenoh_cpp'
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+import pytest
+
 from efficient_vla.bringup.shared_memory import remove_stale_segments
 
 
@@ -19,8 +21,9 @@ def segment(folder: Path, name: str, age: float = 60.0) -> Path:
     return path
 
 
-def test_segment_without_an_owner_is_removed(tmp_path: Path) -> None:
-    stale = segment(tmp_path, 'fastdds_0123456789abcdef')
+@pytest.mark.parametrize('name', ['fastdds_0123456789abcdef', 'fastrtps_0123456789abcdef'])
+def test_segment_without_an_owner_is_removed(tmp_path: Path, name: str) -> None:
+    stale = segment(tmp_path, name)
     assert remove_stale_segments(tmp_path) == 1
     assert not stale.exists()
     assert list(tmp_path.iterdir()) == []

@@ -17,10 +17,15 @@ def test_the_newest_chunk_alone_commands_the_gripper(make_controller, straight, 
     assert (run(controller, 0.1, 0.2)[:, 3] == -1).all()
 
 
-def test_effort_outside_its_range_is_clipped(make_controller, straight, run):
+@pytest.mark.parametrize('effort', [1.5, -1.1, 35.0])
+def test_effort_outside_its_range_is_refused_and_the_gripper_stays(
+    make_controller, straight, run, effort
+):
     controller = make_controller()
-    controller.accept(straight((0, 0, 0), gripper=3.0), 0.0)
-    assert (run(controller, 0.0, 0.1)[:, 3] == 1).all()
+    refused = controller.accept(straight((0, 0, 0), gripper=effort), 0.0)
+    assert f'chunk has {effort:g} for the gripper' in refused
+    assert 'from -1, open, to 1, closed' in refused
+    assert (run(controller, 0.0, 0.1)[:, 3] == -1).all()
 
 
 def test_effort_changes_at_the_row_that_says_so(make_controller, make_chunk):

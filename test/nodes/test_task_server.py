@@ -3,9 +3,11 @@
 """Every goal ends exactly once, with the right reason and the robot at rest."""
 
 import math
+import time
 
 import pytest
 from action_msgs.msg import GoalStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nodes.arm import Arm, Status
 from rclpy.action import ActionClient
 from std_msgs.msg import Bool
@@ -14,6 +16,7 @@ from std_srvs.srv import SetBool
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
 from efficient_vla.nodes.base.qos import latched_qos
+from efficient_vla.nodes.stages.perception import PerceptionNode
 
 Result = ExecuteTask.Result
 TASK = 'open the drawer'
@@ -257,3 +260,60 @@ def test_next_goal_moves_again(graph, operator):
     graph.until(lambda: operator.arm.node._tasks._ending)
     operator.end(handle, Result.REASON_SUCCEEDED, GoalStatus.STATUS_SUCCEEDED)
     operator.begin()
+
+
+def test_result_of_a_task_that_ran_out_of_time_tells_which_input_is_missing(graph, operator):
+    perception = graph.add(PerceptionNode)
+    graph.until(lambda: perception.health.message('no camera/image_raw'))
+    complaints = operator.arm.node._tasks._complaints
+    graph.until(complaints.now)
+    handle = operator.begin(duration=0.3)
+    operator.arm.run(0.15)
+    result = operator.end(handle, Result.REASON_TIMED_OUT, GoalStatus.STATUS_ABORTED)
+    assert result.message.startswith('not done after 0.3 s; perception: no camera/image_raw: ')
+    assert '/camera/image_raw (sensor_msgs/msg/Image) has 0 publishers' in result.message
+
+
+def test_refused_task_tells_that_the_robot_is_silent(graph, operator):
+    graph.peer.destroy_publisher(operator.arm.states)
+    graph.until(operator.arm.node._tasks._complaints.now)
+    handle = operator.send()
+    graph.until(handle.result.done)
+    result = handle.result.result().result
+    assert result.reason == Result.REASON_FAULT
+    assert 'is the robot running?; controller: no robot_state: /robot_state ' in result.message
+
+
+def status(name, level=DiagnosticStatus.ERROR, text='broken'):
+    return DiagnosticStatus(name=name, level=level, message=text)
+
+
+@pytest.mark.parametrize(
+    ('statuses', 'told'),
+    [
+        ([status('/actor: health')], ['actor: broken']),
+        ([status('/actor: health', text='x' * 9999)], ['actor: ' + 'x' * 500]),
+        ([status('/actor: health', DiagnosticStatus.WARN)], []),
+        ([status('/other/actor: health')], []),
+        ([status('motor driver')], []),
+        ([status('/actor: health')] * 2, []),
+        ([], []),
+    ],
+)
+def test_only_errors_of_the_own_graph_are_told(operator, statuses, told):
+    complaints = operator.arm.node._tasks._complaints
+    complaints._said.clear()
+    complaints.take(DiagnosticArray(status=statuses))
+    assert complaints.now() == told
+
+
+def test_complaint_that_was_withdrawn_or_is_old_is_not_told(operator, monkeypatch):
+    complaints = operator.arm.node._tasks._complaints
+    complaints.take(DiagnosticArray(status=[status('/actor: health')]))
+    complaints.take(DiagnosticArray(status=[status('/actor: health', DiagnosticStatus.OK, 'ok')]))
+    assert not [text for text in complaints.now() if text.startswith('actor')]
+    complaints.take(DiagnosticArray(status=[status('/actor: health')]))
+    assert 'actor: broken' in complaints.now()
+    later = time.monotonic() + 3.0
+    monkeypatch.setattr('efficient_vla.nodes.base.complaints.monotonic', lambda: later)
+    assert complaints.now() == []

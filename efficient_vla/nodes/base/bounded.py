@@ -41,6 +41,7 @@ class _Topic:
     name: str
     callback: Callback
     limit: int
+    own: bool
     subscription: Any = None
     waiting: deque[tuple[Any, bytes]] = field(default_factory=deque)
     refused: float = 0.0
@@ -61,10 +62,19 @@ class Inlet:
         self._thread: threading.Thread | None = None
 
     def subscribe(
-        self, kind: type, name: str, callback: Callback, qos: QoSProfile, limit: int
+        self,
+        kind: type,
+        name: str,
+        callback: Callback,
+        qos: QoSProfile,
+        limit: int,
+        own: bool = True,
     ) -> None:
-        """Call back for messages of at most ``limit`` bytes; of more than wait, the newest."""
-        topic = _Topic(kind, name, callback, limit, waiting=deque(maxlen=qos.depth))
+        """Call back for messages of at most ``limit`` bytes; of more than wait, the newest.
+
+        A longer one is a fault only on a topic of the graph's ``own``.
+        """
+        topic = _Topic(kind, name, callback, limit, own, waiting=deque(maxlen=qos.depth))
 
         def received(data: bytes, info: Any) -> None:
             message = self._read(topic, data, len(data), info['publisher_gid']['data'])
@@ -140,7 +150,7 @@ class Inlet:
         rule, now = f'{topic.name}_size', time.monotonic()
         if size > topic.limit:
             topic.refused = now
-            if not self._node.health.message(rule):
+            if topic.own and not self._node.health.message(rule):
                 who = publisher_name(self._node, topic.name, publisher)
                 self._node.health.warn(
                     rule,

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from efficient_vla.bringup.node_arguments import MissingPackageError
 from efficient_vla.errors import CheckpointError
 from efficient_vla.nodes.base.health import Health
 from efficient_vla.nodes.base.parameters import NodeParameters
@@ -25,7 +26,13 @@ Settings = TypeVar('Settings')
 DIAGNOSTICS_PERIOD_S = 1.0
 CLOCK_TOLERANCE_S = 0.001
 """Clocks of two callbacks may differ by rounding; more back than this is a jump."""
-PLAIN_ERRORS = (CheckpointError, InvalidSettingError, InvalidRecordError, OSError)
+PLAIN_ERRORS = (
+    CheckpointError,
+    InvalidSettingError,
+    InvalidRecordError,
+    MissingPackageError,
+    OSError,
+)
 """Errors whose message says everything; any other is logged with its traceback."""
 
 
@@ -203,6 +210,8 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
 
     def failed(self, rule: str, error: Exception) -> None:
         """Report an error of a pass: its kind is logged once, and counted."""
+        if isinstance(error, ImportError):
+            error = MissingPackageError(error)
         if isinstance(error, PLAIN_ERRORS):
             self.health.error(rule, str(error))
         elif self.health.error(rule, f'{type(error).__name__}: {error}'):

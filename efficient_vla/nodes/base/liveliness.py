@@ -48,6 +48,8 @@ class LivelinessWatch:
             namespace=node.get_namespace(),
             enable_rosout=False,
             start_parameter_services=False,
+            # `ros2 launch` renames by `-r __node:=controller`, which would rename this one too.
+            use_global_arguments=False,
         )
         try:
             for name in self.alive:

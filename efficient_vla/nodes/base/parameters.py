@@ -14,13 +14,12 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from efficient_vla.bringup.parameter_files import is_ros_parameter
 from efficient_vla.settings import InvalidSettingError, Spec, build, flatten, specs
 from efficient_vla.types import InvalidRecordError
 
 Settings = TypeVar('Settings')
 
-ROS_PARAMETERS = frozenset({'use_sim_time', 'start_type_description_service'})
-"""Parameters that rclpy itself declares on every node."""
 LARGEST_FLOAT = 1.7e308
 LARGEST_INTEGER = 2**63 - 1
 
@@ -83,7 +82,12 @@ class NodeParameters(Generic[Settings]):
         self._changed = changed
         self._known = {name: (default, spec) for name, default, spec in specs(kind)}
         try:
-            self.settings = build(kind, start_up_values(node))
+            values = start_up_values(node)
+            for name in [name for name, value in values.items() if value is None]:
+                # ROS cannot tell the type of an empty list and keeps none of it.
+                if isinstance(self._known.get(name, ((), None))[0], tuple):
+                    values[name] = ()
+            self.settings = build(kind, values)
         except InvalidSettingError as error:
             self.problem = str(error)
             self.settings = build(kind, {})
@@ -123,4 +127,4 @@ def start_up_values(node: Node) -> dict[str, Any]:
     """Return the values that files and the command line give to ``node``, by name."""
     # rclpy offers no public way to see overrides that were never declared, and silently drops them.
     overrides = node._parameter_overrides
-    return {name: item.value for name, item in overrides.items() if name not in ROS_PARAMETERS}
+    return {name: item.value for name, item in overrides.items() if not is_ros_parameter(name)}

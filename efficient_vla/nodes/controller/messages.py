@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from efficient_vla import msg
-from efficient_vla.control.admission import JOINT_MODES
+from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.control.state import ControllerReport
 from efficient_vla.nodes.base.conversions import seconds_to_stamp, stamp_to_seconds, write_execution
 from efficient_vla.nodes.base.efficiency import efficiency_message

@@ -91,7 +91,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self.create_service(SetBool, '~/pause', self._pause_requested)
         self.create_service(Trigger, '~/stop', self._stop_requested)
         self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
-        self._tasks = TaskServer(self, self)
+        self._tasks = TaskServer(self, self, self._inlet)
         self._liveliness = LivelinessWatch(self, FEEDERS)
         self._source = ChunkSource(self, 'action_chunk')
         self._drivers = DriverWatch(self, 'robot_state')

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from efficient_vla.control.admission import GRIPPER
+from efficient_vla.control.contract import GRIPPER
 from efficient_vla.nodes.base.conversions import joint_values, stamp_to_seconds
 
 RESET_NOTICE_S = 1.0

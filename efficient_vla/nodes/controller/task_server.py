@@ -13,6 +13,8 @@ from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
 from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.nodes.base.bounded import Inlet
+from efficient_vla.nodes.base.complaints import Complaints
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import latched_qos
@@ -62,7 +64,7 @@ class DeferredActionServer(ActionServer):
 class TaskServer:
     """One goal at a time; a newer goal replaces the one that runs, without a jump of the robot."""
 
-    def __init__(self, node: ManagedNode[Any], arm: Arm) -> None:
+    def __init__(self, node: ManagedNode[Any], arm: Arm, inlet: Inlet) -> None:
         self._node = node
         self._arm = arm
         self._goal: ServerGoalHandle | None = None
@@ -70,6 +72,7 @@ class TaskServer:
         self._ending: tuple[int, str, float] | None = None
         self._feedback_due = 0.0
         self._sequence = 0
+        self._complaints = Complaints(node, inlet)
         self._instruction = node.create_publisher(msg.Instruction, 'instruction', latched_qos())
         self._server = DeferredActionServer(
             node,
@@ -136,7 +139,8 @@ class TaskServer:
         self._feedback_due = now
         refused = self._refuse(goal, now)
         if refused:
-            reason, message = refused
+            reason = refused[0]
+            message = '; '.join([refused[1], *self._complaints.now()])
             self._node.health.warn('task', message)
             self._publish_instruction('', now)
             self._arm.disable(now)
@@ -191,6 +195,9 @@ class TaskServer:
         """Brake; the result follows once the robot stands still."""
         if self._ending is not None:
             return
+        if reason == Result.REASON_TIMED_OUT:
+            # Before the task ends for all, after which nobody misses anything.
+            message = '; '.join([message, *self._complaints.now()])
         self._ending = (reason, message, now)
         self._publish_instruction('', now)
         if reason != Result.REASON_STOPPED:

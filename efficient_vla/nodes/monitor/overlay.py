@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from visualization_msgs.msg import Marker, MarkerArray
 
-from efficient_vla.control.admission import JOINT_MODES
+from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.types import ActionChunk, ControlMode, Plan, VisualTokens
 
 REUSED_COLOUR = np.array([70, 150, 255], np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Float64MultiArray
 
-from efficient_vla.control.admission import GRIPPER
+from efficient_vla.control.contract import GRIPPER
 from efficient_vla.nodes.base.conversions import to_wire
 from efficient_vla.nodes.base.qos import newest_qos
 from efficient_vla.types import Command

@@ -1,0 +1,114 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the numbers of a chunk are of the kind and unit that the robot is commanded in."""
+
+import math
+
+import numpy as np
+
+from efficient_vla.control.settings import LimitSettings, axes
+from efficient_vla.types import ActionChunk, ControlMode
+
+GRIPPER = 'gripper'
+JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
+POSITIONS = frozenset({ControlMode.JOINT_POSITION, ControlMode.EE_POSITION})
+TRANSLATION = frozenset({'x', 'y', 'z'})
+EFFORT_TOLERANCE = 1e-3
+"""Rounding of a chunk's float32."""
+TOO_FAST = 10.0
+"""Rows that ask for so many times the velocity limit are not fast but in another unit."""
+REACH_S = 1.0
+"""The way to the first row may take so long, at that speed, where the chunk is shorter."""
+
+
+def refuse_kind(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
+    """Return why the control mode does not fit a robot with command ``names``, or ``None``."""
+    moved = set(names) - {GRIPPER}
+    listed = ', '.join(names)
+    if moved > TRANSLATION:
+        return (
+            f'the robot is commanded by {listed}: rotation of the end effector is not supported '
+            'yet; expected x, y, z and gripper alone, or joints. Drop '
+            f'{", ".join(name for name in names if name in moved - TRANSLATION)} from names and '
+            'from the chunk, or command its joints.'
+        )
+    translates = moved <= TRANSLATION
+    if translates == (chunk.control_mode in JOINT_MODES):
+        expected = 'an EE mode' if translates else 'a JOINT mode'
+        return (
+            f'chunk has control mode {chunk.control_mode.name}; expected {expected} for a robot '
+            f'that is commanded by {listed}.'
+        )
+    return None
+
+
+def refuse_effort(chunk: ActionChunk) -> str | None:
+    """Return that the gripper is not an effort from -1, open, to 1, closed, or ``None``."""
+    if GRIPPER not in chunk.names:
+        return None
+    efforts = chunk.actions[:, chunk.names.index(GRIPPER)]
+    worst = float(efforts[np.abs(efforts).argmax()])
+    if abs(worst) <= 1 + EFFORT_TOLERANCE:
+        return None
+    return (
+        f'chunk has {worst:g} for the gripper; expected an effort from -1, open, to 1, closed. '
+        'Scale the gripper of the policy; gripper_values sets what the robot gets for both ends.'
+    )
+
+
+def refuse_unit(
+    chunk: ActionChunk, motion: np.ndarray, held: np.ndarray, limits: LimitSettings
+) -> str | None:
+    """Return why the rows can hardly be in the robot's unit, or ``None``.
+
+    ``motion`` [M] are the columns of the axes, and ``held`` [M] is the present set-point.
+    """
+    rows = chunk.actions[:, motion].astype(np.float64)
+    names = [chunk.names[column] for column in motion]
+    speed = TOO_FAST * np.array(axes(limits.max_velocity, len(motion)))
+    lasts = len(rows) * chunk.dt
+    unit = 'rad or m' if chunk.control_mode in JOINT_MODES else 'm'
+    if chunk.control_mode in POSITIONS:
+        joints = chunk.control_mode == ControlMode.JOINT_POSITION
+        moves, seam = (
+            _turns(d) if joints else np.abs(d) for d in (np.diff(rows, axis=0), rows[0] - held)
+        )
+        low, high = (
+            np.array(axes(v, len(motion))) for v in (limits.position_low, limits.position_high)
+        )
+        room = high - low
+        for k in np.flatnonzero(((rows < low - room) | (rows > high + room)).any(axis=0)):
+            return _mismatch(
+                f'chunk goes to {rows[np.abs(rows[:, k]).argmax(), k]:.4g} on {names[k]}',
+                f'positions near limits.position_low {low[k]:g} to position_high {high[k]:g}',
+                unit,
+            )
+        for k in np.flatnonzero(seam > speed * max(lasts, REACH_S)):
+            return _mismatch(
+                f'chunk begins {seam[k]:.4g} from the set-point on {names[k]}',
+                f'a way that limits.max_velocity {speed[k] / TOO_FAST:g} can cover',
+                unit,
+            )
+    else:
+        moves = np.abs(rows) * (chunk.dt if chunk.control_mode == ControlMode.EE_TWIST else 1.0)
+    asked = moves.sum(axis=0) / lasts
+    for k in np.flatnonzero(asked > speed):
+        return _mismatch(
+            f'chunk asks for {asked[k]:.4g} a second on {names[k]}',
+            f'at most {TOO_FAST:g} times limits.max_velocity {speed[k] / TOO_FAST:g}',
+            unit,
+        )
+    return None
+
+
+def _turns(difference: np.ndarray) -> np.ndarray:
+    """Return the size of differences of angles, where a full turn more or less is none."""
+    size = np.abs(difference)
+    return np.where(size <= 2 * math.pi + 0.5, np.minimum(size, np.abs(2 * math.pi - size)), size)
+
+
+def _mismatch(found: str, expected: str, unit: str) -> str:
+    return (
+        f'{found}; expected {expected}. Its values are likely in another unit, such as degrees or '
+        f'millimetres: send {unit}.'
+    )

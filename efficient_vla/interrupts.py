@@ -83,13 +83,17 @@ def kept_from_children() -> Iterator[None]:
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the program like Ctrl-C does."""
+    """Let SIGTERM and SIGHUP unwind the program like Ctrl-C does; under nohup SIGHUP does not."""
 
     def unwind(number: int, _: Any) -> None:
         raise Interrupted({}, 128 + number)
 
     numbers = (signal.SIGTERM, signal.SIGHUP)
-    handlers = {number: signal.signal(number, unwind) for number in numbers}
+    handlers = {
+        number: signal.signal(number, unwind)
+        for number in numbers
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

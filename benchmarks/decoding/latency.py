@@ -13,10 +13,6 @@ from efficient_vla.bench.lockstep import Stages
 from efficient_vla.stages import ActorStage
 from efficient_vla.types import ActionChunk, Execution, Frame, Plan
 
-MM = 1e3
-DELAY_ROWS = 8
-"""Delay that the controller is taken to have measured: 0.1 s of rows of 12.5 ms."""
-
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -55,12 +51,14 @@ def in_turn(
     blendings: Mapping[str, str],
     situations: Sequence[Situation],
     rounds: int,
+    delay_rows: int = 8,
 ) -> dict[str, HeadPasses]:
     """Return what all heads do with each plan before the next; the order turns round each time.
 
     Each chunk is taken for executed from its observation on, by a controller with the head's entry
     of ``blendings``. The first plans only warm up for the latencies; later rounds add latencies,
-    and no chunks.
+    and no chunks. ``delay_rows`` is the delay that the controller is taken to have measured,
+    0.1 s of rows of 12.5 ms.
     """
     found = {name: HeadPasses() for name in actors}
     count = 0
@@ -73,7 +71,7 @@ def in_turn(
                     actor.reset()
                 chunk = actor.chunk(situation.plan, situation.frame)
                 actor.note_execution(
-                    Execution(chunk.stamp, chunk.stamp, 0.0, 1.0, DELAY_ROWS, blendings[name])
+                    Execution(chunk.stamp, chunk.stamp, 0.0, 1.0, delay_rows, blendings[name])
                 )
                 if count >= WARM_UP_FRAMES:
                     found[name].latency_ms.append(chunk.latency_ms)
@@ -110,4 +108,4 @@ def columns(mine: HeadPasses, reference: HeadPasses, regression: HeadPasses) -> 
 def path_gap(one: ActionChunk, other: ActionChunk) -> float:
     """Return how far the paths of two chunks are apart at most [mm]."""
     difference = (one.actions - other.actions)[:, :3].astype(np.float64).cumsum(0)
-    return float(np.linalg.norm(difference, axis=1).max() * MM)
+    return float(np.linalg.norm(difference, axis=1).max() * 1e3)

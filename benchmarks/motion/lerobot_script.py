@@ -49,7 +49,7 @@ class ActionQueueRobot:
         )
         self._queue = module.ActionQueue(config)
         self._latency = tracker.LatencyTracker()
-        self._policy = PolicyStandIn(chunks, rtc) if rtc is not None else None
+        self._policy = ChunkPolicy(chunks, rtc) if rtc is not None else None
         self._chunks = torch.from_numpy(chunks)
         self._dt = dt
         self._limit = limit
@@ -79,7 +79,7 @@ class ActionQueueRobot:
         return None if action is None else action.numpy()
 
 
-class PolicyStandIn:
+class ChunkPolicy:
     """A flow policy that says the recorded chunk with some spread, guided by ``RTCProcessor``.
 
     Its velocity field is exact for a normal distribution around the recorded chunk (time 1: noise,

@@ -7,13 +7,11 @@ that a machine that drifts drifts for both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.job import Job
 from efficient_vla.bench.compare import Outcomes
 from efficient_vla.bench.graph_runner import GraphRequest, run_graph
 from efficient_vla.bench.overrides import parse_overrides
@@ -29,21 +27,6 @@ if TYPE_CHECKING:
 
 STAGES = ('perception', 'reasoner')
 SINGLE = 'actor.architecture=single'
-
-
-@dataclass(frozen=True, slots=True)
-class GraphPlan:
-    """What to run through the graph."""
-
-    policy: Path
-    tasks: tuple[str, ...]
-    episodes: int
-    """Episodes a task and condition, divided among the blocks."""
-    seed: int
-    blocks: int
-    hardware: str
-    composition: tuple[str, ...]
-    episode_s: float = 6.25
 
 
 class _Results:
@@ -70,23 +53,20 @@ class _Results:
         self._observer.finish(result, frames)
 
 
-def measure_graph(
-    plan: GraphPlan, display: Callable[[int], 'AbstractContextManager[Observer]']
-) -> list[dict[str, Any]]:
-    """Return a row for dense and one for the composition.
-
-    ``display`` makes what shows a number of episodes.
-    """
-    conditions = {'dense': (), 'composition': plan.composition}
+def measure_graph(job: Job, composition: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return a row for dense and one for the composition, whose parameters are given."""
+    sizes, display = job.sizes, job.display
+    assert display is not None
+    conditions = {'dense': (), 'composition': composition}
     results: dict[str, list[EpisodeResult]] = {name: [] for name in conditions}
-    for block in blocks(jobs(plan.tasks, plan.seed, plan.episodes), plan.blocks):
+    for block in blocks(jobs(sizes.tasks, job.seed, sizes.graph_episodes), sizes.graph_blocks):
         for name, words in conditions.items():
             request = GraphRequest(
-                policy=plan.policy,
+                policy=job.policy,
                 jobs=block,
                 overrides=parse_overrides((SINGLE, *words), NODE_SETTINGS),
-                hardware=plan.hardware,
-                episode_s=plan.episode_s,
+                hardware=job.hardware,
+                episode_s=sizes.graph_s,
             )
             with display(len(block)) as observer:
                 collected = _Results(observer)
@@ -98,7 +78,7 @@ def measure_graph(
             'name': name,
             'overrides': ' '.join(conditions[name]),
             **graph_columns(found, dense),
-            'blocks': plan.blocks,
+            'blocks': sizes.graph_blocks,
         }
         for name, found in results.items()
     ]

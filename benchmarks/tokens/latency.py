@@ -74,7 +74,9 @@ def record_scenes(
 
 
 def interleaved(
-    variants: Mapping[str, Stages], scenes: Sequence[RecordedScene], spent: 'Spent | None' = None
+    variants: Mapping[str, Stages],
+    scenes: Sequence[RecordedScene],
+    spent: 'Stopwatch | None' = None,
 ) -> dict[str, Passes]:
     """Return the costs of all variants; every frame is seen by all before the next one.
 
@@ -95,7 +97,11 @@ def interleaved(
 
 
 def run_frame(
-    stages: Stages, scene: RecordedScene, index: int, passes: Passes, spent: 'Spent | None' = None
+    stages: Stages,
+    scene: RecordedScene,
+    index: int,
+    passes: Passes,
+    spent: 'Stopwatch | None' = None,
 ) -> None:
     """Perceive and plan on one frame, and note what it cost."""
     frame = scene.frames[index]
@@ -134,7 +140,7 @@ def count_flops(stages: Stages, scenes: Sequence[RecordedScene]) -> float:
     return float(np.mean([count for count in counts if count]))
 
 
-class Spent:
+class Stopwatch:
     """Seconds that some calls took together."""
 
     def __init__(self) -> None:
@@ -151,9 +157,9 @@ class Spent:
 
 
 @contextmanager
-def stopwatch(places: Sequence[tuple[Any, str]]) -> Iterator[Spent]:
+def stopwatch(places: Sequence[tuple[Any, str]]) -> Iterator[Stopwatch]:
     """Time the functions (owner, attribute) of ``places``, none of which calls another."""
-    spent = Spent()
+    spent = Stopwatch()
     originals = [(owner, name, getattr(owner, name)) for owner, name in places]
     for owner, name, function in originals:
         setattr(owner, name, _timed(function, spent))
@@ -164,7 +170,7 @@ def stopwatch(places: Sequence[tuple[Any, str]]) -> Iterator[Spent]:
             setattr(owner, name, function)
 
 
-def _timed(function: Callable[..., Any], spent: Spent) -> Callable[..., Any]:
+def _timed(function: Callable[..., Any], spent: Stopwatch) -> Callable[..., Any]:
     def call(*arguments: Any, **keywords: Any) -> Any:
         start = time.perf_counter()
         try:

@@ -125,9 +125,8 @@ def _vision_row(measurement: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def measure_graphs(job: Job, rows: Rows) -> None:
     """Measure dense and the composition through the graph."""
-    from benchmarks.tokens.graph import GraphPlan, measure_graph
+    from benchmarks.tokens.graph import measure_graph
 
-    assert job.display is not None
     sizes = job.sizes
     config: dict[str, Any] = {
         'tasks': sizes.tasks,
@@ -137,15 +136,14 @@ def measure_graphs(job: Job, rows: Rows) -> None:
         'hardware': job.hardware,
         'composition': job.composition or COMPOSITION,
         'episode_s': sizes.graph_s,
+        'checkpoint': job.checkpoint,
     }
     parse_overrides(config['composition'])
-    plan = GraphPlan(policy=job.policy, **config)
-    config['checkpoint'] = job.checkpoint
     keys = {name: row_key('graph', **config, name=name) for name in (DENSE, 'composition')}
     if all(rows.done(key) for key in keys.values()):
         return
     job.tell('graph: dense and composition in turn')
-    found = measure_graph(plan, job.display)
+    found = measure_graph(job, config['composition'])
     rows.add_all('graph', {keys[row['name']]: row for row in found})
 
 

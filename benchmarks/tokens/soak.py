@@ -52,7 +52,7 @@ class Soak:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-class Camera:
+class AnyCamera:
     """A picture with noise in which a block moves in some frames; new scenery after a reset."""
 
     def __init__(self, random: np.random.Generator) -> None:
@@ -85,7 +85,7 @@ def soak(
     random = np.random.default_rng(seed)
     settings = build_settings({})
     stages = load_stages(policy, settings)
-    camera, found = Camera(random), Soak()
+    camera, found = AnyCamera(random), Soak()
     current = {node: settings[node] for node in ('perception', 'reasoner')}
     sentences = list(INSTRUCTIONS.values())
     sentence, now = sentences[0], 0.0
@@ -158,7 +158,9 @@ def _change_parameters(
     current[node] = settings
 
 
-def _reset_camera(random: np.random.Generator, stages: Stages, camera: Camera, found: Soak) -> None:
+def _reset_camera(
+    random: np.random.Generator, stages: Stages, camera: AnyCamera, found: Soak
+) -> None:
     found.counts['camera resets'] += 1
     camera.change_scene()
     if random.random() < 0.5:

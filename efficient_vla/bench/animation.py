@@ -3,8 +3,8 @@
 """All tasks of a run side by side as one animation that pages and slides show by themselves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -18,11 +18,9 @@ FRAMES_S = 10
 """Frames a second, at the speed of the simulated arm."""
 HOLD_S = 1.5
 """The last frame stays for so long before the animation begins anew."""
-COLORS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
+class Clip(NamedTuple):
     """One episode: a column of the animation."""
 
     instruction: str
@@ -47,7 +45,7 @@ def write_animation(path: Path, clips: Sequence[Clip]) -> None:
     count = 1 + int(np.ceil(length * FRAMES_S))
     images = [_frame(clips, index / FRAMES_S) for index in range(count)]
     # One palette for all frames, or unchanged areas would flicker and be stored again.
-    palette = _stacked((images[0], images[count // 2], images[-1])).quantize(COLORS)
+    palette = _stacked((images[0], images[count // 2], images[-1])).quantize(256)
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [1000 // FRAMES_S] * (count - 1) + [round(1000 * HOLD_S)]
     path.parent.mkdir(parents=True, exist_ok=True)

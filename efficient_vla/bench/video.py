@@ -4,7 +4,6 @@
 
 from collections.abc import Generator
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -67,12 +66,7 @@ class VideoWriter:
     def __enter__(self) -> 'VideoWriter':
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

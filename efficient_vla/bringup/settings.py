@@ -116,6 +116,14 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         choices=('manual', 'auto'),
         locked=True,
     )
+    task_timeout: float = setting(
+        600.0,
+        'A task whose client gave no max_duration_s ends after this time: a client that died '
+        'cannot cancel it; 0: never.',
+        unit='s',
+        low=0.0,
+        high=86400.0,
+    )
     reset_distance: float = setting(
         0.02,
         'A robot whose set-point is further than this from the last command, while disabled or '

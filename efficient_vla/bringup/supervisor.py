@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from typing import NamedTuple
 
 from efficient_vla.bringup import child
 from efficient_vla.bringup.graph import Graph, Process, command, environment
@@ -32,8 +32,7 @@ TERMINATE_TIMEOUT_S = 10.0
 LOG_TAIL_LINES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessState:
+class ProcessState(NamedTuple):
     """What a process does at one moment."""
 
     name: str
@@ -94,12 +93,7 @@ class Supervisor:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:

@@ -3,7 +3,6 @@
 """Live display of episodes in the running graph."""
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,12 +45,7 @@ class LiveObserver:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def starting(self, states: Mapping[str, str]) -> None:

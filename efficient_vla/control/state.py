@@ -9,20 +9,20 @@ from efficient_vla.types import Execution
 
 
 class State(IntEnum):
-    """What the controller does; the values are those of ``ControllerStatus.msg``."""
+    """What the controller does; the values are those of ``ControllerStatus.msg``.
+
+    WAITING: enabled, no chunk yet, holding. HOLDING: chunks ran out or the watchdog fired.
+    STOPPED: stopped until ``reset_stop``. PAUSED: braked and holding until resumed.
+    """
 
     UNKNOWN = 0
     DISABLED = 1
     WAITING = 2
-    """Enabled, no chunk yet, holding."""
     TRACKING = 3
     DECELERATING = 4
     HOLDING = 5
-    """Chunks ran out or the watchdog fired."""
     STOPPED = 6
-    """Stopped until ``reset_stop``."""
     PAUSED = 7
-    """Braked and holding until resumed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +32,7 @@ RESEND_S = 5.0
 """Wall time after which lockstep sends an unanswered image again; longer than any pass takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     values: np.ndarray
     """[A], set-points first."""
     stamp: float

@@ -203,3 +203,12 @@ def test_what_is_saved_at_the_end_is_saved_at_an_interruption_and_not_after_a_fa
     with pytest.raises(ZeroDivisionError), interrupts.saving(lambda: saved.append('fault')):
         raise ZeroDivisionError
     assert saved == ['end', 'interrupted']
+
+
+def test_a_program_under_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts.unwinding():
+            ended(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

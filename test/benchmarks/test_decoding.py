@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from page_manifest import MANIFEST
 
 from benchmarks import job as job_part
 from benchmarks.decoding import run, tokenizers
@@ -141,14 +142,6 @@ def test_a_tokenizer_is_judged_by_the_path_it_stands_for():
     assert fast['tokens_mean'] < 12
     assert fast['path_error_mean_mm'] < found['fast, the paper, scale 10']['path_error_mean_mm']
     assert found['bins, 512']['path_error_max_mm'] < found['bins, 128']['path_error_max_mm']
-
-
-MANIFEST = {
-    'machine': {'cores': 2, 'cpu': 'a processor'},
-    'command': 'efficient-vla bench decoding',
-    'git_commit': 'abc',
-    'quick': False,
-}
 
 
 def latency_row(name: str, reference: str, p50: float, base: float) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_manifest import MANIFEST
 
 from benchmarks import job as job_part
 from benchmarks.job import SINGLE, Job, Sizes
@@ -36,12 +37,6 @@ from efficient_vla.types import ActionChunk, ControlMode, Execution
 DT = 0.0125
 NAMES = ('x', 'y', 'z', 'gripper')
 pytestmark = pytest.mark.usefixtures('one_thread')
-MANIFEST = {
-    'git_commit': 'abc',
-    'command': 'efficient-vla bench motion',
-    'quick': False,
-    'machine': {'cores': 2, 'cpu': 'some'},
-}
 
 
 def chunk(stamp, rows=40, speed=0.1):

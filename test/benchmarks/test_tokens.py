@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from page_manifest import MANIFEST
 
 from benchmarks import job as job_part
 from benchmarks.job import QUICK, Job
@@ -44,12 +45,6 @@ from package_files import ROOT
 
 CPU = torch.device('cpu')
 pytestmark = pytest.mark.usefixtures('one_thread')
-MANIFEST = {
-    'git_commit': 'abc',
-    'command': 'efficient-vla bench tokens',
-    'quick': False,
-    'machine': {'cores': 2, 'cpu': 'some'},
-}
 
 
 def still_scene(frames, cameras=('corner2',), size=32):

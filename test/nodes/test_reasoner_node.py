@@ -140,24 +140,24 @@ def test_tokens_that_come_again_make_up_for_a_pass_that_failed(graph, setup, mon
     setup.plan(100.0)
 
 
-def test_new_task_waits_for_a_frame_that_was_captured_after_it(graph, setup):
+def give_task_after_tokens(graph, setup):
+    """Give a task at 100.0 s, when the newest tokens are of 99.9 s."""
     setup.tokens.publish(tokens(99.9))
     graph.until(lambda: setup.node._newest)
     message = msg.Instruction(text='open the drawer')
     message.header.stamp = seconds_to_stamp(100.0)
     setup.instructions.publish(message)
     graph.until(lambda: setup.node._instruction)
+
+
+def test_new_task_waits_for_a_frame_that_was_captured_after_it(graph, setup):
+    give_task_after_tokens(graph, setup)
     setup.plan(100.1)
     assert len(setup.plans) == 1
 
 
 def test_new_task_goes_on_with_old_tokens_where_nothing_fresh_comes(graph, setup):
-    setup.tokens.publish(tokens(99.9))
-    graph.until(lambda: setup.node._newest)
-    message = msg.Instruction(text='open the drawer')
-    message.header.stamp = seconds_to_stamp(100.0)
-    setup.instructions.publish(message)
-    graph.until(lambda: setup.node._instruction)
+    give_task_after_tokens(graph, setup)
     graph.set_time(100.6)
     graph.until(lambda: setup.plans)
     assert setup.stamp(0) == pytest.approx(99.9)
@@ -514,8 +514,9 @@ def test_plan_goes_out_once_all_that_is_known_of_its_pass_holds(graph, setup, mo
         publish(message)
 
     monkeypatch.setattr(node._plan, 'publish', published)
-    node.health.error('pass', 'the one before failed')
     setup.instruct('open the drawer')
+    graph.until(lambda: node._instruction)
+    node.health.error('pass', 'the one before failed')
     setup.plan(99.0)
     assert seen == [('', 1, 99.0)]
 

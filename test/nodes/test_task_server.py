@@ -95,6 +95,28 @@ def test_time_runs_out(operator):
     operator.end(handle, Result.REASON_TIMED_OUT, GoalStatus.STATUS_ABORTED)
 
 
+def test_a_task_whose_client_died_ends_with_the_robot_at_rest(graph):
+    operator = Operator(graph, task_timeout=0.5)
+    handle = operator.begin()
+    operator.client.destroy()
+    assert operator.arm.speed() > 0
+    operator.arm.run(0.7)
+    assert operator.arm.node._tasks._goal is None
+    assert operator.arm.state == Status.STATE_DISABLED
+    assert operator.arm.node.at_rest
+    assert operator.instructions[-1].text == ''
+    assert not handle.result.done()
+
+
+@pytest.mark.parametrize(('default', 'own'), [(0.3, 5.0), (0.0, 0.0)])
+def test_the_time_of_the_goal_wins_and_none_at_all_is_a_choice(graph, default, own):
+    operator = Operator(graph, task_timeout=default)
+    handle = operator.begin(duration=own)
+    operator.arm.run(0.4)
+    graph.settle()
+    assert not handle.result.done()
+
+
 def test_time_of_a_task_begins_anew_where_the_clock_jumps_back(graph, operator):
     handle = operator.begin(duration=0.5)
     graph.set_time(50.0)

@@ -99,6 +99,16 @@ def test_similar_topic_is_named_with_the_remapping_that_takes_it(graph, clock):
     assert '-r camera/image_raw:=/cam/color/image_raw' in message
 
 
+def test_topic_that_the_node_itself_publishes_is_not_what_it_waits_for(graph, clock):
+    arm = Arm(graph)
+    graph.peer.destroy_publisher(arm.states)
+    graph.until(lambda: not arm.node.count_publishers('robot_state'))
+    clock.passes(2.0)
+    message = arm.node.health.message(STATE)
+    assert '0 publishers' in message
+    assert '/command' not in message
+
+
 def test_camera_that_is_only_compressed_is_named_with_its_remedy(graph, clock):
     node = graph.add(PerceptionNode)
     topic = '/camera/image_raw/compressed'
@@ -228,12 +238,19 @@ def test_actor_misses_each_of_its_inputs_while_there_is_a_task_and_no_longer(gra
     assert not missed(node)
 
 
+def planned(graph, node, valid_for):
+    """Give the actor a plan; return its publisher."""
+    plans = graph.peer.create_publisher(msg.Plan, 'plan', latched_qos())
+    plan = Plan(np.zeros((1, 3), np.float32), TASK, graph.now, valid_for, 1)
+    plans.publish(plan_to_message(plan))
+    graph.until(lambda: node._plan is not None)
+    return plans
+
+
 def test_dead_reasoner_is_named_by_an_actor_that_makes_a_chunk_a_plan(graph, clock):
     node = graph.add(ActorNode, architecture='single')
     instruct(graph, node)
-    plans = graph.peer.create_publisher(msg.Plan, 'plan', latched_qos())
-    plans.publish(plan_to_message(Plan(np.zeros((1, 3), np.float32), TASK, graph.now, 60.0, 1)))
-    graph.until(lambda: node._plan is not None)
+    plans = planned(graph, node, 60.0)
     clock.passes(5.0)
     assert 'no plan' not in missed(node), 'it holds for a minute'
     graph.peer.destroy_publisher(plans)
@@ -245,9 +262,7 @@ def test_dead_reasoner_is_named_by_an_actor_that_makes_a_chunk_a_plan(graph, clo
 def test_plan_that_ran_out_is_reported_where_nothing_comes_any_more(graph, clock):
     node = graph.add(ActorNode, architecture='single')
     instruct(graph, node)
-    plans = graph.peer.create_publisher(msg.Plan, 'plan', latched_qos())
-    plans.publish(plan_to_message(Plan(np.zeros((1, 3), np.float32), TASK, graph.now, 2.0, 1)))
-    graph.until(lambda: node._plan is not None)
+    planned(graph, node, 2.0)
     clock.passes(3.0)
     assert 'it was valid for 2.0 s' in node.health.message('plan')
 

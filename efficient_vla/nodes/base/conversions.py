@@ -8,7 +8,7 @@ out are views of the message where that is possible; do not change the message a
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,20 @@ from efficient_vla.types import (
 )
 
 CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
+TOKEN_FIELDS = {
+    **dict.fromkeys(('camera', 'row', 'column', 'position'), 'i'),
+    **dict.fromkeys(('age', 'contour', 'saliency'), 'f'),
+    **dict.fromkeys(('epoch', 'latency_ms', 'refresh_reason'), ''),
+}
+"""What a record and its message call alike, with the type code of each array."""
+PLAN_FIELDS = {
+    **{'kept': 'i', 'reused': 'i', 'reused_age': 'f', 'subgoal': 'f'},
+    **dict.fromkeys(('instruction', 'sequence', 'text', 'text_age', 'subgoal_age'), ''),
+    **dict.fromkeys(('tokens_total', 'reason', 'latency_ms', 'saved_ms'), ''),
+}
+CHUNK_FIELDS = dict.fromkeys(
+    ('sequence', 'plan_sequence', 'instruction', 'latency_ms', 'steps', 'delay', 'note'), ''
+)
 TYPE_CODES = {'f': np.float32, 'd': np.float64, 'i': np.int32, 'B': np.uint8}
 
 
@@ -178,39 +192,18 @@ def tokens_to_message(tokens: VisualTokens) -> msg.VisualTokens:
         count=len(tokens.features),
         width=tokens.features.shape[1],
         features=to_wire(tokens.features, 'f'),
-        camera=to_wire(tokens.camera, 'i'),
-        row=to_wire(tokens.row, 'i'),
-        column=to_wire(tokens.column, 'i'),
-        position=to_wire(tokens.position, 'i'),
-        age=to_wire(tokens.age, 'f'),
-        contour=to_wire(tokens.contour, 'f'),
-        saliency=to_wire(tokens.saliency, 'f'),
         grid_rows=tokens.grid[0],
         grid_columns=tokens.grid[1],
-        epoch=tokens.epoch,
-        latency_ms=float(tokens.latency_ms),
-        refresh_reason=tokens.refresh_reason,
     )
-    message.header.stamp = seconds_to_stamp(tokens.stamp)
-    return message
+    return _write(tokens, message, TOKEN_FIELDS)
 
 
 def message_to_tokens(message: msg.VisualTokens) -> VisualTokens:
     """Return the visual tokens of a message."""
     return VisualTokens(
         features=_matrix('visual tokens', message.features, message.count, message.width),
-        camera=from_wire(message.camera, 'i'),
-        row=from_wire(message.row, 'i'),
-        column=from_wire(message.column, 'i'),
-        position=from_wire(message.position, 'i'),
-        age=from_wire(message.age, 'f'),
-        contour=from_wire(message.contour, 'f'),
-        saliency=from_wire(message.saliency, 'f'),
         grid=(message.grid_rows, message.grid_columns),
-        stamp=stamp_to_seconds(message.header.stamp),
-        epoch=message.epoch,
-        latency_ms=message.latency_ms,
-        refresh_reason=message.refresh_reason,
+        **_read(message, TOKEN_FIELDS),
     )
 
 
@@ -220,46 +213,19 @@ def plan_to_message(plan: Plan) -> msg.Plan:
         queries=plan.latents.shape[0],
         width=plan.latents.shape[1],
         latents=to_wire(plan.latents, 'f'),
-        instruction=plan.instruction,
         valid_for=seconds_to_duration(plan.valid_for),
-        sequence=plan.sequence,
-        text=plan.text,
-        text_age=float(plan.text_age),
-        subgoal=to_wire(plan.subgoal, 'f'),
-        subgoal_age=float(plan.subgoal_age),
-        kept=to_wire(plan.kept, 'i'),
-        reused=to_wire(plan.reused, 'i'),
-        reused_age=to_wire(plan.reused_age, 'f'),
         protected_tokens=to_wire(plan.protected, 'i'),
-        tokens_total=plan.tokens_total,
-        reason=plan.reason,
-        latency_ms=float(plan.latency_ms),
-        saved_ms=float(plan.saved_ms),
     )
-    message.header.stamp = seconds_to_stamp(plan.stamp)
-    return message
+    return _write(plan, message, PLAN_FIELDS)
 
 
 def message_to_plan(message: msg.Plan) -> Plan:
     """Return the plan of a message."""
     return Plan(
         latents=_matrix('plan', message.latents, message.queries, message.width),
-        instruction=message.instruction,
-        stamp=stamp_to_seconds(message.header.stamp),
         valid_for=stamp_to_seconds(message.valid_for),
-        sequence=message.sequence,
-        text=message.text,
-        text_age=message.text_age,
-        subgoal=from_wire(message.subgoal, 'f'),
-        subgoal_age=message.subgoal_age,
-        kept=from_wire(message.kept, 'i'),
-        reused=from_wire(message.reused, 'i'),
-        reused_age=from_wire(message.reused_age, 'f'),
         protected=from_wire(message.protected_tokens, 'i'),
-        tokens_total=message.tokens_total,
-        reason=message.reason,
-        latency_ms=message.latency_ms,
-        saved_ms=message.saved_ms,
+        **_read(message, PLAN_FIELDS),
     )
 
 
@@ -271,19 +237,11 @@ def chunk_to_message(chunk: ActionChunk) -> msg.ActionChunk:
         actions=to_wire(chunk.actions, 'f'),
         dt=seconds_to_duration(chunk.dt),
         control_mode=int(chunk.control_mode),
-        sequence=chunk.sequence,
-        plan_sequence=chunk.plan_sequence,
         plan_stamp=seconds_to_stamp(chunk.plan_stamp),
-        instruction=chunk.instruction,
-        latency_ms=float(chunk.latency_ms),
-        steps=chunk.steps,
-        delay=chunk.delay,
-        note=chunk.note,
     )
-    message.header.stamp = seconds_to_stamp(chunk.stamp)
     if chunk.plan_valid_for < math.inf:
         message.plan_valid_for = seconds_to_duration(chunk.plan_valid_for)
-    return message
+    return _write(chunk, message, CHUNK_FIELDS)
 
 
 def message_to_chunk(message: msg.ActionChunk) -> ActionChunk:
@@ -299,17 +257,28 @@ def message_to_chunk(message: msg.ActionChunk) -> ActionChunk:
         dt=stamp_to_seconds(message.dt),
         names=tuple(message.names),
         control_mode=ControlMode(message.control_mode),
-        stamp=stamp_to_seconds(message.header.stamp),
-        sequence=message.sequence,
-        plan_sequence=message.plan_sequence,
         plan_stamp=stamp_to_seconds(message.plan_stamp),
         plan_valid_for=stamp_to_seconds(message.plan_valid_for) or math.inf,
-        instruction=message.instruction,
-        latency_ms=message.latency_ms,
-        steps=message.steps,
-        delay=message.delay,
-        note=message.note,
+        **_read(message, CHUNK_FIELDS),
     )
+
+
+def _write(record: Any, message: Any, fields: Mapping[str, str]) -> Any:
+    """Return ``message`` with the stamp of ``record`` and the fields of the same name."""
+    message.header.stamp = seconds_to_stamp(record.stamp)
+    for name, code in fields.items():
+        value = getattr(record, name)
+        setattr(
+            message, name, to_wire(value, code) if code else type(getattr(message, name))(value)
+        )
+    return message
+
+
+def _read(message: Any, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return what ``_write`` wrote."""
+    values = {name: getattr(message, name) for name in fields}
+    arrays = {name: from_wire(values[name], code) for name, code in fields.items() if code}
+    return {'stamp': stamp_to_seconds(message.header.stamp), **values, **arrays}
 
 
 def write_execution(execution: Execution, message: msg.ControllerStatus) -> None:

@@ -147,7 +147,7 @@ class Expectation:
         there = {
             name: kinds[0]
             for name, kinds in node.get_topic_names_and_types()
-            if name != own and wanted & set(kinds) and node.count_publishers(name)
+            if name != own and wanted & set(kinds) and self._others_publish(name)
         }
         names = difflib.get_close_matches(own, there, NAMED, 0.0)
         raw = next((name for name in names if there[name] == self._kind), '')
@@ -160,6 +160,11 @@ class Expectation:
                 f'{self._kind} on {own}.'
             )
         return 'Start its publisher, or remap the topic.'
+
+    def _others_publish(self, topic: str) -> bool:
+        me = self._node.get_name(), self._node.get_namespace()
+        found = self._node.get_publishers_info_by_topic(topic)
+        return any((info.node_name, info.node_namespace) != me for info in found)
 
     def _name(self) -> str:
         return self._node.resolve_topic_name(self._topic)

@@ -5,8 +5,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclpy.action import ActionClient
 from std_srvs.srv import SetBool
@@ -30,8 +29,7 @@ LAST_FRAME_WAIT_S = 0.5
 """The camera shows success some milliseconds after the task has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOutcome:
+class TaskOutcome(NamedTuple):
     """How a task ended."""
 
     success: bool

@@ -7,7 +7,6 @@ prints one JSON object when done. ``benchmarks.transport`` starts the pair.
 """
 
 import argparse
-import json
 import sys
 from typing import Any
 
@@ -16,6 +15,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Empty
+
+from efficient_vla.nodes.client.probe import run_probe
 
 TOPIC = 'probe/image_raw'
 HEARD_TOPIC = 'probe/heard'
@@ -105,20 +106,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--rate', type=float, default=30.0, help='images a second')
     parser.add_argument('--count', type=int, default=90)
     options = parser.parse_args(arguments)
-    rclpy.init(args=[])
-    node = Node(f'image_probe_{options.side}')
-    try:
+    size = options.width, options.height
+
+    def measure(node: Node) -> dict[str, Any]:
         if options.side == 'publish':
-            result = publish(node, options.width, options.height, options.rate, options.count)
-        else:
-            result = receive(node, options.width, options.height, options.count)
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    sys.stdout.write(json.dumps(result) + '\n')
-    return 0
+            return publish(node, *size, options.rate, options.count)
+        return receive(node, *size, options.count)
+
+    return run_probe(f'image_probe_{options.side}', measure)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ Run as ``python -m efficient_vla.nodes.client.loop_probe``; prints one JSON obje
 """
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -17,7 +16,6 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -29,6 +27,7 @@ from std_srvs.srv import SetBool, Trigger
 from efficient_vla import msg
 from efficient_vla.nodes.base.conversions import chunk_to_message, joint_state, stamp_to_seconds
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.client.probe import run_probe
 from efficient_vla.types import ActionChunk, ControlMode
 
 NAMES = ('x', 'y', 'z', 'gripper')
@@ -275,20 +274,12 @@ def main(words: list[str] | None = None) -> int:
     # Where that is allowed: its own wait for a core would look like the controller's.
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, PROBE_NICE)
-    rclpy.init(args=[])
-    node = Node('loop_probe', namespace=options.namespace, start_parameter_services=False)
-    try:
-        result = measure(LoopProbe(node), options.seconds, options.stops)
-    except TimeoutError as error:
-        sys.stderr.write(f'{error}\n')
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    sys.stdout.write(json.dumps(result) + '\n')
-    return 0
+    return run_probe(
+        'loop_probe',
+        lambda node: measure(LoopProbe(node), options.seconds, options.stops),
+        namespace=options.namespace,
+        start_parameter_services=False,
+    )
 
 
 if __name__ == '__main__':

@@ -181,7 +181,8 @@ class TaskServer:
 
     def _watch(self, goal: ServerGoalHandle, now: float) -> None:
         report = self._arm.task_report(now)
-        limit = goal.request.max_duration_s
+        # Also where the client, who alone could cancel, is gone.
+        limit = goal.request.max_duration_s or self._node.settings.task_timeout
         if goal.is_cancel_requested:
             self._end(Result.REASON_CANCELED, 'canceled by the client', now)
         elif report.state == State.STOPPED:

@@ -16,7 +16,7 @@ step of a new policy; state joins in the head, as in the dense policy. There is 
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from efficient_vla.reasoning.resampling.layers import CrossLayer, sincos
@@ -51,13 +51,7 @@ class Otter(nn.Module):
         self.layers = nn.ModuleList([CrossLayer(width, heads, 2 * width) for _ in range(layers)])
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
 
-    def forward(
-        self,
-        visual: torch.Tensor,
-        places: torch.Tensor,
-        text: torch.Tensor,
-        text_mask: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, visual: Tensor, places: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         """Return tokens [B, M, D] for visual tokens [B, V, D] at places [V, 3].
 
         ``text`` holds instruction embeddings [B, L, D], ``text_mask`` bool [B, L] which are real.
@@ -69,13 +63,7 @@ class Otter(nn.Module):
             readouts = layer(readouts, pooled, text_mask)
         return self.output(readouts)
 
-    def pool(
-        self,
-        visual: torch.Tensor,
-        places: torch.Tensor,
-        text: torch.Tensor,
-        text_mask: torch.Tensor,
-    ) -> torch.Tensor:
+    def pool(self, visual: Tensor, places: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         """Return one pooled vector a text token, [B, L, D]."""
         width = visual.shape[-1]
         order = torch.arange(text.shape[1], device=text.device)[:, None] / TEXT_TOKENS

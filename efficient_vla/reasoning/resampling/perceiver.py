@@ -8,7 +8,7 @@ embedding; here there are one or two layers, and the place of each token is adde
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from efficient_vla.reasoning.resampling.layers import CrossLayer, sincos
 
@@ -23,13 +23,7 @@ class Perceiver(nn.Module):
         self.layers = nn.ModuleList([CrossLayer(width, heads, 2 * width) for _ in range(layers)])
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
 
-    def forward(
-        self,
-        visual: torch.Tensor,
-        places: torch.Tensor,
-        text: torch.Tensor,
-        text_mask: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, visual: Tensor, places: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         """Return tokens [B, M, D] for visual tokens [B, V, D] at places [V, 3].
 
         Instruction embeddings [B, L, D] and their mask bool [B, L] are not looked at.

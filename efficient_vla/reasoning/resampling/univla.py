@@ -13,7 +13,7 @@ codebook, so that the decoder starts out near the one it is.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class UniVla(nn.Module):
@@ -39,13 +39,7 @@ class UniVla(nn.Module):
         """Return the decoder's input for codes [B, V], [B, V, D]."""
         return self.vocabulary[codes] + self.place
 
-    def forward(
-        self,
-        visual: torch.Tensor,
-        places: torch.Tensor,
-        text: torch.Tensor,
-        text_mask: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, visual: Tensor, places: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         """Return tokens [B, V, D] for a full frame of visual tokens [B, V, D].
 
         Places and the instruction are not looked at.

@@ -180,7 +180,7 @@ class Stack:
         if case.layer < 0:
             return lambda: runner.run(self.decoder, self.sequence)
         count = round(case.keep * visual)
-        selection: runner.Selector = (
+        selection: runner.Chooser = (
             EvenSelection(self.even[:count].sort().values)
             if case.layer == 0
             else FastvSelection(count)

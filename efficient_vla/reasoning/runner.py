@@ -36,7 +36,8 @@ class Sequence:
     """Places of the instruction's tokens, int64; relevance is read from them."""
 
 
-def _empty() -> torch.Tensor:
+def empty() -> torch.Tensor:
+    """Return what stands for a tensor that was not wanted."""
     return torch.zeros(0)
 
 
@@ -45,22 +46,22 @@ class LayerInput:
     """What is known before one layer about the n visual tokens that are still in the sequence."""
 
     layer: int = 0
-    remaining: torch.Tensor = field(default_factory=_empty)
+    remaining: torch.Tensor = field(default_factory=empty)
     """Which of all V visual tokens these are, int64 [n], increasing."""
     tokens: torch.Tensor
     """Hidden states that enter the layer, [n, D]."""
     text: torch.Tensor
     """Hidden states of the instruction, [L, D]."""
-    attention: torch.Tensor = field(default_factory=_empty)
+    attention: torch.Tensor = field(default_factory=empty)
     """Probabilities that the instruction gave them in the scored layers since the last drop, mean
     over heads, [layers, L, n], or empty."""
-    last: torch.Tensor = field(default_factory=_empty)
+    last: torch.Tensor = field(default_factory=empty)
     """The same of the last token of the sequence in the newest of these layers, [n], or empty."""
-    output: torch.Tensor = field(default_factory=_empty)
+    output: torch.Tensor = field(default_factory=empty)
     """Attention output of the layer before, heads concatenated, [n, heads x d], or empty."""
 
 
-class Selector(Protocol):
+class Chooser(Protocol):
     """Who decides which visual tokens stay."""
 
     layers: frozenset[int]
@@ -85,7 +86,7 @@ class Reuse:
 
 
 @dataclass(slots=True)
-class DecoderOutput:
+class PassResult:
     """What a pass gave."""
 
     hidden: torch.Tensor
@@ -124,10 +125,10 @@ def _windowed(sequence: Sequence, window: int | None) -> torch.Tensor:
 def run(
     decoder: Decoder,
     sequence: Sequence,
-    selection: Selector | None = None,
+    selection: Chooser | None = None,
     reuse: Reuse | None = None,
     observe: Iterable[int] = (),
-) -> DecoderOutput:
+) -> PassResult:
     """Return the last hidden states of the rows that were computed.
 
     ``observe`` names layers whose attention from the instruction to the visual tokens is wanted.
@@ -150,7 +151,7 @@ class _Walk:
         self,
         decoder: Decoder,
         sequence: Sequence,
-        selection: Selector | None,
+        selection: Chooser | None,
         reuse: Reuse | None,
         observe: frozenset[int],
     ) -> None:
@@ -173,7 +174,7 @@ class _Walk:
         self.found: dict[int, torch.Tensor] = {}
         self.entropy: dict[int, float] = {}
 
-    def drop(self, index: int, selection: Selector) -> None:
+    def drop(self, index: int, selection: Chooser) -> None:
         """Let the selection choose, and take what it does not keep out of rows and columns."""
         chosen = selection.choose(self._entering(index))
         self.ranking.clear()
@@ -256,7 +257,7 @@ class _Walk:
             **known,
         )
 
-    def result(self) -> DecoderOutput:
+    def result(self) -> PassResult:
         """Return what the pass gave."""
         hidden = self.decoder.norm(self.hidden)
-        return DecoderOutput(hidden, self.rows, self.kept, self.computed, self.found, self.entropy)
+        return PassResult(hidden, self.rows, self.kept, self.computed, self.found, self.entropy)

@@ -29,7 +29,7 @@ BUFFER, LEAST_COMPUTED = 6, 2 / 3
 """Plans that SP-VLA remembers, and the share of them that has to come from a pass."""
 
 
-class Schedule:
+class PassSchedule:
     """Follow motion and kept tokens from plan to plan."""
 
     def __init__(self, state_names: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ layers, whose attention says the same, and every visit costs as much as in a dee
 
 
 class TokenSelection:
-    """Answer the runner's question, which visual tokens stay; see ``runner.Selector``."""
+    """Answer the runner's question, which visual tokens stay; see ``runner.Chooser``."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling.layers import places
 from efficient_vla.reasoning.resampling.resamplers import output_positions
 from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache
-from efficient_vla.reasoning.schedule import Schedule
+from efficient_vla.reasoning.schedule import PassSchedule
 from efficient_vla.reasoning.selection import TokenSelection, drop_layers, observed_layers
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.trunk import Trunk
@@ -68,7 +68,7 @@ class Reasoner:
         self._generator = torch.Generator().manual_seed(0)
         self._memory = ScoreMemory()
         self._gate = MotionGate(state_names)
-        self._schedule = Schedule(state_names)
+        self._schedule = PassSchedule(state_names)
         self._cache = VlaCache(len(trunk.parts.layers))
         self._tokens: VisualTokens | None = None
         self._plan: Plan | None = None
@@ -124,33 +124,24 @@ class Reasoner:
             raise InvalidRecordError(f'{name}.method asks for {method}, but {reason}')
 
     def _require_motion(self, settings: ReasonerSettings) -> None:
-        """Refuse what looks at the robot's motion where the policy has no state of it."""
+        """Refuse what looks at the robot where the policy's state does not tell of it."""
         pruning, schedule = settings.pruning, settings.schedule.method
+        named = f'pruning.method {pruning.method}'
         looks = pruning.method != 'none' and 'motion' in METHODS[pruning.method].needs
-        for name, value, used in (
-            ('pruning.method', pruning.method, looks),
-            ('pruning.gate.method', pruning.gate.method, pruning.gate.method != 'none'),
-            ('schedule.method', schedule, schedule != 'none'),
+        gate, protects = pruning.gate.method, pruning.protect.end_effector
+        moves, has_place = bool(self.state_names), self._gate.cartesian
+        for what, used, there, wanted in (
+            (named, looks, moves, 'the motion'),
+            (f'pruning.gate.method {gate}', gate != 'none', moves, 'the motion'),
+            (f'schedule.method {schedule}', schedule != 'none', moves, 'the motion'),
+            (f'schedule.method {schedule}', schedule == 'intuitive', has_place, 'x, y and z'),
+            ('pruning.protect.end_effector', protects, has_place, 'x, y and z'),
         ):
-            if used and not self.state_names:
+            if used and not there:
                 raise InvalidRecordError(
-                    f'{name} {value} needs the motion of the robot, and this policy has no robot '
-                    'state. Choose another method, or a policy with state_names.'
+                    f'{what} needs {wanted} of the end effector; the robot state of this policy is '
+                    f'{", ".join(self.state_names) or "empty"}. Turn it off, or use another policy.'
                 )
-        cartesian = [
-            (name, value)
-            for name, value, used in (
-                ('schedule.method', schedule, schedule == 'intuitive'),
-                ('pruning.protect.end_effector', 'true', pruning.protect.end_effector),
-            )
-            if used
-        ]
-        if cartesian and not self._gate.cartesian:
-            name, value = cartesian[0]
-            raise InvalidRecordError(
-                f'{name} {value} needs x, y and z of the end effector; the robot state of this '
-                f'policy is {", ".join(self.state_names) or "empty"}. Turn it off.'
-            )
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode; the random control starts over, so that runs repeat."""

@@ -38,10 +38,10 @@ class Trunk(nn.Module):
         text: torch.Tensor,
         text_mask: torch.Tensor,
         text_start: int,
-        selection: runner.Selector | None = None,
+        selection: runner.Chooser | None = None,
         reuse: runner.Reuse | None = None,
         observe: frozenset[int] = frozenset(),
-    ) -> tuple[torch.Tensor, runner.DecoderOutput]:
+    ) -> tuple[torch.Tensor, runner.PassResult]:
         """Return plan latents [B, Q, D] and what the pass told of the visual tokens.
 
         ``visual`` [B, V, D] with position ids ``visual_positions`` [B, V] or [3, B, V]; ``text``

@@ -172,6 +172,13 @@ def test_grey_that_turns_white_is_a_change():
     assert not np.delete(moved, 9).any()
 
 
+def test_one_cell_counts_by_its_own_difference():
+    old = np.full((64, 64, 3), 128, np.uint8)
+    new = old.copy()
+    new[8:10, 8:10] = 228  # one of 16 cells; the mean of the patch changes by 6.25
+    assert change(old, new)[9] == pytest.approx(100 / 255, abs=1e-6)
+
+
 def test_structure_counts_beyond_the_change_of_brightness():
     old = np.full((64, 64, 3), 100, np.uint8)
     new = old.copy()
@@ -271,6 +278,19 @@ def test_slow_drift_of_one_patch_is_measured_against_the_frame_it_was_computed_f
         )
         for k in range(3)
     ]
+    assert fresh == [False, False, True]
+
+
+def test_a_pass_of_other_patches_does_not_hide_the_drift_of_one():
+    base = np.full((64, 64, 3), 100, np.uint8)
+    cached = stage(tower(), method='patch', threshold=0.02, probe=0.001, max_error=100.0)
+    cached.encode(seen(0.0, base))
+    fresh = []
+    for k in range(3):
+        image = with_patch(with_patch(base, 40, 200 * (k % 2)), 20, 100 + 2 * (k + 1))
+        tokens = cached.encode(seen(0.1 + 0.05 * k, image))
+        assert tokens.age[40] == 0
+        fresh.append(bool(tokens.age[20] == 0))
     assert fresh == [False, False, True]
 
 

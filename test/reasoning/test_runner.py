@@ -3,6 +3,7 @@
 """The decoder runner gives what the stock models of transformers give, and drops what it says."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -239,7 +240,7 @@ def test_reuse_behind_a_changed_token_is_stale_exactly_where_it_was_skipped():
     assert not torch.allclose(ours.hidden, dense.hidden[:, rows], atol=1e-4)
 
 
-def hand_run(case, rows, stale):
+def hand_run(case, rows, stale, columns=slice(None)):
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
     model, hidden = case.model, case.sequence.embeddings[:, rows]
@@ -253,9 +254,11 @@ def hand_run(case, rows, stale):
         )
         q, k = apply_rotary_pos_emb(q, k, cos, sin)
         keys[:, :, rows], values[:, :, rows] = k, v
-        logits = q @ keys.repeat_interleave(2, 1).transpose(-1, -2) * module.head_dim**-0.5
-        logits = logits.masked_fill(~case.sequence.mask[:, :, rows], float('-inf'))
-        mixed = (logits.softmax(-1) @ values.repeat_interleave(2, 1)).transpose(1, 2).flatten(2)
+        seen = keys[:, :, columns].repeat_interleave(2, 1)
+        logits = q @ seen.transpose(-1, -2) * module.head_dim**-0.5
+        logits = logits.masked_fill(~case.sequence.mask[:, :, rows][..., columns], float('-inf'))
+        mixed = logits.softmax(-1) @ values[:, :, columns].repeat_interleave(2, 1)
+        mixed = mixed.transpose(1, 2).flatten(2)
         hidden = hidden + module.o_proj(mixed)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return model.norm(hidden)
@@ -266,17 +269,25 @@ def test_reuse_after_a_drop_leaves_the_dropped_tokens_out():
     case = make('llama')
     slots = [KeyValues(LENGTH) for _ in range(DEPTH)]
     runner.run(case.decoder, case.sequence, reuse=runner.Reuse(slots))
+    stale = [(kv.keys.clone(), kv.values.clone()) for kv in slots]
     kept = [0, 3, 4, 8]
     reuse = runner.Reuse(slots, {0: torch.tensor([3, 5])})
     ours = runner.run(case.decoder, case.sequence, Fixed({0: kept}), reuse)
     assert ours.kept.tolist() == kept
     assert ours.computed.tolist() == [0, 4, 8]
+    # With the slots of an unchanged frame that is the stock forward of the kept tokens, but for
+    # token 3, whose keys and values are those of the whole frame.
+    columns = torch.cat([torch.arange(LEAD), LEAD + torch.tensor(kept), torch.arange(11, LENGTH)])
+    rows = columns[columns != LEAD + 3]
+    expected = hand_run(case, rows, stale, columns)
+    torch.testing.assert_close(ours.hidden, expected, **EXACT)
+    assert not torch.allclose(ours.hidden, hand_run(case, rows, stale), atol=1e-4)
 
 
 @torch.inference_mode()
 def test_a_selection_is_told_the_attention_of_the_eager_kernel(attending):
     selection = Fixed({2: list(range(VISUAL))}, scored=[1], outputs=[1])
-    runner.run(attending.decoder, attending.sequence, selection, observe=[1])
+    result = runner.run(attending.decoder, attending.sequence, selection, observe=[1])
     entering = selection.entered[0]
     attending.model.config._attn_implementation = 'eager'
     bias = torch.zeros(attending.sequence.mask.shape).masked_fill(
@@ -286,14 +297,19 @@ def test_a_selection_is_told_the_attention_of_the_eager_kernel(attending):
     captured = []
     module = attending.decoder.attention(attending.model.layers[1])
     hook = module.register_forward_hook(lambda m, i, out: captured.append(out[1]))
+    leaving = module.dense if hasattr(module, 'dense') else module.o_proj
+    projected = leaving.register_forward_pre_hook(lambda m, i: captured.append(i[0]))
     attending.stock()
     hook.remove()
+    projected.remove()
     attending.sequence.mask = kept
-    eager = captured[0].mean(1)[0]
+    output, eager = captured[0][0], captured[1].mean(1)[0]
     visual, text = attending.sequence.visual, attending.sequence.text
     torch.testing.assert_close(entering.attention[0], eager[text][:, visual], **EXACT)
     torch.testing.assert_close(entering.last, eager[-1][visual], **EXACT)
-    assert entering.output.shape == (VISUAL, WIDTH)
+    torch.testing.assert_close(entering.output, output[visual], **EXACT)
+    surprise = [-sum(p * math.log(p) for p in row if p > 0) for row in eager[text].tolist()]
+    assert result.entropy[1] == pytest.approx(sum(surprise) / len(surprise), abs=1e-4)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from efficient_vla.reasoning.schedule import Schedule
+from efficient_vla.reasoning.schedule import PassSchedule
 from efficient_vla.reasoning.settings import ScheduleSettings
 
 NAMES = ('x', 'y', 'z', 'gripper')
@@ -32,7 +32,7 @@ STRAIGHT = (0.01, 0.0, 0.0)
 
 
 def test_steady_motion_skips_as_soon_as_two_actions_and_two_passes_are_known():
-    assert go(Schedule(NAMES), STEADY, [STRAIGHT] * 8) == [False] * 2 + [True] * 3 + [
+    assert go(PassSchedule(NAMES), STEADY, [STRAIGHT] * 8) == [False] * 2 + [True] * 3 + [
         False,
         True,
         True,
@@ -42,7 +42,7 @@ def test_steady_motion_skips_as_soon_as_two_actions_and_two_passes_are_known():
 @pytest.mark.parametrize(('angle', 'skips'), [(0.0, True), (0.09, True), (0.11, False)])
 def test_the_angle_between_the_last_two_actions_decides(angle, skips):
     turned = (0.02 * math.cos(angle), 0.02 * math.sin(angle), 0.0)
-    assert go(Schedule(NAMES), STEADY, [(0, 0, 0), STRAIGHT, turned]) == [False, False, skips]
+    assert go(PassSchedule(NAMES), STEADY, [(0, 0, 0), STRAIGHT, turned]) == [False, False, skips]
 
 
 @pytest.mark.parametrize(
@@ -56,22 +56,22 @@ def test_the_angle_between_the_last_two_actions_decides(angle, skips):
 )
 def test_the_share_of_the_newer_set_that_the_older_one_had_decides(before, now, skips):
     kept = [np.array(before), np.array(now), TOKENS]
-    assert go(Schedule(NAMES), STEADY, [STRAIGHT] * 3, kept) == [False, False, skips]
+    assert go(PassSchedule(NAMES), STEADY, [STRAIGHT] * 3, kept) == [False, False, skips]
 
 
 def test_a_robot_that_stands_has_no_direction():
-    assert go(Schedule(NAMES), STEADY, [(0.0009, 0, 0)] * 4) == [False] * 4
+    assert go(PassSchedule(NAMES), STEADY, [(0.0009, 0, 0)] * 4) == [False] * 4
 
 
 @pytest.mark.parametrize(('settings', 'steps'), [(STEADY, 3), (LEVEL, 7)])
 def test_a_gripper_that_moves_asks_for_a_pass(settings, steps):
     grip = [1.0] * (steps - 1)
-    assert go(Schedule(NAMES), settings, [STRAIGHT] * steps, grip=[*grip, 0.96])[-1]
-    assert not go(Schedule(NAMES), settings, [STRAIGHT] * steps, grip=[*grip, 0.94])[-1]
+    assert go(PassSchedule(NAMES), settings, [STRAIGHT] * steps, grip=[*grip, 0.96])[-1]
+    assert not go(PassSchedule(NAMES), settings, [STRAIGHT] * steps, grip=[*grip, 0.94])[-1]
 
 
 def test_a_clock_that_jumps_back_and_a_reset_forget_the_motion():
-    schedule = Schedule(NAMES)
+    schedule = PassSchedule(NAMES)
     assert go(schedule, STEADY, [STRAIGHT] * 3)[-1]
     assert go(schedule, STEADY, [STRAIGHT] * 3, stamp=-5.0) == [False, False, True]
     schedule.reset()
@@ -80,14 +80,14 @@ def test_a_clock_that_jumps_back_and_a_reset_forget_the_motion():
 
 def test_no_more_than_max_skipped_in_a_row():
     settings = ScheduleSettings('steady', max_skipped=1)
-    assert go(Schedule(NAMES), settings, [STRAIGHT] * 6) == [False] * 2 + [True, False] * 2
+    assert go(PassSchedule(NAMES), settings, [STRAIGHT] * 6) == [False] * 2 + [True, False] * 2
 
 
 def test_level_motion_skips_while_two_thirds_of_the_last_six_plans_are_passes():
     # Six passes, then 6/6, 5/6 and 4/6 of passes; with 3/6 a pass, which makes it 3/6 again until
     # the first skipped one has left the six.
     expected = [False] * 6 + [True] * 3 + [False] * 4 + [True]
-    assert go(Schedule(NAMES), LEVEL, [STRAIGHT] * 14) == expected
+    assert go(PassSchedule(NAMES), LEVEL, [STRAIGHT] * 14) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_level_motion_skips_while_two_thirds_of_the_last_six_plans_are_passes():
     ],
 )
 def test_level_means_little_height_beside_the_way_and_a_slow_rise(step, skips):
-    assert go(Schedule(NAMES), LEVEL, [STRAIGHT] * 6 + [step])[-1] == skips
+    assert go(PassSchedule(NAMES), LEVEL, [STRAIGHT] * 6 + [step])[-1] == skips

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModel, LlamaConfig, MambaConfig
 
 from efficient_vla.reasoning import selection
+from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.pruning import METHODS, load
 from efficient_vla.reasoning.selection import drop_layers, observed_layers
 from efficient_vla.reasoning.settings import PRUNING_METHODS, PruningSettings, ReasonerSettings
@@ -251,6 +252,32 @@ def test_an_outlived_plan_is_not_used_again():
         stamp, place = drive(stage, (0.1, 0.0, 0.0), 0.25, 0.25 * step, place)
         plan = stage.plan(tokens(stamp), 'open it')
     assert not len(plan.reused)
+
+
+class Echo(Thinker):
+    """Says how often it was asked."""
+
+    def __init__(self):
+        super().__init__(2, WIDTH, ['go'], hidden=4)
+        self.said = 0
+
+    def say(self, latents, parts):
+        self.said += 1
+        return [f'{part} {self.said}' for part in parts]
+
+
+def test_words_are_those_of_the_sentence_and_episode_that_hold():
+    settings = build(ReasonerSettings, {'ecot.method': 'text', 'ecot.change': 2.0})
+    stage = Reasoner(trunk(), words, COUNT, settings, 0.1, NAMES, {'ecot': Echo()})
+    assert stage.plan(tokens(0.0), 'open it').text == 'subtask 1; movement 1'
+    assert stage.plan(tokens(0.1), 'open it').text == 'subtask 1; movement 1'
+    assert stage.plan(tokens(0.2), 'close it').text == 'subtask 2; movement 2'
+    assert stage.plan(tokens(0.3), 'open it').text == 'subtask 3; movement 3'
+    stage.reset('episode started')
+    assert stage.plan(tokens(0.4), 'close it').text == 'subtask 4; movement 4'
+    stage.reset('episode started')
+    plan = stage.plan(tokens(0.5), 'close it')
+    assert (plan.text, plan.text_age) == ('subtask 5; movement 5', 0.0)
 
 
 @pytest.mark.parametrize(

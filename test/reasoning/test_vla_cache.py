@@ -5,7 +5,7 @@
 import torch
 
 from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache, growing_shares
-from efficient_vla.reasoning.runner import DecoderOutput
+from efficient_vla.reasoning.runner import PassResult
 from efficient_vla.reasoning.settings import ReuseSettings
 
 DEPTH, COUNT = 4, 5
@@ -25,7 +25,7 @@ def passed(cache, given, computed=EVERYTHING, settings=PLAIN, task=UNKNOWN, entr
     """Go through one plan; return the schedule and the reason."""
     reuse, reason = cache.begin(given, task, settings)
     empty = torch.zeros(0)
-    cache.end(DecoderOutput(empty, empty, EVERYTHING, computed, entropy=entropy or {}))
+    cache.end(PassResult(empty, empty, EVERYTHING, computed, entropy=entropy or {}))
     return reuse.skip, reason
 
 
@@ -125,6 +125,18 @@ def test_adaptive_reuse_grows_from_layer_to_layer():
     assert not cache.wants_entropy
     skip, _ = passed(cache, frame(0.1), settings=settings)
     assert {layer: len(tokens) for layer, tokens in skip.items()} == {1: 2, 2: 5}
+
+
+def test_the_share_grows_at_the_named_depths_only():
+    """Of 8 layers 2, 6, 9 and 11 of 32 are 0, 2, 2 and 3; shares by hand with growth 1."""
+    cache = VlaCache(8)
+    shares = (2 / 32, 6 / 32, 9 / 32, 11 / 32)
+    settings = ReuseSettings('vla_cache', task_share=0.0, growth=1.0, layers=shares)
+    entropy = dict(enumerate((8.0, 6.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0)))
+    passed(cache, frame(0.0), settings=settings, entropy=entropy)
+    skip, _ = passed(cache, frame(0.1), settings=settings)
+    # Shares 0, 0.25, 0.5, 1: layer 1 is not named, so half of five begins at 2 and all at 3.
+    assert {layer: len(tokens) for layer, tokens in skip.items()} == {2: 2, 3: 5}
 
 
 def test_reuse_begins_no_earlier_than_the_selection():

@@ -9,6 +9,7 @@ import shutil
 import signal
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,70 @@ def test_a_state_of_another_shape_is_refused(tmp_path):
     resume.write(path, model, 'eye', torch.optim.AdamW(model.parameters()), {'eye': 1})
     with pytest.raises(UsageError, match=r'does not fit .* Give another --out'):
         resume.read_model(path, nn.Linear(2, 4))
+
+
+def recipe(method: str, policy: Path, data: Path, out: Path) -> tuple[Any, Any]:
+    """Return a recipe of a method before any training, and sixteen samples."""
+    torch.manual_seed(0)
+    trainer = methods.MethodTrainer(arguments(method, policy, data, out), policy)
+    samples = trainer.features.samples(np.arange(16), np.random.default_rng(1), False)
+    return trainer.recipe, samples
+
+
+def test_the_noise_of_the_vote_falls_from_one_to_nothing(policy, data, tmp_path, monkeypatch):
+    noises = []
+
+    def noted(tokens, text, mask, noise, generator=None):
+        noises.append(noise)
+        return select_soft(tokens, text, mask, noise, generator)
+
+    monkeypatch.setattr('efficient_vla.training.recipes.lightvla.select_soft', noted)
+    made, samples = recipe('lightvla', policy, data, tmp_path)
+    for progress in (0.0, 0.25, 1.0):
+        made.losses(samples, progress)
+    assert noises == [1.0, 0.75, 0.0]
+
+
+def test_kept_tokens_draw_the_foreground_and_the_others_the_background(
+    policy, data, tmp_path, monkeypatch
+):
+    made, samples = recipe('fastdrivevla', policy, data, tmp_path)
+    count = samples.tokens.shape[1]
+    front = torch.zeros(len(samples.tokens), count, dtype=torch.bool)
+    front[:, : count // 2] = True
+    # The scorer keeps all tokens, and the painter draws its own mean: grey where tokens are.
+    monkeypatch.setattr(made, '_foreground', lambda _: front)
+    monkeypatch.setattr(made, 'scorer', lambda tokens: torch.full(tokens.shape[:2], 9.0))
+    image = made.frozen.pixels(samples.image, False)
+    drawn = []
+
+    def paint(tokens, places):
+        drawn.append(bool(tokens.abs().sum() > 0))
+        return image.clone() if drawn[-1] else torch.full_like(image, 5.0)
+
+    made.trained['painter'].forward = paint
+    losses = made.losses(samples, 0.0)
+    assert drawn == [True, False]
+    assert float(losses['foreground']) == pytest.approx(0.0, abs=1e-5)
+    assert float(losses['background']) > 1
+    # Only what is foreground counts for the kept tokens: wrong pixels below do not.
+    side = image.shape[-1] // 2
+    made.trained['painter'].forward = lambda tokens, places: torch.cat(
+        [image[:, :, :side], image[:, :, side:] + 3], 2
+    )
+    losses = made.losses(samples, 0.0)
+    assert float(losses['foreground']) < 0.5 < float(losses['background'])
+
+
+def test_the_codes_that_follow_are_part_of_what_univla_learns(policy, data, tmp_path):
+    made, samples = recipe('univla', policy, data, tmp_path)
+    codes = made.module.codes(samples.tokens)
+    everything = torch.arange(codes.shape[1])
+    torch.manual_seed(3)
+    loss = made.losses(samples, 0.0)['next']
+    hidden = made._run(codes, samples, everything)[1]
+    expected = 0.03 * made._next(hidden, codes, samples).item()
+    assert float(loss) == pytest.approx(expected, rel=0.2)
 
 
 def load(method: str, policy: Path) -> nn.Module:

@@ -8,12 +8,8 @@ from typing import Any
 
 import torch
 
-from efficient_vla.reasoning.runner import LayerInput
+from efficient_vla.reasoning.runner import LayerInput, empty
 from efficient_vla.reasoning.settings import PruningSettings
-
-
-def _empty() -> torch.Tensor:
-    return torch.zeros(0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,14 +29,14 @@ class View(LayerInput):
     """Column in the camera's grid, int64 [n]."""
     grid: tuple[int, int]
     settings: PruningSettings
-    protected: torch.Tensor = field(default_factory=_empty)
+    protected: torch.Tensor = field(default_factory=empty)
     """Tokens that stay whatever their score, bool [n]."""
-    saliency: torch.Tensor = field(default_factory=_empty)
+    saliency: torch.Tensor = field(default_factory=empty)
     """'signals': attention received in the vision tower's last layer, sums to 1, [n]."""
-    remembered: torch.Tensor = field(default_factory=_empty)
+    remembered: torch.Tensor = field(default_factory=empty)
     """'memory': attention of the instruction in earlier frames, by observed layer, NaN where
     unknown, [layers, n]."""
-    similarity: torch.Tensor = field(default_factory=_empty)
+    similarity: torch.Tensor = field(default_factory=empty)
     """'memory': cosine of the token's features with those some plans ago, NaN if unknown, [n]."""
     speed: float = float('nan')
     """Speed of the end effector [m/s], NaN where it is not known."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from efficient_vla.attention import KeyValues
-from efficient_vla.reasoning.runner import DecoderOutput, Reuse
+from efficient_vla.reasoning.runner import PassResult, Reuse
 from efficient_vla.reasoning.settings import ReuseSettings
 
 MIN_STEP = 0.05
@@ -78,7 +78,7 @@ class VlaCache:
             reuse.skip = _not_before(first_layer, reuse.skip)
         return reuse, reason
 
-    def end(self, result: DecoderOutput) -> None:
+    def end(self, result: PassResult) -> None:
         """Note which slots the pass computed anew in every layer."""
         assert self._frame is not None
         self._from[result.computed] = self._frame.features[result.computed]

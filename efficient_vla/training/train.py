@@ -11,9 +11,9 @@ steps than it had is trained on, and the later ones are trained again.
 import argparse
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,8 +44,7 @@ LOG_STEPS = 20
 SAVE_SECONDS = 120.0
 
 
-@dataclass(slots=True)
-class ActorPlans:
+class TrunkPlans(NamedTuple):
     """Plans made before the actor's stage."""
 
     latents: torch.Tensor
@@ -159,7 +158,7 @@ class Trainer:
         losses['dual'] = action_loss(dual.float(), self.targets(batch.fast_chunk), fit)
         return losses
 
-    def plans(self) -> ActorPlans:
+    def plans(self) -> TrunkPlans:
         """Return the finished trunk's plans for every frame, under ``PLAN_VARIANTS`` sentences."""
         latents, fits = [], []
         frames = np.arange(len(self.data)).repeat(PLAN_VARIANTS)
@@ -173,11 +172,11 @@ class Trainer:
             latents.append(plan.float().cpu())
             fits.append(torch.from_numpy(fit))
         shape = (len(self.data), PLAN_VARIANTS)
-        return ActorPlans(
+        return TrunkPlans(
             torch.cat(latents).unflatten(0, shape), torch.cat(fits).unflatten(0, shape)
         )
 
-    def actor_losses(self, plans: ActorPlans, fast: np.ndarray) -> dict[str, torch.Tensor]:
+    def actor_losses(self, plans: TrunkPlans, fast: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the loss of the fast policy alone, on plans made before."""
         slow = self.data.slow_frames(fast, self.rng)
         variant = self.rng.integers(PLAN_VARIANTS, size=len(fast))
@@ -234,7 +233,7 @@ class Trainer:
     def _step(
         self,
         stage: str,
-        plans: ActorPlans | None,
+        plans: TrunkPlans | None,
         optimizer: torch.optim.Optimizer,
         running: dict[str, float],
     ) -> None:

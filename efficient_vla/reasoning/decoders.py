@@ -100,6 +100,11 @@ class Decoder:
         return getattr(self.model, self.family.embedding)(ids)
 
     @property
+    def device(self) -> torch.device:
+        """Where the decoder computes."""
+        return getattr(self.model, self.family.embedding).weight.device
+
+    @property
     def dtype(self) -> torch.dtype:
         """Number format of the embeddings."""
         return getattr(self.model, self.family.embedding).weight.dtype

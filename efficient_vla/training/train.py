@@ -22,6 +22,7 @@ from rich.progress import Progress, track
 from torch.nn import functional
 
 from efficient_vla import checkpoint, interrupts
+from efficient_vla.devices import torch_device
 from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Batch, Demonstrations
 from efficient_vla.training.instructions import corpus
@@ -60,34 +61,24 @@ class Trainer:
         """Load the demonstrations and make or resume the model."""
         torch.manual_seed(args.seed)
         self.args = args
-        automatic = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.device = torch.device(automatic if args.device == 'auto' else args.device)
+        self.device = torch_device(args.device)
         self.rng = np.random.default_rng(args.seed)
         self.data = Demonstrations(args.data)
         self.tokenizer = train_tokenizer(corpus())
         self.config = nano_config(len(self.tokenizer))
-        scale = (0.01, 0.01, 0.01, 1.0)
         self.card = checkpoint.Card(
             name='evla-nano',
-            cameras=('corner2',),
             image_size=144,
             tokens_per_camera=144,
             stem='conv',
             queries=8,
-            state_names=('x', 'y', 'z', 'gripper'),
-            state_mean=tuple(self.data.state.mean(0).tolist()),
-            state_std=tuple(self.data.state.std(0).clamp(min=1e-3).tolist()),
-            action_names=('x', 'y', 'z', 'gripper'),
-            action_scale=scale,
-            control_mode='EE_DELTA',
-            horizon=self.data.chunk.shape[1],
-            dt=0.0125,
+            **self.data.units(),
         )
         self.model = EvlaNano(self.card, self.config).to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = torch.tensor(self.card.state_mean)
         self.std = torch.tensor(self.card.state_std)
-        self.scale = torch.tensor(scale)
+        self.scale = torch.tensor(self.card.action_scale)
         self.centre = self.data.labels.mean(0)
         self.done: dict[str, int] = {}
         self.started = time.time()

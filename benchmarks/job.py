@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tokens.latency import Scene, record_scenes
+from benchmarks.tokens.latency import RecordedScene, record_scenes
 from efficient_vla.bench.compare import Outcomes, outcomes
 from efficient_vla.bench.conditions import OnResult, merged
 from efficient_vla.bench.evaluate import Request, evaluate
@@ -130,7 +130,7 @@ class Job:
         return checkpoint_hash(self.policy)[:12]
 
     @cached_property
-    def scenes(self) -> list[Scene]:
+    def scenes(self) -> list[RecordedScene]:
         """Recorded frames, for all latencies of the run."""
         from efficient_vla.checkpoint import read_card
 

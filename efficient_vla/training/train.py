@@ -46,7 +46,7 @@ SAVE_SECONDS = 120.0
 
 
 class TrunkPlans(NamedTuple):
-    """TrunkPlans made before the actor's stage."""
+    """Plans made before the actor's stage."""
 
     latents: torch.Tensor
     """[frames, variants, Q, D]."""

@@ -31,7 +31,9 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(policy: str | None, device: str, keywords: dict[str, Any], passes: int) -> dict[str, float]:
+def measure(
+    policy: str | None, device: str, keywords: dict[str, Any], passes: int
+) -> dict[str, float]:
     """Return the largest difference of a chunk from the CPU's, and the median of each stage."""
     made = {}
     times = np.zeros((passes, 3))

@@ -5,7 +5,12 @@ PYTHON_VENV := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint format clean
+.PHONY: help setup build demo test check lint format clean
+
+# Tests without a graph, a simulator or a large model.
+FAST := test/control test/reasoning test/perception test/bringup/test_description.py \
+	test/bringup/test_launch_files.py test/test_package_interfaces.py \
+	test/test_package_manifest.py test/test_package_rooms.py
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +26,9 @@ demo: setup  ## the main job: drive the simulated arm through its tasks; ARGS='.
 test: setup  ## every test; ARGS='-k NAME' is passed on to pytest
 	@$(PYTHON_VENV) -m pytest -n 2 --dist loadfile -m 'not alone' $(ARGS) || [ $$? = 5 ]
 	@$(PYTHON_VENV) -m pytest -m alone $(ARGS) || [ $$? = 5 ]
+
+check: lint  ## lint, types and the fast tests, in less than 90 s; before each commit
+	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -q -n 2 --dist loadfile -m 'not alone' $(FAST)
 
 lint: setup  ## ruff and mypy; they are part of make test too
 	@$(PYTHON_VENV) -m ruff check .

@@ -16,7 +16,10 @@ ENDINGS = {
     '.action', '.cfg', '.in', '.msg', '.py', '.rviz', '.sh', '.srv', '.txt', '.xml', '.yaml',
 }  # fmt: skip
 LINES_SHOWN = 30
-LONE_FILES = ('CMakeLists.txt', 'Makefile', 'setup.py', '.ci/run', 'tools/setup')
+LONE_FILES = (
+    '.ci/run', '.github/workflows/test.yml', '.pre-commit-config.yaml', 'CMakeLists.txt',
+    'Makefile', 'constraints-jazzy.txt', 'setup.py', 'tools/python_tree.cmake', 'tools/setup',
+)  # fmt: skip
 
 
 def run(*command: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 import efficient_vla
 from efficient_vla.bringup.catalogue import NODES
@@ -128,6 +129,15 @@ def test_the_manifest_is_of_format_3_with_licence_and_maintainer() -> None:
 
 def test_versions_agree() -> None:
     assert manifest().findtext('version') == efficient_vla.__version__
+
+
+def test_jazzy_has_a_version_of_every_wheel_but_those_that_it_does_not_have() -> None:
+    ours, jazzy = pinned('requirements-ros.txt'), pinned('constraints-jazzy.txt')
+    assert set(ours) - set(jazzy) - {'catkin-pkg', 'cmake', 'colcon-common-extensions'} == {
+        'ros-ament-cmake-ros-core'
+    }
+    assert jazzy['ros-rclpy'].startswith('7.1.')
+    assert all(name.startswith('ros-') for name in jazzy)
 
 
 def test_every_requirement_is_pinned_in_the_constraints() -> None:
@@ -270,6 +280,27 @@ def test_no_python_module_hides_the_generated_ones() -> None:
 
 def test_ci_runs_the_tests() -> None:
     assert 'make test' in (ROOT / '.ci/run').read_text()
+    workflow = yaml.safe_load((ROOT / '.github/workflows/test.yml').read_text())
+    words = [step.get('run', '') for job in workflow['jobs'].values() for step in job['steps']]
+    assert {'make check', 'make setup', 'make test'} <= set(words)
+    for name in ('test', 'ros'):
+        (versions,) = workflow['jobs'][name]['strategy']['matrix'].values()
+        assert versions == ['kilted', 'jazzy']
+
+
+def test_fast_tests_exist() -> None:
+    match = re.search(r'FAST := ((?:.*\\\n)*.*)', (ROOT / 'Makefile').read_text())
+    assert match
+    for name in match[1].replace('\\', ' ').split():
+        assert (ROOT / name).exists(), name
+
+
+def test_hooks_are_the_tools_of_the_environment() -> None:
+    config = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
+    (repository,) = config['repos']
+    hooks = {hook['id']: hook['entry'] for hook in repository['hooks']}
+    assert set(hooks) == {'ruff', 'ruff-format', 'licence', 'yaml'}
+    assert all(entry.startswith('.venv/bin/python ') for entry in hooks.values())
 
 
 def test_the_change_log_has_a_forthcoming_section_or_this_version() -> None:

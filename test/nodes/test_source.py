@@ -86,6 +86,7 @@ def test_a_new_actor_is_taken_once_the_chunks_of_a_silent_one_ran_out(arm, other
 
 def test_enabling_anew_takes_whoever_comes_first(arm, other):
     arm.moving()
+    arm.send_chunk()
     assert arm.enable(False).success
     arm.run(0.25)
     assert arm.enable().success

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tokens.latency import Scene, record_scenes
+from benchmarks.tokens.latency import RecordedScene, record_scenes
 from efficient_vla.bench.compare import Outcomes, outcomes
 from efficient_vla.bench.conditions import OnResult, merged
 from efficient_vla.bench.evaluate import Request, evaluate
@@ -67,19 +67,19 @@ QUICK = Sizes(
     episodes=1,
     max_steps=48,
     frames=5,
-    keeps=(0.5,),
     shape_s=0.0,
+    delays_ms=(0, 200),
     soak_frames=300,
     graph_episodes=1,
     graph_blocks=1,
     graph_s=2.0,
-    delays_ms=(0, 200),
-    episode_delays_ms=(0, 200),
     record_steps=40,
+    episode_delays_ms=(0, 200),
+    keeps=(0.5,),
     dummy_s=1.5,
     timing_s=5.0,
-    close=1,
     seeds=(0,),
+    close=1,
     rounds=1,
     expert_episodes=1,
     expert_steps=80,
@@ -130,7 +130,7 @@ class Job:
         return checkpoint_hash(self.policy)[:12]
 
     @cached_property
-    def scenes(self) -> list[Scene]:
+    def scenes(self) -> list[RecordedScene]:
         """Recorded frames, for all latencies of the run."""
         from efficient_vla.checkpoint import read_card
 

@@ -26,7 +26,7 @@ OWN = ('part', 'key', 'commit')
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A part of the page: a paragraph, a picture, a table, and what follows from the numbers."""
 
     title: str
@@ -84,7 +84,7 @@ class Report:
 
     file: str
     title: str
-    sections: tuple[Section, ...]
+    sections: tuple[PageSection, ...]
     pictures: tuple[Picture, ...] = ()
     text: str = ''
     """What a reader has to know of all numbers."""

@@ -8,12 +8,14 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from efficient_vla import addons, checkpoint
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.compression.quantization import quantize, resident_mb
+from efficient_vla.devices import torch_device
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
@@ -25,24 +27,32 @@ from efficient_vla.types import ControlMode
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     """Return the perception stage."""
-    card, tower = checkpoint.load_tower(folder)
+    device, mode = torch_device(settings.device), settings.quantization.mode
+    card, tower = checkpoint.load_tower(folder, _dtype(mode))
     if isinstance(tower, VisionTower):
         tower.fuse()
-    tower = quantize(tower, settings.quantization.mode)
+    tower = quantize(tower.to(device), mode)
     return Perception(tower, card.cameras, _preprocess(card), settings)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     """Return the reasoner, with its decoder in the number format of the settings."""
-    card, trunk, tokenizer = checkpoint.load_trunk(folder)
-    mode = settings.quantization.mode
+    device, mode = torch_device(settings.device), settings.quantization.mode
+    if settings.device == 'auto' and mode == 'int8_dynamic':
+        device = torch.device('cpu')
+    resampled = settings.resampling.method != 'none'
+    # Updates of the weights are added before their numbers are rounded.
+    dtype = torch.float32 if resampled else _dtype(mode)
+    card, trunk, tokenizer = checkpoint.load_trunk(folder, dtype)
     resampler = None
-    if settings.resampling.method != 'none':
-        resampler = checkpoint.load_resampler(folder, settings.resampling.method, trunk)
+    if resampled:
+        resampler = checkpoint.load_resampler(folder, settings.resampling.method, trunk).to(device)
     trunk.parts.fuse()
+    trunk.to(device)
     trunk.replace(quantize(trunk.decoder, mode))
     tokens = card.tokens_per_camera * len(card.cameras)
     learned, lacking = checkpoint.load_learned(folder)
+    learned = {method: module.to(device) for method, module in learned.items()}
     return Reasoner(
         trunk,
         tokenizer,
@@ -61,6 +71,7 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     source = HeadFolder(folder)
     card = source.card
     generator = import_module(f'efficient_vla.action.heads.{settings.head}').load(source, settings)
+    generator.to(torch_device(settings.device))
     space = ActionSpace(
         card.state_names,
         np.array(card.state_mean, np.float32),
@@ -108,6 +119,11 @@ class HeadFolder:
     def addon(self, name: str) -> addons.Addon:
         """Return an add-on file; raises ``CheckpointError`` where it is missing or unfit."""
         return addons.read(self.folder, name, self.weights)
+
+
+def _dtype(mode: str) -> torch.dtype:
+    """Return the number format in which the weights for a quantization mode are read."""
+    return torch.bfloat16 if mode == 'bf16' else torch.float32
 
 
 def _preprocess(card: checkpoint.Card) -> Callable[[np.ndarray], np.ndarray]:

@@ -204,7 +204,7 @@ def load_trunk(
     trunk.queries = nn.Parameter(queries)
     updates = {addons.LORA + n: t for n, t in _policy_tensors(folder, addons.LORA).items()}
     addons.Addon(folder / POLICY, 'policy', {}, updates).merge(trunk.decoder)
-    return card, trunk.eval(), _tokenizer(folder / 'tokenizer.json')
+    return card, trunk.eval(), tokenizer(folder)
 
 
 def trunk_of(folder: Path, config: Any, family: Family, queries: int, dtype: torch.dtype) -> Trunk:
@@ -284,7 +284,9 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _tokenizer(path: Path) -> PreTrainedTokenizerFast:
+def tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a folder; it gives the bare sentence, without a chat template."""
+    path = folder / 'tokenizer.json'
     if not path.exists():
         raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
     try:
@@ -361,10 +363,10 @@ def save(
     )
 
 
-def sha256(folder: Path) -> str:
-    """Return the hash of the weights, read piece by piece."""
+def sha256(folder: Path, policy: bool = True) -> str:
+    """Return the hash of the weights, with or without those beside the model; read by pieces."""
     found = hashlib.sha256()
-    for path in (*_model_files(folder), folder / POLICY):
+    for path in (*_model_files(folder), *([folder / POLICY] if policy else [])):
         if path.exists():
             with path.open('rb') as file:
                 while piece := file.read(HASHED_BYTES):

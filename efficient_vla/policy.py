@@ -5,7 +5,7 @@
 Importing this module does not import torch; the stages of a learned policy do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import numpy as np
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.observation import frame_of
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.places import policy_folder
 from efficient_vla.policy_types import stages_of
 from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
-from efficient_vla.types import ActionChunk, Frame, Plan, VisualTokens
+from efficient_vla.types import ActionChunk, Plan, VisualTokens
 
 __all__ = [
     'CheckpointError',
@@ -32,6 +34,8 @@ __all__ = [
     'load_reasoner',
 ]
 
+EVERYWHERE = ('device',)
+"""Keywords that are meant for every stage."""
 SETTINGS = {
     'perception': PerceptionSettings,
     'reasoner': ReasonerSettings,
@@ -71,8 +75,8 @@ class Policy:
 
     Example::
 
-        policy = Policy.from_pretrained('models/evla-nano', pruning_method='fastv')
-        chunk = policy.act(Frame({'corner2': image}, state, stamp), 'open the drawer')
+        policy = Policy.from_pretrained('evla-nano', pruning_method='fastv')
+        chunk = policy.act(image, 'open the drawer', state=state)
     """
 
     def __init__(
@@ -89,33 +93,42 @@ class Policy:
     def from_pretrained(
         cls, path: str | PathLike[str] | None = None, preset: str = '', **keywords: Any
     ) -> 'Policy':
-        """Load a policy folder; keywords are settings with underscores for dots.
+        """Load a policy folder, or a shipped policy by name.
+
+        Keywords are settings with underscores for dots.
 
         ``preset`` names a method with all that its paper has, such as 'sp_vla' (``presets``);
         keywords are stronger.
 
         Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
-        ``architecture='single'``. Those that a ROS node adds, such as ``threads``, are not.
+        ``architecture='single'``. ``device`` is meant for all stages and ``quantization_mode`` for
+        the reasoner; ``perception_device``, ``perception_quantization_mode`` and the like are for
+        one stage. Those that a ROS node adds, such as ``threads``, are no keywords.
         """
-        folder = Path(path) if path is not None else default_policy()
-        settings: dict[str, Any] = {name: build(kind, {}) for name, kind in SETTINGS.items()}
-        names = {
-            dotted.replace('.', '_'): (stage, dotted)
-            for stage, kind in SETTINGS.items()
-            for dotted, _, _ in specs(kind)
-        }
-        for keyword in keywords:
+        folder = policy_folder(Path(path)) if path is not None else default_policy()
+        names: dict[str, list[tuple[str, str]]] = {}
+        for stage, kind in SETTINGS.items():
+            for dotted, _, _ in specs(kind):
+                word, place = dotted.replace('.', '_'), (stage, dotted)
+                names[word] = [*names.get(word, ()), place] if word in EVERYWHERE else [place]
+                names[f'{stage}_{word}'] = [place]
+        given: dict[tuple[str, str], Any] = dict(preset_of(preset)) if preset else {}
+        # What is meant for one stage comes last and decides there.
+        for keyword in sorted(keywords, key=lambda word: -len(names.get(word, ()))):
             if keyword not in names:
                 raise InvalidSettingError(
                     f'unknown keyword {keyword!r}; known are {", ".join(sorted(names))}.'
                 )
-        given = {names[keyword]: value for keyword, value in keywords.items()}
-        if preset:
-            given = preset_of(preset) | given
-        for stage, kind in SETTINGS.items():
-            settings[stage] = build(kind, {n: v for (of, n), v in given.items() if of == stage})
-        return cls.from_settings(folder, settings)
+            for stage, dotted in names[keyword]:
+                given[stage, dotted] = keywords[keyword]
+        return cls.from_settings(
+            folder,
+            {
+                stage: build(kind, {n: v for (of, n), v in given.items() if of == stage})
+                for stage, kind in SETTINGS.items()
+            },
+        )
 
     @classmethod
     def from_settings(cls, path: str | PathLike[str], settings: Mapping[str, Any]) -> 'Policy':
@@ -128,16 +141,22 @@ class Policy:
         )
 
     def act(
-        self, frame: Frame | np.ndarray, instruction: str, state: np.ndarray | None = None
+        self,
+        observation: Any,
+        instruction: str,
+        state: Sequence[float] | np.ndarray | None = None,
+        stamp: float | None = None,
     ) -> ActionChunk:
         """Return the chunk of actions for one observation.
 
-        ``frame`` is a ``Frame``, or one image with its ``state`` beside it.
+        ``observation`` is a ``Frame``; or an image, or a dictionary from the policy's cameras to
+        images, with the robot's ``state`` [S] beside it. An image is uint8 [rows, columns, 3] in
+        rgb order, an array, list or PIL image; one that is no square is padded, as
+        ``preprocess.squared`` says. ``stamp`` is the capture time [s], by default now by
+        ``time.monotonic()``.
+        Raises ``InvalidRecordError`` where something is missing, unknown or of another shape.
         """
-        if isinstance(frame, np.ndarray):
-            vector = np.zeros(len(self.actor.state_names)) if state is None else np.asarray(state)
-            images = dict.fromkeys(self.perception.cameras, frame)
-            frame = Frame(images, vector.astype(np.float32), 0.0)
+        frame = frame_of(observation, state, stamp, self.perception.cameras, self.actor.state_names)
         instruction = checked_instruction(instruction)
         if len(frame.state) == len(self.reasoner.state_names):
             self.reasoner.observe(frame.state, frame.stamp)

@@ -9,6 +9,7 @@ keywords of ``Policy`` and the table in ``docs/parameters.md`` all derive from t
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ class Spec:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    """Values that are allowed; the N of 'cuda:N' stands for a number."""
     read_only: bool = False
     locked: bool = False
     """Whether it stays as it is while the robot may move."""
@@ -149,7 +151,7 @@ def scalar(name: str, given: Any, kind: type, spec: Spec = Spec('')) -> Any:
         )
     if kind is float and not math.isfinite(value):
         raise InvalidSettingError(f'{name} is {value}; expected a finite number.')
-    if spec.choices and value not in spec.choices:
+    if spec.choices and re.sub(r'(?<=:)\d+$', 'N', str(value)) not in spec.choices:
         raise InvalidSettingError(
             f'{name} is {value!r}; expected one of {", ".join(spec.choices)}.'
         )

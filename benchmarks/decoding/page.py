@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.decoding.conditions import CONSISTENCY, EXACT, FLOW, SHORTCUT
 from benchmarks.pictures import GREY, Point, colors_of, draw, drawn, label, success_point
-from benchmarks.report import SUCCESS, Parts, Picture, Report, Row, Section
+from benchmarks.report import SUCCESS, PageSection, Parts, Picture, Report, Row
 
 PICTURE = 'decoding.png'
 
@@ -108,7 +108,7 @@ def plot(path: Path, parts: Parts) -> bool:
 
 
 SECTIONS = (
-    Section(
+    PageSection(
         '## Every head and decoding',
         'success',
         'Success is paired with regression on the same episodes, inference taking no simulated '
@@ -129,7 +129,7 @@ SECTIONS = (
         rows=_heads,
         findings=_findings,
     ),
-    Section(
+    PageSection(
         '## Tokens of a chunk',
         'tokenizers',
         '{chunks} chunks of 40 rows of noise-free experts, of episodes that nothing was fitted on. '

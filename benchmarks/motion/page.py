@@ -4,7 +4,7 @@
 
 from benchmarks.motion.conditions import BEST, LATEST, PATIENCE
 from benchmarks.motion.plots import plot_seams, plot_success
-from benchmarks.report import OWN, SUCCESS, Parts, Picture, Report, Row, Section
+from benchmarks.report import OWN, SUCCESS, PageSection, Parts, Picture, Report, Row
 
 SEAMS_PICTURE, SUCCESS_PICTURE = 'motion_seams.png', 'motion_success.png'
 SOURCES = {
@@ -137,7 +137,7 @@ def _controller(parts: Parts) -> list[Row]:
 
 
 SECTIONS = (
-    Section(
+    PageSection(
         '## Seams',
         'seams',
         'Recorded chunks, one for every step of 12.5 ms, played with delays and accidents. All '
@@ -168,7 +168,7 @@ SECTIONS = (
         '{inside:,.0f} m/s^3: no blending can be blamed for that much.',
         findings=_seam_findings,
     ),
-    Section(
+    PageSection(
         '## Beside LeRobot',
         'peer',
         'The same chunks and delays through the classes of {version}, run in an environment of its '
@@ -193,7 +193,7 @@ SECTIONS = (
         groups='### {title}',
         findings=_peer_findings,
     ),
-    Section(
+    PageSection(
         '## Success while inference takes time',
         'success',
         'evla-nano `single` on {tasks}: {episodes} episodes each, simulated time goes on while a '
@@ -215,7 +215,7 @@ SECTIONS = (
             {**row, 'tasks': row['tasks'].replace(',', ', ')} for row in parts.get('success', ())
         ],
     ),
-    Section(
+    PageSection(
         '## The control loop',
         'controller',
         'The controller in a process of its own, as in the graph.',

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.motion.recording import RecordedMotion
-from efficient_vla.bench.inference import Inference, Schedule
+from efficient_vla.bench.inference import Inference, StepTimer
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
@@ -112,7 +112,7 @@ def play(
     if refused:
         raise RuntimeError(f'the first chunk of {recording.name} cannot be played: {refused}')
     inference = Inference(scenario, scenario.seed)
-    schedule = Schedule(scenario.period, dt)
+    schedule = StepTimer(scenario.period, dt)
     schedule.started(0)
     positions, driven, scales, arrivals = [], [], [], []
 

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla.bench.lockstep import PLAN_PERIOD_S, Camera, Stages, observe, start_controller
+from efficient_vla.bench.lockstep import (
+    PLAN_PERIOD_S,
+    SceneCamera,
+    Stages,
+    observe,
+    start_controller,
+)
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
 OFFSET = 'constant offset'
@@ -56,7 +62,7 @@ def record(
     """
     sim.reset(seed)
     stages.reset()
-    camera = Camera(sim)
+    camera = SceneCamera(sim)
     controller = start_controller(sim, settings['controller'])
     every = steps(PLAN_PERIOD_S['single'], sim.PERIOD)
     start, found, path = sim.setpoint(), [], []

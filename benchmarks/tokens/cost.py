@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tokens.conditions import Condition
-from benchmarks.tokens.latency import Passes, Scene, count_flops, interleaved
+from benchmarks.tokens.latency import Passes, RecordedScene, count_flops, interleaved
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
@@ -26,7 +26,7 @@ def measure_cost(
     policy: Path,
     base: Mapping[str, Mapping[str, Any]],
     condition: Condition,
-    scenes: Sequence[Scene],
+    scenes: Sequence[RecordedScene],
 ) -> dict[str, Any]:
     """Return latencies, tokens and FLOPs beside those of dense, measured in turn with it."""
     settings = build_settings(merged(base, parse_overrides(condition.words)))

@@ -22,7 +22,7 @@ WARM_UP_FRAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class RecordedScene:
     """Frames of one episode, as far apart as the plans of an evaluation."""
 
     instruction: str
@@ -51,7 +51,7 @@ class Passes:
 
 def record_scenes(
     tasks: Sequence[str], cameras: Sequence[str], frames: int, seed: int = 0, size: int = 480
-) -> list[Scene]:
+) -> list[RecordedScene]:
     """Return ``frames`` frames a task of a scripted expert at work, rendered fast."""
     steps = round(PLAN_PERIOD_S['single'] / MetaWorldSim.PERIOD)
     scenes = []
@@ -69,12 +69,14 @@ def record_scenes(
                 heard.append((sim.steps * sim.PERIOD, sim.state()))
             states.append(tuple(heard))
         sim.close()
-        scenes.append(Scene(sim.instruction, tuple(found), tuple(states[: len(found)])))
+        scenes.append(RecordedScene(sim.instruction, tuple(found), tuple(states[: len(found)])))
     return scenes
 
 
 def interleaved(
-    variants: Mapping[str, Stages], scenes: Sequence[Scene], spent: 'Stopwatch | None' = None
+    variants: Mapping[str, Stages],
+    scenes: Sequence[RecordedScene],
+    spent: 'Stopwatch | None' = None,
 ) -> dict[str, Passes]:
     """Return the costs of all variants; every frame is seen by all before the next one.
 
@@ -95,7 +97,11 @@ def interleaved(
 
 
 def run_frame(
-    stages: Stages, scene: Scene, index: int, passes: Passes, spent: 'Stopwatch | None' = None
+    stages: Stages,
+    scene: RecordedScene,
+    index: int,
+    passes: Passes,
+    spent: 'Stopwatch | None' = None,
 ) -> None:
     """Perceive and plan on one frame, and note what it cost."""
     frame = scene.frames[index]
@@ -121,7 +127,7 @@ def run_frame(
     passes.reused.append(len(plan.reused))
 
 
-def count_flops(stages: Stages, scenes: Sequence[Scene]) -> float:
+def count_flops(stages: Stages, scenes: Sequence[RecordedScene]) -> float:
     """Return the mean FLOPs of the reasoner's decoder a plan, in a run of its own."""
     reasoner: Any = stages.reasoner
     counts = []

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tokens.conditions import Condition, choices, pruning
-from benchmarks.tokens.latency import Passes, Scene, interleaved, stopwatch
+from benchmarks.tokens.latency import Passes, RecordedScene, interleaved, stopwatch
 from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.reasoning import stage
@@ -55,7 +55,7 @@ def measured_methods() -> list[str]:
     return selectors + list(choices('reasoner.reuse.method'))
 
 
-def measure_overhead(policy: Path, method: str, scenes: Sequence[Scene]) -> dict[str, Any]:
+def measure_overhead(policy: Path, method: str, scenes: Sequence[RecordedScene]) -> dict[str, Any]:
     """Return milliseconds and shares of the dense pass for one method with the speed gate."""
     selects = method in METHODS
     usual = pruning(method, KEEP).words + GATE if selects else (f'reasoner.reuse.method={method}',)
@@ -91,7 +91,7 @@ def _almost_all(method: str, total: int) -> tuple[str, ...]:
     return (*condition.words, *GATE, ONCE)
 
 
-def _tokens(stages: Any, scene: Scene) -> int:
+def _tokens(stages: Any, scene: RecordedScene) -> int:
     tokens = stages.perception.encode(scene.frames[0])
     return len(tokens.features)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page ``tokens.md``: all tables of `efficient-vla bench tokens`, with published numbers."""
 
-from benchmarks.report import SUCCESS, Parts, Picture, Report, Row, Section
+from benchmarks.report import SUCCESS, PageSection, Parts, Picture, Report, Row
 from benchmarks.tokens.cost import finished
 from benchmarks.tokens.flops import FORMULA
 from benchmarks.tokens.plots import plot_shapes, plot_success
@@ -52,7 +52,7 @@ def _soak_failures(parts: Parts) -> list[str]:
 
 
 SECTIONS = (
-    Section(
+    PageSection(
         '## Every method',
         'methods',
         'evla-nano `single` on {tasks}: {episodes} episodes a method, rendering {render}, paired '
@@ -82,7 +82,7 @@ SECTIONS = (
         ),
         rows=_methods,
     ),
-    Section(
+    PageSection(
         '### Beside the papers',
         'methods',
         columns=(
@@ -96,13 +96,13 @@ SECTIONS = (
         ),
         rows=_beside_the_papers,
     ),
-    Section(
+    PageSection(
         '### What does not reproduce',
         'methods',
         rows=lambda parts: (),
         findings=lambda parts: [f'- {text}' for text in verdicts(parts.get('methods', ()))],
     ),
-    Section(
+    PageSection(
         '## Overhead of selectors',
         'overhead',
         'Shares of the dense reasoner pass, {threads} thread(s) as in the graph. Direct: time in '
@@ -118,7 +118,7 @@ SECTIONS = (
             ('dense ms', '{dense_reasoner_p50_ms:.1f}'),
         ),
     ),
-    Section(
+    PageSection(
         '## Shapes of published models',
         'shapes',
         'The language part alone, with random weights and as many visual tokens as said; rows of '
@@ -137,8 +137,8 @@ SECTIONS = (
         groups='{shape}: {layout}. {layers} of {layers_of_model} layers, {dtype}, {device}, '
         '{passes} passes each.',
     ),
-    Section('## Vision tower', 'vision', hidden=('measurement',), groups='### {measurement}'),
-    Section(
+    PageSection('## Vision tower', 'vision', hidden=('measurement',), groups='### {measurement}'),
+    PageSection(
         '## Through the graph',
         'graph',
         'Whole plan latency is the p50 of perception plus that of the reasoner, from their '
@@ -158,7 +158,7 @@ SECTIONS = (
         ),
         rows=lambda parts: [described(row) for row in parts.get('graph', ())],
     ),
-    Section(
+    PageSection(
         '## Soak',
         'soak',
         '{frames} frames with random accidents: {failures} failures, memory grew by '

@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
+from efficient_vla.devices import device_setting
 from efficient_vla.settings import described, group, setting
 
 ARCHITECTURES = ('dual', 'single')
@@ -115,6 +116,7 @@ class GuidanceSettings:
 class ActorSettings:
     """Parameters of the actor."""
 
+    device: str = device_setting()
     architecture: str = setting(
         'dual',
         'dual conditions a light policy on the slow plan and a fresh image; single decodes '

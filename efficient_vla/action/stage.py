@@ -79,6 +79,8 @@ class Actor:
         self.needs_image = generator.needs_image
         self.architecture = 'dual' if self.needs_image else 'single'
         self.state_names = space.state_names
+        weight = next(generator.parameters(), None) if isinstance(generator, nn.Module) else None
+        self._device = torch.device('cpu') if weight is None else weight.device
         self._pixels = pixels
         self._plan_shape = plan_shape
         self._sequence = 0
@@ -152,15 +154,15 @@ class Actor:
         space = self.space
         state = torch.from_numpy(
             ((frame.state - space.state_mean) / space.state_std).astype(np.float32)
-        )[None]
+        )[None].to(self._device)
         pixels = None
         if self.needs_image:
-            pixels = torch.from_numpy(self._pixels(frame.images))[None]
+            pixels = torch.from_numpy(self._pixels(frame.images))[None].to(self._device)
         before, same_task = self._before(plan, frame)
         with torch.inference_mode():
             made = self.generator.make(
                 Given(
-                    torch.from_numpy(plan.latents)[None],
+                    torch.from_numpy(plan.latents)[None].to(self._device),
                     state,
                     pixels,
                     before,
@@ -171,7 +173,7 @@ class Actor:
             )
         self._made.append(_Last(made.chunk, frame.stamp, plan.instruction))
         self._sequence += 1
-        actions = (made.chunk.numpy() * space.scale).astype(np.float32)
+        actions = (made.chunk.cpu().numpy() * space.scale).astype(np.float32)
         if 'gripper' in space.names:
             # Heads overshoot; an effort saturates.
             effort = space.names.index('gripper')
@@ -211,7 +213,7 @@ class Actor:
         passed = round(rows)
         if passed >= len(last.normalised):
             return None, True
-        return last.normalised[passed:], last.instruction == plan.instruction
+        return last.normalised[passed:].to(self._device), last.instruction == plan.instruction
 
     def _followed(self) -> _Last:
         """Return the chunk that the robot follows when the next one comes.

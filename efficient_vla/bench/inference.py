@@ -32,7 +32,7 @@ class DelaySettings(Protocol):
         """Chunks that may be under way at once."""
 
 
-class Schedule:
+class StepTimer:
     """Says whether a step is due: ``period`` seconds after the last start, in steps of ``dt``."""
 
     def __init__(self, period: float, dt: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla.bench.inference import Inference, Schedule
+from efficient_vla.bench.inference import Inference, StepTimer
 from efficient_vla.bench.overrides import EvaluationSettings
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.control.controller import Controller
@@ -48,7 +48,7 @@ class Stages:
             stage.reset()
 
 
-class Camera:
+class SceneCamera:
     """Renders the present state at most once, and only when somebody asks."""
 
     def __init__(self, sim: Scene) -> None:
@@ -129,10 +129,10 @@ def run_episode(
     stages.reset()
     single = stages.actor.architecture == 'single'
     periods = settings['eval'].reasoner_period, settings['eval'].actor_period
-    plans = Schedule(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], sim.simulation.period)
-    chunks = Schedule(periods[1] or CHUNK_PERIOD_S, sim.simulation.period)
+    plans = StepTimer(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], sim.simulation.period)
+    chunks = StepTimer(periods[1] or CHUNK_PERIOD_S, sim.simulation.period)
     records = _records(stages)
-    camera = Camera(sim)
+    camera = SceneCamera(sim)
     writer = _video(sim, instruction, video)
     controller = start_controller(sim, settings['controller'])
     handover = Handover(settings['eval'], controller, stages.actor, seed, sim.simulation.period)
@@ -217,7 +217,7 @@ def _video(sim: Scene, instruction: str, path: Path | None) -> VideoWriter | Non
     return VideoWriter(path, 1 / (VIDEO_STEPS * sim.simulation.period), sim.task, instruction)
 
 
-def observe(sim: Scene, camera: Camera, cameras: tuple[str, ...], now: float) -> Frame:
+def observe(sim: Scene, camera: SceneCamera, cameras: tuple[str, ...], now: float) -> Frame:
     """Return what ``cameras`` see and where the robot is."""
     return Frame({name: camera.image() for name in cameras}, sim.state(), now)
 

@@ -53,7 +53,7 @@ class Value(NamedTuple):
 
 
 @dataclass(slots=True)
-class Section:
+class NodeSection:
     """The parameters that a file has for the nodes that ``pattern`` matches."""
 
     pattern: str
@@ -80,7 +80,7 @@ class Section:
         return re.fullmatch(pattern, f'{namespace}/{node}') is not None
 
 
-def read(path: Path) -> list[Section]:
+def read(path: Path) -> list[NodeSection]:
     """Return the sections of a file, wildcards first, since a node's own name is stronger.
 
     Raises ``ParameterFileError``.
@@ -110,10 +110,10 @@ def read(path: Path) -> list[Section]:
     return sorted(_sections(path, root, ''), key=lambda section: not section.wildcard)
 
 
-def _sections(path: Path, tree: yaml.MappingNode, above: str) -> Iterator[Section]:
+def _sections(path: Path, tree: yaml.MappingNode, above: str) -> Iterator[NodeSection]:
     for key, value, line in _pairs(path, tree):
         if key == PARAMETERS:
-            section = Section(above, line)
+            section = NodeSection(above, line)
             if not isinstance(value, yaml.MappingNode):
                 raise _refusal(path, line, f'has no parameters below {PARAMETERS} of {above!r}.')
             section.values.update(_values(path, value, ''))
@@ -245,8 +245,8 @@ def typed(values: dict[str, Any], kinds: Mapping[str, type]) -> None:
 
 def _refuse_name(
     path: Path,
-    section: Section,
-    sections: list[Section],
+    section: NodeSection,
+    sections: list[NodeSection],
     known: Collection[str],
     nodes: Collection[str],
     namespace: str,

@@ -40,7 +40,7 @@ SIZES = {
 
 
 @dataclass(frozen=True)
-class Command:
+class ReportCommand:
     """One benchmark of several parts."""
 
     help: str
@@ -54,7 +54,7 @@ class Command:
 
 
 COMMANDS = {
-    'tokens': Command(
+    'tokens': ReportCommand(
         'everything about visual tokens',
         {
             'shapes': 'language parts of SmolVLM2-500M and LLaVA-7B against keep and reuse; on a '
@@ -72,7 +72,7 @@ COMMANDS = {
         ('episodes', 'frames', 'graph-episodes', 'soak-frames'),
         'hardware profile of the graph',
     ),
-    'motion': Command(
+    'motion': ReportCommand(
         'seams between chunks, delays of inference, the control loop',
         {
             'seams': 'recorded chunks of the policy, and of a dummy whose chunks disagree, played '
@@ -91,7 +91,7 @@ COMMANDS = {
         '--peer-python lerobot/bin/python',
         ('episodes', 'timing-s'),
     ),
-    'decoding': Command(
+    'decoding': ReportCommand(
         'heads and decodings of actions',
         {
             'tokenizers': 'how many tokens a chunk takes with bins and with FAST, and at which '
@@ -150,7 +150,7 @@ def add_parsers(parts: Any) -> None:
         parser.set_defaults(part_main=partial(main, name))
 
 
-def _add_run(parser: argparse.ArgumentParser, command: Command) -> None:
+def _add_run(parser: argparse.ArgumentParser, command: ReportCommand) -> None:
     add_policy(parser)
     parser.add_argument(
         '--parts',

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from efficient_vla.cli.options import add_policy, policy_folder, refuse_below, writable_folder
+from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.recipes import RECIPES
 
 DESCRIPTION = (
@@ -16,7 +18,8 @@ DESCRIPTION = (
 )
 EXAMPLE = """\
   efficient-vla train --data data/metaworld --out runs/train --joint-steps 1000
-  efficient-vla train --method otter --data data/metaworld --out runs/methods"""
+  efficient-vla train --method otter --data data/metaworld --out runs/methods
+  efficient-vla train --vlm models/SmolVLM-256M --data data/metaworld --out runs/smolvlm"""
 
 STEPS = {'eye': 1000, 'joint': 4000, 'actor': 3000}
 """Batches of 64 samples in each stage, by default."""
@@ -61,11 +64,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--threads', type=int, default=0, help='CPU threads, 0 for all (default: %(default)s)'
     )
     parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
-    method = parser.add_argument_group('a method for a finished policy')
+    method = parser.add_argument_group('a method for a finished policy, or a policy for a model')
     method.add_argument(
         '--method', choices=tuple(RECIPES), help='what to train instead of the stages'
     )
     add_policy(method)
+    method.add_argument(
+        '--vlm',
+        metavar='DIR',
+        type=Path,
+        help='train queries and heads for the vision-language model in this folder instead, and '
+        'write them beside it',
+    )
+    method.add_argument(
+        '--image-size',
+        type=int,
+        default=0,
+        help='with --vlm, side of the images [pixels], 0 for that of the model '
+        '(default: %(default)s)',
+    )
     method.add_argument('--steps', type=int, default=600, help='batches (default: %(default)s)')
     method.add_argument('--batch', type=int, default=32, help='samples (default: %(default)s)')
     method.add_argument(
@@ -97,10 +114,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Train a policy, or a method for one."""
-    refuse_below(arguments, 0, 'seed', 'threads', 'rank', *(f'{stage}_steps' for stage in STEPS))
+    refuse_below(
+        arguments,
+        0,
+        'seed',
+        'threads',
+        'rank',
+        'image_size',
+        *(f'{stage}_steps' for stage in STEPS),
+    )
     refuse_below(arguments, 1, 'steps', 'batch', 'frames', 'validation_frames')
-    check_device(arguments.device)
+    try:
+        torch_device(arguments.device)
+    except InvalidSettingError as error:
+        raise UsageError(f'--{error}') from error
     writable_folder(arguments.out, '--out')
+    if arguments.vlm is not None:
+        if arguments.method is not None:
+            raise UsageError('--method and --vlm were given; expected one. Train the policy first.')
+        from efficient_vla.training import vlm
+
+        if not (arguments.vlm / 'config.json').is_file():
+            raise UsageError(
+                f'{arguments.vlm} holds no vision-language model: it has no config.json. Give '
+                '--vlm a folder that save_pretrained of transformers wrote.'
+            )
+        writable_folder(arguments.vlm, '--vlm')
+        return vlm.main(arguments, arguments.vlm)
     if arguments.method is not None:
         from efficient_vla.training import methods
 
@@ -108,16 +148,3 @@ def main(arguments: argparse.Namespace) -> int:
     from efficient_vla.training import train
 
     return train.main(arguments)
-
-
-def check_device(name: str) -> None:
-    """Raise ``UsageError`` where this machine cannot compute on the device."""
-    import torch
-
-    try:
-        torch.zeros(1, device='cpu' if name == 'auto' else name).item()
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f'--device is {name!r}, on which torch cannot compute here; expected cpu, or cuda '
-            'where there is a GPU. Leave it out to take what there is.'
-        ) from error

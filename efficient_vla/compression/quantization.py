@@ -7,6 +7,8 @@ import warnings
 import torch
 from torch import nn
 
+from efficient_vla.settings import InvalidSettingError
+
 
 def quantize(model: nn.Module, mode: str) -> nn.Module:
     """Return the model in the number format ``mode``.
@@ -27,6 +29,12 @@ def quantize(model: nn.Module, mode: str) -> nn.Module:
             setattr(model.get_submodule(owner), leaf, frequency)
         return model
     if mode == 'int8_dynamic':
+        device = next(model.parameters()).device
+        if device.type != 'cpu':
+            raise InvalidSettingError(
+                f'quantization.mode is int8_dynamic with device {device}; torch computes it on the '
+                'CPU alone. Set device to cpu, or quantization.mode to bf16.'
+            )
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             return torch.ao.quantization.quantize_dynamic(

@@ -138,6 +138,11 @@ class Whereabouts:
         """
         return self.exact and 0 <= now - self._noticed <= RESET_NOTICE_S
 
+    def put_elsewhere(self, now: float) -> bool:
+        """Return whether the measured position leapt as an episode began, and only just now."""
+        began = 0 <= now - self._noticed <= RESET_NOTICE_S
+        return not self.exact and began and abs(self._leapt - self._noticed) <= RESET_NOTICE_S
+
     def anchored(self, now: float) -> None:
         """Take note that the set-point is where the robot is: it sags from there anew."""
         self._sag = np.zeros(len(self.names))

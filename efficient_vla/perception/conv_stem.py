@@ -93,7 +93,7 @@ class ConvStem(nn.Module):
         size = SQUARE * STRIDE
         squares = pixels.unfold(1, size, STRIDE).unfold(2, size, STRIDE)[:, top, left]
         features = self.layers(squares.transpose(0, 1))  # [n, width, 3, 3]
-        return features[torch.arange(len(rows)), :, rows - top, columns - left]
+        return features[torch.arange(len(rows), device=rows.device), :, rows - top, columns - left]
 
     def _box(self, pixels: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         top, bottom = max(int(rows.min()) - 1, 0), int(rows.max()) + 2

@@ -8,8 +8,28 @@ import cv2
 import numpy as np
 
 
+def squared(image: np.ndarray) -> np.ndarray:
+    """Return the image, padded with black to a square where it is none, its content centred.
+
+    Policies see squares. Stretching another shape would move and bend what is seen; a border is
+    at worst unknown. Cells, tokens and projections are those of the padded square.
+    """
+    rows, columns = image.shape[:2]
+    if rows == columns:
+        return image
+    side = max(rows, columns)
+    square = np.zeros((side, side, 3), image.dtype)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    square[top : top + rows, left : left + columns] = image
+    return square
+
+
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the image resized to [size, size, 3]; area averaging, so that no pixel is skipped."""
+    """Return the image in [size, size, 3], padded where it is no square.
+
+    Area averaging, so that no pixel is skipped.
+    """
+    image = squared(image)
     if image.shape[:2] == (size, size):
         return image
     smaller = image.shape[0] > size and image.shape[1] > size

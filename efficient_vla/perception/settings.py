@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass
 
+from efficient_vla.devices import device_setting
 from efficient_vla.settings import group, setting
 
 TOWER_MODES = ('none', 'bf16')
@@ -98,6 +99,7 @@ class TowerQuantizationSettings:
 class PerceptionSettings:
     """Parameters of the perception stage."""
 
+    device: str = device_setting()
     cache: CacheSettings = group(CacheSettings)
     quantization: TowerQuantizationSettings = group(TowerQuantizationSettings)
     signals: bool = setting(

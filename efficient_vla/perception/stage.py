@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from efficient_vla.perception.cache import QUARTERS, Decision, Patches, PatchGate
+from efficient_vla.perception.preprocess import squared
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.signals import contour
 from efficient_vla.perception.tower import Memory
@@ -75,6 +76,8 @@ class Perception:
         self._settings = settings
         self._size = pixels(np.zeros((MIN_IMAGE_SIDE, MIN_IMAGE_SIDE, 3), np.uint8)).shape[-1]
         before, after = (math.ceil(QUARTERS * px / tower.patch_size) for px in tower.reach)
+        weight = next(tower.parameters(), None) if isinstance(tower, torch.nn.Module) else None
+        self._device = torch.device('cpu') if weight is None else weight.device
         self.patches = Patches(self._size // tower.patch_size, (before, after))
         self._gate = PatchGate()
         self._memories: dict[int, Memory] = {}
@@ -118,7 +121,7 @@ class Perception:
                 f'frame has the cameras {sorted(frame.images)}; the policy expects '
                 f'{list(self.cameras)}. Remap the topics of the cameras {missing}.'
             )
-        images = {camera: frame.images[camera] for camera in self.cameras}
+        images = {camera: squared(frame.images[camera]) for camera in self.cameras}
         cache = self._settings.cache
         decision = self._gate.decide(images, frame.stamp, self.patches, cache)
         rows, reason, error = decision.rows, decision.reason, 0.0
@@ -157,7 +160,7 @@ class Perception:
         with torch.inference_mode():
             if keep or (signals and self.tower.can_update):
                 for camera in np.flatnonzero(rows.any(1)):
-                    image = torch.from_numpy(self._pixels(images[camera]))
+                    image = torch.from_numpy(self._pixels(images[camera])).to(self._device)
                     if not rows[camera].all():
                         moved = self._update(camera, image, decision)
                         error = max(error, moved)
@@ -170,8 +173,8 @@ class Perception:
                     self._read(camera, self._memories[camera])
             else:
                 pixels = np.stack([self._pixels(image) for image in images])
-                features = self.tower(torch.from_numpy(pixels)).float().numpy()  # [C, T, D]
-                self._features = dict(enumerate(features))
+                features = self.tower(torch.from_numpy(pixels).to(self._device))  # [C, T, D]
+                self._features = dict(enumerate(features.float().cpu().numpy()))
         if signals:
             for camera in np.flatnonzero(rows.any(1)):
                 side = math.isqrt(len(self._features[camera]))
@@ -181,14 +184,15 @@ class Perception:
     def _update(self, camera: int, image: torch.Tensor, decision: Decision) -> float:
         """Compute the patches of one camera that were decided on; return the error of others."""
         patches = np.flatnonzero(decision.rows[camera])
-        moved = self.tower.update(self._memories[camera], image, torch.from_numpy(patches))
-        probed = moved.float().numpy()[decision.probe[camera, patches]]
+        rows = torch.from_numpy(patches).to(self._device)
+        moved = self.tower.update(self._memories[camera], image, rows)
+        probed = moved.float().cpu().numpy()[decision.probe[camera, patches]]
         return float(probed.max()) if len(probed) else 0.0
 
     def _read(self, camera: int, memory: Memory) -> None:
-        self._features[camera] = self.tower.project(memory).float().numpy()
+        self._features[camera] = self.tower.project(memory).float().cpu().numpy()
         if self._settings.signals:
-            self._saliency[camera] = self.tower.saliency(memory).float().numpy()
+            self._saliency[camera] = self.tower.saliency(memory).float().cpu().numpy()
 
     def _tokens(self, stamp: float, rows: np.ndarray, reason: str, started: float) -> VisualTokens:
         order = range(len(self._features))

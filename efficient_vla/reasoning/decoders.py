@@ -21,7 +21,7 @@ from efficient_vla.types import InvalidRecordError, VisualTokens
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class DecoderParts:
     """Names of the parts of a decoder; empty where the family has none."""
 
     embedding: str
@@ -31,15 +31,15 @@ class Family:
     rotary: str = 'rotary_emb'
 
 
-LLAMA = Family('embed_tokens', 'norm', 'self_attn', 'input_layernorm')
+LLAMA = DecoderParts('embed_tokens', 'norm', 'self_attn', 'input_layernorm')
 FAMILIES = {
     'llama': LLAMA,
     'mistral': LLAMA,
     'qwen2': LLAMA,
     'qwen2_5_vl_text': LLAMA,
     'gemma': LLAMA,
-    'gpt_neox': Family('embed_in', 'final_layer_norm', 'attention', 'input_layernorm'),
-    'mamba': Family('embeddings', 'norm_f', '', '', ''),
+    'gpt_neox': DecoderParts('embed_in', 'final_layer_norm', 'attention', 'input_layernorm'),
+    'mamba': DecoderParts('embeddings', 'norm_f', '', '', ''),
 }
 """``config.model_type`` of the decoder -> its parts."""
 
@@ -98,6 +98,11 @@ class Decoder:
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the embeddings of token ids, in the scale in which the family wants them."""
         return getattr(self.model, self.family.embedding)(ids)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the decoder computes."""
+        return getattr(self.model, self.family.embedding).weight.device
 
     @property
     def dtype(self) -> torch.dtype:

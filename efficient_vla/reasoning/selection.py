@@ -127,9 +127,10 @@ class TokenSelection:
             known['saliency'] = torch.from_numpy(tokens.saliency)
         if 'memory' in self._method.needs:
             plans = interval(self._speed / self._settings.specprune.full_speed)
+            features = torch.from_numpy(tokens.features).to(self._decoder.device)
             known['remembered'] = memory.attention
-            known['similarity'] = memory.similarity(torch.from_numpy(tokens.features), plans)
-        return known
+            known['similarity'] = memory.similarity(features, plans)
+        return {name: part.to(self._decoder.device) for name, part in known.items()}
 
     def _count(self, remaining: int) -> int:
         settings = self._settings

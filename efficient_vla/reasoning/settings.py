@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass
 
+from efficient_vla.devices import device_setting
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling.settings import FIXED_LENGTH, ResamplingSettings
 from efficient_vla.settings import group, setting
@@ -410,6 +411,7 @@ class ReasonerSettings:
         low=0.05,
         high=60.0,
     )
+    device: str = device_setting()
     pruning: PruningSettings = group(PruningSettings)
     reuse: ReuseSettings = group(ReuseSettings)
     schedule: ScheduleSettings = group(ScheduleSettings)

@@ -56,6 +56,7 @@ class Reasoner:
         """
         self.trunk = trunk
         self.parameters_mb = parameters_mb
+        self._device = trunk.queries.device
         self.tokenizer = tokenizer
         self.text_start = tokens_per_frame
         self.state_names = state_names
@@ -252,16 +253,16 @@ class Reasoner:
         thought = Thought()
         if self._ecot is not None and settings.ecot.method != 'none':
             thought = self._ecot.think(latents[0].float(), instruction, tokens.stamp, settings.ecot)
-        kept, computed = result.kept.numpy(), result.computed.numpy()
+        kept, computed = result.kept.cpu().numpy(), result.computed.cpu().numpy()
         reused = kept[~np.isin(kept, computed)] if len(computed) else kept
         guarded = kept[selection.protected[kept]] if selection else kept[:0]
         spent = selection.spent(len(kept), len(guarded)) if selection else dense
         ids = tokens.position
         if len(features) != total:
-            ids = positions[0].numpy().astype(np.int32)
+            ids = positions[0].cpu().numpy().astype(np.int32)
             spent = f'{settings.resampling.method}: {len(ids)} tokens in place of {total}'
         return Plan(
-            latents=latents[0].float().numpy(),
+            latents=latents[0].float().cpu().numpy(),
             instruction=instruction,
             stamp=tokens.stamp,
             valid_for=settings.plan_validity,
@@ -281,19 +282,22 @@ class Reasoner:
         self, tokens: VisualTokens, text: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the tokens that enter the decoder [V, D] and their position ids [..., 1, V]."""
-        features = torch.from_numpy(tokens.features)
-        parts = self.trunk.parts
+        device, parts = self._device, self.trunk.parts
+        features = torch.from_numpy(tokens.features).to(device)
+        full = parts.visual_positions(tokens).to(device)
         if self._resampler is None:
-            return features, parts.visual_positions(tokens)
-        camera, row, column = map(torch.from_numpy, (tokens.camera, tokens.row, tokens.column))
+            return features, full
+        camera, row, column = (
+            torch.from_numpy(part).to(device) for part in (tokens.camera, tokens.row, tokens.column)
+        )
         words = parts.embed(text).float()
         mask = torch.ones_like(text, dtype=torch.bool)
         made = self._resampler(
             features[None], places(camera, row, column, tokens.grid), words, mask
         )[0]
         if len(made) == len(features):
-            return made, parts.visual_positions(tokens)
-        return made, output_positions(len(made), self.text_start)[None]
+            return made, full
+        return made, output_positions(len(made), self.text_start)[None].to(device)
 
     def _choose(self, tokens: VisualTokens) -> tuple[TokenSelection | None, str]:
         """Return the selection of this plan, or ``None`` and the reason for all tokens."""
@@ -356,5 +360,5 @@ class Reasoner:
                     f'instruction has {len(ids)} tokens; expected 1 to {MAX_TEXT_TOKENS}. '
                     'Say it in one short sentence.'
                 )
-            self._text = {instruction: torch.tensor([ids])}
+            self._text = {instruction: torch.tensor([ids], device=self._device)}
         return self._text[instruction]

@@ -5,6 +5,7 @@
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,21 @@ class Demonstrations:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    def units(self) -> dict[str, Any]:
+        """Return the fields of a policy's card that the data decide."""
+        names = ('x', 'y', 'z', 'gripper')
+        return {
+            'cameras': ('corner2',),
+            'state_names': names,
+            'state_mean': tuple(self.state.mean(0).tolist()),
+            'state_std': tuple(self.state.std(0).clamp(min=1e-3).tolist()),
+            'action_names': names,
+            'action_scale': (0.01, 0.01, 0.01, 1.0),
+            'control_mode': 'EE_DELTA',
+            'horizon': self.chunk.shape[1],
+            'dt': 0.0125,
+        }
 
     def batch(self, fast: np.ndarray, rng: np.random.Generator) -> Batch:
         """Return the samples of these frames, each with a slow frame and a sentence."""

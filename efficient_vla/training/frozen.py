@@ -6,11 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch.nn.functional import interpolate
 from torch.nn.utils.rnn import pad_sequence
 
 from efficient_vla import checkpoint
+from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.training.jitter import jittered
+from efficient_vla.types import VisualTokens
 
 
 class Frozen:
@@ -18,18 +22,32 @@ class Frozen:
 
     def __init__(self, folder: Path, device: torch.device, precision: str) -> None:
         """Load them; ``precision`` is 'bf16' (autocast) or 'fp32'."""
-        self.folder, self.device, self.precision = folder, device, precision
-        self.card, tower = checkpoint.load_tower(folder)
-        _, trunk, self.tokenizer = checkpoint.load_trunk(folder)
-        self.tower = tower.to(device).requires_grad_(False)
-        self.trunk = trunk.to(device).requires_grad_(False)
-        self.single = checkpoint.load_head(folder, 'single')[1].to(device).requires_grad_(False)
-        self.dual = checkpoint.load_head(folder, 'dual')[1].to(device).requires_grad_(False)
+        self.folder = folder
+        card, tower = checkpoint.load_tower(folder)
+        _, trunk, tokenizer = checkpoint.load_trunk(folder)
+        heads = [checkpoint.load_head(folder, name)[1] for name in ('single', 'dual')]
+        self._keep(device, precision, card, tower, trunk, heads, tokenizer)
         self.sha256 = checkpoint.sha256(folder)
+
+    def _keep(
+        self,
+        device: torch.device,
+        precision: str,
+        card: checkpoint.Card,
+        tower: Any,
+        trunk: Trunk,
+        heads: list[Any],
+        tokenizer: Any,
+    ) -> None:
+        self.device, self.precision, self.card, self.tokenizer = device, precision, card, tokenizer
+        self.tower, self.trunk, self.single, self.dual = (
+            part.to(device).requires_grad_(False) for part in (tower, trunk, *heads)
+        )
         self.mean = torch.tensor(self.card.image_mean, device=device)[:, None, None]
         self.std = torch.tensor(self.card.image_std, device=device)[:, None, None]
         self.tokens = self.card.tokens_per_camera * len(self.card.cameras)
         self.width = self.trunk.queries.shape[1]
+        self.places = _places(self.tokens, self.card.tokens_per_camera)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the mixed-precision context of the device."""
@@ -40,6 +58,9 @@ class Frozen:
     def pixels(self, images: torch.Tensor, jitter: bool) -> torch.Tensor:
         """Return uint8 [B, rows, columns, 3] as normalised floats [B, 3, rows, columns]."""
         pixels = images.to(self.device).permute(0, 3, 1, 2).float().div(255)
+        size = self.card.image_size
+        if pixels.shape[-1] != size:
+            pixels = interpolate(pixels, (size, size), mode='bilinear', antialias=True)
         pixels = (pixels - self.mean) / self.std
         return jittered(pixels) if jitter else pixels
 
@@ -54,7 +75,8 @@ class Frozen:
 
     def text(self, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return padded token ids and their mask, [B, L] each."""
-        ids = [torch.tensor(part) for part in self.tokenizer(sentences)['input_ids']]
+        encoded = self.tokenizer([sentence.lower() for sentence in sentences])
+        ids = [torch.tensor(part) for part in encoded['input_ids']]
         lengths = torch.tensor([len(part) for part in ids])
         padded = pad_sequence(ids, batch_first=True)
         mask = torch.arange(padded.shape[1]) < lengths[:, None]
@@ -64,5 +86,24 @@ class Frozen:
         self, visual: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor
     ) -> torch.Tensor:
         """Return the plan [B, Q, D] of all visual tokens [B, V, D]."""
-        positions = torch.arange(visual.shape[1], device=self.device).expand(len(visual), -1)
-        return self.trunk(visual, positions, text, text_mask, self.tokens)[0]
+        parts = self.trunk.parts
+        positions = parts.visual_positions(self.places).to(self.device)
+        positions = positions.expand(*positions.shape[:-2], len(visual), -1)
+        start = parts.text_start(self.places, self.tokens)
+        return self.trunk(visual, positions, text, text_mask, start)[0]
+
+
+def _places(count: int, per_camera: int) -> VisualTokens:
+    """Return where the tokens of a whole frame are, one square grid a camera."""
+    cell = np.arange(count, dtype=np.int32)
+    side = round(per_camera**0.5)
+    return VisualTokens(
+        features=np.zeros((count, 1), np.float32),
+        camera=cell // per_camera,
+        row=cell % per_camera // side,
+        column=cell % side,
+        position=cell,
+        age=np.zeros(count, np.float32),
+        grid=(side, side),
+        stamp=0.0,
+    )

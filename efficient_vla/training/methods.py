@@ -21,6 +21,7 @@ from torch import nn
 
 from efficient_vla import addons, interrupts
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
+from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
 from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Demonstrations
@@ -63,14 +64,13 @@ class MethodTrainer:
     def __init__(self, args: argparse.Namespace, policy: Path) -> None:
         """Compute or read the features, and make or resume the recipe."""
         torch.manual_seed(args.seed)
-        self.args, self.method = args, args.method
-        automatic = 'cuda' if torch.cuda.is_available() else 'cpu'
-        device = torch.device(automatic if args.device == 'auto' else args.device)
-        self.frozen = Frozen(policy, device, args.precision)
+        self.args, self.policy = args, policy
+        self.data = Demonstrations(args.data)
+        self.frozen = self._parts(torch_device(args.device))
         args.out.mkdir(parents=True, exist_ok=True)
         self.features = Features(
             self.frozen,
-            Demonstrations(args.data),
+            self.data,
             args.frames,
             args.seed,
             True,
@@ -87,7 +87,7 @@ class MethodTrainer:
                 args.out / 'features-validation.safetensors',
             )
         torch.manual_seed(args.seed)
-        self.recipe: Recipe = recipe_class(self.method)(self.frozen, self.features, args.rank)
+        self.recipe: Recipe = self._recipe()(self.frozen, self.features, args.rank)
         self.parameters = [p for p in self.recipe.trained.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, LEARNING_RATE, (0.9, 0.95), weight_decay=1e-4
@@ -106,6 +106,17 @@ class MethodTrainer:
             resume.read_optimizer(self.resume_path, self.method, self.optimizer)
         self.rng = np.random.default_rng([args.seed, self.done])
         self.started = time.time()
+
+    @property
+    def method(self) -> str:
+        """What is trained."""
+        return self.args.method
+
+    def _parts(self, device: torch.device) -> Frozen:
+        return Frozen(self.policy, device, self.args.precision)
+
+    def _recipe(self) -> Any:
+        return recipe_class(self.method)
 
     def run(self, steps: int) -> None:
         """Train for ``steps`` batches in all, those of earlier runs counted in."""
@@ -188,6 +199,19 @@ class MethodTrainer:
 
 def main(args: argparse.Namespace, policy: Path) -> int:
     """Train what is left of the method, then write its add-on file."""
+    trainer = trained(args, policy, MethodTrainer)
+    trainer.write(args.out)
+    if args.install:
+        target = addons.path(policy, args.method)
+        shutil.copyfile(addons.path(args.out, args.method), target)
+        Console().print(f'add-on written to {target}')
+    else:
+        Console().print(f'add-on written to {args.out}; copy it to {policy} or give --install')
+    return 0
+
+
+def trained(args: argparse.Namespace, policy: Path, kind: type[MethodTrainer]) -> MethodTrainer:
+    """Train what is left, and measure it; return what was trained."""
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.validation is not None and not args.validation.is_dir():
@@ -196,25 +220,18 @@ def main(args: argparse.Namespace, policy: Path) -> int:
             '--first 50000, or leave --validation out.'
         )
     console = Console()
-    trainer = MethodTrainer(args, policy)
+    trainer = kind(args, policy)
     console.print(
-        f'{args.method}: {len(trainer.features)} frames, '
+        f'{trainer.method}: {len(trainer.features)} frames, '
         f'{sum(p.numel() for p in trainer.parameters)} parameters, {trainer.frozen.device}'
     )
     trainer.run(args.steps)
     if trainer.held_out is not None:
         measures = trainer.validate()
-        curves.append(args.out / 'validation.csv', args.method, trainer.done, measures, 0.0)
+        curves.append(args.out / 'validation.csv', trainer.method, trainer.done, measures, 0.0)
         for name, value in measures.items():
             console.print(f'{name} {value:.4f}')
-    trainer.write(args.out)
-    target = addons.path(policy, args.method)
-    if args.install:
-        shutil.copyfile(addons.path(args.out, args.method), target)
-        console.print(f'add-on written to {target}')
-    else:
-        console.print(f'add-on written to {args.out}; copy it to {policy} or give --install')
     curves_file = args.out / 'curves.csv'
     if curves_file.exists():
         curves.draw(curves_file, args.out / 'curves.png')
-    return 0
+    return trainer

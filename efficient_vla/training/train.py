@@ -11,9 +11,9 @@ steps than it had is trained on, and the later ones are trained again.
 import argparse
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from rich.progress import Progress, track
 from torch.nn import functional
 
 from efficient_vla import checkpoint, interrupts
+from efficient_vla.devices import torch_device
 from efficient_vla.training import curves, resume
 from efficient_vla.training.dataset import Batch, Demonstrations
 from efficient_vla.training.instructions import corpus
@@ -44,8 +45,7 @@ LOG_STEPS = 20
 SAVE_SECONDS = 120.0
 
 
-@dataclass(slots=True)
-class Plans:
+class TrunkPlans(NamedTuple):
     """Plans made before the actor's stage."""
 
     latents: torch.Tensor
@@ -61,34 +61,24 @@ class Trainer:
         """Load the demonstrations and make or resume the model."""
         torch.manual_seed(args.seed)
         self.args = args
-        automatic = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.device = torch.device(automatic if args.device == 'auto' else args.device)
+        self.device = torch_device(args.device)
         self.rng = np.random.default_rng(args.seed)
         self.data = Demonstrations(args.data)
         self.tokenizer = train_tokenizer(corpus())
         self.config = nano_config(len(self.tokenizer))
-        scale = (0.01, 0.01, 0.01, 1.0)
         self.card = checkpoint.Card(
             name='evla-nano',
-            cameras=('corner2',),
             image_size=144,
             tokens_per_camera=144,
             stem='conv',
             queries=8,
-            state_names=('x', 'y', 'z', 'gripper'),
-            state_mean=tuple(self.data.state.mean(0).tolist()),
-            state_std=tuple(self.data.state.std(0).clamp(min=1e-3).tolist()),
-            action_names=('x', 'y', 'z', 'gripper'),
-            action_scale=scale,
-            control_mode='EE_DELTA',
-            horizon=self.data.chunk.shape[1],
-            dt=0.0125,
+            **self.data.units(),
         )
         self.model = EvlaNano(self.card, self.config).to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = torch.tensor(self.card.state_mean)
         self.std = torch.tensor(self.card.state_std)
-        self.scale = torch.tensor(scale)
+        self.scale = torch.tensor(self.card.action_scale)
         self.centre = self.data.labels.mean(0)
         self.done: dict[str, int] = {}
         self.started = time.time()
@@ -159,7 +149,7 @@ class Trainer:
         losses['dual'] = action_loss(dual.float(), self.targets(batch.fast_chunk), fit)
         return losses
 
-    def plans(self) -> Plans:
+    def plans(self) -> TrunkPlans:
         """Return the finished trunk's plans for every frame, under ``PLAN_VARIANTS`` sentences."""
         latents, fits = [], []
         frames = np.arange(len(self.data)).repeat(PLAN_VARIANTS)
@@ -173,9 +163,11 @@ class Trainer:
             latents.append(plan.float().cpu())
             fits.append(torch.from_numpy(fit))
         shape = (len(self.data), PLAN_VARIANTS)
-        return Plans(torch.cat(latents).unflatten(0, shape), torch.cat(fits).unflatten(0, shape))
+        return TrunkPlans(
+            torch.cat(latents).unflatten(0, shape), torch.cat(fits).unflatten(0, shape)
+        )
 
-    def actor_losses(self, plans: Plans, fast: np.ndarray) -> dict[str, torch.Tensor]:
+    def actor_losses(self, plans: TrunkPlans, fast: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the loss of the fast policy alone, on plans made before."""
         slow = self.data.slow_frames(fast, self.rng)
         variant = self.rng.integers(PLAN_VARIANTS, size=len(fast))
@@ -232,7 +224,7 @@ class Trainer:
     def _step(
         self,
         stage: str,
-        plans: Plans | None,
+        plans: TrunkPlans | None,
         optimizer: torch.optim.Optimizer,
         running: dict[str, float],
     ) -> None:

@@ -333,6 +333,28 @@ def test_exact_decodings_make_the_same_chunk_in_different_passes():
         assert np.array_equal(chunk.actions, reference.actions)
 
 
+def test_a_decoding_gets_its_own_decoder_its_passes_and_its_tolerance():
+    bins = BinTokenizer(HORIZON, [-1.0, -1.0], [1.0, 1.0], bins=16)
+    usual = {'tokens__tokenizer': 'bins'}
+    shared = tokens(bins, **usual, decoding__method='autoregressive')
+    student = TokenDecoder(shared.single.width, bins.size, bins.length, 16, 1, 2).eval()
+    with torch.no_grad():
+        student.out.bias[3] += 1e3  # says bin 3, whatever it is asked
+    given = settings(head='tokens', **usual, decoding__method='consistency', decoding__max_steps=2)
+    own = Tokens(shared.single, bins, shared.decoder, {'consistency': student}, given, {})
+    taught = actor(own).chunk(plan(), frame(0.0))
+    assert taught.steps == 2
+    middle = -1 + 3.5 * 2 / 16
+    assert np.allclose(taught.actions, [[middle * 0.5, middle]] * HORIZON, atol=1e-6)
+    passes = []
+    for accept in (0, 64):
+        words = {'decoding__method': 'speculative', 'decoding__accept': accept}
+        shared.configure(settings(head='tokens', **usual, **words))
+        passes.append(actor(shared).chunk(plan(), frame(0.0)).steps)
+    # 64 bins are more than there are: the draft is taken as it is.
+    assert passes[0] > passes[1] == 1
+
+
 def test_malformed_tokens_are_noted_in_the_record_and_none_is_no_chunk():
     fast = FastTokenizer(HORIZON, [-1.0, -1.0], [1.0, 1.0], [4.0, 4.0], 0.0, -3, 7, [], 6)
     values = {'tokens__tokenizer': 'fast', 'decoding__method': 'autoregressive'}

@@ -5,13 +5,16 @@
 import importlib
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from efficient_vla.action import catalogue
+from efficient_vla.action.heads import regression
+from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.control.catalogue import BLENDINGS, head_help
-from efficient_vla.settings import specs
+from efficient_vla.settings import build, specs
 from efficient_vla.training.recipes import RECIPES, recipe_class
 from efficient_vla.types import HeadHelp
 
@@ -66,3 +69,13 @@ def test_no_technique_of_control_is_named_in_the_action_room():
             text = path.read_text()
             for name in BLENDINGS:
                 assert f"'{name}'" not in text, f'{path.name} compares with {name}'
+
+
+def test_the_regression_head_is_that_of_the_architecture() -> None:
+    sizes = {'queries': 2, 'width': 3, 'state': 2, 'horizon': 4, 'actions': 2}
+    single, dual = SinglePolicy(**sizes), DualPolicy(**sizes)
+    source = SimpleNamespace(single=lambda: single, dual=lambda: dual)
+    for architecture, policy, looks in (('single', single, False), ('dual', dual, True)):
+        made = regression.load(source, build(ActorSettings, {'architecture': architecture}))
+        assert made.policy is policy
+        assert made.needs_image is looks

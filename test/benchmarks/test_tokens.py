@@ -19,7 +19,13 @@ from benchmarks.tokens import cost as cost_part, run, soak
 from benchmarks.tokens.conditions import conditions, pruning
 from benchmarks.tokens.flops import layer_flops
 from benchmarks.tokens.graph import blocks, graph_columns
-from benchmarks.tokens.latency import WARM_UP_FRAMES, Scene, interleaved, record_scenes, stopwatch
+from benchmarks.tokens.latency import (
+    WARM_UP_FRAMES,
+    RecordedScene,
+    interleaved,
+    record_scenes,
+    stopwatch,
+)
 from benchmarks.tokens.overhead import measure_overhead
 from benchmarks.tokens.page import REPORT
 from benchmarks.tokens.plots import plot_shapes, plot_success
@@ -47,7 +53,7 @@ def still_scene(frames, cameras=('corner2',), size=32):
     images = [
         dict.fromkeys(cameras, np.full((size, size, 3), 10 * i, np.uint8)) for i in range(frames)
     ]
-    return Scene(
+    return RecordedScene(
         'press the button',
         tuple(Frame(image, state, 0.2 * i) for i, image in enumerate(images)),
         tuple(((0.2 * i, state),) for i in range(frames)),

@@ -185,6 +185,13 @@ def test_file_may_have_parameters_for_other_nodes(tmp_path: Path) -> None:
     assert own in describe(Selection(parameter_files=(own,))).parameter_files
 
 
+def test_override_is_stronger_than_what_lockstep_implies() -> None:
+    overrides = {'metaworld_robot.mode': 'lockstep', 'actor.rate': 7.0}
+    parameters = describe(Selection(overrides=overrides)).parameters
+    assert parameters['actor']['rate'] == 7.0
+    assert parameters['reasoner']['max_rate'] == 1000.0
+
+
 def test_policy_may_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / 'policy.json').write_text('{}')
     graph = describe(Selection(policy=str(tmp_path)))

@@ -76,7 +76,7 @@ class World:
         if moved_by_others(self.controller, self.watch, self.settings, now):
             self.anchor()
             return
-        error = following_error(self.controller, self.watch, self.settings)
+        error = following_error(self.controller, self.watch, self.settings, now)
         if error > self.settings.following_error > 0:
             self.controller.stop(now, f'robot is {error:.3f} from its set-point')
 

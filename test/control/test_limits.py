@@ -155,7 +155,7 @@ def test_a_late_tick_never_makes_up_for_itself(make_controller, straight, run, l
     assert steps[0] > 0.8 * 0.0099
     # The chunk goes on where it was: 8 mm in each period, as if no time had been lost.
     if late < 0.1:
-        np.testing.assert_allclose(steps[:8], 0.8 * 0.01, rtol=1e-6)
+        np.testing.assert_allclose(steps[:8], 0.8 * 0.01, rtol=2e-4)
 
 
 def test_absurd_rows_stay_harmless(make_controller, make_chunk, run):

@@ -114,6 +114,33 @@ def test_a_robot_that_sags_stays_where_it_is_held_over_a_hundred_starts(sag):
     assert world.sent[-1][2] == pytest.approx(height, abs=1e-9)
 
 
+def test_glitches_as_episodes_begin_never_let_a_robot_sink():
+    world = World(sag=0.03).ready()
+    world.drive(FAST, 0.5)
+    world.run(1.0)
+    held = world.sent[-1]
+    for _ in range(10):
+        world.watch.notice(world.now)
+        world.lie = lambda position: position + [0.5, 0.0, 0.0]
+        world.run(0.02)
+        world.lie = lambda position: position
+        world.run(0.5)
+    np.testing.assert_allclose(world.sent[-1], held, atol=1e-9)
+    assert world.controller.enabled
+
+
+def test_a_robot_put_elsewhere_as_an_episode_begins_is_started_from_there():
+    world = World().ready()
+    world.drive(FAST, 0.5)
+    world.run(1.0)
+    world.watch.notice(world.now)
+    world.move = lambda elapsed: None
+    world.position = world.position + [0.3, 0.0, 0.0]
+    world.run(0.4)
+    np.testing.assert_allclose(world.sent[-1], world.position, atol=1e-9)
+    assert world.controller.enabled
+
+
 def test_a_robot_moved_by_hand_while_disabled_is_started_from_there():
     world = World(sag=0.01).ready()
     world.drive(FAST, 0.5)

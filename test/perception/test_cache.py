@@ -10,9 +10,10 @@ import pytest
 import torch
 from vision_towers import shuffling_tower, stem_tower, tower
 
-from efficient_vla.perception.cache import Patches, cells_of_patches, patch_change
+from efficient_vla.perception.cache import Patches, PatchGate, cells_of_patches, patch_change
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import CacheSettings, PerceptionSettings
+from efficient_vla.perception.signals import contour
 from efficient_vla.perception.stage import Perception
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import Frame, InvalidRecordError
@@ -367,6 +368,31 @@ def test_after_an_error_whole_passes_follow_before_the_next_attempt():
     ]
 
 
+def whole_passes(outcomes):
+    """Return how many whole passes follow each attempt; ``outcomes`` say which ones failed."""
+    gate, settings, runs = PatchGate(), CacheSettings('patch', max_age=60.0), []
+    frames = ({'front': with_patch(scene(), 20, 40 * (k % 2))} for k in range(100))
+    left = list(outcomes)
+    for k, images in enumerate(frames):
+        decision = gate.decide(images, 0.1 * k, Patches(8), settings)
+        rows = decision.rows
+        if decision.reason == 'token error before':
+            runs[-1] += 1
+        elif k:
+            if not left:
+                return runs
+            runs.append(0)
+            gate.judge(0, left[0])
+            rows = rows | left.pop(0)
+        gate.commit(rows, 0.1 * k)
+    raise AssertionError(runs)
+
+
+def test_whole_passes_after_errors_double_up_to_a_limit_and_halve_with_each_success():
+    assert whole_passes([True, True, False, True]) == [1, 2, 0, 2]
+    assert whole_passes([True] * 6) == [1, 2, 4, 8, 16, 16]
+
+
 def test_partial_pass_with_a_convolutional_stem_computes_all_cells_that_see_the_change():
     walked = stem_tower()
     cached = stage(walked, size=96, method='patch', probe=0.001, max_error=100.0)
@@ -499,6 +525,21 @@ def test_contour_is_the_share_of_edge_pixels_of_each_token():
     assert contour.shape == tokens.grid
     assert contour[:, 4] == pytest.approx(1 / 8)
     assert not np.delete(contour, 4, 1).any()
+
+
+@pytest.mark.parametrize(('step', 'edge'), [(20, False), (40, False), (60, True)])
+def test_an_edge_is_one_for_canny_at_100_and_200(step, edge):
+    """The gradient of a step is four times its height."""
+    image = np.full((64, 64, 3), 100, np.uint8)
+    image[:, 36:] += np.uint8(step)
+    assert contour(image, 64, 8).any() == edge
+
+
+def test_edges_are_looked_for_in_the_image_that_the_tower_sees():
+    image = np.full((128, 128, 3), 40, np.uint8)
+    image[:, 72:] = 220
+    # One column of the eight of a token at 64 x 64; at 128 x 128 it would be one of sixteen.
+    assert contour(image, 64, 8).reshape(8, 8)[:, 4] == pytest.approx(1 / 8)
 
 
 def test_saliency_sums_to_one_a_camera_for_tokens_of_several_patches():

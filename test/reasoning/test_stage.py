@@ -11,6 +11,7 @@ from transformers import AutoModel, LlamaConfig, MambaConfig
 
 from efficient_vla.reasoning import selection
 from efficient_vla.reasoning.ecot.thinker import Thinker
+from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.pruning import METHODS, load
 from efficient_vla.reasoning.selection import drop_layers, observed_layers
 from efficient_vla.reasoning.settings import PRUNING_METHODS, PruningSettings, ReasonerSettings
@@ -102,6 +103,7 @@ def test_identity_a_selection_that_loses_nothing_is_dense(method, monkeypatch):
     stage = reasoner(pruning__method=method, pruning__keep=0.25, **settings)
     plan = stage.plan(whole, 'open it')
     assert asked[0].count == COUNT // 4
+    assert len(asked[0].attention) == METHODS[method].looks_back
     assert len(plan.kept) == COUNT
     assert np.array_equal(plan.latents, reasoner().plan(whole, 'open it').latents)
 
@@ -183,6 +185,19 @@ def test_the_end_effector_of_the_robot_state_is_protected():
     plan = stage.plan(tokens(), 'open it')
     assert plan.protected.tolist() == [2 * SIDE + 5]
     assert '1 protected' in plan.reason
+
+
+def test_specprune_compares_with_a_plan_as_long_ago_as_the_speed_says(monkeypatch):
+    plans = []
+    similarity = ScoreMemory.similarity
+    monkeypatch.setattr(
+        ScoreMemory, 'similarity', lambda m, f, n: plans.append(n) or similarity(m, f, n)
+    )
+    for speed in (0.1, 0.42):  # 0.125 and 0.525 of 0.8 m/s
+        stage = reasoner(pruning__method='specprune')
+        stamp, _ = drive(stage, (speed, 0.0, 0.0))
+        stage.plan(tokens(stamp), 'open it')
+    assert plans == [10, 8]
 
 
 def test_memory_listens_to_the_middle_of_the_depth_and_specprune_to_the_end_too():

@@ -50,7 +50,7 @@ def speculative(
             break
         line += fresh
         guess = chosen[taken + 1 :]
-    return Decoded(torch.tensor([line[1:]]), passes, drafted, accepted)
+    return Decoded(torch.tensor([line[1:]], device=features.device), passes, drafted, accepted)
 
 
 def decode(line: Line) -> Decoded:

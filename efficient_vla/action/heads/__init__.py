@@ -95,6 +95,6 @@ class Noise:
         """Start again."""
         self._generator.manual_seed(0)
 
-    def draw(self) -> torch.Tensor:
-        """Return the next one."""
-        return torch.randn(self.shape, generator=self._generator)
+    def draw(self, device: torch.device) -> torch.Tensor:
+        """Return the next one on ``device``; the numbers are the same on all."""
+        return torch.randn(self.shape, generator=self._generator).to(device)

@@ -80,7 +80,7 @@ class Diffusion(nn.Module):
         features = self.single.features(given.latents, given.state)
         settings = self._settings
         chunk, passes = self.head.sample(
-            features, self._noise.draw(), settings.steps, settings.cache_every
+            features, self._noise.draw(given.state.device), settings.steps, settings.cache_every
         )
         return Made(chunk[0], passes)
 

@@ -143,7 +143,10 @@ class Flow(nn.Module):
     def make(self, given: Given) -> Made:
         """Return the chunk that the next noise leads to."""
         flow = self._settings.flow
-        features, noise = self.single.features(given.latents, given.state), self._noise.draw()
+        features, noise = (
+            self.single.features(given.latents, given.state),
+            self._noise.draw(given.state.device),
+        )
         if given.help == HeadHelp.INPAINT and given.before is not None:
             return self._guided(features, noise, given, given.before)
         prefix, delay = None, 0
@@ -176,7 +179,7 @@ class Flow(nn.Module):
             # What a backward pass reads must not have been made in inference mode.
             drawn = Guidance(
                 target.clone(),
-                soft_mask(horizon, delay, pulling, schedule),
+                soft_mask(horizon, delay, pulling, schedule).to(noise.device),
                 guidance.max_weight,
             )
             steps = guidance.steps

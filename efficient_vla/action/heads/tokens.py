@@ -63,7 +63,7 @@ class Tokens(nn.Module):
             self._decoders[method],
             features,
             self.tokenizer.end,
-            lambda: self.tokenizer.encode(self.single.chunk_of(features))[0],
+            lambda: self.tokenizer.encode(self.single.chunk_of(features).cpu())[0],
             settings.accept,
             settings.max_steps,
         )

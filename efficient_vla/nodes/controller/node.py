@@ -7,7 +7,6 @@ This process must not import torch: its timer would wait for torch's threads.
 
 import gc
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.base.conversions import (
     AbsentNamesError,
-    message_to_chunk,
     seconds_to_stamp,
     stamp_to_seconds,
 )
@@ -34,26 +32,12 @@ from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, report_qos
 from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
+from efficient_vla.nodes.controller import messages, robot_state
 from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
-from efficient_vla.nodes.controller.messages import (
-    FreshChunk,
-    fresh_chunk,
-    pass_message,
-    refuse_frame,
-    status_message,
-    values,
-)
 from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.controller.robot_state import (
-    following_error,
-    keeps_setpoint,
-    moved_by_others,
-    observe,
-    read_state,
-)
 from efficient_vla.nodes.controller.source import ChunkSource, DriverWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
@@ -86,7 +70,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._turned_away = 0
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
-        self._fresh: FreshChunk | None = None
+        self._fresh: messages.FreshChunk | None = None
         self._status_due = 0.0
         self._collect_due = 0.0
         self._reported: tuple[Any, ...] = ()
@@ -216,7 +200,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
-        shown = values(report, self._periods, self._turned_away)
+        shown = messages.values(report, self._periods, self._turned_away)
         return {**shown, 'braking_s': max(braking_times(self.settings.limits))}
 
     def tune_process(self) -> None:
@@ -245,7 +229,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         # Who enables says that nobody else is needed.
         self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
-            kept = self._held and keeps_setpoint(self._controller, watch, self.settings)
+            kept = self._held and robot_state.keeps_setpoint(self._controller, watch, self.settings)
             refused = None if kept else self._anchor_where_it_is(now)
             if refused:
                 return refused
@@ -303,7 +287,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             else:
                 controller.tick(now)
             self._latency.add((time.monotonic() - begin) * 1e3)
-            self._publish_pass(now)
+            self._publish_pass()
         if self._reported != self._notable() or begin >= self._status_due:
             self._publish_status(now)
         if self._collects and begin >= self._collect_due and self.at_rest:
@@ -314,9 +298,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
         assert self._watch is not None
         missing = self._liveliness.missing() if controller.enabled else []
-        reason = None
-        if controller.enabled:
-            reason = self._watch.silent(now, self.settings.state_timeout)
+        timeout = self.settings.state_timeout
+        reason = self._watch.silent(now, timeout) if controller.enabled else None
         if missing:
             reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
         if reason is None:
@@ -328,7 +311,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _send(self, now: float) -> None:
         assert self._controller is not None
-        assert self._watch is not None
         command = self._controller.tick(now)
         self._output.send(command)
         self._held = not self.settings.dry_run
@@ -350,27 +332,21 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         try:
             refused = (
                 self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
-                or refuse_frame(message, self.settings.frame_id)
+                or messages.refuse_frame(message, self.settings.frame_id)
                 or self._tasks.refuse(message.instruction)
             )
-            chunk = None if refused else message_to_chunk(message)
+            chunk = None if refused else messages.read_chunk(message, self._motion_clock, now)
         except InvalidRecordError as error:
             refused = str(error)
         if refused or chunk is None:
             self._turned_away += 1
         else:
-            observed = chunk.stamp
-            chunk = replace(
-                chunk,
-                stamp=self._motion_clock.read(chunk.stamp, now),
-                plan_stamp=self._motion_clock.read(chunk.plan_stamp, now),
-            )
             self._restart_dry_run(chunk.stamp, now)
             refused = controller.accept(chunk, now)
             if not refused:
                 self._source.drives(publisher, now)
-                self._fresh = fresh_chunk(message, self.now())
-                self._observed = observed
+                self._fresh = messages.fresh_chunk(message, self.now())
+                self._observed = self._fresh.stamp
         if refused:
             self.health.warn('chunk', refused)
         else:
@@ -386,7 +362,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         sent = stamp_to_seconds(message.header.stamp)
         try:
             stamp = self._motion_clock.read(sent, now) if sent else now
-            read_state(watch, message, stamp, now, controller.limits)
+            robot_state.read_state(watch, message, stamp, now, controller.limits)
         except AbsentNamesError as error:
             self._state_expected.unusable(str(error))
             return
@@ -399,8 +375,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._command is None:
             self._anchor_where_it_is(now)
             return
-        observe(controller, watch, self.settings, now)
-        if moved_by_others(controller, watch, self.settings, now):
+        robot_state.observe(controller, watch, self.settings, now)
+        if robot_state.moved_by_others(controller, watch, self.settings, now):
             # What it holds, it goes on holding, but for an episode that begins.
             gripper = 0.0 if watch.noticed(now) else self._effort
             watch.forget_notice()
@@ -421,20 +397,16 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _stop_if_blocked(self, controller: Controller, watch: Whereabouts, now: float) -> None:
         """Stop a robot that was too far from its set-point when it measured."""
-        limit, error = (
-            self.settings.following_error,
-            following_error(controller, watch, self.settings),
-        )
-        text = (
-            f'robot is {error:.3f} from its set-point; expected at most following_error {limit}. '
-        )
+        limit = self.settings.following_error
+        error = robot_state.following_error(controller, watch, self.settings, now)
+        text = f'robot is {error:.3f} from its set-point; expected at most following_error {limit}'
         if error > limit:
-            blocked = text + 'Free it, then call reset_stop and enable it.'
+            blocked = f'{text}. Free it, then call reset_stop and enable it.'
             self.get_logger().error(blocked)
             controller.stop(now, blocked)
             self._brake_at_once(now)
         elif error > limit / 2:
-            self.health.warn('following_error', text + 'It stops there. Does it follow at all?')
+            self.health.warn('following_error', f'{text}. It stops there. Does it follow at all?')
         else:
             self.health.clear('following_error')
 
@@ -502,7 +474,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')
         shown = self._motion_clock.stamp(now)
-        message = status_message(report, self._periods, self._turned_away, refused, shown)
+        message = messages.status_message(report, self._periods, self._turned_away, refused, shown)
         if report.execution is not None:
             message.observation_stamp = seconds_to_stamp(self._observed)
         self._status.publish(message)
@@ -515,11 +487,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         chunk = controller.chunk
         return controller.state, controller.reason, chunk.sequence if chunk else 0
 
-    def _publish_pass(self, now: float) -> None:
+    def _publish_pass(self) -> None:
         """Publish the statistics of the tick that first used a chunk."""
         fresh, self._fresh = self._fresh, None
         if fresh is None:
             return
         method = f'blending={self.settings.blending.method}'
         rate = self._periods.rate_hz()
-        self._efficiency.publish(pass_message(fresh, self.now(), method, self._latency, rate))
+        self._efficiency.publish(
+            messages.pass_message(fresh, self.now(), method, self._latency, rate)
+        )

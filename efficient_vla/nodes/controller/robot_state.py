@@ -55,6 +55,7 @@ def moved_by_others(
     drifts = settings.sends_velocities
     # A robot that follows velocities is not where their sum is.
     free = controller.state != State.TRACKING if drifts else not controller.enabled
+    free = free or watch.put_elsewhere(now)
     return free and controller.at_rest and watch.moved(controller.motion[0], limit, drifts)
 
 
@@ -68,7 +69,7 @@ def keeps_setpoint(
 
 
 def following_error(
-    controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings
+    controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings, now: float
 ) -> float:
     """Return how far the robot was from its set-point when it measured, 0 where it is not asked."""
     if (
@@ -76,6 +77,7 @@ def following_error(
         or settings.dry_run
         or settings.sends_velocities
         or not controller.enabled
+        or (watch.put_elsewhere(now) and watch.doubted(now))
     ):
         return 0.0
     return watch.error(controller.setpoint(watch.time - settings.robot_delay))

@@ -42,7 +42,7 @@ LIFETIME_S = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class TokenFates:
     """What became of each token of a frame, [N] each."""
 
     kept: np.ndarray
@@ -55,7 +55,7 @@ class Spent:
     """bool"""
 
 
-def spent(tokens: VisualTokens, plan: Plan) -> Spent:
+def spent(tokens: VisualTokens, plan: Plan) -> TokenFates:
     """Return what perception and ``plan`` did with ``tokens``.
 
     A plan that names no token comes from a policy that does not say: then all count as kept.
@@ -70,11 +70,11 @@ def spent(tokens: VisualTokens, plan: Plan) -> Spent:
     age[place] = np.maximum(age[place], plan.reused_age[known])
     reused = tokens.reused.copy()
     reused[place] = True
-    return Spent(kept, reused, age, np.isin(position, plan.protected))
+    return TokenFates(kept, reused, age, np.isin(position, plan.protected))
 
 
 def token_overlay(
-    image: np.ndarray, tokens: VisualTokens, marks: Spent, camera: int, dim: float
+    image: np.ndarray, tokens: VisualTokens, marks: TokenFates, camera: int, dim: float
 ) -> np.ndarray:
     """Return ``image`` with dropped tokens dimmed, reused ones blue and protected ones outlined.
 
@@ -107,7 +107,7 @@ def token_overlay(
     return drawn
 
 
-def summary(marks: Spent, plan: Plan, vision_saved_ms: float = math.nan) -> str:
+def summary(marks: TokenFates, plan: Plan, vision_saved_ms: float = math.nan) -> str:
     """Return in one line what was kept, reused and saved, and why.
 
     ``vision_saved_ms`` is what perception saved on the same frame; NaN where not known.

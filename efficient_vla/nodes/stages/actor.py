@@ -3,9 +3,8 @@
 """Plan, image and robot state in, action chunks out."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ActorNodeSettings
@@ -31,8 +30,7 @@ WARN_AT = 0.8
 """Fraction of a plan's validity after which its age is reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkJob:
+class ChunkJob(NamedTuple):
     """A plan and what the robot and its cameras said at one time."""
 
     plan: Plan

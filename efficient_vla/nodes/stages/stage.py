@@ -8,9 +8,8 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from rclpy.task import Future
@@ -52,8 +51,7 @@ EXIT_HUNG = 3
 """Exit code of a process whose pass hangs; starting it again helps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(NamedTuple):
     """What one pass of a stage made, and did, for its statistics."""
 
     stamp: float

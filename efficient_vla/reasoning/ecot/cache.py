@@ -69,7 +69,7 @@ class Ecot:
             for part, phrase in zip(phrases, said, strict=True):
                 self._decisions[part] = _Decision(phrase, stamp, direction)
         if SUBGOAL in due:
-            position = self._thinker.subgoal(latents[None])[0].numpy()
+            position = self._thinker.subgoal(latents[None])[0].cpu().numpy()
             self._decisions[SUBGOAL] = _Decision(position, stamp, direction)
         return self._thought(wanted, stamp, tuple(due))
 

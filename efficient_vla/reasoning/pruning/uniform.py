@@ -11,5 +11,7 @@ def score(view: View) -> torch.Tensor:
     """Return 1 for ``view.count`` evenly spaced tokens and 0 for the rest, [n]."""
     total = len(view.tokens)
     scores = torch.zeros(total, device=view.tokens.device)
-    scores[(torch.arange(view.count) * total + total // 2) // view.count] = 1.0
+    scores[(torch.arange(view.count, device=scores.device) * total + total // 2) // view.count] = (
+        1.0
+    )
     return scores

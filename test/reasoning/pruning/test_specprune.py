@@ -79,7 +79,8 @@ def test_alpha_scales_what_this_frame_adds(make_view):
 
 
 @pytest.mark.parametrize(
-    ('speed', 'plans'), [(0.0, 11), (0.25, 10), (0.5, 8), (1.0, 6), (1.375, 4), (9.0, 4), (NAN, 11)]
+    ('speed', 'plans'),
+    [(0.0, 11), (0.25, 10), (0.26, 9), (0.5, 8), (1.0, 6), (1.375, 4), (9.0, 4), (NAN, 11)],
 )
 def test_the_interval_of_comparison_falls_with_the_speed(speed, plans):
     """floor(-16/3 v + 22/3) + 4: floors of 7.33, 6, 4.67, 2 and 0."""

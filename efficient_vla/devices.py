@@ -1,0 +1,41 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where a stage computes; importing this does not import torch."""
+
+from typing import TYPE_CHECKING
+
+from efficient_vla.settings import InvalidSettingError, setting
+
+if TYPE_CHECKING:
+    import torch
+
+
+def device_setting() -> str:
+    """Declare where the tensors of a stage are."""
+    return setting(
+        'auto',
+        'Where the stage computes: auto is cuda where torch has it, else cpu. Tensors stay there '
+        'until the record that leaves the stage.',
+        choices=('auto', 'cpu', 'cuda', 'cuda:N'),
+        read_only=True,
+    )
+
+
+def torch_device(name: str) -> 'torch.device':
+    """Return the device of this name, 'auto' being cuda where torch has it.
+
+    Raises ``InvalidSettingError`` where torch cannot compute on it.
+    """
+    import torch
+
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidSettingError(
+            f'device is {name!r}, on which torch cannot compute here '
+            f'({" ".join(str(error).split(chr(10))[0].split()).rstrip(".")}); expected cpu, or '
+            'cuda where there is a GPU and a torch built for it. Set device to auto or cpu.'
+        ) from error
+    return torch.device(name)

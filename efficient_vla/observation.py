@@ -1,0 +1,86 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What people hand to ``Policy.act`` -> a ``Frame``, or one sentence on what is wrong with it."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from efficient_vla.types import Frame, InvalidRecordError
+
+
+def frame_of(
+    given: Any,
+    state: Any,
+    stamp: float | None,
+    cameras: Sequence[str],
+    state_names: Sequence[str],
+) -> Frame:
+    """Return the observation as the record of the stages, all of whose parts are there.
+
+    Arguments are those of ``Policy.act``; ``cameras`` and ``state_names`` are the policy's.
+    Raises ``InvalidRecordError`` where something is missing, unknown or of another shape.
+    """
+    if isinstance(given, Frame):
+        if state is not None or stamp is not None:
+            raise InvalidRecordError(
+                'a Frame was given with state or stamp beside it; expected them inside of it. '
+                'Leave them out.'
+            )
+        _check_cameras(tuple(given.images), cameras)
+        return given
+    if not isinstance(given, Mapping):
+        if len(cameras) != 1:
+            raise InvalidRecordError(
+                f'one image was given; the policy expects those of {", ".join(cameras)}. Give '
+                'a dictionary from camera to image.'
+            )
+        given = {cameras[0]: given}
+    _check_cameras(tuple(given), cameras)
+    now = time.monotonic() if stamp is None else stamp
+    if not isinstance(now, (int, float)) or not math.isfinite(now):
+        raise InvalidRecordError(f'stamp is {now!r}; expected a number of seconds.')
+    images = {camera: _image(given[camera], camera) for camera in cameras}
+    return Frame(images, _state(state, state_names), float(now))
+
+
+def _check_cameras(given: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = [camera for camera in wanted if camera not in given]
+    unknown = [camera for camera in given if camera not in wanted]
+    if missing or unknown:
+        what = f'camera {missing[0]!r} is missing' if missing else f'unknown camera {unknown[0]!r}'
+        raise InvalidRecordError(
+            f'{what}; the policy expects {", ".join(wanted)}. Name the images after its cameras.'
+        )
+
+
+def _state(given: Any, names: Sequence[str]) -> np.ndarray:
+    """Return the state as float32 [S]."""
+    try:
+        state = np.asarray(() if given is None else given, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidRecordError(f'state is {given!r}; expected a list of numbers.') from error
+    if state.shape != (len(names),):
+        found = 'no state' if given is None else f'a state of shape {list(state.shape)}'
+        raise InvalidRecordError(
+            f'{found} was given; the policy expects {len(names)} numbers'
+            f'{": " if names else ""}{", ".join(names)}. Give them as state.'
+        )
+    return state
+
+
+def _image(given: Any, camera: str) -> np.ndarray:
+    """Return an image as an array; whole numbers of a list that are intensities become uint8."""
+    try:
+        image = np.asarray(given.convert('RGB') if hasattr(given, 'convert') else given)
+    except ValueError as error:
+        raise InvalidRecordError(
+            f'image of camera {camera!r} is no array: {error}. Give uint8 [rows, columns, 3].'
+        ) from error
+    plain = not isinstance(given, np.ndarray) and image.dtype.kind in 'iu'
+    if plain and image.size and image.min() >= 0 and image.max() <= 255:
+        return image.astype(np.uint8)
+    return image

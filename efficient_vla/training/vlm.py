@@ -1,0 +1,179 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Make a policy of a vision-language model: `efficient-vla train --vlm FOLDER`.
+
+The model stays as it is. Trained are the action queries, both heads and, with a rank above 0,
+low-rank updates of the decoder; they are written beside the model, as ``policy.safetensors`` and
+``policy.json``. Images are square, and the instruction is the bare sentence, without the prompt
+template that the model was tuned with.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import nn
+
+from efficient_vla import addons, cards, checkpoint
+from efficient_vla.action.policies import DualPolicy, SinglePolicy
+from efficient_vla.errors import CheckpointError, UsageError
+from efficient_vla.training import lora
+from efficient_vla.training.features import Features, Samples
+from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.losses import action_loss
+from efficient_vla.training.methods import MethodTrainer, trained
+
+QUERIES = 8
+IMAGE_SIZE = 224
+"""Side of the images where the model takes any [pixels]."""
+
+
+class Untrained(Frozen):
+    """A vision-language model with queries and heads as they begin."""
+
+    def __init__(
+        self, folder: Path, device: torch.device, precision: str, size: int, units: dict[str, Any]
+    ) -> None:
+        """Load the model; ``size`` is that of its images, 0 its own, ``units`` those of the data.
+
+        On CUDA with 'bf16' the model itself is in bfloat16.
+        """
+        self.folder = folder
+        config, family = checkpoint.open_model(folder)
+        half = device.type == 'cuda' and precision == 'bf16'
+        dtype = torch.bfloat16 if half else torch.float32
+        tower = checkpoint.tower_of(folder, config, family, dtype)
+        trunk = checkpoint.trunk_of(folder, config, family, QUERIES, dtype)
+        size = size or getattr(config.vision_config, 'image_size', IMAGE_SIZE)
+        mean, std = _normalisation(folder)
+        card = checkpoint.Card(
+            name=folder.resolve().name,
+            image_size=size,
+            tokens_per_camera=_tokens(tower, size, dtype),
+            stem='patch',
+            queries=QUERIES,
+            image_mean=mean,
+            image_std=std,
+            **units,
+        )
+        shape = (QUERIES, config.text_config.hidden_size, len(card.state_names), card.horizon)
+        heads = [kind(*shape, len(card.action_names)) for kind in (SinglePolicy, DualPolicy)]
+        tokenizer = checkpoint.tokenizer(folder)
+        self._keep(device, precision, card, tower, trunk, heads, tokenizer)
+        self.sha256 = checkpoint.sha256(folder, policy=False)
+
+
+def _tokens(tower: nn.Module, size: int, dtype: torch.dtype) -> int:
+    """Return how many tokens the tower makes of an image."""
+    try:
+        with torch.inference_mode():
+            count: int = tower(torch.zeros(1, 3, size, size, dtype=dtype)).shape[1]
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f'--image-size {size} does not suit the model: {str(error).splitlines()[0]} '
+            'Leave it out to take the size of the model.'
+        ) from error
+    if round(count**0.5) ** 2 != count:
+        raise UsageError(f'--image-size {size} gives {count} tokens; expected a square number.')
+    return count
+
+
+def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation a colour from the configuration of the model's processor."""
+    for name in ('preprocessor_config.json', 'processor_config.json'):
+        if (folder / name).exists():
+            found = cards.read_json(folder / name)
+            found = found.get('image_processor', found)
+            if 'image_mean' in found and 'image_std' in found:
+                return tuple(found['image_mean']), tuple(found['image_std'])
+    raise CheckpointError(
+        f'{folder} has no preprocessor_config.json with image_mean and image_std. Copy the whole '
+        'folder of the model.'
+    )
+
+
+class PolicyRecipe:
+    """Queries, heads and updates learn the demonstrated actions."""
+
+    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
+        """Attach updates of this rank to the decoder, none where it is 0."""
+        del features
+        self.frozen, self.shape = frozen, {'image size': frozen.card.image_size}
+        updates = lora.attach(frozen.trunk.decoder, rank) if rank else []
+        heads = {'single': frozen.single, 'dual': frozen.dual}
+        self.trained = nn.ModuleDict({n: head.requires_grad_(True) for n, head in heads.items()})
+        self.trained.register_parameter('queries', frozen.trunk.queries.requires_grad_(True))
+        self.trained.register_module('updates', nn.ParameterList(updates))
+        self.trained.to(frozen.device)
+
+    def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
+        """Return the losses of both heads."""
+        del progress
+        frozen = self.frozen
+        latents = frozen.dense_plan(samples.tokens, samples.text, samples.text_mask).float()
+        single = frozen.single(latents, samples.state)
+        dual = frozen.dual(latents, samples.fast_pixels, samples.fast_state)
+        return {
+            'single': action_loss(single.float(), samples.chunk, samples.fit),
+            'dual': action_loss(dual.float(), samples.fast_chunk, samples.fit),
+        }
+
+    def measures(self, samples: Samples) -> dict[str, float]:
+        """Return the losses of held-out samples."""
+        return {name: loss.item() for name, loss in self.losses(samples, 1.0).items()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what lies beside the model."""
+        tensors = {checkpoint.QUERIES: self.frozen.trunk.queries}
+        for name, head in (('single', self.frozen.single), ('dual', self.frozen.dual)):
+            tensors |= {f'{name}.{inner}': t for inner, t in head.state_dict().items()}
+        return tensors | {addons.LORA + n: t for n, t in lora.updates(self.frozen.trunk.decoder)}
+
+
+class PolicyTrainer(MethodTrainer):
+    """Queries and heads of one model."""
+
+    method = 'policy'
+
+    def _parts(self, device: torch.device) -> Frozen:
+        args = self.args
+        return Untrained(self.policy, device, args.precision, args.image_size, self.data.units())
+
+    def _recipe(self) -> Any:
+        return PolicyRecipe
+
+    def write(self, folder: Path) -> None:
+        """Write queries, heads and card beside the model, or leave what was there."""
+        self.recipe.trained.eval()
+        temporary = folder / 'policy.tmp'
+        save_file(
+            {
+                name: (t.half() if t.is_floating_point() else t).detach().contiguous().cpu()
+                for name, t in self.recipe.tensors().items()
+            },
+            temporary,
+            metadata={'format': 'pt'},
+        )
+        temporary.chmod(0o644)
+        os.replace(temporary, folder / checkpoint.POLICY)
+        card = json.dumps(asdict(self.frozen.card), indent=2)
+        (folder / 'policy.json').write_text(card + '\n')
+
+
+def main(args: argparse.Namespace, folder: Path) -> int:
+    """Train what is left, then write the policy beside the model."""
+    began = (args.out / 'policy.training.safetensors').exists()
+    if (folder / 'policy.json').exists() and not (began or args.restart):
+        raise UsageError(
+            f'{folder} holds a policy already, which was not trained in {args.out}. Give the --out '
+            'of that training to go on with it, or --restart to replace it.'
+        )
+    trained(args, folder, PolicyTrainer).write(folder)
+    Console().print(f'policy written to {folder}')
+    return 0

@@ -279,8 +279,8 @@ class Life(World):
         if rng.random() < 0.3:
             self.way = np.array([rng.uniform(-1, 1) for _ in range(3)])
             self.way *= rng.choice([0.0, 0.2, 0.8, 2.5])
-        self.sequence += 1
-        chunk = self.make_chunk()
+        rows, dt = rng.choice([1, 8, 40, 40, 40]), rng.choice([0.0125, 0.0125, 0.05])
+        chunk = self.make_chunk(rows, dt)
         if rng.random() < 0.15:
             chunk = self.spoil(chunk)
         if rng.random() < 0.1:
@@ -290,10 +290,10 @@ class Life(World):
         if rng.random() < 0.1:
             self.on_the_way.append((self.steady + delay + 0.05 * rng.random(), chunk))
 
-    def make_chunk(self):
+    def make_chunk(self, rows, dt):
         """Return the fields of a chunk that was observed now, as a message says them."""
         rng = self.rng
-        rows, dt = rng.choice([1, 8, 40, 40, 40]), rng.choice([0.0125, 0.0125, 0.05])
+        self.sequence += 1
         mode = rng.choice(self.modes)
         path = np.cumsum(np.tile(self.way * dt, (rows, 1)), axis=0)
         path += np.array([rng.gauss(0, 0.002) for _ in range(3)])

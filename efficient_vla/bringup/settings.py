@@ -124,11 +124,12 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         low=0.0,
         high=86400.0,
     )
-    reset_distance: float = setting(
-        0.02,
-        'A robot whose set-point is further than this from the last command, while disabled or '
-        'after it reported a new episode, was moved by others: the controller starts from there. '
-        'A robot that follows velocities may also have drifted so far when it stands still.',
+    reset_distance: tuple[float, ...] = setting(
+        (0.02,),
+        'A robot further than this on an axis from the set-point that is held for it, while '
+        'disabled or after it reported a new episode, was moved by others: the controller starts '
+        'from there; nearer, it keeps that set-point. What a robot sags while it is held does not '
+        'count. One that follows velocities may have drifted so far. One value, or one an axis.',
         unit='m',
         low=0.001,
         high=1.0,
@@ -144,10 +145,11 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         locked=True,
     )
     following_error: float = setting(
-        0.0,
+        0.1,
         'A robot that is further than this from its set-point on any axis is blocked or broken: '
         'the controller stops, latched. It is compared with the set-point of robot_delay before, '
-        'or with its own where it reports one. Set it above what it lags and sags; 0: never.',
+        'or with its own where it reports one; from half of it a warning tells. Set it above what '
+        'the robot lags and sags; 0: never. Not for outputs that send velocities.',
         unit='m',
         low=0.0,
         high=100.0,
@@ -220,10 +222,17 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             )
         if self.names and not set(self.names) - {'gripper'}:
             return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
-        if self.following_error and self.sends_velocities:
+        axes = [name for name in self.names if name != 'gripper']
+        if len(self.reset_distance) not in (1, len(axes)):
             return (
-                f'following_error is {self.following_error} while the output sends velocities, '
-                'whose sum is not where the robot is; expected 0.'
+                f'reset_distance has {len(self.reset_distance)} values; expected one, or one for '
+                f'each of {", ".join(axes)}.'
+            )
+        strangers = set(self.continuous) - set(axes)
+        if strangers:
+            return (
+                f'continuous has {", ".join(sorted(strangers))}; expected some of '
+                f'{", ".join(axes)}.'
             )
         others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
         if self.output == 'twist' and others:

@@ -4,13 +4,22 @@
 
 import math
 
+import numpy as np
+
+from efficient_vla.control.angles import wrapping
 from efficient_vla.control.contract import refuse_effort, refuse_kind
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.trajectory import Trajectory
-from efficient_vla.types import ActionChunk
+from efficient_vla.types import ActionChunk, ControlMode
 
 MAX_ROWS = 512
 """Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
+SHORTEST_ROW, LONGEST_ROW = 5e-4, 60.0
+"""Duration of a row [s]: shorter, it says nothing to a control loop; longer, nothing moves."""
+SAME_S = 1e-3
+"""Observations closer than this are one."""
+ROUNDING_S = 1e-5
+"""A stamp in seconds since 1970 is rounded, and so is what it is in the time of motion."""
 
 
 def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
@@ -22,6 +31,11 @@ def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
         )
     if len(chunk.actions) > MAX_ROWS:
         return f'chunk has {len(chunk.actions)} rows; expected at most {MAX_ROWS}. Send fewer.'
+    if not SHORTEST_ROW <= chunk.dt <= LONGEST_ROW:
+        return (
+            f'chunk has dt {chunk.dt} s; expected {SHORTEST_ROW} to {LONGEST_ROW} s a row. Correct '
+            'the dt of the policy.'
+        )
     return refuse_kind(chunk, names) or refuse_effort(chunk)
 
 
@@ -38,7 +52,7 @@ def refuse_time(
             f'chunk is stamped {-age:.3f} s in the future; expected at most watchdog.max_future '
             f'{limit} s. Synchronise the clocks of camera and controller.'
         )
-    if chunk.stamp < since:
+    if chunk.stamp < since - ROUNDING_S:
         return f'chunk was observed {since - chunk.stamp:.3f} s before the robot was last reset.'
     timeout = settings.watchdog.chunk_timeout
     if age >= timeout:
@@ -65,13 +79,37 @@ def refuse_ended(trajectory: Trajectory, clock: float, now: float) -> str | None
     )
 
 
+def refuse_turn(
+    chunk: ActionChunk,
+    rows: np.ndarray,
+    start: np.ndarray,
+    continuous: np.ndarray,
+    names: tuple[str, ...],
+) -> str | None:
+    """Return that ``rows`` [H, M] of joint angles wrap somewhere after ``start``, or ``None``.
+
+    Joints that are ``continuous`` [M] may.
+    """
+    if chunk.control_mode != ControlMode.JOINT_POSITION:
+        return None
+    wraps = wrapping(rows, start) & ~continuous
+    if not wraps.any():
+        return None
+    joints = ', '.join(name for name, wrapped in zip(names, wraps, strict=True) if wrapped)
+    return (
+        f'chunk goes nearly a full turn within a row on {joints}; expected angles that do not '
+        'wrap. Name joints without an end in continuous, or unwrap the angles of the policy.'
+    )
+
+
 def refuse_order(chunk: ActionChunk, active: ActionChunk | None) -> str | None:
     """Return why ``chunk`` must not replace the ``active`` one, or ``None``."""
     if active is None:
         return None
     if chunk.sequence < active.sequence:
         return f'chunk {chunk.sequence} is older than chunk {active.sequence}, which is active.'
-    if chunk.sequence == active.sequence and chunk.stamp == active.stamp:
+    # The stamp is read by a clock that may be slewed meanwhile.
+    if chunk.sequence == active.sequence and abs(chunk.stamp - active.stamp) < SAME_S:
         return f'chunk {chunk.sequence} came before; expected each chunk once.'
     if chunk.stamp < active.stamp:
         return (

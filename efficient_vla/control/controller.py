@@ -26,19 +26,20 @@ from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
-from efficient_vla.control.limits import Limiter
+from efficient_vla.control.limits import AxisLimits, Limiter
 from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport, State
+from efficient_vla.control.stopping import RobotMotion, Stopping
 from efficient_vla.control.time_scaling import TimeScaling
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.control.watchdog import Watchdog
 from efficient_vla.types import ActionChunk, Command, Execution
 
-MAX_PERIODS = 3.0
-MAX_LATE_S = 0.04
-"""After a late tick the set-point moves on for at most this many periods or, where that is longer,
-this time: robots cannot leap after it. Less would break the limits by the stamps of set-points."""
+EDGE = 1e-3
+"""A robot this far outside of the box is started from its edge [m or rad]."""
+ROUNDING = 1 + 1e-4
+"""Seconds since 1970 are 2.4e-7 apart: a tick is late that is later than this."""
 RAMP_START = 0.1
 """Fraction of the velocity limit at which a ramp begins."""
 
@@ -47,11 +48,18 @@ class Controller:
     """Time alignment, blending, limits and watchdog for one robot.
 
     ``names`` are the columns of the robot's command; ``gripper`` is passed through from the newest
-    chunk, every other one is an axis. Times are seconds of the clock that stamps the chunks.
+    chunk, every other one is an axis. Times are seconds of one clock, that of the chunks, too.
+
+    A set-point is at most one period of motion from the one before, however late it is. ``covers``
+    [s] is for how long a robot goes on by itself along the motion, before it goes along
+    ``brake_path``: a late set-point then goes on from there. 0: it stays where the set-point is.
     """
 
-    def __init__(self, settings: ControllerSettings, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, settings: ControllerSettings, names: tuple[str, ...], covers: float = 0.0
+    ) -> None:
         self.names = tuple(names)
+        self._covers = covers
         self.state = State.DISABLED
         self.reason = 'not enabled yet'
         self.underruns = 0
@@ -59,6 +67,9 @@ class Controller:
         self.max_seam = 0.0
         self._motion = np.array([i for i, name in enumerate(names) if name != GRIPPER])
         self._gripper = names.index(GRIPPER) if GRIPPER in names else None
+        self._axes = tuple(name for name in names if name != GRIPPER)
+        self.continuous = np.isin(self._axes, settings.continuous)
+        self._path_time = 0.0
         self._effort = 0.0
         self._jerk = JerkMeter()
         self._history: History | None = None
@@ -71,6 +82,7 @@ class Controller:
         self._horizon = Horizon(settings.horizon)
         self._scaling = TimeScaling(settings.time_scaling.low)
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
+        self._stopping = Stopping(self._limiter.position)
         self.settings = settings
         self._blending = METHODS[settings.blending.method](settings.blending)
         self.configure(settings)
@@ -89,6 +101,25 @@ class Controller:
     def enabled(self) -> bool:
         """Whether chunks may drive the robot."""
         return self.state not in (State.DISABLED, State.STOPPED, State.PAUSED)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the set-point stands where it is to stand."""
+        return self._limiter.at_rest and self._stopping.target is None
+
+    @property
+    def motion(self) -> np.ndarray:
+        """Position, velocity and acceleration of the axes' set-point [3, M]."""
+        return self._limiter.motion
+
+    @property
+    def limits(self) -> list[AxisLimits]:
+        """The limits of each axis."""
+        return self._limiter.limits
+
+    def observe(self, robot: RobotMotion | None) -> None:
+        """Take how the robot was measured to move, ``None`` where that is not to be trusted."""
+        self._stopping.robot = robot
 
     def check(self, settings: ControllerSettings) -> None:
         """Raise ``InvalidSettingError`` where the limits do not fit the robot's axes."""
@@ -123,14 +154,19 @@ class Controller:
                 f'set-point of the robot is {position}; expected a finite number for each of '
                 f'{", ".join(self.names)}.'
             )
-        self._limiter.hold(position[self._motion])
+        self._limiter.hold(position[self._motion], EDGE)
+        self._stopping.restart(self._limiter.position)
         if self._gripper is not None:
             self._effort = float(np.clip(position[self._gripper], -1, 1))
         self._history = History(self._keep(), self._limiter.position, stamp)
         self._jerk.restart()
         self._forget_chunks()
         if self.enabled:
-            self._enter(State.WAITING, 'robot was reset; waiting for a chunk', stamp)
+            outside = self._outside()
+            if outside:
+                self._enter(State.DISABLED, outside, stamp)
+            else:
+                self._enter(State.WAITING, 'robot was reset; waiting for a chunk', stamp)
 
     def enable(self, now: float) -> str | None:
         """Let chunks drive the robot; return why that is refused, or ``None``."""
@@ -141,6 +177,9 @@ class Controller:
         if self.state == State.PAUSED:
             return 'the controller is paused; resume it.'
         if self.state == State.DISABLED:
+            outside = self._outside()
+            if outside:
+                return outside
             self._jerk.largest = 0.0
             self.max_seam = 0.0
             self._ramped = 0.0
@@ -149,15 +188,14 @@ class Controller:
 
     def disable(self, now: float) -> None:
         """Stop the robot inside the limits and ignore chunks; a stop stays."""
-        self._forget_chunks()
-        if self.state != State.STOPPED:
-            self._enter(State.DISABLED, 'disabled', now)
+        stopped = self.state == State.STOPPED
+        reason = self.reason if stopped else 'disabled'
+        self._end(State.STOPPED if stopped else State.DISABLED, reason, now)
 
     def stop(self, now: float, reason: str = 'stop requested') -> None:
         """Stop the robot inside the limits until ``reset_stop``; the first reason stays."""
-        self._forget_chunks()
-        if self.state != State.STOPPED:
-            self._enter(State.STOPPED, reason, now)
+        stopped = self.state == State.STOPPED
+        self._end(State.STOPPED, self.reason if stopped else reason, now)
 
     def reset_stop(self, now: float) -> None:
         """End a stop; the controller is disabled then."""
@@ -174,7 +212,7 @@ class Controller:
         if not self.enabled:
             return f'the controller is {self.state.name.lower()}; only an enabled one can pause.'
         self._moved = self.state == State.TRACKING
-        self._enter(State.PAUSED, reason, now)
+        self._end(State.PAUSED, reason, now, forget=False)
         return None
 
     def resume(self, now: float) -> str | None:
@@ -198,9 +236,10 @@ class Controller:
 
     def flush(self, now: float, reason: str) -> None:
         """Drop all chunks, stop inside the limits and hold until the next chunk."""
-        self._forget_chunks()
         if self.enabled:
-            self._enter(State.DECELERATING, reason, now)
+            self._end(State.DECELERATING, reason, now)
+        else:
+            self._forget_chunks()
 
     def accept(self, chunk: ActionChunk, now: float) -> str | None:
         """Let ``chunk`` drive the robot; return why it is rejected, or ``None``."""
@@ -216,19 +255,17 @@ class Controller:
         )
         if not reason:
             trajectory = self._anchored(chunk, now, self._history)
-            reason = admission.refuse_ended(trajectory, self._clock(now), now)
+            reason = admission.refuse_turn(
+                chunk, trajectory.knots[1:], trajectory.anchor, self.continuous, self._axes
+            ) or admission.refuse_ended(trajectory, self._clock(now), now)
         if reason:
             self.rejected += 1
             return reason
         self._follow(trajectory, now, self._history)
         return None
 
-    def tick(self, now: float, braked: float = 0.0) -> Command:
-        """Return the set-point that applies at ``now``, whatever happened before.
-
-        ``braked`` [s] of the time since the last tick the robot went along ``brake_path`` by
-        itself; the set-point goes on from there.
-        """
+    def tick(self, now: float) -> Command:
+        """Return the set-point that applies at ``now``, whatever happened before."""
         if self._history is None:
             raise RuntimeError(
                 'tick before reset: the set-point of the robot is not known. Call reset first.'
@@ -238,11 +275,11 @@ class Controller:
             self._clock_jumped_back(now)
             elapsed = self._period
         if elapsed > 0:
-            braked = min(braked, max(elapsed - self._period, 0.0))
-            if braked > 0:
-                self._limiter.brake(braked)
-            longest = max(MAX_PERIODS * self._period, MAX_LATE_S)
-            self._advance(now, min(elapsed - braked, longest), self._history)
+            step = min(elapsed, self._longest)
+            if self._covers > 0 and elapsed > step:
+                self._limiter.brake(elapsed - step)
+                self._path_time += elapsed - step
+            self._advance(now, step, self._history)
         return self._command(max(now, self._history.time))
 
     def brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -284,7 +321,13 @@ class Controller:
             history.position(observed),
             self._clock(observed),
             self.settings.interpolation,
+            self.continuous,
         )
+
+    @property
+    def _longest(self) -> float:
+        """Longest time of motion between two set-points [s]."""
+        return ROUNDING * max(self._period, self._covers)
 
     @property
     def _speed(self) -> float:
@@ -293,8 +336,11 @@ class Controller:
 
     def _clock(self, time: float) -> float:
         """Return the clock of motion at ``time`` [s]."""
-        assert self._history is not None
-        return self._history.clock(time, self._speed)
+        history = self._history
+        assert history is not None
+        # A tick that is late moves on by no more than one in time, and neither does the clock.
+        late = max(time - history.time - self._longest, 0.0)
+        return history.clock(time - late, self._speed)
 
     def _execution(self, now: float) -> Execution | None:
         newest, history = self._newest, self._history
@@ -333,7 +379,8 @@ class Controller:
         if self.state != State.TRACKING:
             self._blending = METHODS[self.settings.blending.method](self.settings.blending)
             self._scaling.settle()
-            history.stand(now, self._scaling.speed)
+            history.stand(min(now, history.time + self._longest), self._scaling.speed)
+            self._stopping.target = None
             self._enter(State.TRACKING, '', now)
         self._blend(trajectory, history)
         self._newest = trajectory
@@ -357,6 +404,7 @@ class Controller:
         )
 
     def _advance(self, now: float, period: float, history: History) -> None:
+        share = period / (now - history.time)
         newest = self._newest
         if self.state == State.TRACKING:
             self._scaling.advance(period)
@@ -364,18 +412,20 @@ class Controller:
             expired = self._watchdog.expired(now, clock, self._speed)
             if expired:
                 self.underruns += 1
-                self._enter(State.DECELERATING, expired, now)
+                self._end(State.DECELERATING, expired, now, forget=False)
         if self.state == State.TRACKING and newest is not None:
             reference = self._blending.at(self._moment(now, clock))
             self._limiter.follow(reference, period, self._ramp(period))
             effort = newest.gripper(clock)
             self._effort = self._effort if effort is None else effort
         else:
-            self._limiter.brake(period)
-            if self.state == State.DECELERATING and self._limiter.at_rest:
+            self._stopping.advance(self._limiter, period)
+            if self.state == State.DECELERATING and self.at_rest:
                 self._enter(State.HOLDING, self.reason, now)
-        history.append(self._limiter.position, now, self._speed)
-        self._jerk.add(self._limiter.position, now)
+        self._stopping.passed(self._limiter.position)
+        history.append(self._limiter.position, now, self._speed * share)
+        self._path_time += period
+        self._jerk.add(self._limiter.position, self._path_time)
 
     def _ramp(self, period: float) -> float:
         """Return the fraction of the velocity limits that may be used for the next ``period``."""
@@ -386,11 +436,32 @@ class Controller:
         return RAMP_START + (1 - RAMP_START) * share
 
     def _clock_jumped_back(self, now: float) -> None:
-        self._forget_chunks()
+        self.flush(now, 'clock jumped back')
         self._history = History(self._keep(), self._limiter.position, now - self._period)
-        self._jerk.restart()
-        if self.enabled:
-            self._enter(State.DECELERATING, 'clock jumped back', now)
+
+    def _outside(self) -> str | None:
+        """Return that the set-point is outside of the box, or ``None``."""
+        outside = [
+            f'{name} is at {place:.4g}, outside of {axis.low:.4g} to {axis.high:.4g}'
+            for name, place, axis in zip(
+                self._axes, self._limiter.position.tolist(), self.limits, strict=True
+            )
+            if not axis.low <= place <= axis.high
+        ]
+        if not outside:
+            return None
+        return (
+            f'{", ".join(outside)}; expected a robot inside of limits.position_low and '
+            'position_high. Move it there by hand, or correct the limits.'
+        )
+
+    def _end(self, state: State, reason: str, now: float, forget: bool = True) -> None:
+        """End the motion, of the robot and not of the set-point alone."""
+        if forget:
+            self._forget_chunks()
+        settings = self.settings
+        self._stopping.choose(self._limiter, now, settings.robot_delay, settings.stop_tolerance)
+        self._enter(state, reason, now)
 
     def _forget_chunks(self) -> None:
         self._newest = None

@@ -12,6 +12,7 @@ Axes are planned one by one in plain floats: for so few numbers that is several 
 arrays.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -69,9 +70,16 @@ class Limiter:
             columns.append(axes(value, count))
         return [AxisLimits(*row) for row in zip(*columns, strict=True)]
 
-    def hold(self, position: np.ndarray) -> None:
-        """Stand still at ``position`` [M]."""
-        self._take([AxisState(value, 0.0, 0.0) for value in position.tolist()])
+    def hold(self, position: np.ndarray, edge: float = 0.0) -> None:
+        """Stand still at ``position`` [M], or inside the box where it is less than ``edge`` off."""
+        places = position.tolist()
+        if edge > 0:
+            inside = [
+                min(max(p, axis.low), axis.high)
+                for p, axis in zip(places, self._limits, strict=True)
+            ]
+            places = [q if abs(q - p) <= edge else p for p, q in zip(places, inside, strict=True)]
+        self._take([AxisState(place, 0.0, 0.0) for place in places])
 
     @property
     def at_rest(self) -> bool:
@@ -109,6 +117,25 @@ class Limiter:
                 for state, limits in zip(self._states, self._limits, strict=True)
             ]
         )
+
+    def rest(
+        self, position: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray
+    ) -> np.ndarray:
+        """Return where the brake from a motion, each [M], ends [M]."""
+        ends = []
+        for state, limits in zip(
+            zip(position, velocity, acceleration, strict=True), self._limits, strict=True
+        ):
+            place, speed, change = map(float, state)
+            speed = min(max(speed, -limits.velocity), limits.velocity)
+            moving = AxisState(place, speed, change)
+            ends.append(brake(moving, limits.stop, limits.jerk, math.inf).position)
+        return np.array(ends)
+
+    @property
+    def limits(self) -> list[AxisLimits]:
+        """The limits of each axis."""
+        return self._limits
 
     def brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the way from here to standing still, without moving.

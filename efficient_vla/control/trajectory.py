@@ -8,10 +8,9 @@ value again, and a position is stood on. Before that time the watchdog brakes th
 is, whatever the rows that are left would have wanted.
 """
 
-from functools import lru_cache
-
 import numpy as np
 
+from efficient_vla.control.angles import unwrapped
 from efficient_vla.types import ActionChunk, ControlMode
 
 TIME_TOLERANCE = 1e-4
@@ -29,7 +28,8 @@ class Trajectory:
     times here are of the clock of motion, see ``History``.
 
     ``interpolation`` is ``linear``, straight lines from knot to knot, or ``cubic``, the natural
-    cubic spline, whose acceleration has no step.
+    cubic spline, whose acceleration has no step. Rows of ``continuous`` axes [M] are reached the
+    shorter way round.
     """
 
     def __init__(
@@ -40,9 +40,12 @@ class Trajectory:
         anchor: np.ndarray,
         start: float,
         interpolation: str = 'linear',
+        continuous: np.ndarray | None = None,
     ) -> None:
         rows = chunk.actions[:, motion].astype(np.float64)
         relative = chunk.control_mode in RELATIVE
+        if continuous is not None and not relative:
+            rows = unwrapped(rows, anchor, continuous)
         knots = np.concatenate([np.zeros((1, rows.shape[1])), rows])  # [H + 1, M]
         if chunk.control_mode == ControlMode.EE_TWIST:
             knots *= chunk.dt
@@ -53,6 +56,7 @@ class Trajectory:
             # it is the seam's, which blending fades. A jump inside the first row would hide it.
             knots[0] = 2 * knots[1] - knots[2] if len(rows) > 1 else anchor
         self.chunk = chunk
+        self.anchor = anchor
         self.start = start
         self.knots = knots
         self._dt = chunk.dt
@@ -117,14 +121,34 @@ def _spline(knots: np.ndarray) -> np.ndarray:
     """
     bends = np.zeros_like(knots)
     if len(knots) > 2:
-        bends[1:-1] = _natural(len(knots) - 2) @ np.diff(knots, 2, axis=0)
+        bends[1:-1] = _solve(6 * np.diff(knots, 2, axis=0))
     before, after = bends[:-1], bends[1:]
     slopes = np.diff(knots, axis=0) - (2 * before + after) / 6
     return np.stack([knots[:-1], slopes, before / 2, (after - before) / 6], axis=1)
 
 
-@lru_cache(maxsize=8)
-def _natural(count: int) -> np.ndarray:
-    """Return the matrix from second differences to second derivatives of a natural spline."""
-    neighbours = np.eye(count, k=1) + np.eye(count, k=-1)
-    return 6 * np.linalg.inv(4 * np.eye(count) + neighbours)
+def _solve(right: np.ndarray) -> np.ndarray:
+    """Return m [K, M] with m[k-1] + 4 m[k] + m[k+1] = ``right`` [K, M] and nothing outside.
+
+    Thomas's elimination; both of its recursions are ``_recur``.
+    """
+    factors = np.empty(len(right))
+    factor = 0.0
+    for index in range(len(factors)):
+        factors[index] = factor = 1 / (4 - factor)
+    forward = _recur(factors[:, None] * right, -factors)
+    return _recur(forward[::-1], -factors[::-1])[::-1]
+
+
+def _recur(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return y with y[k] = ``values``[k] + ``factors``[k] * y[k-1], [K, M].
+
+    By doubling: what came before the last 64 rows has faded to 0.27 ** 64 of itself.
+    """
+    total, product = values, factors[:, None]
+    reach = 1
+    while reach < min(len(values), 64):
+        total = np.concatenate([total[:reach], total[reach:] + product[reach:] * total[:-reach]])
+        product = np.concatenate([product[:reach], product[reach:] * product[:-reach]])
+        reach *= 2
+    return total

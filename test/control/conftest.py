@@ -3,6 +3,7 @@
 """Chunks, controllers and manual time for the controller's tests."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ UNLIMITED = {
     'limits.stop_deceleration': (1e6,),
     'limits.max_jerk': (1e10,),
 }
-"""Limits that no test motion reaches."""
+"""Limits that no test motion reaches, and that no robot has: settings refuse them."""
 
 
 def _chunk(
@@ -55,9 +56,15 @@ def _controller(
     names: tuple[str, ...] = NAMES,
     start: tuple[float, ...] = START,
     stamp: float = 0.0,
+    covers: float = 0.0,
 ) -> Controller:
     # Tests of motion measure it at full speed; the ramp has its own.
-    controller = Controller(build(ControllerSettings, {'ramp_time': 0.0, **(values or {})}), names)
+    values = {'ramp_time': 0.0, **(values or {})}
+    absurd = {key: values.pop(key) for key, value in UNLIMITED.items() if values.get(key) == value}
+    settings = build(ControllerSettings, values)
+    limits = replace(settings.limits, **{key.split('.')[1]: value for key, value in absurd.items()})
+    settings = replace(settings, limits=limits)
+    controller = Controller(settings, names, covers)
     controller.reset(np.array(start), stamp)
     assert controller.enable(stamp) is None
     return controller

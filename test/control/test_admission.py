@@ -69,8 +69,19 @@ def test_a_stamp_that_is_no_time(make_controller, straight, stamp):
     assert_rejected(make_controller(), straight(MOVE, stamp), 0.0, 'finite seconds')
 
 
-def test_rows_that_last_forever(make_controller, make_chunk):
-    assert_rejected(make_controller(), make_chunk([[0.0] * 4], dt=np.inf), 0.0, 'finite seconds')
+@pytest.mark.parametrize('dt', [1e-300, 1e-9, 4e-4, 61.0, 1e300, np.inf])
+def test_rows_of_no_sensible_duration(make_controller, make_chunk, dt):
+    chunk = make_chunk([[0.0] * 4] * 3, dt=dt)
+    assert_rejected(make_controller(), chunk, 0.0, r'expected 0.0005 to 60.0 s a row')
+
+
+def test_the_same_chunk_a_thousand_times_is_one(make_controller, straight, run):
+    controller = make_controller({'blending.method': 'temporal_ensemble'})
+    assert controller.accept(straight(MOVE), 0.0) is None
+    answers = {controller.accept(straight(MOVE), 0.0) for _ in range(1000)}
+    assert answers == {'chunk 1 came before; expected each chunk once.'}
+    assert controller.rejected == 1000
+    assert len(controller._blending._live) == 1
 
 
 def test_nothing_left_to_execute(make_controller, straight, run):

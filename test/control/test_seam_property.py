@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from efficient_vla.control.controller import Controller
+from efficient_vla.control.controller import ROUNDING, Controller
 from efficient_vla.control.settings import (
     BLENDING_METHODS,
     HORIZON_METHODS,
     INTERPOLATIONS,
-    MAX_STOP_TIME,
     ControllerSettings,
 )
 from efficient_vla.control.state import State
@@ -33,7 +32,10 @@ VELOCITY, ACCELERATION, JERK = 0.8, 20.0, 1500.0
 START = np.array([0.1, 0.6, 0.2])
 LOW, HIGH = START - 0.12, START + 0.15
 DT = 0.0125
-SETTLE = 0.2
+STOP_TIME = 0.1
+"""From full speed while it still accelerates: sqrt(2 * 0.8 / 1500) + 0.8 / 20 + 20 / 1500, and a
+tick to notice [s]."""
+SETTLE = 0.4
 """After the last chunk has ended, time to see the robot stand [s]."""
 OVERSHOOT = 0.035
 """Who executes a row twice goes further past the goal than this; catching up goes less far [m]."""
@@ -119,11 +121,14 @@ class Run:
     """What the continuous motion was at every tick."""
 
     times: np.ndarray
+    path_times: np.ndarray
+    """Time of motion up to each tick: a late one moves on by no more than one in time."""
     motions: np.ndarray
     """[T, 3, M]."""
     states: list[State]
-    expiries: list[float]
-    """Until when the newest chunk could move the robot; infinite where it never ran out."""
+    expiries: list[tuple[float, float]]
+    """Until when the newest chunk could move the robot, by the time of motion for its rows and by
+    time for its observation; infinite where it never ran out."""
     rows: list[float]
     """Rows of it that were over."""
     max_jerk: float
@@ -153,7 +158,8 @@ def play(case):
     longest = min(case.rows * DT / case.slowest, controller.settings.watchdog.chunk_timeout)
     end = max(arrivals) + longest + SETTLE + case.event[2]
     action, begins, lasts = case.event
-    log = ([], [], [], [], [])
+    log = ([], [], [], [], [], [])
+    moved = 0.0
     while now < end:
         if sequence < len(case.delays) and now >= sequence * case.interval:
             delay = case.delays[sequence]
@@ -172,23 +178,25 @@ def play(case):
                 action, begins = 'resume', now + lasts
             elif action == 'resume':
                 controller.resume(now)
-                latest = now + controller.report(now).remaining / case.slowest
                 action = 'nothing'
             else:
                 interrupt(controller, action, case, values, now)
                 action = 'nothing'
         if controller.state == State.TRACKING:
             # A chunk that is slowed lasts longer than it seemed to.
-            expiry = min(now + controller.report(now).remaining, latest)
-        now += (1 + case.unevenness * rng.random()) / case.rate
+            expiry = moved + controller.report(now).remaining
+        elapsed = (1 + case.unevenness * rng.random()) / case.rate
+        now += elapsed
         position = controller.tick(now).position
+        moved += min(elapsed, ROUNDING / case.rate)
         log[0].append(now)
-        log[1].append(controller._limiter.motion)
-        log[2].append(controller.state)
-        log[3].append(expiry)
+        log[1].append(moved)
+        log[2].append(controller._limiter.motion)
+        log[3].append(controller.state)
+        log[4].append((expiry, latest))
         execution = controller.report(now).execution
-        log[4].append(execution.row if execution is not None else 0.0)
-    return Run(np.array(log[0]), np.array(log[1]), *log[2:], controller.max_jerk)
+        log[5].append(execution.row if execution is not None else 0.0)
+    return Run(*map(np.array, log[:3]), *log[3:], controller.max_jerk)
 
 
 def interrupt(controller, action, case, values, now):
@@ -216,7 +224,7 @@ def assert_one_motion_of_limited_jerk(run):
 
     That makes position and velocity continuous, which is C1, and the acceleration as well.
     """
-    times = np.concatenate([[0.0], run.times])
+    times = np.concatenate([[0.0], run.path_times])
     start = np.zeros((1, *run.motions.shape[1:]))
     start[0, 0] = START
     motions = np.concatenate([start, run.motions])
@@ -237,18 +245,19 @@ def assert_standing_in_time(case, run):
     # What is left is said by the scale of the moment, which may fall within a tick.
     slowed = (1 + case.unevenness) / case.rate if case.slowest < 1 else 0.0
     since = None
-    for time, motion, state, expiry, row in zip(
-        run.times, run.motions, run.states, run.expiries, run.rows, strict=True
+    for time, moved, motion, state, expiry, row in zip(
+        run.times, run.path_times, run.motions, run.states, run.expiries, run.rows, strict=True
     ):
         if state == State.TRACKING:
             # Nothing moves the robot later than its chunk allows.
-            assert time <= expiry + slowed + 1e-4
+            assert moved <= expiry[0] + slowed + 1e-4
+            assert time <= expiry[1] + 1e-4
             assert row <= case.rows + 1e-3
             since = None
             continue
         if since is None:
-            since = time
-        if time >= min(since, expiry) + MAX_STOP_TIME:
+            since = moved
+        if moved >= since + STOP_TIME:
             assert not motion[1:].any()
             assert state != State.DECELERATING
     assert not run.motions[-1, 1:].any()

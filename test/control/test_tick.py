@@ -40,11 +40,11 @@ def test_ten_thousand_ticks_leave_nothing_behind(make_controller, straight, meth
 
 
 def test_a_robot_that_braked_by_itself_goes_on_from_there(make_controller, straight, run):
-    controller = make_controller()
+    controller = make_controller(covers=0.02)
     controller.accept(straight((0.4, 0.0, 0.0)), 0.0)
     run(controller, 0.0, 0.2)
     times, states = controller.brake_path(4)
     times, way = np.array([*times]), np.array(states)[:, 0, 0]
-    late = controller.tick(0.2 + times[-1] + 0.02, braked=times[-1])
+    late = controller.tick(0.2 + times[-1] + 0.02)
     # It stood there; from rest it gets no further in 20 ms than the limits allow.
     assert abs(late.position[0] - way[-1]) <= 1500 * 0.02**3 / 6 + 1e-9

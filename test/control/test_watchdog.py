@@ -5,11 +5,12 @@
 import numpy as np
 import pytest
 
-from efficient_vla.control.settings import MAX_STOP_TIME, ControllerSettings
+from efficient_vla.control.settings import ControllerSettings, braking_times
 from efficient_vla.control.state import State
 from efficient_vla.settings import InvalidSettingError, build
 
 FULL_SPEED = (0.8, -0.8, 0.8)
+STOP_TIME = 0.1
 
 
 def tick_until(controller, states, begin, period=0.01):
@@ -31,7 +32,7 @@ def test_chunks_that_run_out_at_full_speed_end_in_a_hold_within_100_ms(
     lost, _ = tick_until(controller, {State.DECELERATING}, 0.0, period)
     assert lost == pytest.approx(0.4, abs=1.01 * period)
     held, positions = tick_until(controller, {State.HOLDING}, lost, period)
-    assert held - lost <= MAX_STOP_TIME
+    assert held - lost <= STOP_TIME
     assert controller.reason == 'chunk 1 ran out'
     # Hold is the set-point, not zero.
     for step in range(1, 10):
@@ -53,7 +54,7 @@ def test_the_slowest_stop_that_settings_allow_holds_within_100_ms(make_controlle
     lost, positions = tick_until(controller, {State.DECELERATING}, 0.0)
     assert np.abs(np.diff(positions, axis=0)).max() / 0.01 == pytest.approx(0.8, rel=0.01)
     held, _ = tick_until(controller, {State.HOLDING}, lost)
-    assert held - lost <= MAX_STOP_TIME
+    assert held - lost <= STOP_TIME
 
 
 def test_an_old_observation_stops_the_robot_although_rows_are_left(make_controller, straight):
@@ -113,10 +114,11 @@ def test_a_fresh_chunk_goes_on_from_the_hold(make_controller, straight, run):
 @pytest.mark.parametrize(
     ('values', 'words'),
     [
-        ({'limits.stop_deceleration': (4.0,)}, 'needs 0.226 s to stop, of which 0.010 s'),
-        ({'limits.max_jerk': (50.0,)}, 'expected at most 0.1 s'),
         ({'horizon.low': 1.0, 'horizon.high': 0.5}, 'expected low not above high'),
-        ({'limits.max_velocity': (4.0,)}, 'Raise the deceleration'),
+        ({'limits.max_velocity': (1e4,)}, 'expected at most 50'),
+        ({'limits.max_acceleration': (1e7,)}, 'expected at most 10000'),
+        ({'limits.max_jerk': (1e10,)}, 'expected at most 10000000'),
+        ({'limits.stop_deceleration': (1e7,)}, 'expected at most 10000'),
         ({'limits.stop_deceleration': (21.0,)}, 'at most limits.max_acceleration'),
         ({'limits.position_low': (0.5, 0.0), 'limits.position_high': (0.4, 1.0)}, 'low below high'),
         ({'limits.max_velocity': (0.5, 0.5), 'limits.max_jerk': (1500.0,) * 3}, 'one for all axes'),
@@ -127,3 +129,39 @@ def test_a_fresh_chunk_goes_on_from_the_hold(make_controller, straight, run):
 def test_settings_that_cannot_work_together_are_refused(values, words):
     with pytest.raises(InvalidSettingError, match=words):
         build(ControllerSettings, values)
+
+
+@pytest.mark.parametrize(
+    ('velocity', 'acceleration', 'jerk', 'seconds'),
+    [
+        # Joint 1 of a Panda and of an FR3, and the hand of a Panda, as Franka publishes them.
+        (2.175, 15.0, 7500.0, 0.149),
+        (2.62, 10.0, 5000.0, 0.266),
+        (1.7, 13.0, 6500.0, 0.135),
+        # UR5e with 800 and with 286 degrees a second squared, and at a slow setting.
+        (3.1416, 13.96, 100.0, 0.504),
+        (3.1416, 5.0, 500.0, 0.648),
+        (1.0, 1.4, 100.0, 0.742),
+        # SO-101 and xArm.
+        (4.7, 20.0, 1000.0, 0.275),
+        (3.14, 10.0, 1000.0, 0.334),
+    ],
+)
+def test_limits_of_real_arms_are_taken_and_their_braking_time_told(
+    make_controller, straight, velocity, acceleration, jerk, seconds
+):
+    """a/j until it no longer accelerates, v/a to brake, a/j for the end of that."""
+    values = {
+        'limits.max_velocity': (velocity,),
+        'limits.max_acceleration': (acceleration,),
+        'limits.stop_deceleration': (acceleration,),
+        'limits.max_jerk': (jerk,),
+    }
+    (told,) = braking_times(build(ControllerSettings, values).limits)
+    assert told == pytest.approx(seconds, abs=6e-4)
+    controller = make_controller({**values, 'watchdog.chunk_timeout': 10.0})
+    controller.accept(straight((-velocity, velocity, velocity), rows=100), 0.0)
+    now, path = tick_until(controller, {State.DECELERATING}, 0.0)
+    assert np.abs(np.diff(path, axis=0)).max() / 0.01 == pytest.approx(velocity, rel=0.01)
+    held, _ = tick_until(controller, {State.HOLDING}, now)
+    assert held - now <= told + 0.01

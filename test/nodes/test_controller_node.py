@@ -339,7 +339,9 @@ def test_state_without_set_point_anchors_at_the_position(graph, arm):
     message = JointState(name=['x', 'y', 'z', 'gripper'], position=[0.1, 0.2, 0.3, 1.0])
     message.header.stamp = seconds_to_stamp(graph.now)
     arm.states.publish(message)
-    graph.until(lambda: arm.node._command is not None)
+    graph.until(lambda: arm.node._watch.reported is not None)
+    assert 'believed after' in arm.enable().message
+    graph.run(0.25)
     assert arm.enable().success
     arm.run(0.05)
     assert arm.commands[-1].position[:3] == pytest.approx([0.1, 0.2, 0.3])

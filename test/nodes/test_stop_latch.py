@@ -141,7 +141,7 @@ CHANGES = {
     'watchdog.chunk_timeout': 0.6,
     'following_error': 0.5,
     'state_timeout': 2.0,
-    'reset_distance': 0.03,
+    'reset_distance': [0.03],
     'arming': 'manual',
 }
 

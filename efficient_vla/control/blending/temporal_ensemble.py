@@ -12,6 +12,10 @@ from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
+MAX_LIVE = 32
+"""Of more chunks than so many the newest alone has a vote beside the oldest: the control loop has
+to be in time."""
+
 
 class TemporalEnsemble:
     """The weighted mean of all trajectories that have not ended and are not too old."""
@@ -23,7 +27,7 @@ class TemporalEnsemble:
     def add(self, trajectory: Trajectory, moment: Moment, motion: np.ndarray) -> None:
         """Let ``trajectory`` take part from now on."""
         del moment, motion
-        self._live.append(trajectory)
+        self._live = [*self._live[: MAX_LIVE - 1], trajectory]
 
     def at(self, moment: Moment) -> np.ndarray:
         """Return the reference's motion at ``moment`` [3, M]."""

@@ -18,6 +18,9 @@ from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
+MAX_MEMBERS = 32
+"""The oldest go where more chunks than so many are averaged: the loop has to be in time."""
+
 
 class Member(NamedTuple):
     """A trajectory and when it takes over from those before it, by the clock of motion."""
@@ -47,7 +50,8 @@ class WeightedAverage:
         self._drop_replaced(moment)
         overlap = max((moment.left(member.trajectory) for member in self._members), default=0.0)
         span = min(moment.speed * self._span, overlap) if self._span > 0 else overlap
-        self._members.append(Member(trajectory, time, max(span, 0.0)))
+        member = Member(trajectory, time, max(span, 0.0))
+        self._members = [*self._members[1 - MAX_MEMBERS :], member]
 
     def at(self, moment: Moment) -> np.ndarray:
         """Return the reference's motion at ``moment`` [3, M]."""

@@ -3,15 +3,22 @@
 """What the controller says about itself, as messages."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from efficient_vla import msg
 from efficient_vla.control.contract import JOINT_MODES
+from efficient_vla.control.motion_clock import MotionClock
 from efficient_vla.control.state import ControllerReport
-from efficient_vla.nodes.base.conversions import seconds_to_stamp, stamp_to_seconds, write_execution
+from efficient_vla.nodes.base.conversions import (
+    message_to_chunk,
+    seconds_to_stamp,
+    stamp_to_seconds,
+    write_execution,
+)
 from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
+from efficient_vla.types import ActionChunk
 
 
 def status_message(
@@ -81,6 +88,16 @@ def refuse_frame(message: msg.ActionChunk, frame_id: str) -> str | None:
     return (
         f'chunk is in the frame {frame!r}; expected {frame_id!r} or none. Send it in the frame of '
         'the controller, or set frame_id.'
+    )
+
+
+def read_chunk(message: msg.ActionChunk, clock: MotionClock, now: float) -> ActionChunk:
+    """Return the chunk, its stamps in the time of motion; raises ``InvalidRecordError``."""
+    chunk = message_to_chunk(message)
+    return replace(
+        chunk,
+        stamp=clock.read(chunk.stamp, now),
+        plan_stamp=clock.read(chunk.plan_stamp, now),
     )
 
 

@@ -10,45 +10,47 @@ import time
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.control.contract import GRIPPER
 from efficient_vla.control.controller import Controller
+from efficient_vla.control.motion_clock import MotionClock
+from efficient_vla.control.settings import braking_times
 from efficient_vla.control.state import ControllerReport, State
-from efficient_vla.nodes.base.conversions import AbsentNamesError, message_to_chunk
+from efficient_vla.control.whereabouts import Whereabouts
+from efficient_vla.nodes.base.conversions import (
+    AbsentNamesError,
+    seconds_to_stamp,
+    stamp_to_seconds,
+)
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, report_qos
 from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
+from efficient_vla.nodes.controller import messages, robot_state
 from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
-from efficient_vla.nodes.controller.messages import (
-    FreshChunk,
-    fresh_chunk,
-    pass_message,
-    refuse_frame,
-    status_message,
-    values,
-)
+from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.controller.setpoint_watch import SetpointWatch
 from efficient_vla.nodes.controller.source import ChunkSource, DriverWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import InvalidRecordError, Stamp
 
 STATUS_PERIOD_S = 0.1
 COLLECT_PERIOD_S = 10.0
 """The garbage collector runs this often, and only while the robot stands still."""
 REST_SPEED = 1e-6
 """Below this speed on every axis the set-point stands still."""
-MAX_BRAKING_S = 0.5
+SETTLING_S = 0.5
+"""Beyond the braking times, for the way back to where the robot can stop."""
 
 
 class ControllerNode(ManagedNode[ControllerNodeSettings]):
@@ -58,28 +60,30 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def __init__(self, **options: Any) -> None:
         self._controller: Controller | None = None
-        self._watch: SetpointWatch | None = None
+        self._watch: Whereabouts | None = None
         self._command: np.ndarray | None = None
         self._effort = 0.0
         self._speed = 0.0
         self._anchored = 0.0
-        self._ends_disabled = False
-        self._sent = 0.0
+        self._held = False
+        self._observed: float = Stamp(0)
         self._turned_away = 0
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
-        self._fresh: FreshChunk | None = None
+        self._fresh: messages.FreshChunk | None = None
         self._status_due = 0.0
         self._collect_due = 0.0
         self._reported: tuple[Any, ...] = ()
         self._timer: Any = None
         super().__init__('controller', ControllerNodeSettings, **options)
         self._collects = False
+        clock = self.get_clock()
+        self._motion_clock = MotionClock(self.now, lambda: clock.ros_time_is_active)
         self._latch = StopLatch(
             self.get_fully_qualified_name(), self.context.get_domain_id(), self.get_logger()
         )
         publisher = self.create_lifecycle_publisher
-        self._output = make_output(self, self.settings, self._brake_path)
+        self._output = make_output(self, self.settings, self._brake_path, self._stamp)
         self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
         self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
         self._inlet = make_inlet(
@@ -87,10 +91,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         )
         self._state_expected = expect_state(self)
         self._chunk_expected = expect_chunks(self, lambda: self._controller)
-        self.create_service(SetBool, '~/set_enabled', self._set_enabled)
-        self.create_service(SetBool, '~/pause', self._pause_requested)
-        self.create_service(Trigger, '~/stop', self._stop_requested)
-        self.create_service(Trigger, '~/reset_stop', self._reset_stop_requested)
+        self._operator = OperatorServices(
+            self, lambda: self._controller, self._latch, self._brake_at_once
+        )
         self._tasks = TaskServer(self, self, self._inlet)
         self._liveliness = LivelinessWatch(self, FEEDERS)
         self._source = ChunkSource(self, 'action_chunk')
@@ -100,18 +103,36 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     @property
     def at_rest(self) -> bool:
         """Whether the set-point stands still."""
-        return self._speed < REST_SPEED
+        core = self._controller
+        return self._speed < REST_SPEED and (core is None or core.at_rest)
+
+    @property
+    def braking_s(self) -> float:
+        """Time in which the robot stands, from any motion inside the limits [s]."""
+        return SETTLING_S + 2 * max(braking_times(self.settings.limits))
+
+    def seconds(self) -> float:
+        """Return the time by which the robot moves [s], no stamp: simulated or that of no clock.
+
+        Whoever sets the clock of the system changes nothing of it.
+        """
+        now = self._motion_clock.now()
+        return super().seconds() if self.get_clock().ros_time_is_active else now
 
     def setup(self) -> None:
         """Make the control core; it refuses limits that do not fit the robot's axes."""
         if not self.settings.names:
             raise InvalidSettingError('names is empty; expected the columns of the command.')
         refuse_cores(self.settings.cpu_affinity)
-        self._controller = Controller(self.settings, self.settings.names)
+        settings = self.settings
+        self._controller = Controller(settings, settings.names, self._output.covers)
+        times = ', '.join(f'{time:.3f}' for time in braking_times(settings.limits))
+        self.get_logger().info(f'from full speed the axes brake in {times} s')
         if self._latch.reason:
             self._controller.stop(self.seconds(), self._latch.reason)
             self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')
-        self._watch = SetpointWatch(self.settings.names)
+        axes = tuple(name for name in settings.names if name != GRIPPER)
+        self._watch = Whereabouts(axes, self._controller.continuous)
         self._command = None
         self._speed = 0.0
 
@@ -119,7 +140,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Start the control loop, disabled."""
         self._periods.restart()
         self._latency = LatencyWindow()
-        self._command = None
         self._inlet.discard()
         if self.settings.dry_run:
             self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
@@ -140,7 +160,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         self.disable(now)
         period = 1 / self.settings.rate
-        deadline = now + MAX_BRAKING_S
+        deadline = now + self.braking_s
         while (not self.at_rest or self._output.pending) and now < deadline:
             # The clock may be simulated and wait for this very callback.
             now += period
@@ -180,7 +200,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
-        return values(report, self._periods, self._turned_away)
+        shown = messages.values(report, self._periods, self._turned_away)
+        return {**shown, 'braking_s': max(braking_times(self.settings.limits))}
 
     def tune_process(self) -> None:
         """Keep the collector and other processes away from the loop; for an own process only.
@@ -194,11 +215,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Let chunks drive the robot; return why that is refused, or ``None``."""
         if self._controller is None or not self.active:
             return 'the controller is not active. Activate it first.'
-        if self._command is None or self._watch is None:
-            return 'the set-point of the robot is not known yet; is the robot running?'
-        silent = self._watch.silent(now, self.settings.state_timeout)
-        if silent:
-            return silent
+        watch = self._watch
+        assert watch is not None
+        refused = watch.reported is not None and watch.silent(now, self.settings.state_timeout)
+        if self._command is None and not refused:
+            refused = self._anchor_where_it_is(now)
+        if refused:
+            return refused
         was_enabled = self._controller.enabled
         if not was_enabled:
             self.health.clear('chunk')
@@ -206,11 +229,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         # Who enables says that nobody else is needed.
         self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
-            # Whatever moved the robot a little meanwhile, it starts without a step.
-            self._anchor(self._effort, now)
+            kept = self._held and robot_state.keeps_setpoint(self._controller, watch, self.settings)
+            refused = None if kept else self._anchor_where_it_is(now)
+            if refused:
+                return refused
         reason = self._controller.enable(now)
         if self._controller.state == State.PAUSED:
-            self._ends_disabled = False
+            self._operator.ends_disabled = False
         if reason is None and not was_enabled:
             self._periods.restart()
             self._latency = LatencyWindow()
@@ -223,7 +248,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if controller is None or controller.state == State.STOPPED:
             return
         if controller.state == State.PAUSED:
-            self._ends_disabled = True
+            self._operator.ends_disabled = True
             controller.flush(now, 'disabled while paused')
         else:
             controller.disable(now)
@@ -262,7 +287,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             else:
                 controller.tick(now)
             self._latency.add((time.monotonic() - begin) * 1e3)
-            self._publish_pass(now)
+            self._publish_pass()
         if self._reported != self._notable() or begin >= self._status_due:
             self._publish_status(now)
         if self._collects and begin >= self._collect_due and self.at_rest:
@@ -273,9 +298,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Brake at once where a node or the robot fell silent, whatever the last chunk says."""
         assert self._watch is not None
         missing = self._liveliness.missing() if controller.enabled else []
-        reason = None
-        if controller.enabled:
-            reason = self._watch.silent(now, self.settings.state_timeout)
+        timeout = self.settings.state_timeout
+        reason = self._watch.silent(now, timeout) if controller.enabled else None
         if missing:
             reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
         if reason is None:
@@ -287,13 +311,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _send(self, now: float) -> None:
         assert self._controller is not None
-        assert self._watch is not None
-        braked = max(now - self._sent - self._output.covers, 0.0)
-        command = self._controller.tick(now, braked)
-        self._sent = now
+        command = self._controller.tick(now)
         self._output.send(command)
+        self._held = not self.settings.dry_run
         self._command = command.position
-        self._effort = self._watch.effort(command.position)
+        if GRIPPER in command.names:
+            self._effort = float(command.position[command.names.index(GRIPPER)])
         self._speed = float(np.abs(command.velocity).max())
 
     def _chunk_received(self, message: msg.ActionChunk, publisher: bytes = b'') -> None:
@@ -309,10 +332,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         try:
             refused = (
                 self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
-                or refuse_frame(message, self.settings.frame_id)
+                or messages.refuse_frame(message, self.settings.frame_id)
                 or self._tasks.refuse(message.instruction)
             )
-            chunk = None if refused else message_to_chunk(message)
+            chunk = None if refused else messages.read_chunk(message, self._motion_clock, now)
         except InvalidRecordError as error:
             refused = str(error)
         if refused or chunk is None:
@@ -322,7 +345,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             refused = controller.accept(chunk, now)
             if not refused:
                 self._source.drives(publisher, now)
-                self._fresh = fresh_chunk(message, now)
+                self._fresh = messages.fresh_chunk(message, self.now())
+                self._observed = self._fresh.stamp
         if refused:
             self.health.warn('chunk', refused)
         else:
@@ -335,8 +359,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.active or controller is None or watch is None:
             return
         now = self.seconds()
+        sent = stamp_to_seconds(message.header.stamp)
         try:
-            watch.read(message, now)
+            stamp = self._motion_clock.read(sent, now) if sent else now
+            robot_state.read_state(watch, message, stamp, now, controller.limits)
         except AbsentNamesError as error:
             self._state_expected.unusable(str(error))
             return
@@ -345,51 +371,66 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return
         self.health.clear('robot_state')
         self._drivers.note(publisher, now)
-        self._state_expected.heard(watch.time)
+        self._state_expected.heard(sent or now)
         if self._command is None:
-            self._anchor(self._effort, now)
+            self._anchor_where_it_is(now)
             return
-        idle = self.at_rest and not controller.enabled
-        if self.settings.sends_velocities:
-            # Such a robot is not where the sum of its velocities is.
-            idle = self.at_rest and controller.state != State.TRACKING
-        tracking = controller.state == State.TRACKING
-        began_anew = watch.noticed(now, tracking)
-        if watch.moved(self._command, idle or began_anew, self.settings.reset_distance):
-            watch.forget_notice()
-            self.get_logger().info('the robot was moved by others; starting from where it is')
+        robot_state.observe(controller, watch, self.settings, now)
+        if robot_state.moved_by_others(controller, watch, self.settings, now):
             # What it holds, it goes on holding, but for an episode that begins.
-            self._anchor(0.0 if began_anew else self._effort, now)
-        elif controller.state == State.WAITING and self.at_rest and watch.slipped(self._command):
+            gripper = 0.0 if watch.noticed(now) else self._effort
+            watch.forget_notice()
+            self.get_logger().info(
+                'the robot was moved by others; starting from where it is',
+                throttle_duration_sec=1.0,
+            )
+            self._anchor(gripper, now)
+        elif (
+            controller.state == State.WAITING
+            and self.at_rest
+            and watch.slipped(controller.motion[0])
+        ):
             # Enabled before the robot could say where a reset had put it.
             self._anchor(self._effort, now)
         else:
             self._stop_if_blocked(controller, watch, now)
 
-    def _stop_if_blocked(self, controller: Controller, watch: SetpointWatch, now: float) -> None:
+    def _stop_if_blocked(self, controller: Controller, watch: Whereabouts, now: float) -> None:
         """Stop a robot that was too far from its set-point when it measured."""
         limit = self.settings.following_error
-        if limit == 0 or self.settings.dry_run or not controller.enabled:
-            return
-        setpoint = controller.setpoint(watch.time - self.settings.robot_delay)
-        blocked = watch.blocked(setpoint, limit)
-        if blocked:
+        error = robot_state.following_error(controller, watch, self.settings, now)
+        text = f'robot is {error:.3f} from its set-point; expected at most following_error {limit}'
+        if error > limit:
+            blocked = f'{text}. Free it, then call reset_stop and enable it.'
             self.get_logger().error(blocked)
             controller.stop(now, blocked)
-            if not watch.exact:
-                # It would press on against what blocks it, with all of the error.
-                self._anchor(self._effort, now)
-                self._send(now)
             self._brake_at_once(now)
+        elif error > limit / 2:
+            self.health.warn('following_error', f'{text}. It stops there. Does it follow at all?')
+        else:
+            self.health.clear('following_error')
+
+    def _anchor_where_it_is(self, now: float) -> str | None:
+        """Start from the robot; return why it cannot be believed, or ``None``."""
+        assert self._watch is not None
+        doubt = self._watch.doubted(now)
+        if doubt is None:
+            self._anchor(self._effort, now)
+        return doubt
 
     def _anchor(self, gripper: float, now: float, stamp: float | None = None) -> None:
         """Start from the robot's own set-point, that of ``stamp`` where it is not of ``now``."""
         assert self._controller
         assert self._watch
         self._effort = gripper
-        self._command = self._watch.position(gripper)
+        near = None if self._command is None else self._controller.motion[0]
+        place = dict(zip(self._watch.names, self._watch.place(near).tolist(), strict=True))
+        self._command = np.array([place.get(name, gripper) for name in self.settings.names])
         self._speed = 0.0
-        self._anchored = self._sent = now
+        self._anchored = now
+        self._held = False
+        self._watch.anchored(now)
+        self._controller.observe(None)
         self._controller.reset(self._command, now if stamp is None else stamp)
         self._output.restart()
         self._publish_status(now)
@@ -405,66 +446,16 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         assert self._controller is not None
         return self._controller.brake_path(points)
 
+    def _stamp(self, moment: float) -> Time:
+        """Return the stamp of a time of motion [s]."""
+        return seconds_to_stamp(self._motion_clock.stamp(moment))
+
     def _success_received(self, message: Bool) -> None:
         now = self.seconds()
         if message.data:
             self._tasks.success(now)
         elif self._watch is not None:
             self._watch.notice(now)
-
-    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> Any:
-        now = self.seconds()
-        reason = None
-        if request.data:
-            reason = self.enable(now)
-        elif self._controller is not None:
-            self._controller.disable(now)
-            self._publish_status(now)
-        response.success = reason is None
-        stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
-        response.message = reason or ('enabled' if request.data else stopped)
-        return response
-
-    def _stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
-        response.success = self._controller is not None
-        if self._controller is not None:
-            now = self.seconds()
-            self._controller.stop(now)
-            self._brake_at_once(now)
-        response.message = 'stopped until reset_stop' if response.success else 'inactive'
-        return response
-
-    def _reset_stop_requested(self, request: Trigger.Request, response: Trigger.Response) -> Any:
-        controller = self._controller
-        if controller is None or controller.state != State.STOPPED:
-            response.message = 'the controller is not stopped'
-        elif not self.at_rest:
-            response.message = 'the robot still brakes; reset the stop when it stands still'
-        else:
-            now = self.seconds()
-            controller.reset_stop(now)
-            self._latch.clear()
-            self._publish_status(now)
-            response.success = True
-            response.message = 'stop was reset; the controller is disabled until it is enabled'
-        return response
-
-    def _pause_requested(self, request: SetBool.Request, response: SetBool.Response) -> Any:
-        controller = self._controller
-        if controller is None:
-            response.message = 'the controller is not configured'
-            return response
-        now = self.seconds()
-        paused = controller.state == State.PAUSED
-        reason = controller.pause(now) if request.data else controller.resume(now)
-        if not paused:
-            self._ends_disabled = False
-        elif not request.data and self._ends_disabled:
-            controller.disable(now)
-        self._brake_at_once(now)
-        response.success = reason is None
-        response.message = reason or ('paused' if request.data else 'resumed')
-        return response
 
     def _brake_at_once(self, now: float) -> None:
         """Send a set-point now, the first decelerating one; the next tick may be a period away."""
@@ -482,7 +473,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._reported = self._notable()
         self._status_due = time.monotonic() + STATUS_PERIOD_S
         refused = self.health.message('chunk')
-        message = status_message(report, self._periods, self._turned_away, refused, now)
+        shown = self._motion_clock.stamp(now)
+        message = messages.status_message(report, self._periods, self._turned_away, refused, shown)
+        if report.execution is not None:
+            message.observation_stamp = seconds_to_stamp(self._observed)
         self._status.publish(message)
 
     def _notable(self) -> tuple[Any, ...]:
@@ -493,11 +487,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         chunk = controller.chunk
         return controller.state, controller.reason, chunk.sequence if chunk else 0
 
-    def _publish_pass(self, now: float) -> None:
+    def _publish_pass(self) -> None:
         """Publish the statistics of the tick that first used a chunk."""
         fresh, self._fresh = self._fresh, None
         if fresh is None:
             return
         method = f'blending={self.settings.blending.method}'
         rate = self._periods.rate_hz()
-        self._efficiency.publish(pass_message(fresh, now, method, self._latency, rate))
+        self._efficiency.publish(
+            messages.pass_message(fresh, self.now(), method, self._latency, rate)
+        )

@@ -21,8 +21,6 @@ from efficient_vla.nodes.base.qos import latched_qos
 from efficient_vla.types import InvalidRecordError
 
 FEEDBACK_PERIOD_S = 0.2
-MAX_BRAKING_S = 0.5
-"""A goal ends after this long even where the robot seems to move on."""
 Result = ExecuteTask.Result
 
 
@@ -44,6 +42,10 @@ class Arm(Protocol):
     @property
     def at_rest(self) -> bool:
         """Whether the set-point stands still."""
+
+    @property
+    def braking_s(self) -> float:
+        """Time after which a goal ends, even where the robot seems to move on [s]."""
 
 
 class DeferredActionServer(ActionServer):
@@ -100,7 +102,7 @@ class TaskServer:
             self._watch(goal, now)
         if self._ending is not None:
             reason, message, since = self._ending
-            if self._arm.at_rest or not 0 <= now - since < MAX_BRAKING_S:
+            if self._arm.at_rest or not 0 <= now - since < self._arm.braking_s:
                 self._finish(goal, reason, message, since)
         elif not 0 <= self._feedback_due - now <= FEEDBACK_PERIOD_S:
             self._feedback_due = now + FEEDBACK_PERIOD_S
@@ -121,7 +123,7 @@ class TaskServer:
     def abort(self, message: str, now: float) -> None:
         """End the goal at once as a fault; nobody will tick any more."""
         if self._goal is not None:
-            self._publish_instruction('', now)
+            self._publish_instruction('')
             self._finish(self._goal, Result.REASON_FAULT, message, now)
 
     def close(self) -> None:
@@ -142,12 +144,12 @@ class TaskServer:
             reason = refused[0]
             message = '; '.join([refused[1], *self._complaints.now()])
             self._node.health.warn('task', message)
-            self._publish_instruction('', now)
+            self._publish_instruction('')
             self._arm.disable(now)
             self._finish(goal, reason, message, now)
             return
         self._node.health.clear('task')
-        self._publish_instruction(checked_instruction(goal.request.instruction), now)
+        self._publish_instruction(checked_instruction(goal.request.instruction))
 
     def _refuse(self, goal: ServerGoalHandle, now: float) -> tuple[int, str] | None:
         try:
@@ -200,7 +202,7 @@ class TaskServer:
             # Before the task ends for all, after which nobody misses anything.
             message = '; '.join([message, *self._complaints.now()])
         self._ending = (reason, message, now)
-        self._publish_instruction('', now)
+        self._publish_instruction('')
         if reason != Result.REASON_STOPPED:
             self._arm.disable(now)
 
@@ -230,8 +232,8 @@ class TaskServer:
             )
         )
 
-    def _publish_instruction(self, text: str, now: float) -> None:
+    def _publish_instruction(self, text: str) -> None:
         self._sequence += 1
         message = msg.Instruction(text=text, sequence=self._sequence)
-        message.header.stamp = seconds_to_stamp(now)
+        message.header.stamp = seconds_to_stamp(self._node.now())
         self._instruction.publish(message)

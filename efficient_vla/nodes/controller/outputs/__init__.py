@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
@@ -26,7 +27,10 @@ class Output(Protocol):
 
     @property
     def covers(self) -> float:
-        """Time from a set-point to that from which the robot brakes by itself without another."""
+        """Time from a set-point to that from which the robot brakes by itself without another.
+
+        0: it stays at the last one.
+        """
 
     def send(self, command: Command) -> None:
         """Send a set-point, the newest of the controller."""
@@ -39,17 +43,20 @@ def make_output(
     node: LifecycleNode,
     settings: ControllerNodeSettings,
     brake_path: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    stamp: Callable[[float], Time],
 ) -> Output:
     """Return the output that ``settings`` name, with its publishers on ``node``.
 
-    ``brake_path`` is that of the controller. A dry run draws, and has no publisher to the robot.
+    ``brake_path`` is that of the controller; ``stamp`` makes one of a time of motion. A dry run
+    draws, and has no publisher to the robot.
     """
     if settings.dry_run:
-        return DrawingOutput(node, settings.frame_id)
+        return DrawingOutput(node, settings.frame_id, stamp)
     if settings.output == 'joint_trajectory':
-        return JointTrajectoryOutput(node, settings.gripper_values, 1 / settings.rate, brake_path)
+        period = 1 / settings.rate
+        return JointTrajectoryOutput(node, settings.gripper_values, period, brake_path, stamp)
     if settings.output == 'forward':
         return ForwardOutput(node, settings.gripper_values, settings.output_interface)
     if settings.output == 'twist':
-        return TwistOutput(node, settings.gripper_values, settings.frame_id)
-    return JointStateOutput(node)
+        return TwistOutput(node, settings.gripper_values, settings.frame_id, stamp)
+    return JointStateOutput(node, stamp)

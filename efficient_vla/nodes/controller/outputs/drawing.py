@@ -3,14 +3,16 @@
 """A dry run: what would be done is drawn and nothing reaches the robot."""
 
 import math
+from collections.abc import Callable
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from efficient_vla.nodes.base.conversions import command_to_message, seconds_to_stamp
+from efficient_vla.nodes.base.conversions import command_to_message
 from efficient_vla.nodes.base.qos import newest_qos, report_qos
 from efficient_vla.types import Command
 
@@ -31,10 +33,11 @@ class DrawingOutput:
     """
 
     pending = False
-    covers = math.inf
+    covers = 0.0
 
-    def __init__(self, node: LifecycleNode, frame_id: str) -> None:
+    def __init__(self, node: LifecycleNode, frame_id: str, stamp: Callable[[float], Time]) -> None:
         self._frame_id = frame_id
+        self._stamp = stamp
         self._line: list[Point] = []
         self._sampled = -math.inf
         self._drawn = -math.inf
@@ -49,7 +52,9 @@ class DrawingOutput:
 
     def send(self, command: Command) -> None:
         """Draw a set-point."""
-        self._states.publish(command_to_message(command))
+        message = command_to_message(command)
+        message.header.stamp = self._stamp(command.stamp)
+        self._states.publish(message)
         values = dict(zip(command.names, command.position.tolist(), strict=True))
         if not {'x', 'y', 'z'} <= values.keys():
             return
@@ -65,7 +70,7 @@ class DrawingOutput:
     def _marker(self, now: float) -> Marker:
         marker = Marker(ns='dry_run', type=Marker.LINE_STRIP, action=Marker.ADD, color=COLOUR)
         marker.header.frame_id = self._frame_id
-        marker.header.stamp = seconds_to_stamp(now)
+        marker.header.stamp = self._stamp(now)
         marker.pose.orientation.w = 1.0
         marker.scale.x = WIDTH_M
         marker.points = list(self._line)

@@ -6,8 +6,6 @@ Such a controller neither interpolates nor limits, and it keeps the last value w
 end. With velocities it must therefore have a timeout of its own, or stand behind one.
 """
 
-import math
-
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Float64MultiArray
 
@@ -21,7 +19,7 @@ from efficient_vla.types import Command
 class ForwardOutput:
     """Positions or velocities of the axes, in the order of the columns."""
 
-    covers = math.inf
+    covers = 0.0
 
     def __init__(self, node: LifecycleNode, gripper: tuple[float, ...], interface: str) -> None:
         self._gripper = GripperOutput(node, gripper)

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-points as joint states, gripper and all: what the simulated robots follow."""
 
-import math
+from collections.abc import Callable
 
+from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import JointState
 
@@ -16,9 +17,10 @@ class JointStateOutput:
     """Position and velocity of every column, the gripper's effort among the positions."""
 
     pending = False
-    covers = math.inf
+    covers = 0.0
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, stamp: Callable[[float], Time]) -> None:
+        self._stamp = stamp
         self._publisher = node.create_lifecycle_publisher(JointState, 'command', newest_qos())
 
     def restart(self) -> None:
@@ -26,4 +28,6 @@ class JointStateOutput:
 
     def send(self, command: Command) -> None:
         """Send a set-point."""
-        self._publisher.publish(command_to_message(command))
+        message = command_to_message(command)
+        message.header.stamp = self._stamp(command.stamp)
+        self._publisher.publish(message)

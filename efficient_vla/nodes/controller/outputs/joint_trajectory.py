@@ -18,10 +18,11 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from efficient_vla.nodes.base.conversions import seconds_to_duration, seconds_to_stamp, to_wire
+from efficient_vla.nodes.base.conversions import seconds_to_duration, to_wire
 from efficient_vla.nodes.base.qos import newest_qos
 from efficient_vla.nodes.controller.outputs.gripper import GripperOutput, arm_columns
 from efficient_vla.types import Command
@@ -45,7 +46,9 @@ class JointTrajectoryOutput:
         gripper: tuple[float, ...],
         period: float,
         brake_path: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        stamp: Callable[[float], Time],
     ) -> None:
+        self._stamp = stamp
         self._gripper = GripperOutput(node, gripper)
         self.covers = LEAD * period
         self._ahead: deque[tuple[float, np.ndarray]] = deque()
@@ -72,7 +75,7 @@ class JointTrajectoryOutput:
         points = [*ahead, *zip((arrival + stops).tolist(), states, strict=True)]
         ahead.append((arrival, states[0]))
         message = JointTrajectory()
-        message.header.stamp = seconds_to_stamp(now)
+        message.header.stamp = self._stamp(now)
         message.joint_names = [command.names[column] for column in arm_columns(command.names)]
         message.points = [
             JointTrajectoryPoint(

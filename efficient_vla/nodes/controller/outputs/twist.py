@@ -8,12 +8,12 @@ drift between, chunks of positions do. When the messages end, Servo halts by its
 (``incoming_command_timeout``).
 """
 
-import math
+from collections.abc import Callable
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TwistStamped
 from rclpy.lifecycle import LifecycleNode
 
-from efficient_vla.nodes.base.conversions import seconds_to_stamp
 from efficient_vla.nodes.base.qos import newest_qos
 from efficient_vla.nodes.controller.outputs.ending import Ending
 from efficient_vla.nodes.controller.outputs.gripper import GripperOutput, arm_columns
@@ -25,9 +25,16 @@ AXES = ('x', 'y', 'z')
 class TwistOutput:
     """Linear velocity of the end effector; it does not turn."""
 
-    covers = math.inf
+    covers = 0.0
 
-    def __init__(self, node: LifecycleNode, gripper: tuple[float, ...], frame_id: str) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        gripper: tuple[float, ...],
+        frame_id: str,
+        stamp: Callable[[float], Time],
+    ) -> None:
+        self._stamp = stamp
         self._gripper = GripperOutput(node, gripper)
         self._frame_id = frame_id
         self._ending = Ending()
@@ -51,7 +58,7 @@ class TwistOutput:
         if not self._ending.wants(command.velocity[columns], command.stamp):
             return
         message = TwistStamped()
-        message.header.stamp = seconds_to_stamp(command.stamp)
+        message.header.stamp = self._stamp(command.stamp)
         message.header.frame_id = self._frame_id
         for column in columns:
             setattr(message.twist.linear, command.names[column], float(command.velocity[column]))

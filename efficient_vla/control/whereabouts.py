@@ -1,0 +1,255 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the robot says it is, how far that can be trusted, and whether others moved it.
+
+A robot may report its own set-point beside its measured position, and is then compared with that.
+A measured position alone lags while the robot moves and sags while it stands: it is no set-point.
+What it sags is learnt while it is held, axis by axis, and only what it moved beyond that while
+nobody held it makes the controller start from elsewhere.
+"""
+
+import math
+from collections import deque
+
+import numpy as np
+
+from efficient_vla.control.angles import TURN, difference
+from efficient_vla.control.limits import AxisLimits
+from efficient_vla.control.stopping import RobotMotion
+from efficient_vla.types import InvalidRecordError
+
+RESET_NOTICE_S = 1.0
+"""After the robot reported a new episode, its set-point may jump for this long."""
+HELD_TOLERANCE_M = 0.001
+"""A robot that reports set-points stays this close to a set-point that has been held for it."""
+SETTLED_S = 0.2
+"""A measured position that leapt is believed when it has not leapt again for so long."""
+LEAP_FACTOR = 2.0
+LEAP_M = 0.02
+"""A position leaps where it changes by more than this and what the robot does in the time at so
+many times its limit of velocity."""
+AT_REST_S = 0.5
+"""So long after its set-point came to rest, an axis has come to where it sags to."""
+SPAN_S = 0.03
+"""Shortest time over which a velocity is measured."""
+MARGIN = 1.0
+"""A position outside the box by more than the size of the box, and this, is none [m or rad]."""
+
+
+class Whereabouts:
+    """The newest state of the robot, and what it means beside the set-point.
+
+    ``names`` are the axes; ``continuous`` [M] says which of them turn without an end.
+    """
+
+    def __init__(self, names: tuple[str, ...], continuous: np.ndarray) -> None:
+        self.names = names
+        self._continuous = continuous
+        self.reported: np.ndarray | None = None
+        """Newest set-point of the robot, or position where it reports none, [M]."""
+        self.measured: np.ndarray | None = None
+        """Newest measured position, [M]."""
+        self.time = -math.inf
+        """When it was measured [s]."""
+        self.exact = False
+        """Whether the robot reports its set-point beside its position."""
+        self.leap = ''
+        """Why the measured position was last not to be believed."""
+        self._leapt = -math.inf
+        self._heard = -math.inf
+        self._noticed = -math.inf
+        self._samples: deque[tuple[float, np.ndarray]] = deque(maxlen=64)
+        self._sag: np.ndarray = np.zeros(len(names))
+        self._stood: np.ndarray = np.full(len(names), -math.inf)
+
+    def read(
+        self,
+        measured: np.ndarray,
+        reported: np.ndarray | None,
+        stamp: float,
+        now: float,
+        limits: list[AxisLimits],
+    ) -> None:
+        """Take a state [M] of ``stamp`` that came at ``now``; stamps of the future are of now.
+
+        Raises ``InvalidRecordError`` for one that is nowhere near the box of ``limits``.
+        """
+        for values in (measured,) if reported is None else (measured, reported):
+            self._require_near(values, limits)
+        self._heard = now
+        stamp = min(stamp, now)
+        if stamp < self.time:
+            # Older than what is known.
+            return
+        before, self.measured = self.measured, measured
+        if before is None:
+            self._believe_later(stamp, 'robot_state has only just begun')
+        else:
+            self._check_leap(before, stamp, limits)
+        self.exact = reported is not None
+        self.reported = measured if reported is None else reported
+        self.time = stamp
+        self._samples.append((stamp, measured))
+
+    def silent(self, now: float, limit: float) -> str | None:
+        """Return that nothing was heard for longer than ``limit`` [s], 0 for no limit, or None."""
+        age = now - self.time
+        if limit == 0 or age <= limit:
+            return None
+        if now - self._heard <= limit:
+            return (
+                f'robot_state is {age:.3f} s old by its stamp; expected at most state_timeout '
+                f'{limit} s. Synchronise the clocks, or see why its driver repeats an old state.'
+            )
+        return (
+            f'robot_state has been silent for longer than state_timeout {limit} s. Is the robot '
+            'running?'
+        )
+
+    def doubted(self, now: float) -> str | None:
+        """Return why the position must not be started from, or ``None``."""
+        if self.reported is None:
+            return 'the set-point of the robot is not known yet; is the robot running?'
+        if self.exact or now - self._leapt >= SETTLED_S:
+            return None
+        return f'{self.leap}; it is believed after {SETTLED_S} s without a leap. Try again.'
+
+    def notice(self, now: float) -> None:
+        """Take note that the robot reported a new episode."""
+        self._noticed = now
+
+    def clock_jumped(self, now: float) -> None:
+        """Let no time be later than ``now``, to which the clock of a simulator jumped back."""
+        self._heard = min(self._heard, now)
+        self._noticed = min(self._noticed, now)
+        self._leapt = min(self._leapt, now)
+        self.time = min(self.time, now)
+        self._stood = np.minimum(self._stood, now)
+        self._samples.clear()
+
+    def forget_notice(self) -> None:
+        """Expect no jump any more."""
+        self._noticed = -math.inf
+
+    def noticed(self, now: float) -> bool:
+        """Return whether an episode began just now, so that the robot's set-point may jump.
+
+        A measured position tells nothing of that: it may lag or sag.
+        """
+        return self.exact and 0 <= now - self._noticed <= RESET_NOTICE_S
+
+    def put_elsewhere(self, now: float) -> bool:
+        """Return whether the measured position leapt as an episode began, and only just now."""
+        began = 0 <= now - self._noticed <= RESET_NOTICE_S
+        return not self.exact and began and abs(self._leapt - self._noticed) <= RESET_NOTICE_S
+
+    def anchored(self, now: float) -> None:
+        """Take note that the set-point is where the robot is: it sags from there anew."""
+        self._sag = np.zeros(len(self.names))
+        self._stood = np.full(len(self.names), now)
+
+    def settle(
+        self, setpoint: np.ndarray, velocity: np.ndarray, held: bool, furthest: float
+    ) -> None:
+        """Learn what the robot sags from ``setpoint`` [M], where that has come to rest.
+
+        ``held``: the controller holds it, so that nobody else moves it. ``furthest`` is what no
+        robot sags more than.
+        """
+        if self.measured is None:
+            return
+        self._stood = np.where(velocity != 0, self.time, self._stood)
+        off = difference(self.measured, setpoint, self._continuous)
+        resting = self.time - self._stood
+        slow = np.abs(self.velocity) < furthest
+        settling = (resting >= SETTLED_S) & (held | (resting <= AT_REST_S)) & slow
+        self._sag = np.where(settling & (np.abs(off) <= furthest), off, self._sag)
+
+    def motion(self, setpoint: np.ndarray, now: float, furthest: float) -> RobotMotion | None:
+        """Return how the robot moves, near ``setpoint`` [M], or ``None`` where that is doubtful.
+
+        Further than ``furthest`` from its set-point no robot is to be believed; 0: however far.
+        """
+        if self.measured is None or now - self._leapt < SETTLED_S:
+            return None
+        off = difference(self.measured, setpoint, self._continuous) - self._sag
+        if furthest and np.abs(off).max() > furthest + LEAP_M:
+            return None
+        return RobotMotion(setpoint + off, self.velocity, self.time)
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """Velocity of the measured position [M]."""
+        time, newest = self._samples[-1] if self._samples else (0.0, np.zeros(len(self.names)))
+        for earlier, position in reversed(self._samples):
+            if time - earlier >= SPAN_S:
+                return difference(newest, position, self._continuous) / (time - earlier)
+        return np.zeros(len(self.names))
+
+    def moved(self, setpoint: np.ndarray, limit: tuple[float, ...], exactly: bool) -> bool:
+        """Return whether the robot is elsewhere than at ``setpoint`` [M], by more than ``limit``.
+
+        ``limit`` is one value or one for each axis. Unless the set-point says so ``exactly``, it
+        counts from where the robot sags to, once it has come there.
+        """
+        if self.reported is None:
+            return False
+        off = np.abs(difference(self.reported, setpoint, self._continuous))
+        if not (self.exact or exactly):
+            off = np.abs(difference(self.reported, setpoint + self._sag, self._continuous))
+            off[self.time - self._stood <= AT_REST_S] = 0.0
+        return bool((off > limit).any())
+
+    def slipped(self, setpoint: np.ndarray) -> bool:
+        """Return whether the robot's own set-point is not the ``setpoint`` [M] that is held."""
+        return self.exact and self.moved(setpoint, (HELD_TOLERANCE_M,), True)
+
+    def error(self, setpoint: np.ndarray) -> float:
+        """Return how far the robot is from its set-point, on the worst axis.
+
+        That is its own set-point where it reports one, and otherwise ``setpoint`` [M], the one that
+        it should have reached when it measured.
+        """
+        if self.measured is None or self.reported is None:
+            return 0.0
+        wanted = self.reported if self.exact else setpoint
+        return float(np.abs(difference(self.measured, wanted, self._continuous)).max())
+
+    def place(self, near: np.ndarray | None) -> np.ndarray:
+        """Return where to start [M]; continuous joints by the turn that is nearest to ``near``."""
+        assert self.reported is not None
+        if near is None:
+            return self.reported
+        return near + difference(self.reported, near, self._continuous)
+
+    def _require_near(self, values: np.ndarray, limits: list[AxisLimits]) -> None:
+        for name, value, axis, endless in zip(
+            self.names, values.tolist(), limits, self._continuous, strict=True
+        ):
+            margin = max(axis.high - axis.low, MARGIN)
+            low, high = axis.low - margin, axis.high + margin
+            if endless:
+                low, high = -1e3 * TURN, 1e3 * TURN
+            if not low <= value <= high:
+                raise InvalidRecordError(
+                    f'robot_state says that {name} is at {value:.6g}; expected {low:.6g} to '
+                    f'{high:.6g}, which is wide around limits.position_low and position_high. '
+                    'Check its driver and units, or the limits.'
+                )
+
+    def _check_leap(self, before: np.ndarray, stamp: float, limits: list[AxisLimits]) -> None:
+        assert self.measured is not None
+        time = stamp - self.time
+        steps = np.abs(difference(self.measured, before, self._continuous))
+        fastest = np.array([axis.velocity for axis in limits])
+        leaps = steps > LEAP_M + LEAP_FACTOR * fastest * time
+        if leaps.any():
+            axis = int(leaps.argmax())
+            self._believe_later(
+                stamp,
+                f'robot_state leapt by {steps[axis]:.3f} in {time:.3f} s on {self.names[axis]}',
+            )
+
+    def _believe_later(self, now: float, why: str) -> None:
+        self._leapt, self.leap = now, why
+        self._samples.clear()

@@ -17,10 +17,10 @@ from efficient_vla.types import ActionChunk, ControlMode, Execution
 
 NAMES = ('x', 'y', 'z', 'gripper')
 OPEN_LIMITS = {
-    'limits.max_velocity': [1e3],
-    'limits.max_acceleration': [1e7],
-    'limits.stop_deceleration': [1e7],
-    'limits.max_jerk': [1e10],
+    'limits.max_velocity': [50.0],
+    'limits.max_acceleration': [1e4],
+    'limits.stop_deceleration': [1e4],
+    'limits.max_jerk': [1e7],
     'limits.position_low': [-1e3],
     'limits.position_high': [1e3],
 }

@@ -25,7 +25,7 @@ from benchmarks.motion.stand_in import GuidedPolicy
 from efficient_vla import cli
 from efficient_vla.bench.conditions import merged as merged_overrides
 from efficient_vla.bench.evaluate import Request, evaluate, load_stages
-from efficient_vla.bench.inference import Inference, Schedule
+from efficient_vla.bench.inference import Inference, StepTimer
 from efficient_vla.bench.lockstep import Handover, run_episode, start_controller
 from efficient_vla.bench.overrides import EvaluationSettings, build_settings, parse_overrides
 from efficient_vla.bench.rows import Rows
@@ -103,7 +103,7 @@ def test_about_the_asked_share_of_chunks_is_lost():
 
 
 def test_a_schedule_counts_from_the_last_start():
-    schedule = Schedule(0.05, DT)
+    schedule = StepTimer(0.05, DT)
     assert schedule.due(0)
     schedule.started(0)
     assert [step for step in range(1, 9) if schedule.due(step)] == [4, 5, 6, 7, 8]
@@ -198,7 +198,7 @@ def test_the_actor_is_told_the_delay_that_the_controller_measured(reach):
     listener = Listener()
     reach.reset(0)
     controller = start_controller(reach, build_settings({})['controller'])
-    handover = Handover(settings_of(delay=0.1), controller, listener, seed=0)
+    handover = Handover(settings_of(delay=0.1), controller, listener, seed=0, period=DT)
     for step in range(40):
         now = step * DT
         handover.deliver(now)

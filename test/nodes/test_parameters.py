@@ -104,7 +104,7 @@ PROJECTION = [float(value) for value in range(12)]
         ({'pruning.protect.projection': [math.inf] * 12}, 'finite'),
         ({'pruning.protect.end_effector': True}, 'projection is all zeros'),
         ({'pruning.gate.slow': 0.5, 'pruning.gate.fast': 0.2}, 'slow 0.5 m/s is above'),
-        ({'pruning.specprune.remembered': 0.9, 'pruning.specprune.dynamic': 0.2}, 'more than 1'),
+        ({'pruning.method': 'lightvla', 'pruning.layer': 2}, 'expected 0, since it judges tokens'),
         ({'reuse.method': 'kv'}, 'none, vla_cache'),
         ({'reuse.max_age': -1.0}, 'out of range'),
     ],

@@ -123,7 +123,6 @@ def test_the_manifest_is_of_format_3_with_licence_and_maintainer() -> None:
     assert root.findtext('maintainer') == 'efficient_vla contributors'
     assert root.findtext('export/build_type') == 'ament_cmake'
     assert root.findtext('author') == root.findtext('maintainer')
-    assert [url.get('type') for url in root.findall('url')] == ['repository']
     assert 'rosidl_interface_packages' in [item.text for item in root.findall('member_of_group')]
 
 

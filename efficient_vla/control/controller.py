@@ -459,10 +459,10 @@ class Controller:
         """End the motion, of the robot and not of the set-point alone."""
         if forget:
             self._forget_chunks()
-        settings = self.settings
-        self._stopping.choose(
-            self._limiter, now, settings.robot_delay, settings.stop_tolerance, self.setpoint
-        )
+        delay, tolerance = self.settings.robot_delay, self.settings.stop_tolerance
+        if self._history is not None:
+            lately = self._history.positions
+            self._stopping.choose(self._limiter, now, delay, tolerance, lately)
         self._enter(state, reason, now)
 
     def _forget_chunks(self) -> None:

@@ -51,6 +51,11 @@ class History:
         before = self._positions[after - 1]
         return before + (1 - weight) * (self._positions[after] - before)
 
+    def positions(self, begin: float, end: float) -> np.ndarray:
+        """Return the set-points from the one that ruled at ``begin`` to the next at ``end``."""
+        first = max(bisect_left(self._times, begin) - 1, 0)
+        return np.array(self._positions[first : bisect_left(self._times, end) + 1])
+
     def clock(self, time: float, speed: float) -> float:
         """Return the clock of motion at ``time`` [s]; ``speed`` rules from the last set-point."""
         if time >= self.time:

@@ -16,7 +16,7 @@ from efficient_vla.control.limits import Limiter
 
 STALE_S = 0.25
 """A position measured longer ago says nothing about where the robot can stop."""
-FOLLOWS_S = (0.0, 0.01, 0.02, 0.03)
+FOLLOWS_S = 0.03
 """A robot that is where its set-point was so long before follows it, and brakes with it."""
 
 
@@ -59,13 +59,13 @@ class Stopping:
         now: float,
         delay: float,
         tolerance: float,
-        setpoint: Callable[[float], np.ndarray],
+        setpoints: Callable[[float, float], np.ndarray],
     ) -> None:
         """Choose where the motion of ``limiter`` ends.
 
-        An axis stays on its brake where the robot follows ``setpoint``, which returns that of a
-        time [M], ``delay`` [s] after it, or where the brake ends within ``tolerance`` of where the
-        robot can stop. It never goes back further than it has been.
+        An axis stays on its brake where the robot follows, ``delay`` [s] late, what ``setpoints``
+        returns from one time to another [K, M], or where the brake ends within ``tolerance`` of
+        where the robot can stop. It never goes back further than it has been.
         """
         self.target = None
         robot = self.robot
@@ -78,7 +78,7 @@ class Stopping:
         # An axis that stands, robot and set-point, is left: what it is off is what it sags.
         moving = (np.abs(robot.velocity) > tolerance) | (limiter.velocity != 0)
         # Its velocity is an average: in a run-up alone it says that the robot stops much earlier.
-        lately = np.array([setpoint(robot.time - delay - age) for age in FOLLOWS_S])
+        lately = setpoints(robot.time - delay - FOLLOWS_S, robot.time - delay)
         low, high = lately.min(axis=0) - tolerance, lately.max(axis=0) + tolerance
         follows = (low <= robot.position) & (robot.position <= high)
         back = moving & ~follows & (np.abs(ends - stops) > tolerance)

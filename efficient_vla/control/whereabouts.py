@@ -30,6 +30,8 @@ LEAP_M = 0.02
 many times its limit of velocity."""
 AT_REST_S = 0.5
 """So long after its set-point came to rest, an axis has come to where it sags to."""
+STANDS_M_S = 0.02
+"""A robot that is faster is still on its way: what it is off is no sag."""
 SPAN_S = 0.03
 """Shortest time over which a velocity is measured."""
 MARGIN = 1.0
@@ -161,7 +163,7 @@ class Whereabouts:
         self._stood = np.where(velocity != 0, self.time, self._stood)
         off = difference(self.measured, setpoint, self._continuous)
         resting = self.time - self._stood
-        slow = np.abs(self.velocity) < furthest
+        slow = np.abs(self.velocity) < STANDS_M_S
         settling = (resting >= SETTLED_S) & (held | (resting <= AT_REST_S)) & slow
         self._sag = np.where(settling & (np.abs(off) <= furthest), off, self._sag)
 

@@ -86,6 +86,18 @@ def test_a_robot_put_elsewhere_while_it_goes_back_stays_there():
     np.testing.assert_allclose(world.sent[-1], [0.1, 0.5, 0.2], atol=1e-12)
 
 
+def test_a_slow_robot_on_its_way_to_a_set_point_that_stands_is_stopped_too():
+    world = World(lag=1.0, limits__position_high=(0.8,), **WIDE).ready()
+    world.drive((0.0, 0.8, 0.0), 0.7)
+    begin, speed = world.position[1], world.velocity[1]
+    assert speed > 0.1
+    assert world.sent[-1][1] == 0.8 == world.sent[-25][1]
+    world.stop()
+    world.run(1.0)
+    assert world.position[1] - begin < 0.02
+    assert abs(world.velocity[1]) < 0.005
+
+
 def test_a_robot_that_lies_about_where_it_is_never_pulls_the_set_point_along():
     world = World(following_error=0.0).ready()
     world.drive(FAST, 1.0)

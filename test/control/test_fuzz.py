@@ -85,6 +85,20 @@ def time_to_stand(life, motion, robot, speed, limits):
     return longest
 
 
+def assert_a_slow_robot_soon_ends(life, log, path, end, until):
+    """It goes on until its set-point has turned and come back to it, and not to the set-point."""
+    robots = np.array(log.robots[end:until])
+    lost = log.times[until - 1] - log.times[end] - (path[until - 1] - path[end])
+    for axis, (p, v, a) in enumerate(log.motions[end].T):
+        fastest, acceleration, jerk, stop = log.limits[end][axis][:4]
+        speed = log.velocities[end][axis]
+        brake = brake_time(v, a, stop, jerk)
+        lead = abs(p - robots[0, axis]) + abs(v) * brake
+        meets = brake + fastest / acceleration + acceleration / jerk + lead / fastest + lost
+        way = (robots[:, axis] - robots[0, axis]) * np.sign(speed)
+        assert way.max() <= max(abs(speed), lead / life.lag) * meets + 2 * TOLERANCE
+
+
 def assert_every_end_ends(life, log, path):
     """Between an end and the next chunk or end, the set-point stands once it has braked."""
     stands = 0
@@ -97,6 +111,8 @@ def assert_every_end_ends(life, log, path):
                 break
             until += 1
         until = min(until, len(path))
+        if life.kind == 'slow':
+            assert_a_slow_robot_soon_ends(life, log, path, end, until)
         bound = time_to_stand(
             life, log.motions[end], log.robots[end], log.velocities[end], log.limits[end]
         )

@@ -75,6 +75,17 @@ def test_a_robot_that_follows_is_not_driven_back_when_it_is_stopped_in_its_run_u
     assert np.diff([position[1] for position in world.sent]).min() > -1e-9
 
 
+def test_a_robot_put_elsewhere_while_it_goes_back_stays_there():
+    world = World(lag=1.0, **WIDE).ready()
+    world.drive(FAST, 1.0)
+    world.stop()
+    world.run(0.02)
+    assert not world.controller.at_rest
+    world.controller.reset(np.array([0.1, 0.5, 0.2]), world.now)
+    world.run(0.5)
+    np.testing.assert_allclose(world.sent[-1], [0.1, 0.5, 0.2], atol=1e-12)
+
+
 def test_a_robot_that_lies_about_where_it_is_never_pulls_the_set_point_along():
     world = World(following_error=0.0).ready()
     world.drive(FAST, 1.0)

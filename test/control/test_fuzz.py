@@ -93,7 +93,7 @@ def assert_a_slow_robot_soon_ends(life, log, path, end, until):
         fastest, acceleration, jerk, stop = log.limits[end][axis][:4]
         speed = log.velocities[end][axis]
         brake = brake_time(v, a, stop, jerk)
-        lead = abs(p - robots[0, axis]) + abs(v) * brake
+        lead = abs(p - robots[0, axis]) + (abs(v) + a**2 / (2 * jerk)) * brake
         meets = brake + fastest / acceleration + acceleration / jerk + lead / fastest + lost
         way = (robots[:, axis] - robots[0, axis]) * np.sign(speed)
         assert way.max() <= max(abs(speed), lead / life.lag) * meets + 2 * TOLERANCE

@@ -98,6 +98,11 @@ class LoopProbe:
         values = [list(value.double_array_value) for value in answer.values]
         return {name: np.array(value) for name, value in zip(LIMITS, values, strict=True)}
 
+    def period(self) -> float:
+        """Return the period of the control loop [s]."""
+        answer = self.call(GetParameters, 'controller/get_parameters', names=['rate'])
+        return 1 / float(answer.values[0].double_value)
+
     def begin(self) -> None:
         """Enable the controller and let chunks come."""
         self.until(lambda: self.call(SetBool, 'controller/set_enabled', data=True).success)
@@ -182,13 +187,18 @@ class LoopProbe:
 
 
 def violations(
-    stamps: np.ndarray, positions: np.ndarray, velocities: np.ndarray, limits: dict[str, np.ndarray]
+    stamps: np.ndarray,
+    positions: np.ndarray,
+    velocities: np.ndarray,
+    limits: dict[str, np.ndarray],
+    period: float = math.inf,
 ) -> int:
     """Return how many set-points break a limit.
 
     ``stamps`` [N], ``positions`` and ``velocities`` [N, M]. Differences of a motion that keeps a
     limit keep it too, whichever set-points of it are seen: slopes are means of velocity, slopes of
     velocity are means of acceleration, and divided differences of positions are means of jerk.
+    Those two hold by time of motion: after a late tick it goes on by one ``period`` [s].
     """
     steps = np.diff(stamps)[:, None]
     broken = np.zeros(len(stamps), bool)
@@ -199,6 +209,9 @@ def violations(
     broken |= ((positions < low) | (positions > high)).any(axis=1)
     first = np.diff(positions, axis=0) / steps
     broken[1:] |= (np.abs(first) > fastest).any(axis=1)
+    steps = np.minimum(steps, period)
+    stamps = np.concatenate([[0.0], np.cumsum(steps)])
+    first = np.diff(positions, axis=0) / steps
     acceleration = np.diff(velocities, axis=0) / steps
     hardest = slack['acceleration'] * limits['max_acceleration']
     broken[1:] |= (np.abs(acceleration) > hardest).any(axis=1)
@@ -210,7 +223,7 @@ def violations(
 
 def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
     """Return period, set-points outside of limits and stop latencies of the controller."""
-    limits = probe.limits()
+    limits, period = probe.limits(), probe.period()
     probe.begin()
     probe.watch(WARM_UP_S)
     # Disabling and enabling begins the statistics of the controller anew.
@@ -234,6 +247,7 @@ def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
         np.array(probe.positions[counted])[:, :3],
         np.array(probe.velocities[counted])[:, :3],
         limits,
+        period,
     )
     underruns, max_jerk = probe.status.underruns, probe.status.max_jerk
     latencies_ms = []

@@ -8,13 +8,13 @@ that was interrupted goes on where it stopped; without a GPU it measures the CPU
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from efficient_vla.bench.lockstep import new_records, plan_from, timed
 from efficient_vla.devices import torch_device
 from efficient_vla.policy import Policy
 from efficient_vla.types import Frame
@@ -35,10 +35,10 @@ def measure(
     policy: str | None, device: str, keywords: dict[str, Any], passes: int
 ) -> dict[str, float]:
     """Return the largest difference of a chunk from the CPU's, and the median of each stage."""
-    made = {}
-    times = np.zeros((passes, 3))
+    made = []
     for where in ('cpu', device):
         loaded = Policy.from_pretrained(policy, device=where, **keywords)
+        records = new_records(loaded)
         rng = np.random.default_rng(0)
         image = rng.integers(0, 255, (480, 480, 3), np.uint8)
         state = np.zeros(len(loaded.actor.state_names), np.float32)
@@ -47,19 +47,12 @@ def measure(
             image = image.copy()
             image[:60, 8 * step % 480 :][:, :60] = 128
             frame = Frame(dict.fromkeys(loaded.perception.cameras, image), state, 0.1 * step)
-            marks = [time.perf_counter()]
-            tokens = loaded.perception.encode(frame)
-            marks.append(time.perf_counter())
-            assert tokens is not None
-            plan = loaded.reasoner.plan(tokens, 'open the drawer')
-            marks.append(time.perf_counter())
-            chunks.append(loaded.actor.chunk(plan, frame).actions)
-            times[step] = np.diff([*marks, time.perf_counter()])
-        made[where] = np.stack(chunks)
-    median = np.median(times, 0) * 1e3
+            plan = plan_from(loaded, frame, 'open the drawer', records)
+            chunks.append(timed(records['actor'], loaded.actor.chunk, plan, frame).actions)
+        made.append(np.stack(chunks))
     return {
-        'difference': float(np.abs(made[device] - made['cpu']).max()),
-        **dict(zip(('perception_ms', 'reasoner_ms', 'actor_ms'), map(float, median), strict=True)),
+        'difference': float(np.abs(made[1] - made[0]).max()),
+        **{f'{name}_ms': float(np.median(r.latency_ms)) for name, r in records.items()},
     }
 
 

@@ -5,7 +5,6 @@
 All variants see the same frames in turn, so that a machine that slows down slows all of them.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from efficient_vla import interrupts
-from efficient_vla.bench.lockstep import Stages
+from efficient_vla.bench.lockstep import new_records, plan_from, timed
 from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.policy import Policy
 from efficient_vla.records import StageRecord
 from efficient_vla.sim.metaworld.scene import MAX_STEPS, MetaWorldSim
 from efficient_vla.types import Frame, Plan
@@ -59,14 +59,12 @@ def frames_of_motion(task: str, count: int, still: float, size: int = 480) -> li
 class Variant:
     """One way to configure the stages, and what it cost."""
 
-    name: str
-    stages: Stages
+    stages: Policy
     records: dict[str, StageRecord]
     plan: Plan | None = None
 
 
 def measure(
-    load: Callable[[Path, Mapping[str, Any]], Stages],
     policy: Path,
     images: Sequence[np.ndarray],
     instruction: str,
@@ -75,23 +73,26 @@ def measure(
     on_pass: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Return ``variants``, those with their stages, and the manifest."""
-    variants = [_load(load, policy, name) for name in names]
+    variants = {name: _load(policy, VARIANTS[name]) for name in names}
 
     def found() -> dict[str, Any]:
         return {'variants': _found(variants), 'manifest': manifest}
 
     with interrupts.carrying(found):
         for index, image in enumerate(images):
-            for variant in variants:
+            for variant in variants.values():
                 _run_frame(variant, image, index, instruction)
                 if on_pass:
                     on_pass()
     return found()
 
 
-def _found(variants: Sequence[Variant]) -> dict[str, Any]:
+def _found(variants: Mapping[str, Variant]) -> dict[str, Any]:
     """Return variant -> stage -> latencies, tokens and memory, with p50 relative to dense."""
-    found = {variant.name: _summary(variant) for variant in variants}
+    found = {
+        name: {stage: record.summary() for stage, record in variant.records.items()}
+        for name, variant in variants.items()
+    }
     dense = found.get(DENSE)
     if dense:
         for stages in found.values():
@@ -101,43 +102,17 @@ def _found(variants: Sequence[Variant]) -> dict[str, Any]:
     return found
 
 
-def _load(load: Callable[..., Stages], policy: Path, name: str) -> Variant:
-    stages = load(policy, build_settings(parse_overrides(VARIANTS[name])))
+def _load(policy: Path, words: Sequence[str]) -> Variant:
+    stages = Policy.from_settings(policy, build_settings(parse_overrides(words)))
     stages.reset()
-    records = {
-        stage: StageRecord(parameters_mb=getattr(stages, stage).parameters_mb)
-        for stage in ('perception', 'reasoner', 'actor')
-    }
-    return Variant(name, stages, records)
+    return Variant(stages, new_records(stages))
 
 
 def _run_frame(variant: Variant, image: np.ndarray, index: int, instruction: str) -> None:
-    stages, counted = variant.stages, index >= WARM_UP_FRAMES
+    stages = variant.stages
     state = np.zeros(len(stages.actor.state_names), np.float32)
     frame = Frame(dict.fromkeys(stages.perception.cameras, image), state, index * FRAME_PERIOD_S)
-    start = time.perf_counter()
-    tokens = stages.perception.encode(frame)
-    seen = time.perf_counter()
-    if tokens is not None:
-        variant.plan = stages.reasoner.plan(tokens, instruction)
-    planned = time.perf_counter()
+    records = variant.records if index >= WARM_UP_FRAMES else new_records(stages)
+    variant.plan = plan_from(stages, frame, instruction, records) or variant.plan
     assert variant.plan is not None
-    stages.actor.chunk(variant.plan, frame)
-    acted = time.perf_counter()
-    if not counted:
-        return
-    records = variant.records
-    records['perception'].latency_ms.append((seen - start) * 1e3)
-    records['actor'].latency_ms.append((acted - planned) * 1e3)
-    if tokens is None:
-        records['perception'].skipped += 1
-        return
-    reused = int(tokens.reused.sum())
-    records['perception'].add_tokens(len(tokens.position), len(tokens.position), reused)
-    records['reasoner'].latency_ms.append((planned - seen) * 1e3)
-    plan = variant.plan
-    records['reasoner'].add_tokens(plan.tokens_total, len(plan.kept), len(plan.reused))
-
-
-def _summary(variant: Variant) -> dict[str, dict[str, Any]]:
-    return {stage: record.summary() for stage, record in variant.records.items()}
+    timed(records['actor'], stages.actor.chunk, variant.plan, frame)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tokens.latency import WARM_UP_FRAMES, RecordedScene
-from efficient_vla.bench.lockstep import Stages
+from efficient_vla.policy import Policy
 from efficient_vla.stages import ActorStage
 from efficient_vla.types import ActionChunk, Execution, Frame, Plan
 
@@ -31,7 +31,7 @@ class HeadPasses:
     chunks: list[ActionChunk] = field(default_factory=list)
 
 
-def record_plans(stages: Stages, scenes: Sequence[RecordedScene]) -> list[Situation]:
+def record_plans(stages: Policy, scenes: Sequence[RecordedScene]) -> list[Situation]:
     """Return the dense plans of recorded frames."""
     found = []
     for scene in scenes:

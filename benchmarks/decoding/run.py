@@ -17,11 +17,11 @@ from efficient_vla.action.catalogue import TOKENIZERS
 from efficient_vla.action.heads.tokens import load_decoder
 from efficient_vla.assembly import HeadFolder
 from efficient_vla.bench.conditions import merged
-from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.bench.paired import paired_columns, read
 from efficient_vla.bench.rows import REFUSALS, REFUSED, Rows, row_key
 from efficient_vla.errors import CheckpointError
+from efficient_vla.policy import Policy
 
 FIT_SEED, JUDGE_SEED = 60_000, 50_000
 """First seeds of the experts' episodes; training uses 100,000 and up, evaluation 1000 and up."""
@@ -44,13 +44,13 @@ def measure_latency(job: Job, rows: Rows) -> None:
     keys = {condition.name: _latency_key(job, condition) for condition in CONDITIONS}
     if all(rows.done(key) for key in keys.values()):
         return
-    dense = load_stages(job.policy, build_settings(SINGLE))
+    dense = Policy.from_settings(job.policy, build_settings(SINGLE))
     scenes = job.scenes
     actors, blendings, refused = {}, {}, {}
     for condition in CONDITIONS:
         try:
             settings = build_settings(merged(SINGLE, parse_overrides(condition.words)))
-            actors[condition.name] = load_stages(job.policy, settings).actor
+            actors[condition.name] = Policy.from_settings(job.policy, settings).actor
             blendings[condition.name] = settings['controller'].blending.method
         except REFUSALS as error:
             refused[condition.name] = {REFUSED: str(error)}

@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla.bench.lockstep import (
-    PLAN_PERIOD_S,
-    SceneCamera,
-    Stages,
-    observe,
-    start_controller,
-)
+from efficient_vla.bench.lockstep import PLAN_PERIOD_S, SceneCamera, observe, start_controller
+from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
 OFFSET = 'constant offset'
@@ -50,7 +45,7 @@ def steps(seconds: float, dt: float) -> int:
 
 def record(
     sim: MetaWorldSim,
-    stages: Stages,
+    stages: Policy,
     settings: Mapping[str, Any],
     seed: int,
     limit: int,

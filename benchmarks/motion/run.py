@@ -16,12 +16,12 @@ from benchmarks.motion.page import REPORT as REPORT
 from benchmarks.motion.playback import RecordedChunks, controller_settings, play
 from benchmarks.motion.recording import OFFSET, RecordedMotion, constant_offset, record
 from benchmarks.motion.stand_in import GuidedPolicy
-from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.bench.paired import paired_columns, read
 from efficient_vla.bench.rows import REFUSED, Rows, row_key
 from efficient_vla.control.blending import METHODS
 from efficient_vla.errors import UsageError
+from efficient_vla.policy import Policy
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
@@ -33,7 +33,7 @@ POLICY = 'policy'
 def recordings(job: Job) -> dict[str, list[RecordedMotion]]:
     """Return the chunks that all scripted parts play: of the policy, and of a dummy."""
     settings = build_settings(SINGLE)
-    stages = load_stages(job.policy, settings)
+    stages = Policy.from_settings(job.policy, settings)
     found = []
     for task in job.sizes.tasks:
         job.tell(f'recording chunks: {task}')

@@ -11,9 +11,9 @@ import numpy as np
 from benchmarks.tokens.conditions import Condition
 from benchmarks.tokens.latency import Passes, RecordedScene, count_flops, interleaved
 from efficient_vla.bench.conditions import merged
-from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.bench.rows import REFUSED
+from efficient_vla.policy import Policy
 
 
 def finished(row: Mapping[str, Any]) -> bool:
@@ -31,8 +31,8 @@ def measure_cost(
     """Return latencies, tokens and FLOPs beside those of dense, measured in turn with it."""
     settings = build_settings(merged(base, parse_overrides(condition.words)))
     variants = {
-        'dense': load_stages(policy, build_settings(base)),
-        'method': load_stages(policy, settings),
+        'dense': Policy.from_settings(policy, build_settings(base)),
+        'method': Policy.from_settings(policy, settings),
     }
     found = interleaved(variants, scenes)
     flops = {name: count_flops(stages, scenes) for name, stages in variants.items()}

@@ -26,35 +26,34 @@ def layer_flops(rows: int, columns: int, config: Any) -> int:
     return 2 * (macs + 3 * rows * width * inner)
 
 
-class PassMeter:
-    """What the layers of one decoder did since the last ``take``."""
+class Tally:
+    """A sum that begins anew whenever it is taken."""
 
-    def __init__(self, config: Any) -> None:
-        self._config = config
-        self._sizes: list[tuple[int, int]] = []
+    def __init__(self) -> None:
+        self._sum: float = 0
 
-    def note(self, rows: int, columns: int) -> None:
-        """Add one layer."""
-        self._sizes.append((rows, columns))
+    def add(self, value: float) -> None:
+        """Take in one value."""
+        self._sum += value
 
-    def take(self) -> int:
-        """Return the FLOPs since the last call."""
-        total = sum(layer_flops(rows, columns, self._config) for rows, columns in self._sizes)
-        self._sizes.clear()
-        return total
+    def take(self) -> float:
+        """Return the sum since the last call."""
+        found, self._sum = self._sum, 0
+        return found
 
 
 @contextmanager
-def metered(model: Any) -> Iterator[PassMeter]:
-    """Watch the layers of a Llama-type decoder of transformers."""
-    meter = PassMeter(model.config)
+def metered(model: Any) -> Iterator[Tally]:
+    """Count the FLOPs of the layers of a Llama-type decoder of transformers."""
+    flops = Tally()
 
     def note(_: Any, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        meter.note(inputs[0].shape[1], keywords['attention_mask'].shape[-1])
+        rows, columns = inputs[0].shape[1], keywords['attention_mask'].shape[-1]
+        flops.add(layer_flops(rows, columns, model.config))
 
     handles = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in model.layers]
     try:
-        yield meter
+        yield flops
     finally:
         for handle in handles:
             handle.remove()

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tokens.flops import metered
-from efficient_vla.bench.lockstep import PLAN_PERIOD_S, Stages
+from benchmarks.tokens.flops import Tally, metered
+from efficient_vla.bench.lockstep import PLAN_PERIOD_S
+from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.experts import Expert
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 from efficient_vla.types import Frame
@@ -74,9 +75,9 @@ def record_scenes(
 
 
 def interleaved(
-    variants: Mapping[str, Stages],
+    variants: Mapping[str, Policy],
     scenes: Sequence[RecordedScene],
-    spent: 'Stopwatch | None' = None,
+    spent: Tally | None = None,
 ) -> dict[str, Passes]:
     """Return the costs of all variants; every frame is seen by all before the next one.
 
@@ -97,11 +98,11 @@ def interleaved(
 
 
 def run_frame(
-    stages: Stages,
+    stages: Policy,
     scene: RecordedScene,
     index: int,
     passes: Passes,
-    spent: 'Stopwatch | None' = None,
+    spent: Tally | None = None,
 ) -> None:
     """Perceive and plan on one frame, and note what it cost."""
     frame = scene.frames[index]
@@ -127,7 +128,7 @@ def run_frame(
     passes.reused.append(len(plan.reused))
 
 
-def count_flops(stages: Stages, scenes: Sequence[RecordedScene]) -> float:
+def count_flops(stages: Policy, scenes: Sequence[RecordedScene]) -> float:
     """Return the mean FLOPs of the reasoner's decoder a plan, in a run of its own."""
     reasoner: Any = stages.reasoner
     counts = []
@@ -140,26 +141,10 @@ def count_flops(stages: Stages, scenes: Sequence[RecordedScene]) -> float:
     return float(np.mean([count for count in counts if count]))
 
 
-class Stopwatch:
-    """Seconds that some calls took together."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Take in one call."""
-        self._seconds += seconds
-
-    def take(self) -> float:
-        """Return the seconds since the last call of this."""
-        seconds, self._seconds = self._seconds, 0.0
-        return seconds
-
-
 @contextmanager
-def stopwatch(places: Sequence[tuple[Any, str]]) -> Iterator[Stopwatch]:
-    """Time the functions (owner, attribute) of ``places``, none of which calls another."""
-    spent = Stopwatch()
+def stopwatch(places: Sequence[tuple[Any, str]]) -> Iterator[Tally]:
+    """Count the seconds in the functions (owner, attribute), none of which calls another."""
+    spent = Tally()
     originals = [(owner, name, getattr(owner, name)) for owner, name in places]
     for owner, name, function in originals:
         setattr(owner, name, _timed(function, spent))
@@ -170,7 +155,7 @@ def stopwatch(places: Sequence[tuple[Any, str]]) -> Iterator[Stopwatch]:
             setattr(owner, name, function)
 
 
-def _timed(function: Callable[..., Any], spent: Stopwatch) -> Callable[..., Any]:
+def _timed(function: Callable[..., Any], spent: Tally) -> Callable[..., Any]:
     def call(*arguments: Any, **keywords: Any) -> Any:
         start = time.perf_counter()
         try:

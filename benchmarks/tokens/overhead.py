@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.tokens.conditions import Condition, choices, pruning
 from benchmarks.tokens.latency import Passes, RecordedScene, interleaved, stopwatch
-from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.policy import Policy
 from efficient_vla.reasoning import stage
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
@@ -59,13 +59,13 @@ def measure_overhead(policy: Path, method: str, scenes: Sequence[RecordedScene])
     """Return milliseconds and shares of the dense pass for one method with the speed gate."""
     selects = method in METHODS
     usual = pruning(method, KEEP).words + GATE if selects else (f'reasoner.reuse.method={method}',)
-    dense = load_stages(policy, build_settings({}))
+    dense = Policy.from_settings(policy, build_settings({}))
     total = _tokens(dense, scenes[0])
     nothing = _almost_all(method, total) if selects else REUSE_NOTHING
     variants = {
         'dense': dense,
-        'usual': load_stages(policy, build_settings(parse_overrides(usual))),
-        'nothing': load_stages(policy, build_settings(parse_overrides(nothing))),
+        'usual': Policy.from_settings(policy, build_settings(parse_overrides(usual))),
+        'nothing': Policy.from_settings(policy, build_settings(parse_overrides(nothing))),
     }
     with stopwatch(FOLLOWED) as spent:
         found = interleaved(variants, scenes, spent)

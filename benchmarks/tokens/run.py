@@ -77,16 +77,10 @@ def measure_overheads(job: Job, rows: Rows) -> None:
 
 def measure_shapes(job: Job, rows: Rows) -> None:
     """Measure the language parts of published models against keep and reuse."""
-    from benchmarks.tokens.shapes import (
-        CASES,
-        SHAPES,
-        TINY,
-        device_name,
-        measure_shape,
-        pick_device,
-    )
+    from benchmarks.tokens.shapes import CASES, SHAPES, TINY, device_name, measure_shape
+    from efficient_vla.devices import torch_device
 
-    device = pick_device(job.device)
+    device = torch_device(job.device)
     where = device_name(device)
     for shape in (TINY,) if job.quick else SHAPES:
         if device.type == 'cuda' and shape.quantization != 'none':

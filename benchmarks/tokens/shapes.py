@@ -18,7 +18,7 @@ import psutil
 import torch
 from transformers import AutoModel, LlamaConfig
 
-from benchmarks.tokens.flops import PassMeter, metered
+from benchmarks.tokens.flops import metered
 from efficient_vla.attention import KeyValues
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.reasoning import runner
@@ -120,7 +120,7 @@ class Case:
         return f'drop before layer {self.layer}' if self.layer >= 0 else 'dense'
 
 
-DENSE = Case()
+DENSE, FILLING = Case(), Case(reuse=0.0)
 CASES = (
     DENSE,
     *(Case(keep, layer=layer) for layer in (0, FASTV_LAYER) for keep in KEEPS if keep < 1),
@@ -128,34 +128,15 @@ CASES = (
 )
 
 
-class EvenSelection:
-    """Keep tokens at even distances, decided before the pass."""
+class Drop:
+    """Keep what ``choose`` says before one layer, by what the layer before it attends to."""
 
-    layers = frozenset({0})
-    scored: frozenset[int] = frozenset()
     outputs: frozenset[int] = frozenset()
 
-    def __init__(self, chosen: torch.Tensor) -> None:
-        self._chosen = chosen
-
-    def choose(self, entering: runner.LayerInput) -> torch.Tensor:
-        """Return the even choice."""
-        return self._chosen
-
-
-class FastvSelection:
-    """Keep the tokens that the last row attends to most in the layer before."""
-
-    layers = frozenset({FASTV_LAYER})
-    scored = frozenset({FASTV_LAYER - 1})
-    outputs: frozenset[int] = frozenset()
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def choose(self, entering: runner.LayerInput) -> torch.Tensor:
-        """Return the best by attention, in order."""
-        return entering.last.topk(self._count).indices.sort().values
+    def __init__(self, layer: int, choose: Callable[[runner.LayerInput], torch.Tensor]) -> None:
+        self.layers = frozenset({layer})
+        self.scored = frozenset({layer - 1} if layer else ())
+        self.choose = choose
 
 
 @dataclass(slots=True)
@@ -180,12 +161,12 @@ class Stack:
         if case.layer < 0:
             return lambda: runner.run(self.decoder, self.sequence)
         count = round(case.keep * visual)
-        selection: runner.Chooser = (
-            EvenSelection(self.even[:count].sort().values)
-            if case.layer == 0
-            else FastvSelection(count)
-        )
-        return lambda: runner.run(self.decoder, self.sequence, selection)
+        even = self.even[:count].sort().values
+
+        def choose(entering: runner.LayerInput) -> torch.Tensor:
+            return entering.last.topk(count).indices.sort().values if case.layer else even
+
+        return lambda: runner.run(self.decoder, self.sequence, Drop(case.layer, choose))
 
 
 def make_stack(shape: Shape, layers: int, device: torch.device, dtype: torch.dtype) -> Stack:
@@ -223,7 +204,12 @@ def measure_shape(
     with torch.inference_mode():
         stack = make_stack(shape, count, device, dtype)
         passes = {case: stack.passage(case) for case in CASES}
-        flops = {case: _count(stack.model, call) for case, call in _slots_first(passes)}
+        flops = {}
+        with metered(stack.model) as meter:
+            # The case that computes every token comes first: it fills all slots.
+            for case in sorted(CASES, key=lambda case: case != FILLING):
+                passes[case]()
+                flops[case] = meter.take()
         times = _rounds(passes, device, seconds)
     dense = times[DENSE]
     for case, found in times.items():
@@ -253,13 +239,6 @@ def measure_shape(
     gc.collect()
     if device.type == 'cuda':
         torch.cuda.empty_cache()
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of 'auto', 'cpu' or 'cuda'; auto takes a GPU where there is one."""
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return torch.device(name)
 
 
 def device_name(device: torch.device) -> str:
@@ -292,22 +271,6 @@ def layers_that_fit(shape: Shape, device: torch.device, dtype: torch.dtype) -> i
         once()
         layer_s = min(_timed(once, device) for _ in range(3))
     return max(LEAST_LAYERS, min(fit, int(DENSE_PASS_S / layer_s)))
-
-
-def _slots_first(
-    passes: dict[Case, Callable[[], object]],
-) -> Iterator[tuple[Case, Callable[[], object]]]:
-    """Yield all cases, first the one that computes every token and fills all slots."""
-    filling = Case(reuse=0.0)
-    yield filling, passes[filling]
-    yield from ((case, call) for case, call in passes.items() if case != filling)
-
-
-def _count(model: Any, call: Callable[[], object]) -> int:
-    meter: PassMeter
-    with metered(model) as meter:
-        call()
-    return meter.take()
 
 
 def _rounds(

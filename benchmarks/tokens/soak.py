@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from efficient_vla.bench.evaluate import load_stages
-from efficient_vla.bench.lockstep import Stages
 from efficient_vla.bench.overrides import build_settings
+from efficient_vla.policy import Policy
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, Spec, build, specs
 from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
@@ -84,7 +83,7 @@ def soak(
     """
     random = np.random.default_rng(seed)
     settings = build_settings({})
-    stages = load_stages(policy, settings)
+    stages = Policy.from_settings(policy, settings)
     camera, found = AnyCamera(random), Soak()
     current = {node: settings[node] for node in ('perception', 'reasoner')}
     sentences = list(INSTRUCTIONS.values())
@@ -142,7 +141,7 @@ def _draw(random: np.random.Generator, default: Any, spec: Spec) -> Any:
 
 
 def _change_parameters(
-    random: np.random.Generator, stages: Stages, current: dict[str, Any], found: Soak
+    random: np.random.Generator, stages: Policy, current: dict[str, Any], found: Soak
 ) -> None:
     """Set some parameters of one stage; a set that is refused must leave the stage as it was."""
     node = str(random.choice(('perception', 'reasoner')))
@@ -159,7 +158,7 @@ def _change_parameters(
 
 
 def _reset_camera(
-    random: np.random.Generator, stages: Stages, camera: AnyCamera, found: Soak
+    random: np.random.Generator, stages: Policy, camera: AnyCamera, found: Soak
 ) -> None:
     found.counts['camera resets'] += 1
     camera.change_scene()
@@ -171,7 +170,7 @@ def _reset_camera(
 
 def _one_frame(
     random: np.random.Generator,
-    stages: Stages,
+    stages: Policy,
     frame: Frame,
     sentence: str,
     current: dict[str, Any],

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from transformers import AutoModel
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMConfig, SmolVLMVisionConfig
 
+from benchmarks.tokens.latency import stopwatch
 from benchmarks.tokens.shapes import SHAPES, TINY, Shape
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
@@ -29,7 +30,7 @@ from efficient_vla.perception.tower import VisionTower
 from efficient_vla.policy import default_policy, load_perception
 from efficient_vla.settings import build
 from efficient_vla.statistics import percentiles
-from efficient_vla.types import Frame, VisualTokens
+from efficient_vla.types import Frame
 
 Row = dict[str, Any]
 CAMERAS = 2
@@ -42,6 +43,10 @@ FRAME_PERIOD_S = 1 / 30
 NOISE = 2.0
 """Standard deviation of a camera's noise, of 255."""
 GREY = (0.5, 0.5, 0.5)
+DENSE = PerceptionSettings()
+STATIC = build(PerceptionSettings, {'cache.method': 'patch'})
+PARTIAL = build(PerceptionSettings, {'cache.max_age': 60.0, 'cache.max_changed': 1.0}, STATIC)
+TOWER_CALLS = ('forward', 'encode', 'update', 'project', 'saliency')
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,34 +193,28 @@ def partial_recompute(quick: bool, shares: Sequence[float] = (0.1, 0.25)) -> lis
     rows = []
     for name, load, size in _subjects(quick):
         for share in shares:
-            dense = load({})
+            dense = load(DENSE)
             variants = {
-                'off': load(_PATCH | {'cache.max_error': 100.0}),
-                'default': load(_PATCH),
+                bound: load(build(PerceptionSettings, {'cache.max_error': bound}, PARTIAL))
+                for bound in (100.0, PARTIAL.cache.max_error)
             }
-            images = moving_object(size, dense.stage.patches.side, share, warm_up + repeats)
+            images = moving_object(size, dense.patches.side, share, warm_up + repeats)
             whole, found = _compare(dense, variants, images, warm_up)
-            for bound, measured in found.items():
-                part = percentiles(measured.times)
+            for bound, (times, changed, computed, probed, largest, mean) in found.items():
                 rows.append(
                     {
                         'table': 'partial vision recompute',
                         'config': name,
                         'weights': _weights(name),
                         'nominal_share': share,
-                        'max_error': variants[bound].settings.cache.max_error,
-                        'changed_share': float(np.mean(measured.changed)),
-                        'computed_share': float(np.mean(measured.computed)),
-                        'dense_p50_ms': percentiles(whole)['p50'],
-                        'dense_p95_ms': percentiles(whole)['p95'],
-                        'p50_ms': part['p50'],
-                        'p95_ms': part['p95'],
-                        'speedup_p50': percentiles(whole)['p50'] / part['p50'],
-                        'speedup_mean': float(np.mean(whole) / np.mean(measured.times)),
-                        'token_error_max': float(np.max(measured.errors)),
-                        'token_error_mean': float(np.mean(measured.errors)),
-                        'probed_error_max': float(np.max(measured.probed)),
-                        'whole_passes': sum(share == 1 for share in measured.computed),
+                        'max_error': bound,
+                        'changed_share': float(changed.mean()),
+                        'computed_share': float(computed.mean()),
+                        **_speed(whole, times),
+                        'token_error_max': float(largest.max()),
+                        'token_error_mean': float(mean.mean()),
+                        'probed_error_max': float(probed.max()),
+                        'whole_passes': int((computed == 1).sum()),
                         **_conditions(repeats, warm_up),
                     }
                 )
@@ -231,26 +230,24 @@ def static_scene(quick: bool) -> list[Row]:
     count, warm_up = (40, 2) if quick else (300, 3)
     rows = []
     for name, load, size in _subjects(quick):
-        dense, cached = load({}), load(_STATIC)
-        dense_tower, tower = _clocked(dense.stage), _clocked(cached.stage)
+        dense, cached = load(DENSE), load(STATIC)
         step = max(count // 15, 1)
-        whole, times, computed, errors = [], [], [], []
-        for index, image in enumerate(_noisy(scene(size), count + warm_up)):
-            if index == warm_up:
-                dense_tower.spent_ms = tower.spent_ms = 0.0
-            took, tokens = _timed(cached.encode, image, index)
-            if index >= warm_up:
-                times.append(took)
-                last = cached.stage.last
-                computed.append(last.computed / last.patches)
-            if index % step == 0:
-                took, reference = _timed(dense.encode, image, index)
-                errors.append(_token_error(tokens.features, reference.features).max())
+        whole, whole_tower, times, towers, computed, errors = [], [], [], [], [], []
+        with stopwatch([(VisionTower, method) for method in TOWER_CALLS]) as spent:
+            for index, image in enumerate(_noisy(scene(size), count + warm_up)):
+                took, tokens = _timed(_encode, cached, image, index)
+                in_tower = spent.take()
                 if index >= warm_up:
-                    whole.append(took)
-        part = percentiles(times)
-        dense_tower_ms = dense_tower.spent_ms / len(whole)
-        tower_ms = tower.spent_ms / len(times)
+                    times.append(took)
+                    towers.append(in_tower * 1e3)
+                    computed.append(cached.last.computed / cached.last.patches)
+                if index % step == 0:
+                    took, reference = _timed(_encode, dense, image, index)
+                    in_tower = spent.take()
+                    errors.append(_token_error(tokens, reference).max())
+                    if index >= warm_up:
+                        whole.append(took)
+                        whole_tower.append(in_tower * 1e3)
         rows.append(
             {
                 'table': 'static scene',
@@ -258,17 +255,13 @@ def static_scene(quick: bool) -> list[Row]:
                 'weights': _weights(name),
                 'frames': count,
                 'period_ms': FRAME_PERIOD_S * 1e3,
-                'max_age_ms': cached.settings.cache.max_age * 1e3,
+                'max_age_ms': STATIC.cache.max_age * 1e3,
                 'hit_rate': 1 - float(np.mean(computed)),
-                'dense_p50_ms': percentiles(whole)['p50'],
-                'p50_ms': part['p50'],
-                'p95_ms': part['p95'],
+                **_speed(whole, times),
                 'mean_ms': float(np.mean(times)),
-                'speedup_p50': percentiles(whole)['p50'] / part['p50'],
-                'speedup_mean': float(np.mean(whole) / np.mean(times)),
-                'dense_tower_mean_ms': dense_tower_ms,
-                'tower_mean_ms': tower_ms,
-                'tower_speedup_mean': dense_tower_ms / tower_ms,
+                'dense_tower_mean_ms': float(np.mean(whole_tower)),
+                'tower_mean_ms': float(np.mean(towers)),
+                'tower_speedup_mean': float(np.mean(whole_tower) / np.mean(towers)),
                 'token_error_max': float(np.max(errors)),
                 **_conditions(len(whole), warm_up),
             }
@@ -310,107 +303,59 @@ def moving_object(size: int, side: int, share: float, count: int) -> list[np.nda
     return images
 
 
-_PATCH = {'cache.method': 'patch', 'cache.max_age': 60.0, 'cache.max_changed': 1.0}
-_STATIC = {'cache.method': 'patch'}
+def _encode(stage: Perception, image: np.ndarray, index: int) -> np.ndarray:
+    """Return the features [V, D] of frame ``index``."""
+    images = dict.fromkeys(stage.cameras, image)
+    tokens = stage.encode(Frame(images, np.zeros(0, np.float32), index * FRAME_PERIOD_S))
+    assert tokens is not None
+    return tokens.features
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """A perception stage with its settings at hand."""
-
-    stage: Perception
-    settings: PerceptionSettings
-
-    def encode(self, image: np.ndarray, index: int) -> VisualTokens:
-        """Return the tokens of frame ``index``."""
-        images = dict.fromkeys(self.stage.cameras, image)
-        frame = Frame(images, np.zeros(0, np.float32), index * FRAME_PERIOD_S)
-        tokens = self.stage.encode(frame)
-        assert tokens is not None
-        return tokens
-
-
-class _Clock:
-    """A vision tower whose calls are timed."""
-
-    def __init__(self, tower: Any) -> None:
-        """Stand before ``tower``."""
-        self._tower = tower
-        self.spent_ms = 0.0
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Encode whole images."""
-        return self._spend(self._tower, *arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the tower has; its methods are timed."""
-        found = getattr(self._tower, name)
-        return partial(self._spend, found) if callable(found) else found
-
-    def _spend(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        took, result = _timed(call, *arguments)
-        self.spent_ms += took
-        return result
-
-
-def _clocked(stage: Perception) -> _Clock:
-    """Time the tower of ``stage``; what it shares with another stage is timed apart."""
-    clock = _Clock(stage.tower)
-    stage.tower = clock  # type: ignore[assignment]
-    return clock
-
-
-@dataclass(slots=True)
-class _Measured:
-    times: list[float]
-    changed: list[float]
-    computed: list[float]
-    errors: list[float]
-    probed: list[float]
-
-
-def _subjects(quick: bool) -> Iterator[tuple[str, Callable[[Row], _Subject], int]]:
-    """Yield name, a function of settings that loads the stage, and the camera's size."""
+def _subjects(quick: bool) -> Iterator[tuple[str, Callable[[PerceptionSettings], Any], int]]:
+    """Yield name, what loads the stage with settings, and the camera's size."""
     shape = SMALL if quick else SMOLVLA
     torch.manual_seed(0)
     tower = _tower(shape)
     prepare = partial(pixels, size=shape.image, mean=GREY, std=GREY)
-
-    def large(values: Row) -> _Subject:
-        settings = build(PerceptionSettings, values)
-        return _Subject(Perception(tower, ('front',), prepare, settings), settings)
-
-    def nano(values: Row) -> _Subject:
-        settings = build(PerceptionSettings, values)
-        stage = load_perception(default_policy(), settings)
-        assert isinstance(stage, Perception)
-        return _Subject(stage, settings)
-
-    yield shape.name, large, shape.image
-    yield 'evla-nano', nano, 480
+    yield shape.name, partial(Perception, tower, ('front',), prepare), shape.image
+    yield 'evla-nano', partial(load_perception, default_policy()), 480
 
 
 def _compare(
-    dense: _Subject, variants: dict[str, _Subject], images: Sequence[np.ndarray], warm_up: int
-) -> tuple[list[float], dict[str, _Measured]]:
-    """Run all on the same frames in turn; the first ones are not counted."""
+    dense: Perception,
+    variants: dict[float, Perception],
+    images: Sequence[np.ndarray],
+    warm_up: int,
+) -> tuple[list[float], dict[float, np.ndarray]]:
+    """Run all on the same frames in turn; the first ones are not counted.
+
+    Returns the times of dense [ms], and for each variant [6, frames]: time [ms], share of patches
+    that changed and that were computed, probed error, largest and mean error of the tokens.
+    """
     whole: list[float] = []
-    found = {name: _Measured([], [], [], [], []) for name in variants}
+    found: dict[float, list[tuple[float, ...]]] = {name: [] for name in variants}
     for index, image in enumerate(images):
-        took, reference = _timed(dense.encode, image, index)
-        if index >= warm_up:
-            whole.append(took)
-        for name, variant in variants.items():
-            took, tokens = _timed(variant.encode, image, index)
-            if index < warm_up:
-                continue
-            measured, last = found[name], variant.stage.last
-            measured.times.append(took)
-            measured.changed.append(last.changed / last.patches)
-            measured.computed.append(last.computed / last.patches)
-            measured.probed.append(last.token_error)
-            measured.errors.extend(_token_error(tokens.features, reference.features))
-    return whole, found
+        took, reference = _timed(_encode, dense, image, index)
+        whole.append(took)
+        for name, stage in variants.items():
+            took, tokens = _timed(_encode, stage, image, index)
+            last, error = stage.last, _token_error(tokens, reference)
+            shares = last.changed / last.patches, last.computed / last.patches
+            found[name].append((took, *shares, last.token_error, error.max(), error.mean()))
+    return whole[warm_up:], {name: np.array(rows[warm_up:]).T for name, rows in found.items()}
+
+
+def _speed(whole: Sequence[float], times: Sequence[float]) -> Row:
+    """Return percentiles of dense and of a variant [ms], and how many times faster that is."""
+    dense, mine = percentiles(whole), percentiles(times)
+    return {
+        'dense_p50_ms': dense['p50'],
+        'dense_p95_ms': dense['p95'],
+        'p50_ms': mine['p50'],
+        'p95_ms': mine['p95'],
+        'speedup_p50': dense['p50'] / mine['p50'],
+        'speedup_mean': float(np.mean(whole) / np.mean(times)),
+    }
 
 
 def _timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla import interrupts
-from efficient_vla.bench.lockstep import Stages, run_episode
+from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.manifest import manifest
 from efficient_vla.bench.overrides import build_settings, flat
 from efficient_vla.bench.report import report
 from efficient_vla.errors import UsageError
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.policy import Policy
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 from efficient_vla.sim.episodes import jobs, sensing
@@ -125,7 +126,7 @@ class Worker:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.settings = build_settings(request.overrides, request.robot)
-        self.stages = load_stages(request.policy, self.settings)
+        self.stages = Policy.from_settings(request.policy, self.settings)
         self._sim: Scene | None = None
 
     def run(self, task: str, seed: int) -> EpisodeResult:
@@ -146,17 +147,6 @@ class Worker:
         if self._sim is not None:
             self._sim.close()
             self._sim = None
-
-
-def load_stages(policy: Path, settings: Mapping[str, Any]) -> Stages:
-    """Load the three stages of a policy folder."""
-    from efficient_vla.policy import load_actor, load_perception, load_reasoner
-
-    return Stages(
-        load_perception(policy, settings['perception']),
-        load_reasoner(policy, settings['reasoner']),
-        load_actor(policy, settings['actor']),
-    )
 
 
 def _run_all(request: Request) -> Iterator[EpisodeResult]:

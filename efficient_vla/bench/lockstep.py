@@ -10,7 +10,6 @@ latencies cost is measured by the graph in wall-clock time.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +21,17 @@ from efficient_vla.bench.video import VideoWriter
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
+from efficient_vla.policy import Policy
 from efficient_vla.records import EpisodeResult, StageRecord
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.interface import Scene
-from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
+from efficient_vla.stages import ActorStage
 from efficient_vla.types import Frame, Plan
 
 PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
 CHUNK_PERIOD_S = 0.1
 VIDEO_STEPS = 4
 """A video frame every fourth step: 20 frames a second of simulated time."""
-
-
-@dataclass
-class Stages:
-    """The three loaded stages of one policy."""
-
-    perception: PerceptionStage
-    reasoner: ReasonerStage
-    actor: ActorStage
-
-    def reset(self) -> None:
-        """Forget everything about earlier frames."""
-        for stage in (self.perception, self.reasoner, self.actor):
-            stage.reset()
 
 
 class SceneCamera:
@@ -115,7 +101,7 @@ class Handover:
 
 def run_episode(
     sim: Scene,
-    stages: Stages,
+    stages: Policy,
     settings: Mapping[str, Any],
     seed: int,
     instruction: str,
@@ -131,7 +117,7 @@ def run_episode(
     periods = settings['eval'].reasoner_period, settings['eval'].actor_period
     plans = StepTimer(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], sim.simulation.period)
     chunks = StepTimer(periods[1] or CHUNK_PERIOD_S, sim.simulation.period)
-    records = _records(stages)
+    records = new_records(stages)
     camera = SceneCamera(sim)
     writer = _video(sim, instruction, video)
     controller = start_controller(sim, settings['controller'])
@@ -158,7 +144,7 @@ def run_episode(
                 cameras = stages.perception.cameras if stages.actor.needs_image else ()
                 frame = observe(sim, camera, cameras, now)
                 handover.tell(now)
-                chunk = _timed(records['actor'], stages.actor.chunk, plan, frame)
+                chunk = timed(records['actor'], stages.actor.chunk, plan, frame)
                 handover.inference.start(chunk)
                 handover.deliver(now)
             position = handover.tick(now)
@@ -223,21 +209,21 @@ def observe(sim: Scene, camera: SceneCamera, cameras: tuple[str, ...], now: floa
 
 
 def plan_from(
-    stages: Stages, frame: Frame, instruction: str, records: dict[str, StageRecord]
+    stages: Policy, frame: Frame, instruction: str, records: dict[str, StageRecord]
 ) -> Plan | None:
     """Return a new plan, or ``None`` where perception found the frame unchanged."""
-    tokens = _timed(records['perception'], stages.perception.encode, frame)
+    tokens = timed(records['perception'], stages.perception.encode, frame)
     if tokens is None:
         records['perception'].skipped += 1
         return None
     count, reused = len(tokens.position), int(tokens.reused.sum())
     records['perception'].add_tokens(count, count, reused)
-    plan: Plan = _timed(records['reasoner'], stages.reasoner.plan, tokens, instruction)
+    plan: Plan = timed(records['reasoner'], stages.reasoner.plan, tokens, instruction)
     records['reasoner'].add_tokens(plan.tokens_total, len(plan.kept), len(plan.reused))
     return plan
 
 
-def _timed(record: StageRecord, call: Callable[..., Any], *arguments: Any) -> Any:
+def timed(record: StageRecord, call: Callable[..., Any], *arguments: Any) -> Any:
     """Call a stage and note its whole latency, as its caller sees it."""
     start = time.perf_counter()
     result = call(*arguments)
@@ -245,7 +231,8 @@ def _timed(record: StageRecord, call: Callable[..., Any], *arguments: Any) -> An
     return result
 
 
-def _records(stages: Stages) -> dict[str, StageRecord]:
+def new_records(stages: Policy) -> dict[str, StageRecord]:
+    """Return stage -> its record without passes."""
     return {
         name: StageRecord(parameters_mb=getattr(stages, name).parameters_mb)
         for name in ('perception', 'reasoner', 'actor')

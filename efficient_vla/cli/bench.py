@@ -95,7 +95,6 @@ def _stages(arguments: argparse.Namespace) -> int:
 
     from benchmarks.stages import VARIANTS, WARM_UP_FRAMES, frames_of_motion, measure
     from benchmarks.threads import threads_of
-    from efficient_vla.bench.evaluate import load_stages
     from efficient_vla.bench.manifest import manifest
     from efficient_vla.cli.display import console, variant_table
     from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS
@@ -123,7 +122,6 @@ def _stages(arguments: argparse.Namespace) -> int:
         about = manifest(policy, {}, render='fast', threads=threads, **facts)
         bar = progress.add_task('stages', total=len(images) * len(VARIANTS))
         found = measure(
-            load_stages,
             policy,
             images,
             INSTRUCTIONS[arguments.task],

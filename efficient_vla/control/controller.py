@@ -38,8 +38,8 @@ from efficient_vla.types import ActionChunk, Command, Execution
 
 EDGE = 1e-3
 """A robot this far outside of the box is started from its edge [m or rad]."""
-ROUNDING = 1 + 1e-4
-"""Seconds since 1970 are 2.4e-7 apart: a tick is late that is later than this."""
+LATE = 1.5
+"""So many periods after the one before a tick missed its turn; one that comes earlier jitters."""
 RAMP_START = 0.1
 """Fraction of the velocity limit at which a ramp begins."""
 
@@ -50,9 +50,10 @@ class Controller:
     ``names`` are the columns of the robot's command; ``gripper`` is passed through from the newest
     chunk, every other one is an axis. Times are seconds of one clock, that of the chunks, too.
 
-    A set-point is at most one period of motion from the one before, however late it is. ``covers``
-    [s] is for how long a robot goes on by itself along the motion, before it goes along
-    ``brake_path``: a late set-point then goes on from there. 0: it stays where the set-point is.
+    Motion goes by time, so that ticks may jitter. A set-point that missed its turn is one period of
+    motion from the one before, however late it is: nothing is made up for. ``covers`` [s] is for
+    how long a robot goes on by itself along the motion, before it goes along ``brake_path``: a
+    late set-point then goes on from there. 0: it stays where the set-point is.
     """
 
     def __init__(
@@ -275,7 +276,7 @@ class Controller:
             self._clock_jumped_back(now)
             elapsed = self._period
         if elapsed > 0:
-            step = min(elapsed, self._longest)
+            step = self._moves_on(elapsed)
             if self._covers > 0 and elapsed > step:
                 self._limiter.brake(elapsed - step)
                 self._path_time += elapsed - step
@@ -324,10 +325,11 @@ class Controller:
             self.continuous,
         )
 
-    @property
-    def _longest(self) -> float:
-        """Longest time of motion between two set-points [s]."""
-        return ROUNDING * max(self._period, self._covers)
+    def _moves_on(self, elapsed: float) -> float:
+        """Return by how much the motion goes on in ``elapsed`` after a set-point [s]."""
+        if elapsed <= max(LATE * self._period, self._covers):
+            return elapsed
+        return max(self._period, self._covers)
 
     @property
     def _speed(self) -> float:
@@ -338,9 +340,7 @@ class Controller:
         """Return the clock of motion at ``time`` [s]."""
         history = self._history
         assert history is not None
-        # A tick that is late moves on by no more than one in time, and neither does the clock.
-        late = max(time - history.time - self._longest, 0.0)
-        return history.clock(time - late, self._speed)
+        return history.clock(history.time + self._moves_on(time - history.time), self._speed)
 
     def _execution(self, now: float) -> Execution | None:
         newest, history = self._newest, self._history
@@ -379,7 +379,8 @@ class Controller:
         if self.state != State.TRACKING:
             self._blending = METHODS[self.settings.blending.method](self.settings.blending)
             self._scaling.settle()
-            history.stand(min(now, history.time + self._longest), self._scaling.speed)
+            started = min(now - history.time, max(self._period, self._covers))
+            history.stand(history.time + started, self._scaling.speed)
             self._stopping.target = None
             self._enter(State.TRACKING, '', now)
         self._blend(trajectory, history)

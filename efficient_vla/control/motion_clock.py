@@ -13,8 +13,6 @@ from collections.abc import Callable
 
 SET_S = 0.001
 """A change of the offset by more than this between two uses is a clock that was set."""
-UNSURE_S = 0.0005
-"""A reading of both clocks that took longer says nothing about their offset."""
 REMEMBERED = 32
 """Settings of the clock that are remembered."""
 
@@ -47,16 +45,18 @@ class MotionClock:
         before = self._steady()
         stamping = self._stamping()
         now = self._steady()
-        offset = stamping - (before + now) / 2
+        # The process may have waited between the readings: the offset is somewhere in between, and
+        # one that is possible still holds. So stamps are as far apart as the set-points are.
+        lowest, highest = stamping - now, stamping - before
         if not self._offsets:
-            self._offsets.append((float('-inf'), offset))
-        elif now - before <= UNSURE_S:
-            since, last = self._offsets[-1]
-            if abs(offset - last) > SET_S:
-                self.times_set += 1
-                self._offsets.append((now, offset))
-            else:
-                self._offsets[-1] = (since, offset)
+            self._offsets.append((float('-inf'), (lowest + highest) / 2))
+        since, last = self._offsets[-1]
+        offset = min(max(last, lowest), highest)
+        if abs(offset - last) > SET_S:
+            self.times_set += 1
+            self._offsets.append((now, offset))
+        else:
+            self._offsets[-1] = (since, offset)
         return now
 
     def stamp(self, moment: float) -> float:

@@ -29,9 +29,9 @@ LEAP_M = 0.02
 """A position leaps where it changes by more than this and what the robot does in the time at so
 many times its limit of velocity."""
 AT_REST_S = 0.5
-"""So long after its set-point came to rest, an axis has come to where it sags to."""
+"""So long after it and its set-point came to rest, an axis has come to where it sags to."""
 STANDS_M_S = 0.02
-"""A robot that is faster is still on its way: what it is off is no sag."""
+"""A robot that is faster is still on its way: what it is off is no sag, nor was it moved."""
 SPAN_S = 0.03
 """Shortest time over which a velocity is measured."""
 MARGIN = 1.0
@@ -63,6 +63,7 @@ class Whereabouts:
         self._samples: deque[tuple[float, np.ndarray]] = deque(maxlen=64)
         self._sag: np.ndarray = np.zeros(len(names))
         self._stood: np.ndarray = np.full(len(names), -math.inf)
+        self._arriving: np.ndarray = np.zeros(len(names), bool)
 
     def read(
         self,
@@ -149,6 +150,7 @@ class Whereabouts:
         """Take note that the set-point is where the robot is: it sags from there anew."""
         self._sag = np.zeros(len(self.names))
         self._stood = np.full(len(self.names), now)
+        self._arriving = np.zeros(len(self.names), bool)
 
     def settle(
         self, setpoint: np.ndarray, velocity: np.ndarray, held: bool, furthest: float
@@ -160,8 +162,11 @@ class Whereabouts:
         """
         if self.measured is None:
             return
-        self._stood = np.where(velocity != 0, self.time, self._stood)
         off = difference(self.measured, setpoint, self._continuous)
+        # Once it stood, it does not arrive again, whoever moves it back.
+        nearing = self.velocity * np.sign(off - self._sag) < -STANDS_M_S
+        self._arriving = (velocity != 0) | (self._arriving & nearing)
+        self._stood = np.where(self._arriving, self.time, self._stood)
         resting = self.time - self._stood
         slow = np.abs(self.velocity) < STANDS_M_S
         settling = (resting >= SETTLED_S) & (held | (resting <= AT_REST_S)) & slow

@@ -64,6 +64,11 @@ class Decoder:
                 f'the decoder has layers of type {", ".join(sorted(sliding))}; expected full '
                 'attention in all, since one mask serves every layer. Use another checkpoint.'
             )
+        if getattr(model.config, 'use_bidirectional_attention', None):
+            raise InvalidRecordError(
+                'the decoder has use_bidirectional_attention; expected one whose rows see what '
+                'came before, as when an answer is generated. Use another checkpoint.'
+            )
         self.model = model
         self.family = FAMILIES[kind]
         self._fused = isinstance(model.layers[0], fused.FusedLayer)

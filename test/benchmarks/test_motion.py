@@ -24,12 +24,13 @@ from benchmarks.motion.recording import OFFSET, RecordedMotion, constant_offset,
 from benchmarks.motion.stand_in import GuidedPolicy
 from efficient_vla import cli
 from efficient_vla.bench.conditions import merged as merged_overrides
-from efficient_vla.bench.evaluate import Request, evaluate, load_stages
+from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.inference import Inference, StepTimer
 from efficient_vla.bench.lockstep import Handover, run_episode, start_controller
 from efficient_vla.bench.overrides import EvaluationSettings, build_settings, parse_overrides
 from efficient_vla.bench.rows import Rows
 from efficient_vla.errors import CheckpointError, UsageError
+from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 from efficient_vla.types import ActionChunk, ControlMode, Execution
@@ -134,7 +135,7 @@ def reach():
 def episode(reach, reaching):
     """Return what runs one episode of a policy that heads for the goal."""
     words = ['actor.architecture=single', 'controller.watchdog.chunk_timeout=1.5']
-    stages = load_stages(reaching, build_settings(parse_overrides(words)))
+    stages = Policy.from_settings(reaching, build_settings(parse_overrides(words)))
 
     def run_with(*more):
         settings = build_settings(parse_overrides([*words, *more]))
@@ -236,7 +237,7 @@ def played(recording, scenario, base, method=LATEST, limited=False):
 
 def test_recorded_chunks_begin_at_the_set_point_and_hold_absolute_rows(reach, reaching):
     settings = build_settings({'actor': {'architecture': 'single'}})
-    stages = load_stages(reaching, settings)
+    stages = Policy.from_settings(reaching, settings)
     found = record(reach, stages, settings, seed=1000, limit=12)
     assert found.chunks.shape == (12, 40, 4)
     assert found.path.shape == (12, 3)

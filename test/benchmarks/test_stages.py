@@ -10,7 +10,6 @@ import torch
 
 from benchmarks.stages import VARIANTS, WARM_UP_FRAMES, measure
 from efficient_vla import cli
-from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.loop_latency import camera_to_command
 from efficient_vla.records import StageRecord, merge
 
@@ -22,7 +21,7 @@ def frames(count: int) -> list[np.ndarray]:
 
 def test_every_variant_is_measured_on_the_same_frames(passthrough):
     count = WARM_UP_FRAMES + 4
-    found = measure(load_stages, passthrough, frames(count), 'reach the goal', {})['variants']
+    found = measure(passthrough, frames(count), 'reach the goal', {})['variants']
     assert set(found) == set(VARIANTS)
     for stages in found.values():
         assert set(stages) == {'perception', 'reasoner', 'actor'}
@@ -36,7 +35,6 @@ def test_every_variant_is_measured_on_the_same_frames(passthrough):
 def test_progress_is_told_for_every_pass(passthrough):
     passes = []
     measure(
-        load_stages,
         passthrough,
         frames(5),
         'reach',
@@ -51,7 +49,7 @@ def test_command_measures_with_the_threads_of_the_graph(passthrough, tmp_path, m
     used = []
     monkeypatch.setattr('benchmarks.stages.frames_of_motion', lambda *_: frames(WARM_UP_FRAMES + 1))
 
-    def measure(load, policy, images, instruction, manifest, **_):
+    def measure(policy, images, instruction, manifest, **_):
         used.append(torch.get_num_threads())
         return {'variants': {}, 'manifest': manifest}
 

@@ -47,16 +47,26 @@ def swing(stamps, amplitude, frequency):
 def test_broken_limits_are_seen_whatever_the_jitter(amplitude, frequency, broken):
     random = np.random.default_rng(0)
     stamps = 1.7e9 + np.cumsum(random.uniform(0.003, 0.008, 2000))
-    found = violations(stamps, *swing(stamps, amplitude, frequency), LIMITS)
+    found = violations(stamps, *swing(stamps, amplitude, frequency), LIMITS, 0.006)
     assert (found > 0) == broken
 
 
 def test_jump_of_one_set_point_is_seen():
     stamps = 1.7e9 + 0.005 * np.arange(1000)
     positions, velocities = swing(stamps, 0.05, 1.0)
-    assert violations(stamps, positions, velocities, LIMITS) == 0
+    assert violations(stamps, positions, velocities, LIMITS, 0.005) == 0
     positions[500:, 0] += 0.001
-    assert violations(stamps, positions, velocities, LIMITS) > 0
+    assert violations(stamps, positions, velocities, LIMITS, 0.005) > 0
+
+
+@pytest.mark.parametrize(('periods', 'made_up_for'), [(1.4, True), (4.0, False)])
+def test_a_late_set_point_goes_by_time_until_it_misses_its_turn(periods, made_up_for):
+    motion = 0.005 * np.arange(1000.0)
+    stamps = 1.7e9 + motion
+    stamps[500:] += (periods - 1) * 0.005
+    by_time, one_on = swing(stamps, 0.05, 1.0), swing(motion, 0.05, 1.0)
+    assert (violations(stamps, *by_time, LIMITS, 0.005) == 0) == made_up_for
+    assert (violations(stamps, *one_on, LIMITS, 0.005) == 0) != made_up_for
 
 
 def test_the_load_is_ended_by_its_parent_and_not_by_ctrl_c():

@@ -30,14 +30,13 @@ from benchmarks.tokens.overhead import measure_overhead
 from benchmarks.tokens.page import REPORT
 from benchmarks.tokens.plots import plot_shapes, plot_success
 from benchmarks.tokens.published import described, verdicts
-from benchmarks.tokens.shapes import CASES, TINY, layers_that_fit, measure_shape, pick_device
+from benchmarks.tokens.shapes import CASES, TINY, layers_that_fit, measure_shape
 from efficient_vla import cli, presets
-from efficient_vla.bench.evaluate import load_stages
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.bench.paired import paired_columns, read, written
 from efficient_vla.bench.rows import Rows, row_key
 from efficient_vla.errors import UsageError
-from efficient_vla.policy import default_policy
+from efficient_vla.policy import Policy, default_policy
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.records import EpisodeResult, StageRecord
 from efficient_vla.types import Frame, InvalidRecordError
@@ -174,19 +173,11 @@ def test_a_stack_has_as_many_layers_as_memory_holds(monkeypatch):
     assert layers_that_fit(big, CPU, torch.float32) == 3
 
 
-def test_the_gpu_is_taken_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    assert pick_device('auto').type == 'cuda'
-    assert pick_device('cpu').type == 'cpu'
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    assert pick_device('auto').type == 'cpu'
-
-
 # Latency and overhead
 
 
 def test_all_variants_see_the_same_frames_and_the_first_ones_do_not_count(passthrough):
-    variants = {name: load_stages(passthrough, build_settings({})) for name in ('a', 'b')}
+    variants = {name: Policy.from_settings(passthrough, build_settings({})) for name in ('a', 'b')}
     found = interleaved(variants, [still_scene(WARM_UP_FRAMES + 2), still_scene(4)])
     for passes in found.values():
         assert len(passes.perception_ms) == len(passes.plan_ms) == 6
@@ -366,8 +357,10 @@ def test_the_soak_repeats_and_finds_nothing():
 
 
 def test_the_soak_finds_a_token_that_outlived_its_cap(monkeypatch):
+    load = Policy.from_settings
+
     def stale(policy, settings):
-        stages = load_stages(policy, settings)
+        stages = load(policy, settings)
         encode = stages.perception.encode
 
         def old(frame):
@@ -377,19 +370,21 @@ def test_the_soak_finds_a_token_that_outlived_its_cap(monkeypatch):
         stages.perception.encode = old
         return stages
 
-    monkeypatch.setattr(soak, 'load_stages', stale)
+    monkeypatch.setattr(soak.Policy, 'from_settings', stale)
     row = soak.soak(default_policy(), 5, seed=0)
     assert row['failures'] > 0
     assert 'cache.max_age' in row['first_failure']
 
 
 def test_the_soak_counts_a_crash_as_a_failure(monkeypatch):
+    load = Policy.from_settings
+
     def broken(policy, settings):
-        stages = load_stages(policy, settings)
+        stages = load(policy, settings)
         stages.reasoner.plan = lambda tokens, instruction: 1 / 0
         return stages
 
-    monkeypatch.setattr(soak, 'load_stages', broken)
+    monkeypatch.setattr(soak.Policy, 'from_settings', broken)
     row = soak.soak(default_policy(), 4, seed=0)
     assert row['failures'] > 0
     assert 'ZeroDivisionError' in row['first_failure']

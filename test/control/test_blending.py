@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each blending method against hand computations, and what it does to a seam."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -64,8 +66,9 @@ def test_temporal_ensemble_of_many_chunks_stays_finite(standing, decay):
     ensemble = METHODS['temporal_ensemble'](build(BlendingSettings, {'ensemble_decay': decay}))
     for count in range(200):
         ensemble.add(standing(float(count), 0.001 * count), at(0.001 * count), np.zeros((3, 3)))
-    favoured = 0.0 if decay > 0 else 199.0
-    assert ensemble.at(at(0.5))[0][0] == pytest.approx(favoured, abs=0.01)
+    # The oldest, or the newest, which is the only one after the first 31; e^-10 is next.
+    favoured = 0.0 if decay > 0 else 199.0 - (199.0 - 30.0) * math.exp(-10)
+    assert ensemble.at(at(0.5))[0][0] == pytest.approx(favoured, abs=1e-4)
 
 
 def test_weighted_average_matches_a_hand_computation(standing):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from efficient_vla.control.controller import ROUNDING, Controller
+from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import (
     BLENDING_METHODS,
     HORIZON_METHODS,
@@ -188,7 +188,7 @@ def play(case):
         elapsed = (1 + case.unevenness * rng.random()) / case.rate
         now += elapsed
         position = controller.tick(now).position
-        moved += min(elapsed, ROUNDING / case.rate)
+        moved += elapsed if elapsed <= 1.5 / case.rate else 1 / case.rate
         log[0].append(now)
         log[1].append(moved)
         log[2].append(controller._limiter.motion)

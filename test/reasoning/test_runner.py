@@ -391,6 +391,12 @@ def test_an_unknown_family_is_refused():
         Decoder(model)
 
 
+def test_a_decoder_that_sees_both_ways_is_refused():
+    config = GemmaConfig(**SIZES, head_dim=16, use_bidirectional_attention=True)
+    with pytest.raises(InvalidRecordError, match='use_bidirectional_attention; expected one whose'):
+        Decoder(AutoModel.from_config(config))
+
+
 def test_sliding_window_layers_are_refused():
     config = Qwen2Config(**SIZES, use_sliding_window=True, max_window_layers=2)
     with pytest.raises(InvalidRecordError, match='sliding_attention'):

@@ -46,6 +46,8 @@ STOP_SPEED = 0.15
 WARM_UP_S = 1.0
 PROBE_NICE = -10
 PATIENCE_S = 30.0
+LATE = 1.5
+"""A set-point that comes so many periods after the one before has missed its turn."""
 DEPTH = 5000
 """The listener may be held up by the load; no set-point shall be lost to that."""
 LIMITS = ('max_velocity', 'max_acceleration', 'max_jerk', 'position_low', 'position_high')
@@ -191,16 +193,20 @@ def violations(
     positions: np.ndarray,
     velocities: np.ndarray,
     limits: dict[str, np.ndarray],
-    period: float = math.inf,
+    period: float,
 ) -> int:
     """Return how many set-points break a limit.
 
     ``stamps`` [N], ``positions`` and ``velocities`` [N, M]. Differences of a motion that keeps a
     limit keep it too, whichever set-points of it are seen: slopes are means of velocity, slopes of
     velocity are means of acceleration, and divided differences of positions are means of jerk.
-    Those two hold by time of motion: after a late tick it goes on by one ``period`` [s].
+    Only a set-point that missed its turn may stay behind: it is one ``period`` [s] of motion from
+    the one before, and never more.
     """
-    steps = np.diff(stamps)[:, None]
+    elapsed = np.diff(stamps)
+    elapsed = np.where(elapsed > LATE * period, period, elapsed)
+    stamps = np.concatenate([[0.0], np.cumsum(elapsed)])
+    steps = elapsed[:, None]
     broken = np.zeros(len(stamps), bool)
     slack = {name: 1 + share for name, share in ROUNDING.items()}
     fastest = slack['velocity'] * limits['max_velocity']
@@ -209,9 +215,6 @@ def violations(
     broken |= ((positions < low) | (positions > high)).any(axis=1)
     first = np.diff(positions, axis=0) / steps
     broken[1:] |= (np.abs(first) > fastest).any(axis=1)
-    steps = np.minimum(steps, period)
-    stamps = np.concatenate([[0.0], np.cumsum(steps)])
-    first = np.diff(positions, axis=0) / steps
     acceleration = np.diff(velocities, axis=0) / steps
     hardest = slack['acceleration'] * limits['max_acceleration']
     broken[1:] |= (np.abs(acceleration) > hardest).any(axis=1)

@@ -178,7 +178,10 @@ def test_nothing_in_cmake_assumes_the_wheels() -> None:
 @pytest.fixture(scope='module')
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the Python tree as CMakeLists.txt installs it on a robot."""
-    folder = tmp_path_factory.mktemp('cmake')
+    return install_tree(tmp_path_factory.mktemp('cmake'))
+
+
+def install_tree(folder: Path, *options: str) -> Path:
     (folder / 'CMakeLists.txt').write_text(
         'cmake_minimum_required(VERSION 3.20)\nproject(tree NONE)\n'
         f'include({ROOT}/tools/python_tree.cmake)\n'
@@ -188,7 +191,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = local if local.exists() else shutil.which('cmake')
     if program is None:
         pytest.skip('cmake is not installed: apt install cmake')
-    for words in (('-S', folder, '-B', folder / 'b'),
+    for words in (('-S', folder, '-B', folder / 'b', *options),
                   ('--install', folder / 'b', '--prefix', folder / 'i')):  # fmt: skip
         subprocess.run([program, *words], check=True, capture_output=True)
     return folder / 'i'
@@ -235,20 +238,62 @@ def test_robot_has_the_commands_that_run_and_check_it(robot: Path, command: str)
     assert f'usage: efficient-vla {command}' in done.stdout
 
 
-def installed(robot: Path, *words: str) -> 'subprocess.CompletedProcess[str]':
-    """Run the command line of the installed tree, with this source tree out of sight."""
+def test_simulated_robots_and_tools_are_installed_where_asked_for(tmp_path: Path) -> None:
+    for option in ('SIM', 'TOOLS'):
+        folder = tmp_path / option
+        folder.mkdir()
+        tree = install_tree(folder, f'-DWITH_{option}=ON') / 'efficient_vla'
+        for name in ('nodes/robot/node.py', 'sim/physics.py', 'sim/metaworld/scene.py'):
+            assert (tree / name).is_file()
+        assert (tree / 'bench').is_dir() == (option == 'TOOLS')
+    assert {path.relative_to(tree) for path in sources(tree)} == {
+        path.relative_to(PACKAGE) for path in sources(PACKAGE)
+    }
+
+
+WITH_SIM = 'colcon build --cmake-args -DWITH_SIM=ON'
+
+
+def test_simulated_robot_that_is_not_installed_is_told_with_how_to_get_it(robot: Path) -> None:
+    done = installed(robot, 'up', '--robot', 'metaworld')
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1
+    assert 'metaworld: simulated robots are not installed here' in done.stderr
+    assert WITH_SIM in done.stderr
+    done = installed(robot, 'metaworld_robot', module='efficient_vla.nodes.__main__')
+    assert (done.returncode, done.stderr.count('\n')) == (2, 1), done.stderr
+    assert WITH_SIM in done.stderr
+
+
+def test_robot_without_a_simulator_is_described_and_checked(robot: Path, tmp_path: Path) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text('controller:\n  ros__parameters: {names: [shoulder, elbow]}\n')
     code = (
+        'from efficient_vla.bringup import check_machine, graph; '
+        f'graph.describe(graph.Selection(robot={str(own)!r})); '
+        'print(check_machine.rendering())'
+    )
+    done = installed(robot, code=code)
+    assert done.returncode == 0, done.stderr
+    assert 'not needed: no simulated robot is installed' in done.stdout
+
+
+def installed(
+    robot: Path, *words: str, module: str = 'efficient_vla.cli', code: str = ''
+) -> 'subprocess.CompletedProcess[str]':
+    """Run a program of the installed tree, or ``code``, with this source tree out of sight."""
+    code = code or f'from {module} import main; sys.exit(main())'
+    start = (
         'import os, sys; '
         'others = [p for p in sys.path if not os.path.isdir(os.path.join(p, "efficient_vla"))]; '
         f'sys.path = [{str(robot)!r}, *others]; '
-        'from efficient_vla.cli import main; sys.exit(main())'
     )
     share = robot / 'prefix' / 'share' / 'efficient_vla'
     share.mkdir(parents=True, exist_ok=True)
     if not (share / 'config').exists():
         (share / 'config').symlink_to(ROOT / 'config')
     return subprocess.run(
-        [sys.executable, '-P', '-c', code, *words],
+        [sys.executable, '-P', '-c', start + code, *words],
         cwd=robot,
         env=os.environ | {'AMENT_PREFIX_PATH': f'{robot}/prefix:{os.environ["AMENT_PREFIX_PATH"]}'},
         capture_output=True,

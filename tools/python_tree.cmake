@@ -1,9 +1,10 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Install the Python tree below DESTINATION: what a robot runs, and with WITH_TOOLS the rest.
+# Install the Python tree below DESTINATION: what a robot runs, and by options the rest.
 
-option(WITH_TOOLS "Install training, measurements and the whole command line too" OFF)
+option(WITH_SIM "Install simulated robots too" OFF)
+option(WITH_TOOLS "Install training, measurements and the whole command line too, and WITH_SIM" OFF)
 
 function(install_python_tree SOURCE DESTINATION)
   file(GLOB entries CONFIGURE_DEPENDS LIST_DIRECTORIES true RELATIVE "${SOURCE}" "${SOURCE}/*")
@@ -11,13 +12,19 @@ function(install_python_tree SOURCE DESTINATION)
   set(left_out PATTERN "__pycache__" EXCLUDE PATTERN "*.pyc" EXCLUDE)
   if(NOT WITH_TOOLS)
     # The clients that measure, and the scripts that demonstrate.
-    foreach(name episode_client experts graph_listener image_probe loop_probe)
+    foreach(name episode_client experts graph_listener image_probe loop_probe probe)
       list(APPEND left_out PATTERN "${name}.py" EXCLUDE)
     endforeach()
-    list(REMOVE_ITEM entries bench cli training)
-    # What is left of the command line on a robot: up and doctor.
-    foreach(name __init__ __main__ doctor options up)
+    list(REMOVE_ITEM entries bench cli records.py training)
+    # What is left of the command line on a robot: up, and doctor of bringup.
+    foreach(name __init__ __main__ options up)
       install(FILES "${SOURCE}/cli/${name}.py" DESTINATION "${DESTINATION}/cli")
+    endforeach()
+  endif()
+  if(NOT (WITH_SIM OR WITH_TOOLS))
+    # What is known of them stays, so that whoever names one is told how to get it.
+    foreach(name nodes/robot sim/metaworld sim/camera.py sim/episodes.py sim/lockstep.py sim/physics.py)
+      list(APPEND left_out PATTERN "${name}" EXCLUDE)
     endforeach()
   endif()
   foreach(entry IN LISTS entries)

@@ -29,6 +29,15 @@ class Check:
     """A command or setting that mends it; empty when nothing is wrong."""
 
 
+def judged(
+    name: str, detail: str, fault: str = '', remedy: str = '', otherwise: Result = Result.WARN
+) -> Check:
+    """Return that all is well, or what is at ``fault`` with ``detail`` and what mends it."""
+    if fault:
+        return Check(name, otherwise, f'{detail}; {fault}', remedy)
+    return Check(name, Result.OK, detail)
+
+
 def probed(name: str, code: str, remedy: str, otherwise: Result = Result.FAIL) -> Check:
     """Run code in a process of its own; its last line is the detail.
 

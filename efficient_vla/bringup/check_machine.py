@@ -6,8 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
-from efficient_vla.bringup.check import Check, Result, probed
+from efficient_vla.bringup.check import Check, Result, judged, probed
 from efficient_vla.bringup.check_software import SEGMENT_BYTES
+from efficient_vla.sim.catalogue import installed
 
 PROCESSES = 8
 """Processes of the whole graph, each with a shared memory segment of its own."""
@@ -25,14 +26,9 @@ def shared_memory() -> Check:
     free = shutil.disk_usage(folder).free
     needed = PROCESSES * SEGMENT_BYTES
     detail = f'{free / 1e6:.0f} MB free'
-    if free < needed:
-        return Check(
-            'shared memory',
-            Result.WARN,
-            f'{detail}; expected {needed / 1e6:.0f} MB',
-            'mount -o remount,size=1g /dev/shm   (in a container: docker run --shm-size=1g)',
-        )
-    return Check('shared memory', Result.OK, detail)
+    fault = f'expected {needed / 1e6:.0f} MB' if free < needed else ''
+    remedy = 'mount -o remount,size=1g /dev/shm   (in a container: docker run --shm-size=1g)'
+    return judged('shared memory', detail, fault, remedy)
 
 
 def discovery() -> Check:
@@ -41,24 +37,17 @@ def discovery() -> Check:
     domain = os.environ.get('ROS_DOMAIN_ID', '0')
     detail = f'range {reach}, domain {domain}'
     if not domain.isdigit() or int(domain) > LAST_DOMAIN:
-        return Check(
-            'discovery',
-            Result.FAIL,
-            f'{detail}; expected a domain from 0 to {LAST_DOMAIN}',
-            'export ROS_DOMAIN_ID=0',
-        )
-    if reach == 'SUBNET':
-        return Check(
-            'discovery',
-            Result.WARN,
-            f'{detail}; other machines can command this robot',
-            'export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST   (where all nodes run here)',
-        )
-    return Check('discovery', Result.OK, detail)
+        fault = f'expected a domain from 0 to {LAST_DOMAIN}'
+        return judged('discovery', detail, fault, 'export ROS_DOMAIN_ID=0', Result.FAIL)
+    fault = 'other machines can command this robot' if reach == 'SUBNET' else ''
+    remedy = 'export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST   (where all nodes run here)'
+    return judged('discovery', detail, fault, remedy)
 
 
 def rendering() -> Check:
     """Check that the simulator draws a picture without a screen."""
+    if not installed():
+        return Check('rendering', Result.OK, 'not needed: no simulated robot is installed')
     code = (
         'import time\n'
         'from efficient_vla.sim.metaworld.scene import MetaWorldSim\n'
@@ -82,28 +71,17 @@ def processor() -> Check:
     int8 = flags & {'avx512_vnni', 'avx_vnni', 'amx_int8', 'i8mm', 'asimddp'}
     formats = ', '.join(sorted(bf16 | int8)) or 'neither bf16 nor int8 products'
     detail = f'{len(os.sched_getaffinity(0))} cores, {formats}'
-    if not bf16:
-        return Check(
-            'processor',
-            Result.WARN,
-            f'{detail}; bf16 is emulated and slower than float32',
-            f'reasoner.quantization.mode={"int8_dynamic" if int8 else "none"}',
-        )
-    return Check('processor', Result.OK, detail)
+    fault = '' if bf16 else 'bf16 is emulated and slower than float32'
+    remedy = f'reasoner.quantization.mode={"int8_dynamic" if int8 else "none"}'
+    return judged('processor', detail, fault, remedy)
 
 
 def disk() -> Check:
     """Check the disk that results are written to."""
     free = shutil.disk_usage(Path.cwd()).free
     detail = f'{free / 1e9:.0f} GB free in {Path.cwd()}'
-    if free < RUN_BYTES:
-        return Check(
-            'disk',
-            Result.WARN,
-            f'{detail}; expected {RUN_BYTES / 1e9:.0f} GB for results',
-            'rm -r runs',
-        )
-    return Check('disk', Result.OK, detail)
+    fault = f'expected {RUN_BYTES / 1e9:.0f} GB for results' if free < RUN_BYTES else ''
+    return judged('disk', detail, fault, 'rm -r runs')
 
 
 def _processor_flags() -> set[str]:

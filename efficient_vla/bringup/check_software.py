@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 
-from efficient_vla.bringup.check import Check, Result, probed
+from efficient_vla.bringup.check import Check, Result, judged, probed
 from efficient_vla.bringup.fastdds import profile_variable
 from efficient_vla.bringup.shared_memory import SEGMENT
 from efficient_vla.places import share_folder
@@ -24,9 +24,8 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 def python() -> Check:
     """Check the version of the interpreter."""
     version = platform.python_version()
-    if sys.version_info < OLDEST_PYTHON:
-        return Check('python', Result.FAIL, f'{version}; expected 3.11 or newer', 'make setup')
-    return Check('python', Result.OK, version)
+    fault = 'expected 3.11 or newer' if sys.version_info < OLDEST_PYTHON else ''
+    return judged('python', version, fault, 'make setup', Result.FAIL)
 
 
 def torch() -> Check:
@@ -66,12 +65,8 @@ def log_folder() -> Check:
     """Check that ROS finds a place for its logs, without which no node starts."""
     if any(os.environ.get(name) for name in ('ROS_LOG_DIR', 'ROS_HOME', 'HOME')):
         return Check('log folder', Result.OK, 'set')
-    return Check(
-        'log folder',
-        Result.FAIL,
-        'none of ROS_LOG_DIR, ROS_HOME and HOME is set',
-        'export ROS_LOG_DIR=$PWD/log',
-    )
+    detail = 'none of ROS_LOG_DIR, ROS_HOME and HOME is set'
+    return Check('log folder', Result.FAIL, detail, 'export ROS_LOG_DIR=$PWD/log')
 
 
 def interfaces() -> Check:
@@ -92,14 +87,10 @@ def middleware() -> Check:
     """Check which middleware carries the images."""
     code = 'import rclpy; print(rclpy.get_rmw_implementation_identifier())'
     check = probed('middleware', code, _ros_remedy())
-    if check.result is Result.OK and check.detail != 'rmw_fastrtps_cpp':
-        return Check(
-            'middleware',
-            Result.WARN,
-            f'{check.detail}; rates and image loss were measured with rmw_fastrtps_cpp only',
-            'export RMW_IMPLEMENTATION=rmw_fastrtps_cpp',
-        )
-    return check
+    if check.result is not Result.OK or check.detail == 'rmw_fastrtps_cpp':
+        return check
+    fault = 'rates and image loss were measured with rmw_fastrtps_cpp only'
+    return judged(check.name, check.detail, fault, 'export RMW_IMPLEMENTATION=rmw_fastrtps_cpp')
 
 
 def profile() -> Check:
@@ -126,16 +117,10 @@ def profile() -> Check:
     check = probed(name, code, remedy)
     if check.result is not Result.OK:
         return check
-    size = int(check.detail)
-    if size < SEGMENT_BYTES:
-        return Check(
-            name,
-            Result.WARN,
-            f'a node has {size / 2**20:.1f} MB of shared memory with {variable}='
-            f'{os.environ.get(variable, "")}; expected {SEGMENT_BYTES / 2**20:.0f} MB',
-            remedy,
-        )
-    return Check(name, Result.OK, f'{size / 2**20:.0f} MB of shared memory a node')
+    size, wanted = int(check.detail) / 2**20, SEGMENT_BYTES / 2**20
+    given = f'with {variable}={os.environ.get(variable, "")}; expected {wanted:.0f} MB'
+    detail = f'{size:.3g} MB of shared memory a node'
+    return judged(name, detail, given if size < wanted else '', remedy)
 
 
 def checkpoint() -> Check:

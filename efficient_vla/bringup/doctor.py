@@ -15,16 +15,23 @@ from efficient_vla.bringup.check_software import SOFTWARE_CHECKS
 STYLES = {Result.OK: 'green', Result.WARN: 'yellow', Result.FAIL: 'bold red'}
 
 
-def run_checks() -> list[Check]:
-    """Return the outcome of every check; takes about ten seconds."""
-    return list(_outcomes())
+DESCRIPTION = (
+    'Check this installation: Python, ROS 2, the build of this package, torch, the simulator and '
+    'its rendering, the shipped policy, memory and disk. Every fault is told in one sentence with '
+    'the command that mends it. Exit code 1 when a check failed.'
+)
+EXAMPLE = '  efficient-vla doctor'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options: there are none."""
 
 
 def main(arguments: argparse.Namespace | None = None) -> int:
     """Show every check as it ends; return 1 if any failed, else 0."""
     console = Console(highlight=False, soft_wrap=True)
     results = []
-    for check in _outcomes():
+    for check in run_checks():
         results.append(check.result)
         style = STYLES[check.result]
         console.print(
@@ -38,8 +45,8 @@ def main(arguments: argparse.Namespace | None = None) -> int:
     return int(failed > 0)
 
 
-def _outcomes() -> Iterator[Check]:
-    """Yield the outcome of one check after the other; a check that breaks has failed."""
+def run_checks() -> Iterator[Check]:
+    """Yield the outcome of every check, in about ten seconds; a check that breaks has failed."""
     for check in (*SOFTWARE_CHECKS, *MACHINE_CHECKS):
         try:
             yield check()

@@ -21,6 +21,7 @@ from efficient_vla.bringup.parameter_files import (
     typed,
 )
 from efficient_vla.places import share_folder
+from efficient_vla.sim.catalogue import MISSING
 
 LAUNCHER = 'EFFICIENT_VLA_LAUNCHER'
 """Variable that holds the process id of the launch that a node must not outlive."""
@@ -79,6 +80,9 @@ class MissingPackageError(RuntimeError):
     """A package cannot be imported; the message says how to install it."""
 
     def __init__(self, error: ImportError) -> None:
+        if (error.name or '').startswith('efficient_vla.'):
+            super().__init__(MISSING)
+            return
         wanted = share_folder('config').parent / 'requirements.txt'
         super().__init__(
             f'{error}: a package that this node needs is missing or broken. Install it with: '

@@ -25,7 +25,7 @@ COMMANDS = {
     'doctor': 'check an installation and say what is wrong',
     'bench': 'measure single parts: stages with each technique, transport',
 }
-MODULES = {'eval': 'efficient_vla.cli.evaluate'}
+MODULES = {'eval': 'efficient_vla.cli.evaluate', 'doctor': 'efficient_vla.bringup.doctor'}
 """Modules of the commands that are not ``efficient_vla.cli.COMMAND``."""
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -5,6 +5,8 @@
 Neither a simulator nor torch is loaded here; a robot's module is imported when it is asked for.
 """
 
+from importlib.util import find_spec
+
 from efficient_vla import plugins
 from efficient_vla.errors import UsageError
 from efficient_vla.sim.interface import Simulation
@@ -12,6 +14,15 @@ from efficient_vla.sim.interface import Simulation
 DEFAULT_ROBOT = 'metaworld'
 OWN = {'metaworld': 'efficient_vla.sim.metaworld.tasks:SIMULATION'}
 """Robot -> ``module:attribute`` of its ``Simulation``."""
+MISSING = (
+    'simulated robots are not installed here. Choose the profile of a real one, or build the '
+    'workspace with: colcon build --cmake-args -DWITH_SIM=ON'
+)
+
+
+def installed() -> bool:
+    """Return whether simulated robots can run here; a real robot does without."""
+    return find_spec('efficient_vla.sim.physics') is not None
 
 
 def robots() -> tuple[str, ...]:
@@ -20,7 +31,12 @@ def robots() -> tuple[str, ...]:
 
 
 def simulation(robot: str) -> Simulation:
-    """Return what is known of a simulated robot; raises ``UsageError`` for an unknown name."""
+    """Return what is known of a simulated robot.
+
+    Raises ``UsageError`` for an unknown name and where none is installed.
+    """
+    if not installed():
+        raise UsageError(f'{robot}: {MISSING}')
     try:
         found = plugins.load(plugins.ROBOTS, robot, OWN)
     except KeyError:

@@ -19,7 +19,7 @@ from efficient_vla.nodes.base.conversions import joint_state, stamp_to_seconds
 from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.controller.node import ControllerNode
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.controller.outputs.ending import ZEROS_S
+from efficient_vla.nodes.controller.outputs.output import ZEROS_S
 from efficient_vla.settings import build
 from efficient_vla.types import ActionChunk, ControlMode
 
@@ -118,7 +118,7 @@ def trajectories(graph):
     )
     arm.gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
     graph.until(arm.node._output._publisher.get_subscription_count)
-    graph.until(arm.node._output._gripper._publisher.get_subscription_count)
+    graph.until(arm.node._output._gripper.get_subscription_count)
     return arm
 
 
@@ -207,7 +207,7 @@ def test_gripper_stays_as_it_is_until_a_chunk_says_more(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS))
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
     arms = graph.hear(JointTrajectory, 'joint_trajectory_controller/joint_trajectory', report_qos())
-    graph.until(arm.node._output._gripper._publisher.get_subscription_count)
+    graph.until(arm.node._output._gripper.get_subscription_count)
     arm.locate()
     assert arm.enable().success
     arm.run(0.2)
@@ -222,7 +222,7 @@ def test_gripper_stays_as_it_is_until_a_chunk_says_more(graph):
 def test_new_episode_leaves_the_gripper_as_it_is(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS))
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
-    graph.until(arm.node._output._gripper._publisher.get_subscription_count)
+    graph.until(arm.node._output._gripper.get_subscription_count)
     follow(arm, 0.1)
     place = arm.node._command
 
@@ -259,7 +259,7 @@ def test_trajectory_to_a_robot_that_was_moved_does_not_lead_through_the_place_be
 def test_gripper_goes_its_own_way_in_its_own_units(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS), gripper_values=[0.04, 0.0])
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
-    graph.until(arm.node._output._gripper._publisher.get_subscription_count)
+    graph.until(arm.node._output._gripper.get_subscription_count)
     follow(arm, 0.05)
     assert list(gripper[-1].data) == pytest.approx([0.0])
     arm.send_chunk(arm.make_chunk(actions=np.array([[0.0, 0.0, 0.5]] * 40, np.float32)))
@@ -375,7 +375,7 @@ def test_dry_run_draws_and_sends_nothing_to_the_robot(graph):
     markers = graph.hear(MarkerArray, 'dry_run/markers', report_qos())
     commands = graph.hear(JointState, 'dry_run/command', report_qos())
     graph.until(arm.node._output._markers.get_subscription_count)
-    graph.until(arm.node._output._states.get_subscription_count)
+    graph.until(arm.node._output._publisher.get_subscription_count)
     assert 'nothing is sent' in arm.node.health.message('dry_run')
     follow(arm)
     assert not arm.commands
@@ -391,7 +391,7 @@ def test_dry_run_draws_and_sends_nothing_to_the_robot(graph):
 def test_dry_run_starts_again_from_the_robot_that_never_moved(graph):
     arm = Arm(graph, dry_run=True)
     commands = graph.hear(JointState, 'dry_run/command', report_qos())
-    graph.until(arm.node._output._states.get_subscription_count)
+    graph.until(arm.node._output._publisher.get_subscription_count)
     follow(arm, 0.0)
     furthest = 0.0
     for _ in range(round(1.5 * DRAWN_S / 0.1)):

@@ -206,7 +206,7 @@ def test_several_cameras_make_one_frame(graph, tmp_path):
 
 def test_image_that_was_overtaken_is_left_out(graph, setup):
     setup.see(graph.image(stamp=100.0), passes=1)
-    expected = setup.node._cameras._expected[0]
+    expected = setup.node._followed[0][1]
     setup.see(graph.image(value=7, stamp=99.9))
     graph.until(lambda: expected._stamp == pytest.approx(99.9))
     graph.settle()

@@ -451,7 +451,7 @@ def test_policy_that_does_not_look_at_the_robot_subscribes_to_no_state(graph, tm
     assert graph.peer.count_subscribers('robot_state') == 0
     node.trigger_deactivate()
     node.trigger_cleanup()
-    assert node._robot_state is None
+    assert not node._followed
 
 
 @pytest.fixture(scope='module')

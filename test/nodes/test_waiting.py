@@ -164,7 +164,7 @@ def test_camera_that_is_missing_of_two_is_named_and_the_other_is_not(graph, cloc
 def test_camera_that_falls_silent_is_missed_and_then_recovers(graph, clock):
     node = graph.add(PerceptionNode)
     images = publisher(graph, node, Image, 'camera/image_raw', image_qos())
-    expected = node._cameras._expected[0]
+    expected = node._followed[0][1]
 
     def see():
         images.publish(graph.image())
@@ -195,7 +195,7 @@ def test_robot_in_lockstep_that_waits_for_an_answer_is_not_missed(graph, clock):
 def test_stamp_that_never_rises_is_named(graph, clock):
     node = graph.add(PerceptionNode)
     images = publisher(graph, node, Image, 'camera/image_raw', image_qos())
-    heard = node._cameras._expected[0]
+    heard = node._followed[0][1]
     for number in range(8):
         images.publish(graph.image(stamp=3.5))
         graph.until(lambda n=number: heard._stuck or (n == 0 and heard._stamp == 3.5))

@@ -43,12 +43,15 @@ class Health:
         """When a rule was last logged, and its level there."""
         self._lock = threading.Lock()
 
-    def warn(self, rule: str, message: str) -> bool:
-        """Report that the node works with less than it should have; return whether it is logged."""
+    def warn(self, rule: str, message: str | None) -> bool:
+        """Report that the node works with less than it should have; return whether it is logged.
+
+        An empty message, or none, says that the rule holds no more.
+        """
         return self._fire(rule, WARN, message)
 
-    def error(self, rule: str, message: str) -> bool:
-        """Report that the node cannot do its work; return whether it is logged."""
+    def error(self, rule: str, message: str | None) -> bool:
+        """Report that the node cannot do its work, as ``warn`` does."""
         return self._fire(rule, ERROR, message)
 
     def clear(self, rule: str) -> None:
@@ -84,7 +87,10 @@ class Health:
             status.values.append(KeyValue(key=str(key), value=text))
         return status
 
-    def _fire(self, rule: str, level: bytes, message: str) -> bool:
+    def _fire(self, rule: str, level: bytes, message: str | None) -> bool:
+        if not message:
+            self.clear(rule)
+            return False
         now = self._steady()
         with self._lock:
             self.counts[rule] += 1

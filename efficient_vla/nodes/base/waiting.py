@@ -202,10 +202,7 @@ class Waiting:
         new = False
         for expectation in self._inputs:
             problem = expectation.problem()
-            if not problem:
-                self._health.clear(expectation.rule)
-                continue
-            new = new or not self._health.message(expectation.rule)
+            new = new or bool(problem and not self._health.message(expectation.rule))
             report = self._health.error if expectation.required else self._health.warn
             report(expectation.rule, problem)
         return new

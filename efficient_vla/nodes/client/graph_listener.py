@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from efficient_vla.msg import ControllerStatus, EfficiencyStats
 from efficient_vla.nodes.base import qos
 from efficient_vla.nodes.base.conversions import image_to_array, stamp_to_seconds
+from efficient_vla.nodes.client.onlooker import Onlooker
 from efficient_vla.records import StageRecord
 
 STAGES = {
@@ -61,13 +59,11 @@ class Recording:
     max_plan_age_s: float = 0.0
 
 
-class GraphListener:
+class GraphListener(Onlooker):
     """Subscribes to the reports of a graph; messages arrive in a thread of their own."""
 
     def __init__(self, name: str, namespace: str = '', record_images: bool = False) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = rclpy.create_node(name, context=self.context, namespace=namespace)
+        super().__init__(name, namespace)
         self._lock = threading.Lock()
         self._recording = Recording()
         self._newest: dict[str, Any] = {}
@@ -78,19 +74,6 @@ class GraphListener:
         subscribe(ControllerStatus, 'controller_status', self._on_status, qos.latched_qos())
         if record_images:
             subscribe(Image, 'camera/image_raw', self._on_image, qos.image_qos())
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Leave the graph."""
-        rclpy.try_shutdown(context=self.context)
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
 
     def missing(self) -> list[str]:
         """Return what would not be heard yet: reports whose publishers are not discovered."""
@@ -139,12 +122,6 @@ class GraphListener:
         with self._lock:
             frames = self._recording.frames
             return frames[-1][0] if frames else float('-inf')
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
 
     def _on_efficiency(self, message: Any) -> None:
         name = STAGES.get(message.stage, 'unknown')

@@ -6,29 +6,28 @@ import os
 import time
 from collections.abc import Sequence
 
-import rclpy
+from efficient_vla.nodes.client.onlooker import Onlooker
 
-from efficient_vla.nodes.client.onlooker import onlooker
-
-DISCOVERY_S = 1.0
-"""Nodes of this machine are found within this time."""
+POLLS = 20
 POLL_S = 0.05
+"""Nodes of this machine are found within so many polls; a busy machine is slow at both."""
 
 
 def refuse_neighbours(nodes: Sequence[str], namespace: str) -> str | None:
     """Return that ``nodes`` run already where a graph is to start, or ``None``."""
-    looker = onlooker('neighbours', namespace)
+    found: list[str] = []
+    looker = Onlooker('neighbours', namespace)
+    node = looker.node
     try:
-        end = time.monotonic() + DISCOVERY_S
-        found: list[str] = []
-        while not found and time.monotonic() < end:
+        for _ in range(POLLS):
             time.sleep(POLL_S)
-            here = looker.get_node_names_and_namespaces()
-            found = sorted(name for name, place in here if place == looker.get_namespace())
+            here = node.get_node_names_and_namespaces()
+            found = sorted(name for name, place in here if place == node.get_namespace())
             found = [name for name in found if name in nodes]
+            if found:
+                break
     finally:
-        looker.destroy_node()
-        rclpy.try_shutdown(context=looker.context)
+        looker.close()
     if not found:
         return None
     return (

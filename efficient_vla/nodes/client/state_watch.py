@@ -8,33 +8,28 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import rclpy
 from lifecycle_msgs.srv import GetState
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from efficient_vla.nodes.client.onlooker import onlooker
+from efficient_vla.nodes.client.onlooker import Onlooker
 
 PERIOD_S = 0.5
 ANSWER_TIMEOUT_S = 2.0
 UNKNOWN = '-'
 
 
-class StateWatch:
+class StateWatch(Onlooker):
     """Lifecycle states by node name; a node that does not answer is ``-``."""
 
     def __init__(self, nodes: tuple[str, ...], namespace: str = '') -> None:
-        self._node = onlooker('state_watch', namespace)
+        super().__init__('state_watch', namespace)
         self._states = dict.fromkeys(nodes, UNKNOWN)
         self._changed = threading.Condition()
         self._pending: dict[str, Any] = {}
         self._clients = {
-            name: self._node.create_client(GetState, f'{name}/get_state') for name in nodes
+            name: self.node.create_client(GetState, f'{name}/get_state') for name in nodes
         }
-        self._node.create_timer(PERIOD_S, self._ask)
-        self._executor = SingleThreadedExecutor(context=self._node.context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name='state_watch', daemon=True)
-        self._thread.start()
+        self.node.create_timer(PERIOD_S, self._ask)
+        self.start()
 
     def states(self) -> dict[str, str]:
         """Return node -> state label such as 'active'."""
@@ -44,17 +39,6 @@ class StateWatch:
         """Return whether the states fulfilled ``condition`` within ``timeout`` [s]."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self.states()), timeout)
-
-    def close(self) -> None:
-        """Stop asking."""
-        rclpy.try_shutdown(context=self._node.context)
-        self._thread.join(timeout=2.0)
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
 
     def _ask(self) -> None:
         for name, client in self._clients.items():

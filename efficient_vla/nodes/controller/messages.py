@@ -3,7 +3,7 @@
 """What the controller says about itself, as messages."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from efficient_vla import msg
@@ -16,8 +16,7 @@ from efficient_vla.nodes.base.conversions import (
     stamp_to_seconds,
     write_execution,
 )
-from efficient_vla.nodes.base.efficiency import efficiency_message
-from efficient_vla.statistics import LatencyWindow, PeriodMeter
+from efficient_vla.statistics import PeriodMeter
 from efficient_vla.types import ActionChunk
 
 
@@ -70,16 +69,6 @@ def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> di
     }
 
 
-@dataclass(frozen=True, slots=True)
-class FreshChunk:
-    """A chunk that came since the last tick."""
-
-    stamp: float
-    """Capture time of its observation [s]."""
-    transport_ms: float
-    """From publication to callback; NaN where its sender does not say when it sent."""
-
-
 def refuse_frame(message: msg.ActionChunk, frame_id: str) -> str | None:
     """Return why end-effector values of ``message`` are of another frame, or ``None``."""
     frame = message.header.frame_id
@@ -101,26 +90,10 @@ def read_chunk(message: msg.ActionChunk, clock: MotionClock, now: float) -> Acti
     )
 
 
-def fresh_chunk(message: msg.ActionChunk, now: float) -> FreshChunk:
-    """Return what the statistics need of a chunk that came at ``now`` [s]."""
+def transport_ms(message: msg.ActionChunk, now: float) -> float:
+    """Return the time from publication to ``now`` [ms]; NaN where the sender does not say."""
     sent = stamp_to_seconds(message.sent)
-    transport_ms = (now - sent) * 1e3 if sent else math.nan
-    return FreshChunk(stamp_to_seconds(message.header.stamp), transport_ms)
-
-
-def pass_message(
-    fresh: FreshChunk, now: float, method: str, latency: LatencyWindow, rate_hz: float
-) -> msg.EfficiencyStats:
-    """Return the statistics of the tick at ``now`` [s] that first used a chunk."""
-    return efficiency_message(
-        msg.EfficiencyStats.STAGE_CONTROLLER,
-        method,
-        latency,
-        rate_hz,
-        fresh.stamp,
-        transport_ms=fresh.transport_ms,
-        age_ms=(now - fresh.stamp) * 1e3,
-    )
+    return (now - sent) * 1e3 if sent else math.nan
 
 
 def known(age: float) -> float:

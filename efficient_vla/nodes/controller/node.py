@@ -28,6 +28,7 @@ from efficient_vla.nodes.base.conversions import (
     seconds_to_stamp,
     stamp_to_seconds,
 )
+from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, report_qos
@@ -66,11 +67,12 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._speed = 0.0
         self._anchored = 0.0
         self._held = False
-        self._observed: float = Stamp(0)
+        self._observed = Stamp(0)
         self._turned_away = 0
         self._periods = PeriodMeter()
         self._latency = LatencyWindow()
-        self._fresh: messages.FreshChunk | None = None
+        self._fresh: tuple[Stamp, float] | None = None
+        """Capture time [s] and transport [ms] of a chunk that came since the last tick."""
         self._status_due = 0.0
         self._collect_due = 0.0
         self._reported: tuple[Any, ...] = ()
@@ -94,7 +96,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._operator = OperatorServices(
             self, lambda: self._controller, self._latch, self._brake_at_once
         )
-        self._tasks = TaskServer(self, self, self._inlet)
+        self._tasks = TaskServer(self, self._inlet)
         self._liveliness = LivelinessWatch(self, FEEDERS)
         self._source = ChunkSource(self, 'action_chunk')
         self._drivers = DriverWatch(self, 'robot_state')
@@ -302,11 +304,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         reason = self._watch.silent(now, timeout) if controller.enabled else None
         if missing:
             reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
-        if reason is None:
-            self.health.clear('liveliness')
-            return
         self.health.warn('liveliness', reason)
-        if controller.state == State.TRACKING:
+        if reason and controller.state == State.TRACKING:
             controller.flush(now, reason)
 
     def _send(self, now: float) -> None:
@@ -345,12 +344,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             refused = controller.accept(chunk, now)
             if not refused:
                 self._source.drives(publisher, now)
-                self._fresh = messages.fresh_chunk(message, self.now())
-                self._observed = self._fresh.stamp
-        if refused:
-            self.health.warn('chunk', refused)
-        else:
-            self.health.clear('chunk')
+                self._observed = stamp_to_seconds(message.header.stamp)
+                self._fresh = self._observed, messages.transport_ms(message, self.now())
+        self.health.warn('chunk', refused)
         # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
         self._publish_status(now)
 
@@ -489,11 +485,16 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _publish_pass(self) -> None:
         """Publish the statistics of the tick that first used a chunk."""
-        fresh, self._fresh = self._fresh, None
-        if fresh is None:
+        if self._fresh is None:
             return
-        method = f'blending={self.settings.blending.method}'
-        rate = self._periods.rate_hz()
-        self._efficiency.publish(
-            messages.pass_message(fresh, self.now(), method, self._latency, rate)
+        (stamp, transport_ms), self._fresh = self._fresh, None
+        statistics = efficiency_message(
+            msg.EfficiencyStats.STAGE_CONTROLLER,
+            f'blending={self.settings.blending.method}',
+            self._latency,
+            self._periods.rate_hz(),
+            stamp,
+            transport_ms=transport_ms,
+            age_ms=(self.now() - stamp) * 1e3,
         )
+        self._efficiency.publish(statistics)

@@ -3,7 +3,7 @@
 """The action ExecuteTask: an instruction goes out, and one result comes back, exactly once."""
 
 import math
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
@@ -11,41 +11,19 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 
 from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
-from efficient_vla.control.state import ControllerReport, State
+from efficient_vla.control.state import State
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.complaints import Complaints
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
-from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import latched_qos
 from efficient_vla.types import InvalidRecordError
 
+if TYPE_CHECKING:
+    from efficient_vla.nodes.controller.node import ControllerNode
+
 FEEDBACK_PERIOD_S = 0.2
 Result = ExecuteTask.Result
-
-
-class Arm(Protocol):
-    """What the server needs of the controller node."""
-
-    def enable(self, now: float) -> str | None:
-        """Let chunks drive the robot; return why that is refused, or ``None``."""
-
-    def disable(self, now: float) -> None:
-        """Brake and hold."""
-
-    def flush_chunks(self, now: float, reason: str) -> None:
-        """Drop the chunks of an earlier task."""
-
-    def task_report(self, now: float) -> ControllerReport:
-        """Return the state of the controller."""
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether the set-point stands still."""
-
-    @property
-    def braking_s(self) -> float:
-        """Time after which a goal ends, even where the robot seems to move on [s]."""
 
 
 class DeferredActionServer(ActionServer):
@@ -66,9 +44,8 @@ class DeferredActionServer(ActionServer):
 class TaskServer:
     """One goal at a time; a newer goal replaces the one that runs, without a jump of the robot."""
 
-    def __init__(self, node: ManagedNode[Any], arm: Arm, inlet: Inlet) -> None:
+    def __init__(self, node: 'ControllerNode', inlet: Inlet) -> None:
         self._node = node
-        self._arm = arm
         self._goal: ServerGoalHandle | None = None
         self._began = 0.0
         self._ending: tuple[int, str, float] | None = None
@@ -102,7 +79,7 @@ class TaskServer:
             self._watch(goal, now)
         if self._ending is not None:
             reason, message, since = self._ending
-            if self._arm.at_rest or not 0 <= now - since < self._arm.braking_s:
+            if self._node.at_rest or not 0 <= now - since < self._node.braking_s:
                 self._finish(goal, reason, message, since)
         elif not 0 <= self._feedback_due - now <= FEEDBACK_PERIOD_S:
             self._feedback_due = now + FEEDBACK_PERIOD_S
@@ -136,7 +113,7 @@ class TaskServer:
         if self._goal is not None:
             replaced = (Result.REASON_CANCELED, 'replaced by a newer goal', now)
             self._finish(self._goal, *(self._ending or replaced))
-            self._arm.flush_chunks(now, 'task was replaced by a newer one')
+            self._node.flush_chunks(now, 'task was replaced by a newer one')
         self._goal, self._began, self._ending = goal, now, None
         self._feedback_due = now
         refused = self._refuse(goal, now)
@@ -145,7 +122,7 @@ class TaskServer:
             message = '; '.join([refused[1], *self._complaints.now()])
             self._node.health.warn('task', message)
             self._publish_instruction('')
-            self._arm.disable(now)
+            self._node.disable(now)
             self._finish(goal, reason, message, now)
             return
         self._node.health.clear('task')
@@ -161,7 +138,7 @@ class TaskServer:
             return Result.REASON_FAULT, f'max_duration_s is {limit}; expected 0 or more seconds.'
         if not self._node.active:
             return Result.REASON_FAULT, 'the controller is not active. Activate it first.'
-        report = self._arm.task_report(now)
+        report = self._node.task_report(now)
         state = report.state
         if state == State.STOPPED:
             return (
@@ -175,14 +152,14 @@ class TaskServer:
                 'the controller is disabled and its parameter arming is manual. Call its service '
                 'set_enabled with true, then send the task again.',
             )
-        refused = self._arm.enable(now)
+        refused = self._node.enable(now)
         if state == State.PAUSED:
             # The robot begins when the operator ends the pause.
             return None
         return (Result.REASON_FAULT, refused) if refused else None
 
     def _watch(self, goal: ServerGoalHandle, now: float) -> None:
-        report = self._arm.task_report(now)
+        report = self._node.task_report(now)
         # Also where the client, who alone could cancel, is gone.
         limit = goal.request.max_duration_s or self._node.settings.task_timeout
         if goal.is_cancel_requested:
@@ -204,7 +181,7 @@ class TaskServer:
         self._ending = (reason, message, now)
         self._publish_instruction('')
         if reason != Result.REASON_STOPPED:
-            self._arm.disable(now)
+            self._node.disable(now)
 
     def _finish(self, goal: ServerGoalHandle, reason: int, message: str, now: float) -> None:
         if self._goal is goal:
@@ -221,7 +198,7 @@ class TaskServer:
         self._node.get_logger().info(f'task ended after {duration:.2f} s: {message}')
 
     def _feed_back(self, goal: ServerGoalHandle, now: float) -> None:
-        report = self._arm.task_report(now)
+        report = self._node.task_report(now)
         goal.publish_feedback(
             ExecuteTask.Feedback(
                 state=int(report.state),

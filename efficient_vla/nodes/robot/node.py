@@ -129,10 +129,7 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
 
     def fault(self, reason: str) -> None:
         """Report what keeps the robot from running."""
-        if reason:
-            self.health.error('simulation', reason)
-        else:
-            self.health.clear('simulation')
+        self.health.error('simulation', reason)
 
     def _publish_efficiency(self, stamp: float, render_ms: float) -> None:
         report = self._require_robot().report()
@@ -159,10 +156,7 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
             reason = self._require_robot().command(values, stamp)
         except InvalidRecordError as error:
             reason = str(error)
-        if reason:
-            self.health.warn('command', reason)
-        else:
-            self.health.clear('command')
+        self.health.warn('command', reason)
 
     def _on_status(self, message: ControllerStatus) -> None:
         if self._robot is not None:
@@ -203,15 +197,12 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
     def _check_pace(self, state: RobotReport) -> None:
         settings = self.settings
         share = state.real_time_factor / settings.real_time_factor
-        if self.active and settings.mode == 'realtime' and share < MIN_REAL_TIME_SHARE:
-            self.health.warn(
-                'pace',
-                f'simulated time runs at {state.real_time_factor:.2f} of real time; '
-                f'expected {settings.real_time_factor}. Lower camera.rate or choose '
-                'camera.render fast.',
-            )
-        else:
-            self.health.clear('pace')
+        slow = self.active and settings.mode == 'realtime' and share < MIN_REAL_TIME_SHARE
+        reason = (
+            f'simulated time runs at {state.real_time_factor:.2f} of real time; expected '
+            f'{settings.real_time_factor}. Lower camera.rate or choose camera.render fast.'
+        )
+        self.health.warn('pace', reason if slow else '')
 
     def _require_robot(self) -> SimulatedRobot:
         assert self._robot is not None

@@ -50,7 +50,6 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     stage_constant = msg.EfficiencyStats.STAGE_ACTOR
 
     def __init__(self, **options: Any) -> None:
-        self._cameras: Cameras | None = None
         self._plan: Plan | None = None
         self._instructed = float('-inf')
         super().__init__('actor', ActorNodeSettings, **options)
@@ -78,19 +77,10 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
                 self, self.loaded.cameras, self._images_received, lambda: self.tasked
             )
 
-    def disconnect(self) -> None:
-        """End the subscriptions."""
-        super().disconnect()
-        if self._cameras is not None:
-            self._cameras.close()
-        self._cameras = None
-
     def flush(self, reason: str) -> None:
         """Forget states, images and the plan."""
         self._plan = None
         self._instructed = min(self._instructed, self._latest)
-        if self._cameras is not None:
-            self._cameras.clear()
         super().flush(reason)
 
     def method(self) -> str:
@@ -189,12 +179,8 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
                 self.health.error('plan', reason)
             return None
         age = now - plan.stamp
-        if age > WARN_AT * plan.valid_for:
-            self.health.warn(
-                'plan', f'plan {plan.sequence} is {age:.3f} s old; valid for {plan.valid_for} s.'
-            )
-        else:
-            self.health.clear('plan')
+        old = f'plan {plan.sequence} is {age:.3f} s old; valid for {plan.valid_for} s.'
+        self.health.warn('plan', old if age > WARN_AT * plan.valid_for else '')
         return plan
 
     def _make_chunk(self, images: Any, stamp: float, now: float, transport: float) -> bool:

@@ -5,17 +5,18 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sensor_msgs.msg import Image
 
 from efficient_vla.nodes.base.conversions import image_to_array, refuse_future, stamp_to_seconds
 from efficient_vla.nodes.base.history import overtaken
-from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import image_qos
-from efficient_vla.nodes.base.waiting import Expectation
 from efficient_vla.types import InvalidRecordError
+
+if TYPE_CHECKING:
+    from efficient_vla.nodes.stages.stage import StageNode
 
 RULE = 'image'
 
@@ -40,7 +41,7 @@ class Cameras:
 
     def __init__(
         self,
-        node: ManagedNode[Any],
+        node: 'StageNode[Any, Any, Any]',
         names: tuple[str, ...],
         received: Callable[[ImageSet], None],
         needed: Callable[[], bool],
@@ -49,30 +50,22 @@ class Cameras:
         self._node = node
         self._received = received
         self._newest: dict[str, tuple[np.ndarray, float]] = {}
-        self._expected: list[Expectation] = []
-        self._subscriptions = [self._subscribe(name, needed) for name in names]
+        for name in names:
+            self._subscribe(name, needed)
 
     def clear(self) -> None:
         """Forget all images."""
         self._newest.clear()
 
-    def close(self) -> None:
-        """End the subscriptions."""
-        for subscription, expected in zip(self._subscriptions, self._expected, strict=True):
-            self._node.destroy_subscription(subscription)
-            self._node.waiting.forget(expected)
-
-    def _subscribe(self, name: str, needed: Callable[[], bool]) -> Any:
+    def _subscribe(self, name: str, needed: Callable[[], bool]) -> None:
         topic = 'camera/image_raw' if len(self.names) == 1 else f'{name}/image_raw'
-        expected = self._node.waiting.expect(topic, Image, image_qos(), needed=needed)
-        self._expected.append(expected)
 
         def callback(message: Image, info: Any) -> None:
             if self._node.active:
                 expected.heard(stamp_to_seconds(message.header.stamp))
                 self._take(name, message, transport_ms(info))
 
-        return self._node.create_subscription(Image, topic, callback, image_qos())
+        expected = self._node.follow(Image, topic, image_qos(), callback, needed)
 
     def _take(self, name: str, message: Image, transport: float) -> None:
         now = self._node.seconds()

@@ -5,12 +5,20 @@
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
 from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.nodes.base.conversions import (
+    AbsentNamesError,
+    joint_values,
+    refuse_future,
+    stamp_to_seconds,
+)
 from efficient_vla.nodes.base.history import StateHistory
 from efficient_vla.nodes.base.qos import latched_qos, state_qos
+from efficient_vla.nodes.base.waiting import Expectation
 from efficient_vla.nodes.stages.stage import Job, PolicyStage, Settings, StageNode
 from efficient_vla.types import InvalidRecordError
 
@@ -23,7 +31,6 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         """What the robot is to do; empty: nothing; ``None``: nobody said yet."""
         self._task = 0
         """Counts instructions: the same sentence given again is another task."""
-        self._robot_state: Any = None
         self._states = StateHistory()
         super().__init__(name, kind, **options)
         self.create_subscription(
@@ -43,26 +50,14 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         """Subscribe to the robot's state, where the stage looks at it; ``required`` to work."""
         if not names:
             return
-        qos, needed = state_qos(), lambda: self.tasked
-        expected = self.waiting.expect(
-            'robot_state', JointState, qos, needed=needed, required=required
-        )
 
         def received(message: JointState) -> None:
-            found = self.robot_state(message, names, expected)
-            if found is not None:
-                self._states.add(*reversed(found))
+            if self.active:
+                self._take_state(message, names, expected)
 
-        subscription = self.create_subscription(JointState, 'robot_state', received, qos)
-        self._robot_state = subscription, expected
-
-    def disconnect(self) -> None:
-        """End the subscription to the robot's state."""
-        if self._robot_state is not None:
-            subscription, expected = self._robot_state
-            self.destroy_subscription(subscription)
-            self.waiting.forget(expected)
-        self._robot_state = None
+        expected = self.follow(
+            JointState, 'robot_state', state_qos(), received, lambda: self.tasked, required
+        )
 
     def flush(self, reason: str) -> None:
         """Forget earlier states."""
@@ -74,6 +69,25 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         late = task != self._task
         self.health.counts[f'superseded_{what}'] += late
         return late
+
+    def _take_state(
+        self, message: JointState, names: tuple[str, ...], expected: Expectation
+    ) -> None:
+        now = self.seconds()
+        try:
+            values = joint_values(message, names)
+            stamp = stamp_to_seconds(message.header.stamp)
+            refuse_future('robot state', stamp, now, self.settings.max_future)
+        except AbsentNamesError as error:
+            # Several drivers may share the topic.
+            expected.unusable(str(error))
+            return
+        except InvalidRecordError as error:
+            self.health.error('state', str(error))
+            return
+        self.health.clear('state')
+        expected.heard(stamp)
+        self._states.add(stamp, values.astype(np.float32))
 
     def _instruction_received(self, message: msg.Instruction) -> None:
         text = ''

@@ -28,7 +28,6 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
     stage_constant = msg.EfficiencyStats.STAGE_PERCEPTION
 
     def __init__(self, **options: Any) -> None:
-        self._cameras: Cameras | None = None
         self._frozen = FrozenCameras()
         self._newest: VisualTokens | None = None
         self._savings = Savings()
@@ -54,16 +53,8 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
             self, self.loaded.cameras, self._images_received, lambda: self.active
         )
 
-    def disconnect(self) -> None:
-        """End the subscriptions."""
-        if self._cameras is not None:
-            self._cameras.close()
-        self._cameras = None
-
     def flush(self, reason: str) -> None:
         """Forget earlier images."""
-        if self._cameras is not None:
-            self._cameras.clear()
         self._frozen = FrozenCameras()
         super().flush(reason)
 
@@ -104,11 +95,7 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
         )
 
     def _images_received(self, images: ImageSet) -> None:
-        frozen = self._frozen.see(images.images, images.stamp)
-        if frozen:
-            self.health.warn('frozen', frozen)
-        else:
-            self.health.clear('frozen')
+        self.health.warn('frozen', self._frozen.see(images.images, images.stamp))
         self.submit(images)
 
     def _state_received(self, message: JointState) -> None:

@@ -11,18 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
-import numpy as np
+from rclpy.qos import QoSProfile
 from rclpy.task import Future
-from sensor_msgs.msg import JointState
 
 from efficient_vla import msg, srv
 from efficient_vla.bringup.settings import PolicyNodeSettings
-from efficient_vla.nodes.base.conversions import (
-    AbsentNamesError,
-    joint_values,
-    refuse_future,
-    stamp_to_seconds,
-)
 from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.history import Pace
 from efficient_vla.nodes.base.lifecycle import ManagedNode
@@ -30,6 +23,7 @@ from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.base.scheduling import apply_niceness
 from efficient_vla.nodes.base.waiting import Expectation
+from efficient_vla.nodes.stages.cameras import Cameras
 from efficient_vla.places import policy_folder
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.stages import Stage
@@ -83,9 +77,9 @@ class Pass(NamedTuple):
 class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
     """A node around one stage of a policy, which runs on a worker thread.
 
-    A node fills in ``load`` (return the stage), ``connect`` and ``disconnect`` (publishers and
-    subscriptions), ``work`` (one pass, on the worker thread), ``method``, and ``_output``, the
-    publisher of what ``work`` makes.
+    A node fills in ``load`` (return the stage), ``connect`` (what the loaded stage looks at, by
+    ``follow`` and ``Cameras``), ``work`` (one pass, on the worker thread), ``method``, and
+    ``_output``, the publisher of what ``work`` makes.
     """
 
     stage_constant = msg.EfficiencyStats.STAGE_UNKNOWN
@@ -103,6 +97,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         self._rate = RateMeter()
         self._last: Pass | None = None
         self._pace = Pace()
+        self._cameras: Cameras | None = None
+        self._followed: list[tuple[Any, Expectation]] = []
         super().__init__(name, kind, **options)
         self.applied: Settings = self.settings
         """What the stage works with; for the worker thread, where the settings come later."""
@@ -122,10 +118,21 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         """Return the stage of the policy in ``folder``."""
 
     def connect(self) -> None:
-        """Make publishers and subscriptions."""
+        """Subscribe to what the stage looks at, until it is freed."""
 
-    def disconnect(self) -> None:
-        """Destroy publishers and subscriptions."""
+    def follow(
+        self,
+        kind: type,
+        topic: str,
+        qos: QoSProfile,
+        received: Callable[..., None],
+        needed: Callable[[], bool],
+        required: bool = True,
+    ) -> Expectation:
+        """Subscribe and wait for messages, as ``Expectation`` says, until the policy is freed."""
+        expected = self.waiting.expect(topic, kind, qos, needed=needed, required=required)
+        self._followed.append((self.create_subscription(kind, topic, received, qos), expected))
+        return expected
 
     @abstractmethod
     def work(self, job: Job) -> Pass | None:
@@ -166,7 +173,11 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
 
     def teardown(self) -> None:
         """Free the policy."""
-        self.disconnect()
+        self._cameras = None
+        while self._followed:
+            subscription, expected = self._followed.pop()
+            self.destroy_subscription(subscription)
+            self.waiting.forget(expected)
         patience = 0.0 if self.exit_code else STOP_TIMEOUT_S
         if self._worker is not None and not self._worker.stop(patience):
             self.get_logger().warning(
@@ -209,6 +220,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
     def flush(self, reason: str) -> None:
         """Make the stage forget earlier frames."""
         self._pace.reset()
+        if self._cameras is not None:
+            self._cameras.clear()
         if self._worker is not None:
             stage = self.loaded
             self._worker.discard()
@@ -248,31 +261,6 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
     def offer_reset(self) -> None:
         """Offer the service that empties the caches of the stage."""
         self.create_service(srv.ResetCaches, '~/reset_caches', self._reset_caches)
-
-    def robot_state(
-        self, message: JointState, names: tuple[str, ...], expected: Expectation
-    ) -> tuple[np.ndarray, float] | None:
-        """Return the state float32 [S] in the order of ``names`` and its stamp [s].
-
-        ``None`` while the node is not active, and for a message that is refused, as an error of
-        the node's health. One that lacks names is none: several drivers may share the topic.
-        """
-        if not self.active:
-            return None
-        now = self.seconds()
-        try:
-            values = joint_values(message, names)
-            stamp = stamp_to_seconds(message.header.stamp)
-            refuse_future('robot state', stamp, now, self.settings.max_future)
-        except AbsentNamesError as error:
-            expected.unusable(str(error))
-            return None
-        except InvalidRecordError as error:
-            self.health.error('state', str(error))
-            return None
-        self.health.clear('state')
-        expected.heard(stamp)
-        return values.astype(np.float32), stamp
 
     def submit(self, job: Job) -> None:
         """Run a pass on ``job`` as soon as the one that runs now is over."""

@@ -3,17 +3,15 @@
 """A dry run: what would be done is drawn and nothing reaches the robot."""
 
 import math
-from collections.abc import Callable
+from typing import Any
 
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from efficient_vla.nodes.base.conversions import command_to_message
-from efficient_vla.nodes.base.qos import newest_qos, report_qos
+from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.controller.outputs.joint_state import JointStateOutput
 from efficient_vla.types import Command
 
 DRAWN_S = 2.0
@@ -26,35 +24,29 @@ WIDTH_M = 0.006
 COLOUR = ColorRGBA(r=1.0, g=0.45, b=0.1, a=0.9)
 
 
-class DrawingOutput:
+class DrawingOutput(JointStateOutput):
     """The set-points as a joint state on a topic of their own, for the model of a second robot.
 
     Set-points of an end effector are also drawn as a line, the way since the last start.
     """
 
-    pending = False
-    covers = 0.0
+    topic = 'dry_run/command'
 
-    def __init__(self, node: LifecycleNode, frame_id: str, stamp: Callable[[float], Time]) -> None:
-        self._frame_id = frame_id
-        self._stamp = stamp
-        self._line: list[Point] = []
-        self._sampled = -math.inf
-        self._drawn = -math.inf
-        publisher = node.create_lifecycle_publisher
-        self._states = publisher(JointState, 'dry_run/command', newest_qos())
-        self._markers = publisher(MarkerArray, 'dry_run/markers', report_qos())
+    def __init__(self, node: LifecycleNode, *arguments: Any) -> None:
+        super().__init__(node, *arguments)
+        self._markers = node.create_lifecycle_publisher(
+            MarkerArray, 'dry_run/markers', report_qos()
+        )
+        self.restart()
 
     def restart(self) -> None:
         """Begin a new line."""
-        self._line = []
+        self._line: list[Point] = []
         self._sampled = self._drawn = -math.inf
 
     def send(self, command: Command) -> None:
         """Draw a set-point."""
-        message = command_to_message(command)
-        message.header.stamp = self._stamp(command.stamp)
-        self._states.publish(message)
+        super().send(command)
         values = dict(zip(command.names, command.position.tolist(), strict=True))
         if not {'x', 'y', 'z'} <= values.keys():
             return
@@ -69,7 +61,7 @@ class DrawingOutput:
 
     def _marker(self, now: float) -> Marker:
         marker = Marker(ns='dry_run', type=Marker.LINE_STRIP, action=Marker.ADD, color=COLOUR)
-        marker.header.frame_id = self._frame_id
+        marker.header.frame_id = self._settings.frame_id
         marker.header.stamp = self._stamp(now)
         marker.pose.orientation.w = 1.0
         marker.scale.x = WIDTH_M

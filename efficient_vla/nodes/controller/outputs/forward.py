@@ -6,45 +6,23 @@ Such a controller neither interpolates nor limits, and it keeps the last value w
 end. With velocities it must therefore have a timeout of its own, or stand behind one.
 """
 
-from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Float64MultiArray
 
 from efficient_vla.nodes.base.conversions import to_wire
-from efficient_vla.nodes.base.qos import newest_qos
-from efficient_vla.nodes.controller.outputs.ending import Ending
-from efficient_vla.nodes.controller.outputs.gripper import GripperOutput, arm_columns
+from efficient_vla.nodes.controller.outputs.output import ArmOutput
 from efficient_vla.types import Command
 
 
-class ForwardOutput:
+class ForwardOutput(ArmOutput):
     """Positions or velocities of the axes, in the order of the columns."""
 
-    covers = 0.0
+    message, topic = Float64MultiArray, 'forward_command_controller/commands'
 
-    def __init__(self, node: LifecycleNode, gripper: tuple[float, ...], interface: str) -> None:
-        self._gripper = GripperOutput(node, gripper)
-        self._velocities = interface == 'velocity'
-        self._ending = Ending()
-        self._publisher = node.create_lifecycle_publisher(
-            Float64MultiArray, 'forward_command_controller/commands', newest_qos()
-        )
-
-    @property
-    def pending(self) -> bool:
-        """Whether the robot still has to be told that it stands."""
-        return self._velocities and self._ending.pending
-
-    def restart(self) -> None:
-        """Leave the gripper as it is until a chunk says more."""
-        self._gripper.restart()
-
-    def send(self, command: Command) -> None:
-        """Send a set-point."""
-        self._gripper.send(command)
-        axes = arm_columns(command.names)
+    def send_axes(self, command: Command, axes: list[int]) -> None:
+        """Send positions, or velocities while there are any and for a moment after."""
         values = command.position[axes]
-        if self._velocities:
+        if self._settings.output_interface == 'velocity':
             values = command.velocity[axes]
-            if not self._ending.wants(values, command.stamp):
+            if not self.wants(values, command.stamp):
                 return
         self._publisher.publish(Float64MultiArray(data=to_wire(values, 'd')))

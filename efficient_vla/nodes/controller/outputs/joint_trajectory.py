@@ -15,16 +15,13 @@ the clock. Points carry accelerations: the controller joins them with quintic sp
 """
 
 from collections import deque
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from rclpy.lifecycle import LifecycleNode
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from efficient_vla.nodes.base.conversions import seconds_to_duration, to_wire
-from efficient_vla.nodes.base.qos import newest_qos
-from efficient_vla.nodes.controller.outputs.gripper import GripperOutput, arm_columns
+from efficient_vla.nodes.controller.outputs.output import ArmOutput
 from efficient_vla.types import Command
 
 LEAD = 2
@@ -35,36 +32,23 @@ STOP_POINTS = 4
 """A stop has at most three phases of constant jerk, of any length."""
 
 
-class JointTrajectoryOutput:
+class JointTrajectoryOutput(ArmOutput):
     """The newest set-point and the stop behind it."""
 
-    pending = False
+    message, topic = JointTrajectory, 'joint_trajectory_controller/joint_trajectory'
 
-    def __init__(
-        self,
-        node: LifecycleNode,
-        gripper: tuple[float, ...],
-        period: float,
-        brake_path: Callable[[int], tuple[np.ndarray, np.ndarray]],
-        stamp: Callable[[float], Time],
-    ) -> None:
-        self._stamp = stamp
-        self._gripper = GripperOutput(node, gripper)
-        self.covers = LEAD * period
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.covers = LEAD / self._settings.rate
         self._ahead: deque[tuple[float, np.ndarray]] = deque()
-        self._brake_path = brake_path
-        self._publisher = node.create_lifecycle_publisher(
-            JointTrajectory, 'joint_trajectory_controller/joint_trajectory', newest_qos()
-        )
 
     def restart(self) -> None:
         """Forget the set-points that are under way."""
+        super().restart()
         self._ahead.clear()
-        self._gripper.restart()
 
-    def send(self, command: Command) -> None:
+    def send_axes(self, command: Command, axes: list[int]) -> None:
         """Send a set-point, which is that from which ``brake_path`` starts."""
-        self._gripper.send(command)
         stops, states = self._brake_path(STOP_POINTS)
         now = command.stamp
         arrival = now + self.covers
@@ -76,7 +60,7 @@ class JointTrajectoryOutput:
         ahead.append((arrival, states[0]))
         message = JointTrajectory()
         message.header.stamp = self._stamp(now)
-        message.joint_names = [command.names[column] for column in arm_columns(command.names)]
+        message.joint_names = [command.names[column] for column in axes]
         message.points = [
             JointTrajectoryPoint(
                 positions=to_wire(position, 'd'),

@@ -8,58 +8,24 @@ drift between, chunks of positions do. When the messages end, Servo halts by its
 (``incoming_command_timeout``).
 """
 
-from collections.abc import Callable
-
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TwistStamped
-from rclpy.lifecycle import LifecycleNode
 
-from efficient_vla.nodes.base.qos import newest_qos
-from efficient_vla.nodes.controller.outputs.ending import Ending
-from efficient_vla.nodes.controller.outputs.gripper import GripperOutput, arm_columns
+from efficient_vla.nodes.controller.outputs.output import ArmOutput
 from efficient_vla.types import Command
 
-AXES = ('x', 'y', 'z')
 
-
-class TwistOutput:
+class TwistOutput(ArmOutput):
     """Linear velocity of the end effector; it does not turn."""
 
-    covers = 0.0
+    message, topic = TwistStamped, 'servo_node/delta_twist_cmds'
 
-    def __init__(
-        self,
-        node: LifecycleNode,
-        gripper: tuple[float, ...],
-        frame_id: str,
-        stamp: Callable[[float], Time],
-    ) -> None:
-        self._stamp = stamp
-        self._gripper = GripperOutput(node, gripper)
-        self._frame_id = frame_id
-        self._ending = Ending()
-        self._publisher = node.create_lifecycle_publisher(
-            TwistStamped, 'servo_node/delta_twist_cmds', newest_qos()
-        )
-
-    @property
-    def pending(self) -> bool:
-        """Whether the robot still has to be told that it stands."""
-        return self._ending.pending
-
-    def restart(self) -> None:
-        """Leave the gripper as it is until a chunk says more."""
-        self._gripper.restart()
-
-    def send(self, command: Command) -> None:
-        """Send a set-point."""
-        self._gripper.send(command)
-        columns = arm_columns(command.names)
-        if not self._ending.wants(command.velocity[columns], command.stamp):
+    def send_axes(self, command: Command, axes: list[int]) -> None:
+        """Send the velocity while there is any, and zeros for a moment after."""
+        if not self.wants(command.velocity[axes], command.stamp):
             return
         message = TwistStamped()
         message.header.stamp = self._stamp(command.stamp)
-        message.header.frame_id = self._frame_id
-        for column in columns:
+        message.header.frame_id = self._settings.frame_id
+        for column in axes:
             setattr(message.twist.linear, command.names[column], float(command.velocity[column]))
         self._publisher.publish(message)

@@ -1,0 +1,102 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the outputs share: a publisher, and for arms without a gripper column the gripper's own."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Float64MultiArray
+
+from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.control.contract import GRIPPER
+from efficient_vla.nodes.base.conversions import to_wire
+from efficient_vla.nodes.base.qos import newest_qos
+from efficient_vla.types import Command
+
+ZEROS_S = 0.25
+"""Zero velocity is repeated for this long: above the timeout of MoveIt Servo, 0.1 s, so that a
+late message does not make it warn, and short, so that other inputs of Servo are heard again."""
+
+
+class Output:
+    """Sends set-points to a robot."""
+
+    message: type
+    topic: str
+    pending = False
+    """Whether more set-points are wanted although the last one stands still."""
+    covers = 0.0
+    """Time from a set-point to that from which the robot brakes by itself without another [s].
+
+    0: it stays at the last one."""
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        settings: ControllerNodeSettings,
+        brake_path: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        stamp: Callable[[float], Time],
+    ) -> None:
+        """``brake_path`` is that of the controller; ``stamp`` makes one of a time of motion."""
+        self._settings = settings
+        self._brake_path = brake_path
+        self._stamp = stamp
+        self._publisher = node.create_lifecycle_publisher(self.message, self.topic, newest_qos())
+
+    @abstractmethod
+    def send(self, command: Command) -> None:
+        """Send a set-point, the newest of the controller."""
+
+    def restart(self) -> None:
+        """Forget what was sent: the next set-point does not continue it."""
+
+
+class ArmOutput(Output):
+    """Set-points of the axes; the gripper's go to a forward_command_controller of its joint.
+
+    ``gripper_values`` are those of an open and of a closed gripper, efforts -1 and +1; the way
+    between them is straight. Nothing is sent before the first effort that is not 0: until a chunk
+    says one, the gripper stays as it is.
+    """
+
+    def __init__(self, node: LifecycleNode, *arguments: Any) -> None:
+        super().__init__(node, *arguments)
+        self._told = False
+        self._moving_until = -math.inf
+        self._gripper = node.create_lifecycle_publisher(
+            Float64MultiArray, 'gripper_command', newest_qos()
+        )
+
+    @abstractmethod
+    def send_axes(self, command: Command, axes: list[int]) -> None:
+        """Send a set-point whose columns ``axes`` are not the gripper's."""
+
+    def send(self, command: Command) -> None:
+        """Send a set-point."""
+        if GRIPPER in command.names:
+            effort = command.position[command.names.index(GRIPPER)]
+            self._told = self._told or effort != 0
+            if self._told:
+                value = np.interp([effort], (-1.0, 1.0), self._settings.gripper_values)
+                self._gripper.publish(Float64MultiArray(data=to_wire(value, 'd')))
+        self.send_axes(command, [i for i, name in enumerate(command.names) if name != GRIPPER])
+
+    def restart(self) -> None:
+        """Leave the gripper as it is until the next effort that is not 0."""
+        self._told = False
+
+    def wants(self, velocity: np.ndarray, stamp: float) -> bool:
+        """Return whether ``velocity`` [M] at ``stamp`` [s] has to be sent: motion, then zeros."""
+        if velocity.any():
+            self._moving_until = stamp + ZEROS_S
+            self.pending = True
+        else:
+            # The clock may have jumped back.
+            begin = self._moving_until - ZEROS_S
+            self.pending = self.pending and begin <= stamp < self._moving_until
+        return self.pending

@@ -165,7 +165,7 @@ class Whereabouts:
         if self.measured is None:
             return
         off = difference(self.measured, setpoint, self._continuous)
-        less = (0 < off * self._sag) & (np.abs(off) < SAGS * np.abs(self._sag))
+        less = (off * self._sag > 0) & (np.abs(off) < SAGS * np.abs(self._sag))
         self._sag = np.where((velocity == 0) & less & self._nears(off), 0.0, self._sag)
         # Once it stood, it does not arrive again, whoever moves it back.
         self._arriving = (velocity != 0) | (self._arriving & self._nears(off - self._sag))

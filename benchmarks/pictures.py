@@ -32,6 +32,8 @@ REACHES = tuple(range(12, 190, 7))
 """Distances in points at which a label is tried, nearest first."""
 ANGLES = tuple(range(0, 360, 15))
 PAD = 2.5
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def label(axis: Any, points: Sequence[Point]) -> None:
         (left, bottom), (_, top) = ends
         dots.append(_box(left, (bottom + top) / 2, 3 * scale, top - bottom))
     frame = axis.get_window_extent(renderer)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
     distance = np.abs(pixels[:, None] - pixels[None]).sum(-1)
     crowded = np.argsort(np.sort(distance, 1)[:, : min(4, len(points))].sum(1))
     for index in crowded:
@@ -140,7 +142,7 @@ def _free_place(
     size: tuple[float, float],
     scale: float,
     frame: Any,
-    taken: Sequence[tuple[float, float, float, float]],
+    taken: Sequence[Box],
 ) -> tuple[float, float]:
     """Return the centre of the nearest box of ``size`` inside the frame that touches no other."""
     best, least = (point[0], point[1]), np.inf
@@ -164,13 +166,11 @@ def _free_place(
     return best
 
 
-def _box(x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+def _box(x: float, y: float, width: float, height: float) -> Box:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _overlap(
-    first: tuple[float, float, float, float], second: tuple[float, float, float, float]
-) -> float:
+def _overlap(first: Box, second: Box) -> float:
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     return max(0.0, width) * max(0.0, height)

@@ -16,6 +16,11 @@ def _named(parts: Parts, part: str) -> dict[str, Row]:
     return {row['name']: row for row in parts.get(part, ())}
 
 
+def _family(row: Row) -> str:
+    """Return the head or tokenizer, by which points have their colour."""
+    return str(row['name'].split(',')[0])
+
+
 def _heads(parts: Parts) -> list[Row]:
     """Return a row a condition: latency and success beside each other."""
     latency, success = _named(parts, 'latency'), _named(parts, 'success')
@@ -75,17 +80,15 @@ def plot(path: Path, parts: Parts) -> bool:
     shown = [row for row in parts.get('success', ()) if row['name'] in latency]
     if not shown and not tokenizers:
         return False
-    colors = colors_of(row['name'].split(',')[0] for row in (*shown, *tokenizers))
+    colors = colors_of(_family(row) for row in (*shown, *tokenizers))
     points = [
-        success_point(
-            latency[row['name']]['head_p50_ms'], row, row['name'], colors[row['name'].split(',')[0]]
-        )
+        success_point(latency[row['name']]['head_p50_ms'], row, row['name'], colors[_family(row)])
         for row in shown
     ]
     errors = [
-        Point(x, y, y, y, row['name'], colors[row['name'].split(',')[0]])
+        Point(row['tokens_mean'], error, error, error, row['name'], colors[_family(row)])
         for row in tokenizers
-        for x, y in ((row['tokens_mean'], row['path_error_p95_mm']),)
+        for error in (row['path_error_p95_mm'],)
     ]
     with drawn(path, 1, 2, figsize=(15, 6.6), width_ratios=(2.2, 1)) as (figure, axes):
         left, right = axes[0]

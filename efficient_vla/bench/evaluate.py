@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,9 @@ def _run_all(request: Request) -> Iterator[EpisodeResult]:
     jobs = request.jobs()
     workers = min(request.workers, len(jobs))
     if workers == 1:
-        worker = Worker(request)
-        try:
+        with closing(Worker(request)) as worker:
             for task, seed in jobs:
                 yield worker.run(task, seed)
-        finally:
-            worker.close()
         return
     context = multiprocessing.get_context('spawn')
     threads = max(1, len(os.sched_getaffinity(0)) // workers)

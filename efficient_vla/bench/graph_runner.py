@@ -3,7 +3,6 @@
 """Episodes through the running graph, in wall-clock time."""
 
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -251,8 +250,3 @@ def _report(
         **facts,
     )
     return found
-
-
-def timestamp() -> str:
-    """Return a name for a run that sorts by time."""
-    return time.strftime('%Y%m%d-%H%M%S')

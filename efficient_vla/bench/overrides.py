@@ -132,7 +132,8 @@ def parse_overrides(
                 f'--set {word!r} is not of the form node.param=value; '
                 'write for example --set reasoner.pruning.keep=0.5.'
             )
-        if not has_parameter(kinds, node, parameter) and _in_graph(node, parameter):
+        known, in_graph = (has_parameter(k, node, parameter) for k in (kinds, NODE_SETTINGS))
+        if in_graph and not known:
             raise UsageError(
                 f'{node}.{parameter} is a parameter of a node of the graph, which nothing in '
                 'process has; leave it out or add --graph.'
@@ -148,10 +149,6 @@ def parse_overrides(
 def has_parameter(kinds: Mapping[str, type], node: str, parameter: str) -> bool:
     """Return whether the settings of ``node`` in ``kinds`` have the parameter."""
     return node in kinds and any(name == parameter for name, _, _ in specs(kinds[node]))
-
-
-def _in_graph(node: str, parameter: str) -> bool:
-    return has_parameter(NODE_SETTINGS, node, parameter)
 
 
 def build_settings(

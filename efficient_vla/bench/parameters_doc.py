@@ -95,8 +95,8 @@ def limits(spec: Spec) -> str:
     parts = []
     if spec.choices:
         parts.append(f'One of {", ".join(spec.choices)}.')
-    elif spec.low is not None or spec.high is not None:
-        parts.append(f'{_range(spec)}.')
+    elif bounds := _range(spec):
+        parts.append(f'{bounds}.')
     elif spec.unit:
         parts.append(f'In {spec.unit}.')
     if spec.read_only:
@@ -107,11 +107,14 @@ def limits(spec: Spec) -> str:
 
 
 def _range(spec: Spec) -> str:
+    """Return the bounds with their unit, '' where there are none."""
+    low, high = (None if bound is None else _number(bound) for bound in (spec.low, spec.high))
+    if low is None and high is None:
+        return ''
     unit = f' {spec.unit}' if spec.unit else ''
-    if spec.low is None or spec.high is None:
-        bound = f'At least {_number(spec.low)}' if spec.low is not None else ''
-        return (bound or f'At most {_number(spec.high or 0.0)}') + unit
-    return f'{_number(spec.low)} to {_number(spec.high)}{unit}'
+    if low is None:
+        return f'At most {high}{unit}'
+    return f'{low} to {high}{unit}' if high is not None else f'At least {low}{unit}'
 
 
 def _number(value: float) -> str:
@@ -122,10 +125,7 @@ def _table(node: str) -> str:
     rows = ['| parameter | default | allowed | | meaning |', '|---|---|---|---|---|']
     for name, default, spec in specs(NODE_SETTINGS[node]):
         allowed = ', '.join(f'`{choice}`' for choice in spec.choices)
-        if not allowed and (spec.low is not None or spec.high is not None):
-            allowed = _range(spec)
-        elif not allowed and spec.unit:
-            allowed = spec.unit
+        allowed = allowed or _range(spec) or spec.unit
         marks = ['fixed'] if spec.read_only else ['locked'] if spec.locked else []
         if not has_parameter(KINDS, node, name):
             marks.append('graph')

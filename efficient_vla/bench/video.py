@@ -84,16 +84,7 @@ def _open_sink(path: Path, columns: int, rows: int, fps: float) -> Generator[Non
         macro_block_size=2,
         quality=None,
         ffmpeg_log_level='error',
-        output_params=[
-            '-crf',
-            '26',
-            '-preset',
-            'veryfast',
-            '-threads',
-            '1',
-            '-movflags',
-            '+faststart',
-        ],
+        output_params='-crf 26 -preset veryfast -threads 1 -movflags +faststart'.split(),
     )
     sink.send(None)
     return sink

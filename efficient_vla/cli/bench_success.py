@@ -4,6 +4,7 @@
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +65,8 @@ def _techniques(arguments: argparse.Namespace) -> int:
 
     refuse_unknown('technique', arguments.names, tuple(VARIANTS))
     request = _request(arguments, arguments.tasks or DEMO_TASKS)
-    passes = len(request.jobs()) * (len(arguments.names) + 1)
-    return _run(
-        arguments, passes, lambda on_result: techniques(request, arguments.names, on_result)
-    )
+    episodes = len(request.jobs()) * (len(arguments.names) + 1)
+    return _run(arguments, episodes, partial(techniques, request, arguments.names))
 
 
 def _instructions(arguments: argparse.Namespace) -> int:
@@ -76,11 +75,7 @@ def _instructions(arguments: argparse.Namespace) -> int:
 
     request = _request(arguments, arguments.tasks or TASKS)
     scenes = sum(len(tasks) for _, tasks in sentences(request.tasks))
-    return _run(
-        arguments,
-        scenes * request.episodes,
-        lambda on_result: instructions(request, on_result),
-    )
+    return _run(arguments, scenes * request.episodes, partial(instructions, request))
 
 
 def _request(arguments: argparse.Namespace, tasks: tuple[str, ...]) -> 'Request':

@@ -4,6 +4,8 @@
 
 import argparse
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,13 @@ from rich.console import Console
 from efficient_vla.bench.animation import Clip, clip, write_animation
 from efficient_vla.bench.contact_sheet import SheetRow, contact_sheet, moments
 from efficient_vla.bench.manifest import machine
+from efficient_vla.cli.evaluate import graph_request
 from efficient_vla.cli.live import LiveObserver
 from efficient_vla.cli.options import (
     add_episodes,
     add_hardware,
     add_overrides,
     add_robot,
-    policy_folder,
     task_list,
     writable_folder,
 )
@@ -92,33 +94,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the demonstration; 0 when every episode was run, whatever its outcome."""
-    from efficient_vla.bench.graph_runner import GraphRequest, run_graph, timestamp
-    from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.bench.graph_runner import run_graph
     from efficient_vla.cli.display import console, show_report
-    from efficient_vla.sim.catalogue import node_name, simulation
-    from efficient_vla.sim.episodes import jobs
+    from efficient_vla.sim.catalogue import simulation
 
-    robot = arguments.robot
-    tasks = arguments.tasks or simulation(robot).demo_tasks
-    episodes = jobs(tasks, arguments.seed, arguments.episodes, robot)
-    words = list(arguments.overrides)
-    if arguments.architecture:
-        words.append(f'actor.architecture={arguments.architecture}')
-    if arguments.render:
-        words.append(f'{node_name(robot)}.camera.render={arguments.render}')
-    overrides = parse_overrides(words, NODE_SETTINGS)
-    policy = policy_folder(arguments.policy)
-    folder = writable_folder(arguments.out / timestamp(), '--out')
-    request = GraphRequest(
-        policy=policy,
-        jobs=episodes,
-        overrides=overrides,
-        robot=robot,
-        hardware=arguments.hardware,
-        video=folder / 'videos',
-        keep_frames=True,
-        log_folder=folder / 'logs',
+    tasks = arguments.tasks or simulation(arguments.robot).demo_tasks
+    request = graph_request(arguments, tasks)
+    folder = writable_folder(arguments.out / time.strftime('%Y%m%d-%H%M%S'), '--out')
+    request = replace(
+        request, video=folder / 'videos', keep_frames=True, log_folder=folder / 'logs'
     )
     sheet = SheetObserver(console, len(request.jobs))
     with sheet:

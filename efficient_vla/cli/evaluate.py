@@ -4,8 +4,9 @@
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efficient_vla.cli.options import (
     add_episodes,
@@ -19,6 +20,9 @@ from efficient_vla.cli.options import (
     written,
 )
 from efficient_vla.errors import UsageError
+
+if TYPE_CHECKING:
+    from efficient_vla.bench.graph_runner import GraphRequest
 
 DESCRIPTION = """\
 Measure a policy: success by task with its 95 % interval, latencies and rates of each stage,
@@ -96,14 +100,37 @@ def main(arguments: argparse.Namespace) -> int:
 def override_words(arguments: argparse.Namespace) -> list[str]:
     """Return all overrides as ``node.param=value``, those with an own option among them."""
     words = list(arguments.overrides)
-    for name, value in (
-        ('actor.architecture', arguments.architecture),
-        ('eval.reasoner_period', arguments.plan_period),
-        ('eval.actor_period', arguments.chunk_period),
+    for name, option in (
+        ('actor.architecture', 'architecture'),
+        ('eval.reasoner_period', 'plan_period'),
+        ('eval.actor_period', 'chunk_period'),
     ):
+        value = getattr(arguments, option, None)
         if value is not None:
             words.append(f'{name}={value}')
     return words
+
+
+def graph_request(arguments: argparse.Namespace, tasks: tuple[str, ...]) -> 'GraphRequest':
+    """Return what to run through the graph; refuse what it does not have."""
+    from efficient_vla.bench.graph_runner import GraphRequest
+    from efficient_vla.bench.overrides import parse_overrides
+    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.sim.catalogue import node_name
+    from efficient_vla.sim.episodes import jobs
+
+    episodes = jobs(tasks, arguments.seed, arguments.episodes, arguments.robot)
+    words = override_words(arguments)
+    if arguments.render:
+        words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
+    overrides = parse_overrides(words, NODE_SETTINGS)
+    return GraphRequest(
+        policy=policy_folder(arguments.policy),
+        jobs=episodes,
+        overrides=overrides,
+        hardware=arguments.hardware,
+        robot=arguments.robot,
+    )
 
 
 def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -133,13 +160,9 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
-    from efficient_vla.bench.graph_runner import GraphRequest, run_graph
-    from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.bench.graph_runner import run_graph
     from efficient_vla.cli.display import console, show_report
     from efficient_vla.cli.live import LiveObserver
-    from efficient_vla.sim.catalogue import node_name
-    from efficient_vla.sim.episodes import jobs
 
     for name in ('plan_period', 'chunk_period', 'workers'):
         if getattr(arguments, name) is not None:
@@ -147,19 +170,8 @@ def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
                 f'--{name.replace("_", "-")} schedules an evaluation in process; leave it out of '
                 '--graph, where every stage runs as fast as it can.'
             )
-    episodes = jobs(arguments.tasks, arguments.seed, arguments.episodes, arguments.robot)
-    words = override_words(arguments)
-    if arguments.render:
-        words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
-    request = GraphRequest(
-        policy=policy_folder(arguments.policy),
-        jobs=episodes,
-        overrides=parse_overrides(words, NODE_SETTINGS),
-        hardware=arguments.hardware,
-        robot=arguments.robot,
-        instruction=arguments.instruction,
-        video=arguments.video,
-    )
+    request = graph_request(arguments, arguments.tasks)
+    request = replace(request, instruction=arguments.instruction, video=arguments.video)
     with LiveObserver(console, len(request.jobs)) as observer:
         found = run_graph(request, observer)
     show_report(found)

@@ -41,7 +41,8 @@ def measure_one_step(job: Job, rows: Rows) -> None:
 
 def measure_latency(job: Job, rows: Rows) -> None:
     """Measure heads and decodings in turn on the same plans; all of them, or none is kept."""
-    keys = {condition.name: _latency_key(job, condition) for condition in CONDITIONS}
+    config = {'hardware': job.hardware, **job.decided('tasks', 'frames', 'rounds')}
+    keys = {c.name: row_key('latency', overrides=c.words, **config) for c in CONDITIONS}
     if all(rows.done(key) for key in keys.values()):
         return
     dense = Policy.from_settings(job.policy, build_settings(SINGLE))
@@ -118,10 +119,7 @@ def _compare(
 ) -> None:
     """Measure success with all ``conditions``, paired with the first of them."""
     first = conditions[0]
-    keys = {
-        condition.name: row_key(part, overrides=condition.words, **job.played)
-        for condition in conditions
-    }
+    keys = {c.name: row_key(part, overrides=c.words, **job.played) for c in conditions}
 
     def success(condition: Condition) -> dict[str, Any]:
         seen = job.play(condition.words)
@@ -131,8 +129,3 @@ def _compare(
 
     keyed = [(c, keys[c.name], {'reference': c.reference}) for c in conditions]
     job.measure(rows, part, keyed, success)
-
-
-def _latency_key(job: Job, condition: Condition) -> str:
-    config = {'overrides': condition.words, 'hardware': job.hardware}
-    return row_key('latency', **config, **job.decided('tasks', 'frames', 'rounds'))

@@ -5,6 +5,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,13 +48,12 @@ def recordings(job: Job) -> dict[str, list[RecordedMotion]]:
 
 def measure_seams(job: Job, rows: Rows) -> None:
     """Play recorded chunks through every blending, inside the limits and without any."""
-    for source in (POLICY, OFFSET):
-        for trial in trials(job.sizes.delays_ms, job.sizes.seeds):
-            for method in (method for method in METHODS if method != TRAINED):
-                for limits in (REFERENCE, LIMITED):
-                    key = _seam_key(job, 'seams', source, trial, method, limits)
-                    if not rows.done(key):
-                        rows.add('seams', key, **_seam_row(job, source, trial, method, limits))
+    methods = [method for method in METHODS if method != TRAINED]
+    played = trials(job.sizes.delays_ms, job.sizes.seeds)
+    for place in product((POLICY, OFFSET), played, methods, (REFERENCE, LIMITED)):
+        key = _seam_key(job, 'seams', *place)
+        if not rows.done(key):
+            rows.add('seams', key, **_seam_row(job, *place))
 
 
 def _seam_key(job: Job, part: str, source: str, trial: Trial, method: str, limits: str) -> str:
@@ -145,7 +145,7 @@ def measure_episodes(job: Job, rows: Rows) -> None:
         results: list[EpisodeResult] = []
         seen = job.play((PATIENCE, *condition.words), results.append)
         without = first[condition.method]
-        alone = without == _episode_key(job, condition)
+        alone = without == keys[condition.name]
         reference = seen if alone else unpacked(rows.get(without)['outcomes'])
         columns = paired_columns(seen, reference, 'no_delay', 'delayed')
         lost = 100 * (columns['no_delay_success_rate'] - columns['success_rate'])
@@ -158,10 +158,12 @@ def measure_episodes(job: Job, rows: Rows) -> None:
             'rejected_chunks': sum(r.rejected_chunks for r in results),
         }
 
+    conditions = executions(job.sizes.episode_delays_ms)
+    keys = {c.name: row_key('success', overrides=c.words, **job.played) for c in conditions}
     first: dict[str, str] = {}
     keyed = []
-    for condition in executions(job.sizes.episode_delays_ms):
-        key = _episode_key(job, condition)
+    for condition in conditions:
+        key = keys[condition.name]
         first.setdefault(condition.method, key)
         described = {
             'method': condition.method,
@@ -170,10 +172,6 @@ def measure_episodes(job: Job, rows: Rows) -> None:
         }
         keyed.append((condition, key, described))
     job.measure(rows, 'success', keyed, success, compared=False)
-
-
-def _episode_key(job: Job, condition: Condition) -> str:
-    return row_key('success', overrides=condition.words, **job.played)
 
 
 def measure_controller(job: Job, rows: Rows) -> None:

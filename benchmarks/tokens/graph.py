@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.job import Job
-from benchmarks.tokens.cost import latency_columns
+from benchmarks.tokens.latency import latency_columns
 from efficient_vla.bench.compare import Outcomes, paired_columns
 from efficient_vla.bench.graph_runner import GraphRequest, run_graph
 from efficient_vla.bench.overrides import parse_overrides

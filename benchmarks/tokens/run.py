@@ -21,11 +21,11 @@ def measure_methods(job: Job, rows: Rows) -> None:
 
     Costs come first, one after the other: the episodes, which take long, do not depend on time.
     """
-    from benchmarks.tokens.cost import measure_cost
+    from benchmarks.tokens.latency import measure_cost
 
     def cost(condition: Condition) -> dict[str, Any]:
         with threads_of(job.hardware) as threads:
-            found = measure_cost(job.policy, SINGLE, condition, job.scenes)
+            found = measure_cost(job.policy, SINGLE, condition.words, job.scenes)
         return found | {'threads': threads}
 
     def success(condition: Condition) -> dict[str, Any]:

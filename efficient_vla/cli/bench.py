@@ -37,12 +37,8 @@ EXAMPLE = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-benchmarks and their options."""
     parts = parser.add_subparsers(dest='part', metavar='part', required=True)
-    stages = parts.add_parser(
-        'stages',
-        help='each technique alone against dense',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example:\n  efficient-vla bench stages --frames 60 --json stages.json',
-    )
+    about = 'each technique alone against dense'
+    stages = bench_reports.add_part(parts, 'stages', about, '--frames 60 --json stages.json')
     add_policy(stages)
     stages.add_argument('--task', default='reach-v3', help='scene (default: %(default)s)')
     stages.add_argument(
@@ -64,12 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stages.set_defaults(part_main=_stages)
     bench_success.add_parsers(parts)
     bench_reports.add_parsers(parts)
-    pairs = parts.add_parser(
-        'compare',
-        help='two evaluations by task and seed',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example:\n  efficient-vla bench compare dense.json fastv.json',
-    )
+    about = 'two evaluations by task and seed'
+    pairs = bench_reports.add_part(parts, 'compare', about, 'dense.json fastv.json')
     pairs.add_argument('first', type=Path, help='JSON file of an evaluation')
     pairs.add_argument('second', type=Path, help='JSON file of another one with the same seeds')
     pairs.set_defaults(part_main=_compare)

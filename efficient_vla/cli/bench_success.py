@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from efficient_vla.cli.bench_reports import add_part
 from efficient_vla.cli.options import (
     add_episodes,
     add_render,
@@ -40,12 +41,7 @@ def add_parsers(parts: Any) -> None:
 
 
 def _parser(parts: Any, name: str, text: str, episodes: int) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = parts.add_parser(
-        name,
-        help=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f'example:\n  efficient-vla bench {name} --episodes {episodes} --json {name}.json',
-    )
+    parser = add_part(parts, name, text, f'--episodes {episodes} --json {name}.json')
     parser.add_argument(
         '--tasks',
         metavar='A,B',

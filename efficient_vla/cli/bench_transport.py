@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from efficient_vla.cli.bench_reports import add_part
 from efficient_vla.cli.options import writable_file, written
 from efficient_vla.errors import UsageError
 from efficient_vla.interrupts import carrying
@@ -16,12 +17,8 @@ SIZES = ('640x480', '1280x720')
 
 def add_parsers(parts: Any) -> None:
     """Declare the part and its options."""
-    parser: argparse.ArgumentParser = parts.add_parser(
-        'transport',
-        help='images between processes',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example:\n  efficient-vla bench transport --seconds 15 --json transport.json',
-    )
+    about = 'images between processes'
+    parser = add_part(parts, 'transport', about, '--seconds 15 --json transport.json')
     parser.add_argument(
         '--size',
         metavar='WxH',

@@ -15,7 +15,7 @@ from page_manifest import MANIFEST
 from benchmarks import job as job_part
 from benchmarks.job import QUICK, Job
 from benchmarks.pictures import _free_place
-from benchmarks.tokens import cost as cost_part, run, soak
+from benchmarks.tokens import latency, run, soak
 from benchmarks.tokens.conditions import conditions, pruning
 from benchmarks.tokens.flops import layer_flops
 from benchmarks.tokens.graph import blocks, graph_columns
@@ -196,8 +196,6 @@ def test_recorded_frames_show_the_expert_at_the_pace_of_plans():
 
 
 def test_a_stopwatch_adds_up_and_leaves_what_it_followed(monkeypatch):
-    from benchmarks.tokens import latency
-
     ticks = iter(range(100))
     monkeypatch.setattr(latency.time, 'perf_counter', lambda: next(ticks))
 
@@ -242,7 +240,7 @@ def test_overheads_have_a_row_for_every_method(monkeypatch, tmp_path):
 
 def test_cost_of_a_method_counts_its_tokens_and_flops():
     scene = still_scene(WARM_UP_FRAMES + 2, size=144)
-    row = cost_part.measure_cost(default_policy(), {}, pruning('uniform', 0.25), [scene])
+    row = latency.measure_cost(default_policy(), {}, pruning('uniform', 0.25).words, [scene])
     assert row['tokens_kept'] == 36
     assert row['tokens_total'] == 144
     # 36 of 144 visual tokens, and the text and queries that always stay.
@@ -274,9 +272,10 @@ def test_success_is_paired_with_dense():
 def played(monkeypatch):
     """Replace measurements; return the conditions that were asked for."""
     asked = []
+    named = {condition.words: condition.name for condition in conditions()}
 
-    def cost(policy, base, condition, scenes):
-        asked.append(condition.name)
+    def cost(policy, base, words, scenes):
+        asked.append(named[words])
         return {'reasoner_ratio': 0.5, 'plan_ratio': 0.6, 'plan_p50_ms': 9.0, 'frames': 1}
 
     def play(job, words, on_result=None):
@@ -286,7 +285,7 @@ def played(monkeypatch):
         seeds = range(job.seed, job.seed + job.sizes.episodes)
         return {(t, seed): not (worse and seed == 1000) for t in job.sizes.tasks for seed in seeds}
 
-    monkeypatch.setattr(cost_part, 'measure_cost', cost)
+    monkeypatch.setattr(latency, 'measure_cost', cost)
     monkeypatch.setattr(Job, 'play', play)
     monkeypatch.setattr(job_part, 'record_scenes', lambda *_: [])
     return asked

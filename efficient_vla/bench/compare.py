@@ -3,12 +3,12 @@
 """Compare two evaluations episode by episode: the same tasks and seeds under two conditions."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from efficient_vla.errors import UsageError
-from efficient_vla.statistics import mcnemar
 
 Outcomes = dict[tuple[str, int], bool]
 TOTAL = 'all'
@@ -58,3 +58,18 @@ def _paired(first: Outcomes, second: Outcomes, keys: list[tuple[str, int]]) -> d
         'only_second': sum(b and not a for a, b in zip(left, right, strict=True)),
         'p_value': mcnemar(left, right),
     }
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Return the exact two-sided p value of McNemar's test for paired successes.
+
+    Pair ``i`` is the same task and seed under two conditions. Only pairs that differ say anything;
+    without any the value is 1. Source: McNemar, 1947, with the exact binomial distribution.
+    """
+    if len(first) != len(second):
+        raise ValueError(f'{len(first)} and {len(second)} outcomes; expected pairs.')
+    only_first = sum(bool(a) and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(bool(b) and not a for a, b in zip(first, second, strict=True))
+    discordant = only_first + only_second
+    tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / 2**discordant)

@@ -5,7 +5,7 @@
 from typing import Any
 
 from efficient_vla.bench.compare import TOTAL, Outcomes, compare
-from efficient_vla.statistics import wilson_interval
+from efficient_vla.bench.report import wilson_interval
 
 
 def paired_columns(

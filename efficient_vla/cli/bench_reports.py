@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.options import (
+from efficient_vla.cli.run_options import (
     add_hardware,
     add_policy,
     add_render,

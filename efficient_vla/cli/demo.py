@@ -14,14 +14,13 @@ from efficient_vla.bench.animation import Clip, clip, write_animation
 from efficient_vla.bench.contact_sheet import SheetRow, contact_sheet, moments
 from efficient_vla.bench.manifest import machine
 from efficient_vla.cli.live import LiveObserver
-from efficient_vla.cli.options import (
+from efficient_vla.cli.options import add_overrides, writable_folder
+from efficient_vla.cli.run_options import (
     add_episodes,
     add_hardware,
-    add_overrides,
     add_robot,
     policy_folder,
     task_list,
-    writable_folder,
 )
 from efficient_vla.records import EpisodeResult
 

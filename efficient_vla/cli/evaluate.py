@@ -7,15 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.options import (
+from efficient_vla.cli.options import add_overrides, writable_folder
+from efficient_vla.cli.run_options import (
     add_episodes,
     add_hardware,
-    add_overrides,
     add_robot,
     policy_folder,
     task_list,
     writable_file,
-    writable_folder,
     written,
 )
 from efficient_vla.errors import UsageError

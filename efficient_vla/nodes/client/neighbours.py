@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from efficient_vla.nodes.client.onlooker import Onlooker
+from efficient_vla.nodes.base.onlooker import Onlooker
 
 DISCOVERY_S = 1.0
 """Nodes of this machine are found within this time."""

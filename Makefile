@@ -28,7 +28,7 @@ test: setup  ## every test; ARGS='-k NAME' is passed on to pytest
 	@$(PYTHON_VENV) -m pytest -m alone $(ARGS) || [ $$? = 5 ]
 
 check: lint  ## lint, types and the fast tests, in less than 90 s; before each commit
-	@OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -q -n 2 --dist loadfile -m 'not alone' $(FAST)
+	@$(PYTHON_VENV) -m pytest -q -n 2 --dist loadfile -m 'not alone' $(FAST)
 
 lint: setup  ## ruff and mypy; they are part of make test too
 	@$(PYTHON_VENV) -m ruff check .

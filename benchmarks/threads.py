@@ -5,8 +5,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import yaml
-
+from efficient_vla.bringup.graph import node_values
 from efficient_vla.places import share_folder
 
 
@@ -15,10 +14,9 @@ def threads_of(hardware: str) -> Iterator[int]:
     """Compute with the threads that a hardware profile gives the reasoner of the graph."""
     import torch
 
-    profile = yaml.safe_load((share_folder('config') / 'hardware' / f'{hardware}.yaml').read_text())
-    given = profile['/**'].get('reasoner', {}).get('ros__parameters', {}).get('threads', 0)
+    profile = share_folder('config') / 'hardware' / f'{hardware}.yaml'
     before = torch.get_num_threads()
-    torch.set_num_threads(given or before)
+    torch.set_num_threads(node_values([profile], 'reasoner').get('threads') or before)
     try:
         yield torch.get_num_threads()
     finally:

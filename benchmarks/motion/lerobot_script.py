@@ -12,6 +12,7 @@ drop, in_flight, period and seed. OUT holds ``positions_J`` [T, 3], ``driven_J``
 ``arrivals_J`` of job J, and ``version``.
 """
 
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -21,7 +22,6 @@ import queue
 import sys
 import threading
 import types
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,36 +79,53 @@ class ActionQueueRobot:
         return None if action is None else action.numpy()
 
 
-class ChunkPolicy:
-    """A flow policy that says the recorded chunk with some spread, guided by ``RTCProcessor``.
+class NormalField:
+    """The velocity field of a flow policy that says recorded chunks with some spread.
 
-    Its velocity field is exact for a normal distribution around the recorded chunk (time 1: noise,
-    0: action), in units of the recording's own spread; errors of rows that are close in time go
-    together. It starts from the mean of the noise, so that without guidance it returns the recorded
-    chunk. The same as ``stand_in.py`` in LeRobot's conventions.
+    It is exact for a normal distribution around a recorded chunk (time 1: noise, 0: action), in
+    units of the recording's own spread; errors of rows that are close in time go together, as those
+    of a policy do.
+    """
+
+    def __init__(self, actions: torch.Tensor) -> None:
+        """Take chunks [T, H, A] in whose number format all is computed."""
+        self.mean = actions.mean((0, 1))
+        self.std = actions.std((0, 1)) + 1e-6
+        self.chunks = (actions - self.mean) / self.std
+        same = self.chunks[1:, :-1] - self.chunks[:-1, 1:]  # of one time, from two frames
+        variance = float(same.square().mean()) if len(actions) > 1 else 0.0
+        rows = torch.arange(actions.shape[1], dtype=torch.float64)
+        near = torch.exp(-0.5 * ((rows[:, None] - rows) / CORRELATION_ROWS) ** 2)
+        sizes, basis = torch.linalg.eigh(variance * near)
+        self._sizes = sizes.clamp(min=0).to(actions.dtype)[:, None]
+        self._basis = basis.to(actions.dtype)
+
+    def velocity(self, said: torch.Tensor, time: float, x: torch.Tensor) -> torch.Tensor:
+        """Return the velocity at ``x`` around the chunk ``said`` [H, A]."""
+        away = self._basis.T @ (x - (1 - time) * said)  # along the principal errors
+        away = away / ((1 - time) ** 2 * self._sizes + time**2)
+        return self._basis @ ((time - (1 - time) * self._sizes) * away) - said
+
+
+class ChunkPolicy:
+    """A flow policy around the recorded chunks, guided by ``RTCProcessor``.
+
+    It starts from the mean of the noise, so that without guidance it returns the recorded chunk.
     """
 
     def __init__(self, chunks: np.ndarray, config: Any) -> None:
         module = importlib.import_module('lerobot.policies.rtc.modeling_rtc')
         self._processor = module.RTCProcessor(config)
         self._horizon = config.execution_horizon
-        actions = torch.from_numpy(chunks)
-        self._mean = actions.mean((0, 1))
-        self._std = actions.std((0, 1)) + 1e-6
-        self._chunks = (actions - self._mean) / self._std
-        same = self._chunks[1:, :-1] - self._chunks[:-1, 1:]  # of one time, from two frames
-        variance = float(same.square().mean()) if len(chunks) > 1 else 0.0
-        rows = torch.arange(chunks.shape[1], dtype=torch.float64)
-        near = torch.exp(-0.5 * ((rows[:, None] - rows) / CORRELATION_ROWS) ** 2)
-        sizes, self._basis = torch.linalg.eigh(variance * near)
-        self._sizes = sizes.clamp(min=0)[:, None]
+        self._field = NormalField(torch.from_numpy(chunks))
 
     def chunk(self, step: int, left_over: torch.Tensor, delay: int) -> torch.Tensor:
         """Return the guided chunk of ``step``."""
-        said = self._chunks[step]
+        field = self._field
+        said = field.chunks[step]
         kept = torch.zeros(self._horizon, said.shape[1], dtype=said.dtype)
         rows = min(len(left_over), self._horizon)
-        kept[:rows] = ((left_over - self._mean) / self._std)[:rows]
+        kept[:rows] = ((left_over - field.mean) / field.std)[:rows]
         guess = torch.zeros_like(said)
         for count in range(RTC_STEPS):
             time = 1.0 - count / RTC_STEPS
@@ -117,18 +134,10 @@ class ChunkPolicy:
                 prev_chunk_left_over=kept,
                 inference_delay=delay,
                 time=time,
-                original_denoise_step_partial=self._velocity(said, time),
+                original_denoise_step_partial=functools.partial(field.velocity, said, time),
             )
             guess = guess - velocity / RTC_STEPS
-        return guess * self._std + self._mean
-
-    def _velocity(self, said: torch.Tensor, time: float) -> Callable[[torch.Tensor], torch.Tensor]:
-        def velocity(x: torch.Tensor) -> torch.Tensor:
-            away = self._basis.T @ (x - (1 - time) * said)  # along the principal errors
-            away = away / ((1 - time) ** 2 * self._sizes + time**2)
-            return self._basis @ ((time - (1 - time) * self._sizes) * away) - said
-
-        return velocity
+        return guess * field.std + field.mean
 
 
 class ClientRobot:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page ``motion.md``: all tables of `efficient-vla bench motion`."""
 
+from collections.abc import Mapping
+
 from benchmarks.motion.conditions import BEST, LATEST, PATIENCE
 from benchmarks.motion.plots import plot_seams, plot_success
 from benchmarks.report import OWN, SUCCESS, PageSection, Parts, Picture, Report, Row
@@ -15,37 +17,29 @@ PLACE = ('source', 'trial', 'delay_ms')
 """Columns of what rows of several methods have in common."""
 
 
-def jerk_ratios(parts: Parts, limits: str, source: str) -> dict[tuple[str, int], float]:
-    """Return trial and delay -> how many times less jerk the default has than latest_only."""
-    return {
-        (row['trial'], row['delay_ms']): row['max_jerk'] / twin['max_jerk']
-        for row in parts.get('seams', ())
-        if (row['limits'], row['source'], row['method']) == (limits, source, LATEST)
-        and (twin := _twin(parts, BEST, row)) is not None
-        and twin['max_jerk'] > 0
-    }
+def _place(row: Row) -> tuple[object, ...]:
+    return tuple(row[name] for name in PLACE)
 
 
-def _twin(parts: Parts, method: str, like: Row) -> Row | None:
-    """Return the row of another method at the same place and with the same limits."""
-    for row in parts.get('seams', ()):
-        if row['method'] == method and all(row[n] == like[n] for n in (*PLACE, 'limits')):
-            return row
-    return None
+def _by_place(parts: Parts) -> dict[tuple[object, ...], Row]:
+    """Return place, limits and method -> the row about seams."""
+    return {(*_place(r), r['limits'], r['method']): r for r in parts.get('seams', ())}
 
 
-def _times(parts: Parts, row: Row | None) -> float | None:
-    latest = row and _twin(parts, LATEST, row)
+def _times(seams: Mapping[tuple[object, ...], Row], row: Row | None) -> float | None:
+    """Return how many times less jerk a row has than latest_only at the same place."""
+    latest = row and seams.get((*_place(row), row['limits'], LATEST))
     return latest['max_jerk'] / row['max_jerk'] if row and latest and row['max_jerk'] else None
 
 
 def _seams(parts: Parts) -> list[Row]:
     """Return a row for each reference, with what left the controller beside it."""
     found: list[Row] = []
+    seams = _by_place(parts)
     for source, title in SOURCES.items():
-        mine = [row for row in parts.get('seams', ()) if row['source'] == source]
+        mine = [row for row in seams.values() if row['source'] == source]
         for row in (row for row in mine if row['limits'] == 'reference'):
-            limited = _twin(parts, row['method'], {**row, 'limits': 'controller'})
+            limited = seams.get((*_place(row), 'controller', row['method']))
             found.append(
                 {
                     **row,
@@ -53,9 +47,9 @@ def _seams(parts: Parts) -> list[Row]:
                     'title': title,
                     'motions': mine[0]['motions'],
                     'inside': mine[0]['jerk_inside_chunks'],
-                    'ratio': _times(parts, row),
+                    'ratio': _times(seams, row),
                     'controller_jerk': limited and limited['max_jerk'],
-                    'controller_ratio': _times(parts, limited),
+                    'controller_ratio': _times(seams, limited),
                     'rms': (limited or row)['tracking_rms_mm'],
                     'max': (limited or row)['tracking_max_mm'],
                 }
@@ -65,12 +59,18 @@ def _seams(parts: Parts) -> list[Row]:
 
 def _seam_findings(parts: Parts) -> list[str]:
     found = []
+    seams = _by_place(parts)
     for limits, where in (('reference', 'Reference'), ('controller', 'Through the controller')):
         for source in SOURCES:
-            ratios = jerk_ratios(parts, limits, source)
-            steady = {key: value for key, value in ratios.items() if key[0] == 'overlapped'}
-            if steady:
-                (_, delay), least = min(steady.items(), key=lambda item: item[1])
+            ratios = [
+                (ratio, row['delay_ms'])
+                for row in seams.values()
+                if (row['source'], row['trial'], row['limits'], row['method'])
+                == (source, 'overlapped', limits, BEST)
+                and (ratio := _times(seams, row))
+            ]
+            if ratios:
+                least, delay = min(ratios)
                 found.append(
                     f'{where}, {source}: {BEST} has at least {least:.1f} times less max jerk than '
                     f'{LATEST} (at {delay} ms).'
@@ -87,15 +87,14 @@ def _peer(parts: Parts) -> list[Row]:
     """Return the rows of LeRobot, those of the default at the same places before them."""
     found: list[Row] = []
     for source, title in SOURCES.items():
-        places: dict[tuple[object, ...], list[Row]] = {}
-        for row in parts.get('peer', ()):
-            if row['source'] == source:
-                places.setdefault(tuple(row[name] for name in PLACE), []).append(row)
-        for place, theirs in places.items():
+        for place in dict.fromkeys(map(_place, parts.get('peer', ()))):
+            if place[0] != source:
+                continue
+            theirs = [row for row in parts['peer'] if _place(row) == place]
             ours = [
                 {**row, 'method': f'{BEST}, {row["limits"]}', 'version': theirs[0]['version']}
                 for row in parts.get('seams', ())
-                if tuple(row[name] for name in PLACE) == place and row['method'] == BEST
+                if _place(row) == place and row['method'] == BEST
             ]
             found += [{**row, 'title': title, 'of': 'efficient_vla'} for row in ours]
             found += [{**row, 'title': title, 'of': 'LeRobot'} for row in theirs]
@@ -107,11 +106,7 @@ def _peer_findings(parts: Parts) -> list[str]:
     pairs = []
     for row in parts.get('seams', ()):
         if (row['method'], row['limits']) == (BEST, 'controller'):
-            theirs = [
-                other
-                for other in parts.get('peer', ())
-                if all(other[name] == row[name] for name in PLACE)
-            ]
+            theirs = [other for other in parts.get('peer', ()) if _place(other) == _place(row)]
             if theirs:
                 least = {name: min(t[name] for t in theirs) for name in ('max_jerk', 'idle')}
                 pairs.append((row, least))

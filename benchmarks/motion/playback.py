@@ -3,12 +3,13 @@
 """Play recorded chunks through the controller, late, lost or out of order."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from benchmarks.motion.recording import RecordedMotion
 from efficient_vla.bench.inference import Inference, StepTimer
+from efficient_vla.bench.overrides import EvaluationSettings
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
@@ -45,16 +46,6 @@ class Scenario:
     seed: int = 0
 
 
-class Source(Protocol):
-    """What is asked for chunks."""
-
-    def chunk(self, step: int) -> np.ndarray:
-        """Return the rows that follow the frame of ``step``, float64 [H, A]."""
-
-    def note_execution(self, execution: Execution | None) -> None:
-        """Take in how the controller executes its newest chunk, ``None`` where it has none."""
-
-
 class RecordedChunks:
     """The chunks as they were recorded."""
 
@@ -67,7 +58,7 @@ class RecordedChunks:
         return rows
 
     def note_execution(self, execution: Execution | None) -> None:
-        """Do nothing: a recording does not depend on its execution."""
+        """Take in how the controller executes its newest chunk; a recording does not care."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +88,7 @@ def play(
     recording: RecordedMotion,
     scenario: Scenario,
     settings: ControllerSettings,
-    source: Source | None = None,
+    source: RecordedChunks | None = None,
 ) -> Played:
     """Return the motion that the controller makes of chunks of ``source``, or the recorded ones.
 
@@ -111,7 +102,8 @@ def play(
     refused = controller.enable(0.0) or controller.accept(_chunk(source, 0, dt), 0.0)
     if refused:
         raise RuntimeError(f'the first chunk of {recording.name} cannot be played: {refused}')
-    inference = Inference(scenario, scenario.seed)
+    delays = {name: getattr(scenario, name) for name in ('delay', 'jitter', 'drop', 'in_flight')}
+    inference = Inference(build(EvaluationSettings, delays), scenario.seed)
     schedule = StepTimer(scenario.period, dt)
     schedule.started(0)
     positions, driven, scales, arrivals = [], [], [], []
@@ -135,7 +127,7 @@ def play(
     return Played(np.stack(positions), np.array(driven), np.array(scales), tuple(arrivals))
 
 
-def _chunk(source: Source, step: int, dt: float) -> ActionChunk:
+def _chunk(source: RecordedChunks, step: int, dt: float) -> ActionChunk:
     return ActionChunk(
         actions=source.chunk(step).astype(np.float32),
         dt=dt,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from efficient_vla.bench.inference import StepTimer
 from efficient_vla.bench.lockstep import PLAN_PERIOD_S, SceneCamera, observe, start_controller
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
@@ -38,11 +39,6 @@ class RecordedMotion:
     """Seconds a step lasts, and a row."""
 
 
-def steps(seconds: float, dt: float) -> int:
-    """Return whole steps of ``dt``, at least one."""
-    return max(1, round(seconds / dt))
-
-
 def record(
     sim: MetaWorldSim,
     stages: Policy,
@@ -59,7 +55,7 @@ def record(
     stages.reset()
     camera = SceneCamera(sim)
     controller = start_controller(sim, settings['controller'])
-    every = steps(PLAN_PERIOD_S['single'], sim.PERIOD)
+    plans = StepTimer(PLAN_PERIOD_S['single'], sim.PERIOD)
     start, found, path = sim.setpoint(), [], []
     while not sim.done and sim.steps < limit:
         now = sim.steps * sim.PERIOD
@@ -72,7 +68,8 @@ def record(
         rows = chunk.actions.astype(np.float64)
         rows[:, :3] = rows[:, :3].cumsum(0) + sim.setpoint()
         found.append(rows)
-        if sim.steps % every == 0:
+        if plans.due(sim.steps):
+            plans.started(sim.steps)
             controller.accept(chunk, now)
         position = controller.tick(now + sim.PERIOD).position
         sim.step(position)
@@ -80,17 +77,17 @@ def record(
     return RecordedMotion(f'{sim.task} {seed}', np.stack(found), np.stack(path), start, sim.PERIOD)
 
 
-def constant_offset(seconds: float, offset: float = OFFSET_M) -> RecordedMotion:
+def constant_offset(seconds: float) -> RecordedMotion:
     """Return a smooth motion whose chunks are shifted along x and y.
 
-    The shift is -1, 0 or 1 times ``offset`` [m], drawn for every step, so that most seams have one,
+    The shift is -1, 0 or 1 times ``OFFSET_M``, drawn for every step, so that most seams have one,
     whatever the period of asking.
     """
     count = round(seconds / DUMMY_STEP_S)
     time = DUMMY_STEP_S * (np.arange(count)[:, None] + np.arange(DUMMY_ROWS)[None] + 1)
     swings = [a * (1 - np.cos(2 * np.pi * f * time)) / 2 for a, f in DUMMY_SWINGS]
     motion = np.stack(swings, axis=-1) + DUMMY_START  # [T, H, 3]
-    shifts = offset * np.random.default_rng(0).choice((-1.0, 0.0, 1.0), size=count)
+    shifts = OFFSET_M * np.random.default_rng(0).choice((-1.0, 0.0, 1.0), size=count)
     shifts[0] = 0.0
     chunks = np.concatenate([motion, np.zeros((*time.shape, 1))], axis=-1)
     chunks[:, :, :2] += shifts[:, None, None]

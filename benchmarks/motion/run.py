@@ -101,39 +101,39 @@ def measure_peer(job: Job, rows: Rows) -> None:
     if job.peer_python is None:
         job.tell('peer: skipped; name an interpreter that has LeRobot with --peer-python')
         return
-    tasks, keys, columns = [], [], []
+    wanted = {}
     for source in (POLICY, OFFSET):
         for trial in trials(job.sizes.delays_ms, job.sizes.seeds):
             for name, method in methods_for(trial.scenarios[0].in_flight).items():
                 key = _seam_key(job, 'peer', source, trial, method, REFERENCE)
-                if rows.done(key):
-                    continue
-                for recording in recordings(job)[source]:
-                    for scenario in trial.scenarios:
-                        tasks.append((recording, scenario, method))
-                        keys.append(key)
-                        columns.append((source, trial, name))
-    if not tasks:
+                if not rows.done(key):
+                    wanted[key] = source, trial, name, method
+    if not wanted:
         return
+    tasks = [
+        (key, recording, scenario, method)
+        for key, (source, trial, _, method) in wanted.items()
+        for recording in recordings(job)[source]
+        for scenario in trial.scenarios
+    ]
     job.tell(f'peer: {len(tasks)} motions in {job.peer_python}')
-    version, motions = play_lerobot(job.peer_python, tasks)
-    found: dict[str, list[dict[str, float]]] = {}
-    for key, (recording, _, _), played in zip(keys, tasks, motions, strict=True):
-        found.setdefault(key, []).append(measure(recording, played))
-    named = dict(zip(keys, columns, strict=True))
+    version, motions = play_lerobot(job.peer_python, [task[1:] for task in tasks])
+    found: dict[str, list[dict[str, float]]] = {key: [] for key in wanted}
+    for (key, recording, _, _), played in zip(tasks, motions, strict=True):
+        found[key].append(measure(recording, played))
     rows.add_all(
         'peer',
         {
             key: {
-                'source': named[key][0],
-                'trial': named[key][1].name,
-                'delay_ms': named[key][1].delay_ms,
-                'method': named[key][2],
+                'source': source,
+                'trial': trial.name,
+                'delay_ms': trial.delay_ms,
+                'method': name,
                 'limits': 'none',
-                **merged(values),
+                **merged(found[key]),
                 'version': f'lerobot {version}',
             }
-            for key, values in found.items()
+            for key, (source, trial, name, _) in wanted.items()
         },
     )
 

@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A flow policy that says recorded chunks, so that guidance has something to guide.
 
-Its velocity field is the exact one of a normal distribution around each recorded chunk (time 0:
-noise, 1: actions), in units of the recording's own spread. Errors of rows that are close in time go
-together, as those of a policy do. It starts from the mean of the noise: without guidance the
-result is the recorded chunk. ``lerobot_script.py`` has the same stand-in in LeRobot's conventions.
+It starts from the mean of the noise: without guidance the result is the recorded chunk.
+``lerobot_script.py`` has the same stand-in for LeRobot, and the velocity field of both.
 """
 
 import math
 from collections import deque
+from functools import partial
 
 import numpy as np
 import torch
 
+from benchmarks.motion.lerobot_script import NormalField
+from benchmarks.motion.playback import RecordedChunks
 from benchmarks.motion.recording import RecordedMotion
 from efficient_vla.action.guidance import Guidance, guided_velocity, soft_mask
 from efficient_vla.types import Execution
@@ -24,24 +25,14 @@ SCHEDULE = 'exponential'
 """Steps and guidance of the RTC paper (arXiv 2506.07339, table of hyperparameters)."""
 DELAYS = 10
 """The largest of so many measured delays is assumed for the next chunk."""
-CORRELATION_ROWS = 10.0
-"""Errors of rows this far apart have the correlation exp(-1/2)."""
 
 
-class GuidedPolicy:
+class GuidedPolicy(RecordedChunks):
     """Recorded chunks, drawn to what is being executed (RTC, with the true Jacobian)."""
 
     def __init__(self, recording: RecordedMotion) -> None:
-        actions = torch.from_numpy(recording.chunks).float()
-        self._mean = actions.mean((0, 1))
-        self._std = actions.std((0, 1)) + 1e-6
-        self._chunks = (actions - self._mean) / self._std
-        same = self._chunks[1:, :-1] - self._chunks[:-1, 1:]  # of one time, from two frames
-        variance = float(same.square().mean()) if len(actions) > 1 else 0.0
-        rows = torch.arange(actions.shape[1], dtype=torch.float64)
-        near = torch.exp(-0.5 * ((rows[:, None] - rows) / CORRELATION_ROWS) ** 2)
-        sizes, basis = torch.linalg.eigh(variance * near)
-        self._sizes, self._basis = sizes.clamp(min=0).float()[:, None], basis.float()
+        super().__init__(recording)
+        self._field = NormalField(torch.from_numpy(recording.chunks).float())
         self._delays: deque[int] = deque(maxlen=DELAYS)
         self._last: tuple[int, torch.Tensor] | None = None
         self._dt = recording.dt
@@ -55,14 +46,14 @@ class GuidedPolicy:
 
     def chunk(self, step: int) -> np.ndarray:
         """Return the chunk of ``step``, float64 [H, A]."""
-        said = self._chunks[step]
+        said = self._field.chunks[step]
         found = said
         if self._last is not None:
             begun, before = self._last
             left = before[self._passed(step, begun) :]
             found = self._guided(said, left) if len(left) else said
         self._last = step, found
-        rows: np.ndarray = (found * self._std + self._mean).double().numpy()
+        rows: np.ndarray = (found * self._field.std + self._field.mean).double().numpy()
         return rows
 
     def _passed(self, step: int, begun: int) -> int:
@@ -80,11 +71,9 @@ class GuidedPolicy:
         x = torch.zeros_like(said)[None]
         for step in range(STEPS):
             time = step / STEPS
-
-            def velocity(x: torch.Tensor, time: float = time) -> torch.Tensor:
-                away = self._basis.T @ (x - time * said)  # along the principal errors
-                away = away / (time**2 * self._sizes + (1 - time) ** 2)
-                return said + self._basis @ ((time * self._sizes - (1 - time)) * away)
-
-            x = x + guided_velocity(velocity, x, time, guidance) / STEPS
+            x = x + guided_velocity(partial(self._velocity, said, time), x, time, guidance) / STEPS
         return x[0].detach()
+
+    def _velocity(self, said: torch.Tensor, time: float, x: torch.Tensor) -> torch.Tensor:
+        """Return the velocity where time 0 is noise and 1 is the chunk."""
+        return -self._field.velocity(said, 1 - time, x)

@@ -8,7 +8,7 @@ from benchmarks.job import Condition, Sizes
 from efficient_vla import presets
 from efficient_vla.bench.overrides import KINDS
 from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.settings import Spec, specs
+from efficient_vla.settings import specs
 
 DENSE = 'dense'
 COMPOSITION = (
@@ -93,11 +93,7 @@ WHOLE_FRAME_CACHES = (('cache', 'reuse'), ('cache', 'skip'))
 
 
 def choices(parameter: str) -> tuple[str, ...]:
-    """Return the values of ``node.param`` beside 'none'; nothing where there is no such one."""
-    spec = known_parameters().get(parameter)
-    return tuple(choice for choice in spec.choices if choice != 'none') if spec else ()
-
-
-def known_parameters() -> dict[str, Spec]:
-    """Return ``node.param`` -> its limits."""
-    return {f'{node}.{name}': spec for node, kind in KINDS.items() for name, _, spec in specs(kind)}
+    """Return the values of ``node.param`` beside 'none'."""
+    node, _, name = parameter.partition('.')
+    (found,) = (spec.choices for known, _, spec in specs(KINDS[node]) if known == name)
+    return tuple(choice for choice in found if choice != 'none')

@@ -7,7 +7,7 @@ that a machine that drifts drifts for both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,36 +21,8 @@ from efficient_vla.bringup.catalogue import NODE_SETTINGS
 from efficient_vla.records import EpisodeResult, StageRecord
 from efficient_vla.sim.episodes import jobs
 
-if TYPE_CHECKING:
-    from efficient_vla.bench.graph_runner import Observer
-    from efficient_vla.nodes.client.graph_listener import LiveView
-
 STAGES = ('perception', 'reasoner')
 SINGLE = 'actor.architecture=single'
-
-
-class _Results:
-    """Collects what episodes really cost, and passes everything on to a display."""
-
-    def __init__(self, observer: 'Observer') -> None:
-        self._observer = observer
-        self.results: list[EpisodeResult] = []
-
-    def starting(self, states: Mapping[str, str]) -> None:
-        self._observer.starting(states)
-
-    def event(self, text: str) -> None:
-        self._observer.event(text)
-
-    def start(self, task: str, seed: int, instruction: str) -> None:
-        self._observer.start(task, seed, instruction)
-
-    def tick(self, view: 'LiveView') -> None:
-        self._observer.tick(view)
-
-    def finish(self, result: EpisodeResult, frames: list[tuple[float, np.ndarray]]) -> None:
-        self.results.append(result)
-        self._observer.finish(result, frames)
 
 
 def measure_graph(job: Job, composition: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -69,9 +41,8 @@ def measure_graph(job: Job, composition: tuple[str, ...]) -> list[dict[str, Any]
                 episode_s=sizes.graph_s,
             )
             with display(len(block)) as observer:
-                collected = _Results(observer)
-                run_graph(request, collected)
-            results[name] += collected.results
+                run_graph(request, observer)
+            results[name] += observer.results
     dense = results['dense']
     return [
         {

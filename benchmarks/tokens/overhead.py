@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tokens.conditions import Condition, choices, pruning
-from benchmarks.tokens.latency import Passes, RecordedScene, interleaved, stopwatch
+from benchmarks.tokens.conditions import choices, pruning
+from benchmarks.tokens.latency import RecordedScene, interleaved, stopwatch
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning import stage
@@ -57,11 +57,15 @@ def measured_methods() -> list[str]:
 
 def measure_overhead(policy: Path, method: str, scenes: Sequence[RecordedScene]) -> dict[str, Any]:
     """Return milliseconds and shares of the dense pass for one method with the speed gate."""
-    selects = method in METHODS
-    usual = pruning(method, KEEP).words + GATE if selects else (f'reasoner.reuse.method={method}',)
     dense = Policy.from_settings(policy, build_settings({}))
-    total = _tokens(dense, scenes[0])
-    nothing = _almost_all(method, total) if selects else REUSE_NOTHING
+    whole = dense.perception.encode(scenes[0].frames[0])
+    assert whole is not None
+    total = len(whole.features)
+    if method in METHODS:
+        usual: tuple[str, ...] = (*pruning(method, KEEP).words, *GATE)
+        nothing: tuple[str, ...] = (*pruning(method, 1 - 1 / total).words, *GATE, ONCE)
+    else:
+        usual, nothing = (f'reasoner.reuse.method={method}',), REUSE_NOTHING
     variants = {
         'dense': dense,
         'usual': Policy.from_settings(policy, build_settings(parse_overrides(usual))),
@@ -71,7 +75,7 @@ def measure_overhead(policy: Path, method: str, scenes: Sequence[RecordedScene])
         found = interleaved(variants, scenes, spent)
     reference = float(np.median(found['dense'].reasoner_ms))
     direct = float(np.median(found['usual'].parts_ms))
-    more = _paired_difference(found['dense'], found['nothing'])
+    more = float(np.median(np.subtract(found['nothing'].reasoner_ms, found['dense'].reasoner_ms)))
     if np.mean(found['nothing'].kept) < total - ALMOST:
         more = float('nan')
     return {
@@ -84,18 +88,3 @@ def measure_overhead(policy: Path, method: str, scenes: Sequence[RecordedScene])
         'tokens_total': total,
         'frames': len(found['dense'].reasoner_ms),
     }
-
-
-def _almost_all(method: str, total: int) -> tuple[str, ...]:
-    condition: Condition = pruning(method, 1 - 1 / total)
-    return (*condition.words, *GATE, ONCE)
-
-
-def _tokens(stages: Any, scene: RecordedScene) -> int:
-    tokens = stages.perception.encode(scene.frames[0])
-    return len(tokens.features)
-
-
-def _paired_difference(dense: Passes, other: Passes) -> float:
-    """Return the median of the differences on the same frames [ms]."""
-    return float(np.median(np.subtract(other.reasoner_ms, dense.reasoner_ms)))

@@ -191,16 +191,13 @@ def make_stack(shape: Shape, layers: int, device: torch.device, dtype: torch.dty
     return Stack(shape, model, Decoder(model), sequence, even, slots)
 
 
-def measure_shape(
-    shape: Shape, device: torch.device, seconds: float, layers: int = 0
-) -> Iterator[dict[str, Any]]:
+def measure_shape(shape: Shape, device: torch.device, seconds: float) -> Iterator[dict[str, Any]]:
     """Yield one row a case; all cases run in turn, so that a slow machine slows all of them.
 
-    ``seconds`` is about how long the rounds may take, ``layers`` 0 takes as many as memory and time
-    allow.
+    ``seconds`` is about how long the rounds may take; as many layers run as memory and time allow.
     """
     dtype, plain = number_format(shape, device), shape.quantization == 'none'
-    count = layers or layers_that_fit(shape, device, dtype)
+    count = layers_that_fit(shape, device, dtype)
     with torch.inference_mode():
         stack = make_stack(shape, count, device, dtype)
         passes = {case: stack.passage(case) for case in CASES}

@@ -4,8 +4,6 @@
 
 import gc
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +37,6 @@ MOTION = 0.5
 """Chances a frame."""
 
 
-@dataclass(slots=True)
-class Soak:
-    """What happened so far."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    memory_mb: list[float] = field(default_factory=list)
-    oldest_token_s: float = 0.0
-    oldest_slot_s: float = 0.0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-
 class AnyCamera:
     """A picture with noise in which a block moves in some frames; new scenery after a reset."""
 
@@ -74,45 +60,147 @@ class AnyCamera:
         return image
 
 
-def soak(
-    policy: Path, frames: int, seed: int, on_frame: Callable[[], None] | None = None
-) -> dict[str, Any]:
+def soak(policy: Path, frames: int, seed: int) -> dict[str, Any]:
     """Run ``frames`` frames and return the row; ``failures`` is 0 where all went well.
 
     The same seed gives the same frames, settings, instructions and accidents.
     """
-    random = np.random.default_rng(seed)
-    settings = build_settings({})
-    stages = Policy.from_settings(policy, settings)
-    camera, found = AnyCamera(random), Soak()
-    current = {node: settings[node] for node in ('perception', 'reasoner')}
-    sentences = list(INSTRUCTIONS.values())
-    sentence, now = sentences[0], 0.0
-    state: np.ndarray = np.zeros(len(stages.actor.state_names), np.float32)
+    run = Soak(policy, np.random.default_rng(seed))
     process = psutil.Process()
     for index in range(frames):
-        now += PERIOD_S
-        if random.random() < JUMP:
-            now += random.choice((-30.0, -0.5, 0.5, 5.0, 60.0))
-            found.counts['clock jumps'] += 1
-        if random.random() < PARAMETERS:
-            _change_parameters(random, stages, current, found)
-        if random.random() < INSTRUCTION:
-            sentence = str(random.choice(sentences))
-            found.counts['instruction changes'] += 1
-        if random.random() < RESET:
-            _reset_camera(random, stages, camera, found)
-        state = (state + random.normal(0, 0.01, state.shape)).astype(np.float32)
-        frame = Frame(dict.fromkeys(stages.perception.cameras, camera.image()), state, now)
-        if random.random() < DROPPED:
-            found.counts['dropped frames'] += 1
-        else:
-            _one_frame(random, stages, frame, sentence, current, found, index)
+        run.frame(index)
         if index >= WARM_UP_SHARE * frames and index % MEMORY_EVERY == 0:
-            found.memory_mb.append(process.memory_info().rss / 1e6)
-        if on_frame:
-            on_frame()
-    return _row(frames, found)
+            run.memory_mb.append(process.memory_info().rss / 1e6)
+    return run.row(frames)
+
+
+class Soak:
+    """A policy under accidents, and what happened so far."""
+
+    def __init__(self, policy: Path, random: np.random.Generator) -> None:
+        settings = build_settings({})
+        self.memory_mb: list[float] = []
+        self._random = random
+        self._stages = Policy.from_settings(policy, settings)
+        self._settings = {node: settings[node] for node in ('perception', 'reasoner')}
+        self._camera = AnyCamera(random)
+        self._sentence = next(iter(INSTRUCTIONS.values()))
+        self._now = 0.0
+        self._state: np.ndarray = np.zeros(len(self._stages.actor.state_names), np.float32)
+        self._counts: Counter[str] = Counter()
+        self._failures: list[str] = []
+        self._refusals: Counter[str] = Counter()
+        self._oldest_token_s = self._oldest_slot_s = 0.0
+
+    def frame(self, index: int) -> None:
+        """Let time pass, something happen perhaps, and show the next frame."""
+        random = self._random
+        self._now += PERIOD_S
+        if random.random() < JUMP:
+            self._now += random.choice((-30.0, -0.5, 0.5, 5.0, 60.0))
+            self._counts['clock jumps'] += 1
+        if random.random() < PARAMETERS:
+            self._change_parameters()
+        if random.random() < INSTRUCTION:
+            self._sentence = str(random.choice(list(INSTRUCTIONS.values())))
+            self._counts['instruction changes'] += 1
+        if random.random() < RESET:
+            self._reset_camera()
+        noise = random.normal(0, 0.01, self._state.shape)
+        self._state = (self._state + noise).astype(np.float32)
+        images = dict.fromkeys(self._stages.perception.cameras, self._camera.image())
+        if random.random() < DROPPED:
+            self._counts['dropped frames'] += 1
+        else:
+            self._pass(Frame(images, self._state, self._now), index)
+
+    def row(self, frames: int) -> dict[str, Any]:
+        """Return what happened in so many frames."""
+        gc.collect()
+        memory, failures = self.memory_mb, self._failures
+        growth = memory_growth(memory)
+        if growth > GROWTH_LIMIT_MB:
+            failures.append(f'memory grew by {growth:.0f} MB; expected {GROWTH_LIMIT_MB:.0f}')
+        return {
+            'name': f'{frames} frames',
+            'frames': frames,
+            'failures': len(failures),
+            'first_failure': failures[0] if failures else '',
+            'oldest_token_s': self._oldest_token_s,
+            'oldest_slot_s': self._oldest_slot_s,
+            'memory_growth_mb': growth,
+            'memory_growth_second_half_mb': memory_growth(memory[len(memory) // 2 :]),
+            'memory_mb': memory[-1] if memory else None,
+            **{name.replace(' ', '_'): count for name, count in sorted(self._counts.items())},
+            'refusals': '; '.join(f'{n}x {text}' for text, n in self._refusals.most_common(3)),
+        }
+
+    def _change_parameters(self) -> None:
+        """Set some parameters of one stage; a set that is refused must leave it as it was."""
+        node = str(self._random.choice(('perception', 'reasoner')))
+        before = self._settings[node]
+        values = draw_settings(self._random, type(before))
+        self._counts['parameter changes'] += 1
+        try:
+            settings = build(type(before), values, before)
+            getattr(self._stages, node).configure(settings)
+        except (InvalidSettingError, InvalidRecordError):
+            self._counts['refused sets'] += 1
+            return
+        self._settings[node] = settings
+
+    def _reset_camera(self) -> None:
+        self._counts['camera resets'] += 1
+        self._camera.change_scene()
+        if self._random.random() < 0.5:
+            self._stages.perception.reset('camera restarted')
+        else:
+            self._stages.reset()
+
+    def _pass(self, frame: Frame, index: int) -> None:
+        try:
+            self._stages.reasoner.observe(frame.state, frame.stamp)
+            tokens = self._stages.perception.encode(frame)
+            if tokens is None:
+                self._counts['unchanged frames'] += 1
+                return
+            self._check_tokens(tokens, index)
+            if self._random.random() < DROPPED:
+                self._counts['lost tokens'] += 1
+                return
+            plan = self._stages.reasoner.plan(tokens, self._sentence)
+        except InvalidRecordError as error:
+            # Two stages may be set so that they do not fit, such as a selector without its signals.
+            # The message says so and somebody sets the reasoner back.
+            self._counts['refused passes'] += 1
+            self._refusals[str(error)[:120]] += 1
+            self._settings['reasoner'] = ReasonerSettings()
+            self._stages.reasoner.configure(self._settings['reasoner'])
+        except Exception as error:
+            self._failures.append(f'frame {index}: {type(error).__name__}: {error}')
+        else:
+            self._check_plan(plan, index)
+
+    def _check_tokens(self, tokens: VisualTokens, index: int) -> None:
+        oldest, cap = float(tokens.age.max()), self._settings['perception'].cache.max_age
+        self._oldest_token_s = max(self._oldest_token_s, oldest)
+        if oldest > cap + CLOCK_SLACK_S:
+            self._failures.append(
+                f'frame {index}: a token is {oldest:.3f} s old; cache.max_age is {cap:.3f}'
+            )
+
+    def _check_plan(self, plan: Plan, index: int) -> None:
+        oldest, reuse = float(plan.reused_age.max(initial=0.0)), self._settings['reasoner'].reuse
+        self._oldest_slot_s = max(self._oldest_slot_s, oldest)
+        self._counts['plans'] += 1
+        self._counts['plans with reused slots'] += bool(len(plan.reused))
+        self._counts['plans with dropped tokens'] += len(plan.kept) < plan.tokens_total
+        if len(plan.reused) and reuse.method == 'none':
+            self._failures.append(f'frame {index}: slots are reused although reuse.method is none')
+        if oldest > reuse.max_age + CLOCK_SLACK_S:
+            self._failures.append(
+                f'frame {index}: a slot is {oldest:.3f} s old; reuse.max_age is {reuse.max_age:.3f}'
+            )
 
 
 def draw_settings(random: np.random.Generator, kind: type) -> dict[str, Any]:
@@ -140,113 +228,9 @@ def _draw(random: np.random.Generator, default: Any, spec: Spec) -> Any:
     return default
 
 
-def _change_parameters(
-    random: np.random.Generator, stages: Policy, current: dict[str, Any], found: Soak
-) -> None:
-    """Set some parameters of one stage; a set that is refused must leave the stage as it was."""
-    node = str(random.choice(('perception', 'reasoner')))
-    values = draw_settings(random, type(current[node]))
-    stage = getattr(stages, node)
-    found.counts['parameter changes'] += 1
-    try:
-        settings = build(type(current[node]), values, current[node])
-        stage.configure(settings)
-    except (InvalidSettingError, InvalidRecordError):
-        found.counts['refused sets'] += 1
-        return
-    current[node] = settings
-
-
-def _reset_camera(
-    random: np.random.Generator, stages: Policy, camera: AnyCamera, found: Soak
-) -> None:
-    found.counts['camera resets'] += 1
-    camera.change_scene()
-    if random.random() < 0.5:
-        stages.perception.reset('camera restarted')
-    else:
-        stages.reset()
-
-
-def _one_frame(
-    random: np.random.Generator,
-    stages: Policy,
-    frame: Frame,
-    sentence: str,
-    current: dict[str, Any],
-    found: Soak,
-    index: int,
-) -> None:
-    try:
-        stages.reasoner.observe(frame.state, frame.stamp)
-        tokens = stages.perception.encode(frame)
-        if tokens is None:
-            found.counts['unchanged frames'] += 1
-            return
-        _check_tokens(tokens, current['perception'].cache, found, index)
-        if random.random() < DROPPED:
-            found.counts['lost tokens'] += 1
-            return
-        plan = stages.reasoner.plan(tokens, sentence)
-    except InvalidRecordError as error:
-        # Two stages may be set so that they do not fit, such as a selector without its signals.
-        # The message says so and somebody sets the reasoner back.
-        found.counts['refused passes'] += 1
-        found.reasons[str(error)[:120]] += 1
-        current['reasoner'] = ReasonerSettings()
-        stages.reasoner.configure(current['reasoner'])
-    except Exception as error:
-        found.failures.append(f'frame {index}: {type(error).__name__}: {error}')
-    else:
-        found.counts['plans'] += 1
-        _check_plan(plan, current['reasoner'].reuse, found, index)
-
-
-def _check_tokens(tokens: VisualTokens, cache: Any, found: Soak, index: int) -> None:
-    oldest = float(tokens.age.max())
-    found.oldest_token_s = max(found.oldest_token_s, oldest)
-    if oldest > cache.max_age + CLOCK_SLACK_S:
-        found.failures.append(
-            f'frame {index}: a token is {oldest:.3f} s old; cache.max_age is {cache.max_age:.3f}'
-        )
-
-
-def _check_plan(plan: Plan, reuse: Any, found: Soak, index: int) -> None:
-    oldest = float(plan.reused_age.max(initial=0.0))
-    found.oldest_slot_s = max(found.oldest_slot_s, oldest)
-    found.counts['plans with reused slots'] += bool(len(plan.reused))
-    found.counts['plans with dropped tokens'] += len(plan.kept) < plan.tokens_total
-    if len(plan.reused) and reuse.method == 'none':
-        found.failures.append(f'frame {index}: slots are reused although reuse.method is none')
-    if oldest > reuse.max_age + CLOCK_SLACK_S:
-        found.failures.append(
-            f'frame {index}: a slot is {oldest:.3f} s old; reuse.max_age is {reuse.max_age:.3f}'
-        )
-
-
 def memory_growth(samples_mb: list[float]) -> float:
     """Return how much the last tenth of the samples is above the first tenth, by medians [MB]."""
     if len(samples_mb) < 2:
         return 0.0
     tenth = max(1, len(samples_mb) // 10)
     return float(np.median(samples_mb[-tenth:]) - np.median(samples_mb[:tenth]))
-
-
-def _row(frames: int, found: Soak) -> dict[str, Any]:
-    gc.collect()
-    growth = memory_growth(found.memory_mb)
-    if growth > GROWTH_LIMIT_MB:
-        found.failures.append(f'memory grew by {growth:.0f} MB; expected {GROWTH_LIMIT_MB:.0f}')
-    return {
-        'name': f'{frames} frames',
-        'frames': frames,
-        'failures': len(found.failures),
-        'first_failure': found.failures[0] if found.failures else '',
-        'oldest_token_s': found.oldest_token_s,
-        'oldest_slot_s': found.oldest_slot_s,
-        'memory_growth_mb': growth,
-        'memory_growth_second_half_mb': memory_growth(found.memory_mb[len(found.memory_mb) // 2 :]),
-        'memory_mb': found.memory_mb[-1] if found.memory_mb else None,
-        **{name.replace(' ', '_'): count for name, count in sorted(found.counts.items())},
-        'refusals': '; '.join(f'{n}x {text}' for text, n in found.reasons.most_common(3)),
-    }

@@ -56,6 +56,9 @@ class GraphRequest:
 class Observer(Protocol):
     """Shows what happens; every method is called in the main thread."""
 
+    results: list[EpisodeResult]
+    """How the episodes ended until now."""
+
     def starting(self, states: Mapping[str, str]) -> None:
         """Show how far the nodes are, several times a second while the graph starts."""
 

@@ -2,34 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference that takes time, in a simulation whose clock stands still while it computes."""
 
-from typing import Protocol
-
 import numpy as np
 
+from efficient_vla.bench.overrides import EvaluationSettings
 from efficient_vla.types import ActionChunk
 
 TOLERANCE = 1e-9
 """Times of a simulation are multiples of its period up to rounding [s]."""
-
-
-class DelaySettings(Protocol):
-    """What decides when a chunk arrives."""
-
-    @property
-    def delay(self) -> float:
-        """Time from frame to arrival [s]."""
-
-    @property
-    def jitter(self) -> float:
-        """Largest time that is added [s]."""
-
-    @property
-    def drop(self) -> float:
-        """Share of chunks that never arrive."""
-
-    @property
-    def in_flight(self) -> int:
-        """Chunks that may be under way at once."""
 
 
 class StepTimer:
@@ -55,7 +34,7 @@ class Inference:
     same requests have the same accidents.
     """
 
-    def __init__(self, settings: DelaySettings, seed: int) -> None:
+    def __init__(self, settings: EvaluationSettings, seed: int) -> None:
         self._settings = settings
         self._random = np.random.default_rng(seed)
         self._under_way: list[tuple[float, bool, ActionChunk]] = []

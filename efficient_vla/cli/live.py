@@ -28,7 +28,7 @@ class LiveObserver:
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
         self._total = total
-        self._results: list[EpisodeResult] = []
+        self.results: list[EpisodeResult] = []
         self._headline = Text('starting the nodes')
         self._states: Mapping[str, str] = {}
         self._view: LiveView | None = None
@@ -59,7 +59,7 @@ class LiveObserver:
     def start(self, task: str, seed: int, instruction: str) -> None:
         """Show which episode runs."""
         self._started = True
-        number = len(self._results) + 1
+        number = len(self.results) + 1
         self._headline = Text.assemble(
             (f'episode {number} of {self._total}  ', 'dim'),
             (instruction, 'bold'),
@@ -72,7 +72,7 @@ class LiveObserver:
 
     def finish(self, result: EpisodeResult, frames: list[tuple[float, np.ndarray]]) -> None:
         """Print how an episode ended."""
-        self._results.append(result)
+        self.results.append(result)
         mark = ('success', 'green') if result.success else ('failed ', 'red')
         self._console.print(
             Text.assemble(
@@ -89,14 +89,14 @@ class LiveObserver:
         if view is None or not self._started:
             states = (f'{name} {label}' for name, label in self._states.items())
             return Group(self._headline, Text('   '.join(states), 'dim'))
-        done = sum(result.success for result in self._results)
+        done = sum(result.success for result in self.results)
         line = Text.assemble(
             'controller ',
             (view.state, 'bold'),
             f' at {view.control_hz:.0f} Hz',
             f'   plan age {_seconds(view.plan_age_s)}',
             f'   underruns {view.underruns}',
-            f'   success {done} of {len(self._results)}',
+            f'   success {done} of {len(self.results)}',
         )
         return Group(self._headline, line, _rates(view))
 

@@ -32,6 +32,8 @@ AT_REST_S = 0.5
 """So long after it and its set-point came to rest, an axis has come to where it sags to."""
 STANDS_M_S = 0.02
 """A robot that is faster is still on its way: what it is off is no sag, nor was it moved."""
+SAGS = 0.8
+"""An axis that comes nearer to its set-point than this part of its sag was blocked before."""
 SPAN_S = 0.03
 """Shortest time over which a velocity is measured."""
 MARGIN = 1.0
@@ -163,14 +165,18 @@ class Whereabouts:
         if self.measured is None:
             return
         off = difference(self.measured, setpoint, self._continuous)
+        less = (off * self._sag > 0) & (np.abs(off) < SAGS * np.abs(self._sag))
+        self._sag = np.where((velocity == 0) & less & self._nears(off), 0.0, self._sag)
         # Once it stood, it does not arrive again, whoever moves it back.
-        nearing = self.velocity * np.sign(off - self._sag) < -STANDS_M_S
-        self._arriving = (velocity != 0) | (self._arriving & nearing)
+        self._arriving = (velocity != 0) | (self._arriving & self._nears(off - self._sag))
         self._stood = np.where(self._arriving, self.time, self._stood)
         resting = self.time - self._stood
         slow = np.abs(self.velocity) < STANDS_M_S
         settling = (resting >= SETTLED_S) & (held | (resting <= AT_REST_S)) & slow
         self._sag = np.where(settling & (np.abs(off) <= furthest), off, self._sag)
+
+    def _nears(self, off: np.ndarray) -> np.ndarray:
+        return self.velocity * np.sign(off) < -STANDS_M_S
 
     def motion(self, setpoint: np.ndarray, now: float, furthest: float) -> RobotMotion | None:
         """Return how the robot moves, near ``setpoint`` [M], or ``None`` where that is doubtful.

@@ -255,3 +255,21 @@ def test_a_state_is_as_old_as_its_stamp_says():
     assert 'is 60.000 s old by its stamp; expected at most state_timeout 1.0 s' in said
     assert 'silent for longer' in world.watch.silent(newest + 70, 1.0)
     assert world.watch.silent(newest + 70, 0.0) is None
+
+
+def test_where_a_robot_was_blocked_is_not_what_it_sags_once_it_is_free():
+    world = World(lag=0.4, limits__position_high=(0.8,), **WIDE).ready()
+    world.drive(FAST, 0.5)
+    world.blocked = True
+    world.drive(FAST, 1.0)
+    assert world.sent[-1][1] == 0.8
+    assert world.position[1] < 0.7
+    world.blocked = False
+    world.drive(FAST, 0.2)
+    begin, speed = world.position[1], world.velocity[1]
+    assert speed > 0.1
+    world.stop()
+    world.run(1.0)
+    # They meet as above; it does not go on to the set-point that it could not reach before.
+    assert world.position[1] - begin < speed * ((0.8 - begin) / 0.8 + 0.1) < 0.8 - begin
+    assert abs(world.velocity[1]) < 0.005

@@ -8,23 +8,24 @@ from collections.abc import Sequence
 
 from efficient_vla.nodes.base.onlooker import Onlooker
 
-DISCOVERY_S = 1.0
-"""Nodes of this machine are found within this time."""
+POLLS = 20
 POLL_S = 0.05
+"""Nodes of this machine are found within so many polls; a busy machine is slow at both."""
 
 
 def refuse_neighbours(nodes: Sequence[str], namespace: str) -> str | None:
     """Return that ``nodes`` run already where a graph is to start, or ``None``."""
+    found: list[str] = []
     looker = Onlooker('neighbours', namespace)
     node = looker.node
     try:
-        end = time.monotonic() + DISCOVERY_S
-        found: list[str] = []
-        while not found and time.monotonic() < end:
+        for _ in range(POLLS):
             time.sleep(POLL_S)
             here = node.get_node_names_and_namespaces()
             found = sorted(name for name, place in here if place == node.get_namespace())
             found = [name for name in found if name in nodes]
+            if found:
+                break
     finally:
         looker.close()
     if not found:

@@ -56,6 +56,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._newest: tuple[VisualTokens, float] | None = None
         self._not_before = NEVER
         self._observed = NEVER
+        self._fresh_timer: Any = None
         super().__init__('reasoner', ReasonerNodeSettings, **options)
         self._states.keep = STATES_S
         self._plan = self._output = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
@@ -65,7 +66,6 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._expected = self.waiting.expect(
             'visual_tokens', msg.VisualTokens, qos, needed=lambda: self.tasked
         )
-        self.every(FRESH_LOOK_S, self.plan_waiting)
 
     def load(self, folder: Path) -> ReasonerStage:
         """Return the reasoner."""
@@ -80,6 +80,14 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         super().start()
         self._newest = None
         self._states.clear()
+        self._fresh_timer = self.every(FRESH_LOOK_S, self.plan_waiting)
+
+    def stop(self) -> None:
+        """Wait for nothing any more."""
+        if self._fresh_timer is not None:
+            self.destroy_timer(self._fresh_timer)
+        self._fresh_timer = None
+        super().stop()
 
     def flush(self, reason: str) -> None:
         """Forget earlier tokens."""

@@ -2,41 +2,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which heads and decodings `efficient-vla bench decoding` compares."""
 
+from collections.abc import Iterable, Iterator
+
 from benchmarks.job import Condition
+from efficient_vla.action.catalogue import TOKENIZERS, decodings
 
 REGRESSION = 'regression'
 FLOW, DIFFUSION = 'flow, 10 steps', 'diffusion, 10 steps'
-BINS, FAST = 'bins, autoregressive', 'fast, autoregressive'
+PLAIN = 'autoregressive'
+BINS = f'bins, {PLAIN}'
 SHORTCUT = 'flow, 1 step, distilled'
 CONSISTENCY = 'bins, consistency'
 EXACT = ('jacobi', 'speculative')
 
 
-def _flow(name: str, *words: str, blending: str = '') -> Condition:
-    given = ('actor.head=flow', *(f'actor.{word}' for word in words))
+def _head(
+    head: str, name: str, words: Iterable[str], reference: str = '', blending: str = ''
+) -> Condition:
+    """Return a head with parameters of the actor; without a reference it is its own."""
+    given = (f'actor.head={head}', *(f'actor.{word}' for word in words))
     if blending:
         given += (f'controller.blending.method={blending}',)
-    return Condition(name, given, reference=FLOW)
+    return Condition(name, given, reference=reference or name)
+
+
+def _flow(name: str, *words: str, blending: str = '') -> Condition:
+    return _head('flow', name, words, FLOW, blending)
 
 
 def _diffusion(name: str, *words: str) -> Condition:
-    given = ('actor.head=diffusion', *(f'actor.{word}' for word in words))
-    return Condition(name, given, reference=DIFFUSION)
+    return _head('diffusion', name, words, DIFFUSION)
 
 
-def _tokens(tokenizer: str, name: str, method: str, *words: str) -> Condition:
-    given = (
-        'actor.head=tokens',
-        f'actor.tokens.tokenizer={tokenizer}',
-        f'actor.decoding.method={method}',
-        *(f'actor.{word}' for word in words),
-    )
-    reference = {'bins': BINS, 'fast': FAST}.get(tokenizer, name)
-    return Condition(name, given, reference=reference)
+def _tokens(tokenizer: str, method: str, *words: str, variant: str = '') -> Condition:
+    given = (f'tokens.tokenizer={tokenizer}', f'decoding.method={method}', *words)
+    return _head('tokens', f'{tokenizer}, {method}{variant}', given, f'{tokenizer}, {PLAIN}')
+
+
+def _decodings() -> Iterator[Condition]:
+    """Yield every decoding that an add-on was trained for, the plain one of a tokenizer first."""
+    for tokenizer, entry in TOKENIZERS.items():
+        if not entry.whole:
+            for method in sorted(decodings(tokenizer), key=lambda method: method != PLAIN):
+                words = ('decoding.max_steps=4',) if method == 'consistency' else ()
+                yield _tokens(tokenizer, method, *words)
 
 
 CONDITIONS = (
-    Condition(REGRESSION, ('actor.head=regression',), reference=REGRESSION),
+    _head('regression', REGRESSION, ()),
     _flow(FLOW, 'flow.steps=10', 'flow.shortcut=false'),
     _flow('flow, 5 steps', 'flow.steps=5', 'flow.shortcut=false'),
     _flow('flow, 1 step', 'flow.steps=1', 'flow.shortcut=false'),
@@ -54,15 +67,8 @@ CONDITIONS = (
         ('reasoner.resampling.method=univla', 'actor.head=tokens'),
         reference='univla, parallel',
     ),
-    _tokens('bins', BINS, 'autoregressive'),
-    _tokens('bins', 'bins, jacobi', 'jacobi'),
-    _tokens('bins', 'bins, speculative', 'speculative'),
-    _tokens('bins', 'bins, speculative, 4 bins', 'speculative', 'decoding.accept=4'),
-    _tokens('bins', 'bins, parallel', 'parallel'),
-    _tokens('bins', CONSISTENCY, 'consistency', 'decoding.max_steps=4'),
-    _tokens('bins', 'bins, consistency, 2 passes', 'consistency', 'decoding.max_steps=2'),
-    _tokens('fast', FAST, 'autoregressive'),
-    _tokens('fast', 'fast, jacobi', 'jacobi'),
-    _tokens('fast', 'fast, speculative', 'speculative'),
+    *_decodings(),
+    _tokens('bins', 'speculative', 'decoding.accept=4', variant=', 4 bins'),
+    _tokens('bins', 'consistency', 'decoding.max_steps=2', variant=', 2 passes'),
 )
 """All that are measured, each after the one it is compared with."""

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tokens.latency import WARM_UP_FRAMES, RecordedScene
+from benchmarks.tokens.latency import WARM_UP_FRAMES, Passes, RecordedScene, run_frame
 from efficient_vla.policy import Policy
 from efficient_vla.stages import ActorStage
 from efficient_vla.types import ActionChunk, Execution, Frame, Plan
+
+DELAY_ROWS = 8
+"""The delay that the controller is taken to have measured: 0.1 s of rows of 12.5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,8 @@ def record_plans(stages: Policy, scenes: Sequence[RecordedScene]) -> list[Situat
     for scene in scenes:
         stages.reset()
         for index, frame in enumerate(scene.frames):
-            for stamp, state in scene.states[index]:
-                stages.reasoner.observe(state, stamp)
-            tokens = stages.perception.encode(frame)
-            assert tokens is not None
-            plan = stages.reasoner.plan(tokens, scene.instruction)
+            plan = run_frame(stages, scene, index, Passes())
+            assert plan is not None
             found.append(Situation(plan, Frame({}, frame.state, frame.stamp), index == 0))
     return found
 
@@ -51,14 +51,12 @@ def in_turn(
     blendings: Mapping[str, str],
     situations: Sequence[Situation],
     rounds: int,
-    delay_rows: int = 8,
 ) -> dict[str, HeadPasses]:
     """Return what all heads do with each plan before the next; the order turns round each time.
 
     Each chunk is taken for executed from its observation on, by a controller with the head's entry
     of ``blendings``. The first plans only warm up for the latencies; later rounds add latencies,
-    and no chunks. ``delay_rows`` is the delay that the controller is taken to have measured,
-    0.1 s of rows of 12.5 ms.
+    and no chunks.
     """
     found = {name: HeadPasses() for name in actors}
     count = 0
@@ -71,7 +69,7 @@ def in_turn(
                     actor.reset()
                 chunk = actor.chunk(situation.plan, situation.frame)
                 actor.note_execution(
-                    Execution(chunk.stamp, chunk.stamp, 0.0, 1.0, delay_rows, blendings[name])
+                    Execution(chunk.stamp, chunk.stamp, 0.0, 1.0, DELAY_ROWS, blendings[name])
                 )
                 if count >= WARM_UP_FRAMES:
                     found[name].latency_ms.append(chunk.latency_ms)

@@ -16,9 +16,9 @@ from benchmarks.threads import threads_of
 from efficient_vla.action.catalogue import TOKENIZERS
 from efficient_vla.action.heads.tokens import load_decoder
 from efficient_vla.assembly import HeadFolder
+from efficient_vla.bench.compare import paired_columns, unpacked
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.overrides import build_settings, parse_overrides
-from efficient_vla.bench.paired import paired_columns, read
 from efficient_vla.bench.rows import REFUSALS, REFUSED, Rows, row_key
 from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy
@@ -126,7 +126,7 @@ def _compare(
     def success(condition: Condition) -> dict[str, Any]:
         seen = job.play(condition.words)
         others = condition is not first
-        reference = read(rows.get(keys[first.name])['outcomes']) if others else seen
+        reference = unpacked(rows.get(keys[first.name])['outcomes']) if others else seen
         return paired_columns(seen, reference, first_name, 'this')
 
     keyed = [(c, keys[c.name], {'reference': c.reference}) for c in conditions]

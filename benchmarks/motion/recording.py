@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from efficient_vla.bench.inference import StepTimer
-from efficient_vla.bench.lockstep import PLAN_PERIOD_S, SceneCamera, observe, start_controller
+from efficient_vla.bench.lockstep import PLAN_PERIOD_S, SceneCamera, start_controller
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
@@ -60,7 +60,7 @@ def record(
     while not sim.done and sim.steps < limit:
         now = sim.steps * sim.PERIOD
         stages.reasoner.observe(sim.state(), now)
-        frame = observe(sim, camera, stages.perception.cameras, now)
+        frame = camera.frame(stages.perception.cameras, now)
         tokens = stages.perception.encode(frame)
         assert tokens is not None, 'frames are not skipped while recording'
         plan = stages.reasoner.plan(tokens, sim.instruction)

@@ -16,8 +16,8 @@ from benchmarks.motion.page import REPORT as REPORT
 from benchmarks.motion.playback import RecordedChunks, controller_settings, play
 from benchmarks.motion.recording import OFFSET, RecordedMotion, constant_offset, record
 from benchmarks.motion.stand_in import GuidedPolicy
+from efficient_vla.bench.compare import paired_columns, unpacked
 from efficient_vla.bench.overrides import build_settings, parse_overrides
-from efficient_vla.bench.paired import paired_columns, read
 from efficient_vla.bench.rows import REFUSED, Rows, row_key
 from efficient_vla.control.blending import METHODS
 from efficient_vla.errors import UsageError
@@ -146,7 +146,7 @@ def measure_episodes(job: Job, rows: Rows) -> None:
         seen = job.play((PATIENCE, *condition.words), results.append)
         without = first[condition.method]
         alone = without == _episode_key(job, condition)
-        reference = seen if alone else read(rows.get(without)['outcomes'])
+        reference = seen if alone else unpacked(rows.get(without)['outcomes'])
         columns = paired_columns(seen, reference, 'no_delay', 'delayed')
         lost = 100 * (columns['no_delay_success_rate'] - columns['success_rate'])
         return {

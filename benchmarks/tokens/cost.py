@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tokens.conditions import Condition
-from benchmarks.tokens.latency import Passes, RecordedScene, count_flops, interleaved
+from benchmarks.tokens.latency import RecordedScene, count_flops, interleaved
 from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.bench.rows import REFUSED
@@ -38,27 +38,27 @@ def measure_cost(
     flops = {name: count_flops(stages, scenes) for name, stages in variants.items()}
     dense, method = found['dense'], found['method']
     return {
-        **latency_columns(dense, method),
+        **latency_columns('perception', method.perception.latency_ms, dense.perception.latency_ms),
+        **latency_columns('reasoner', method.reasoner.latency_ms, dense.reasoner.latency_ms),
+        **latency_columns('plan', method.plan_ms, dense.plan_ms),
         'reasoner_gflops': flops['method'] / 1e9,
         'reasoner_flops_ratio': flops['method'] / flops['dense'],
-        'tokens_total': float(np.mean(method.total)),
-        'tokens_kept': float(np.mean(method.kept)),
-        'tokens_cached': float(np.mean(method.cached)),
-        'tokens_reused': float(np.mean(method.reused)),
-        'frames': len(method.perception_ms),
+        'tokens_total': float(np.mean(method.reasoner.tokens_total)),
+        'tokens_kept': float(np.mean(method.reasoner.tokens_kept)),
+        'tokens_cached': float(np.mean(method.perception.tokens_reused)),
+        'tokens_reused': float(np.mean(method.reasoner.tokens_reused)),
+        'frames': len(method.perception.latency_ms),
     }
 
 
-def latency_columns(dense: Passes, method: Passes) -> dict[str, float]:
-    """Return p50 and p95 of both stages and of both together, and p50 as a ratio to dense."""
-    found = {}
-    for stage in ('perception', 'reasoner', 'plan'):
-        mine, whole = getattr(method, f'{stage}_ms'), getattr(dense, f'{stage}_ms')
-        p50, p95 = np.percentile(mine, (50, 95))
-        reference = float(np.median(whole))
-        found[f'{stage}_p50_ms'] = float(p50)
-        found[f'{stage}_p95_ms'] = float(p95)
-        found[f'{stage}_mean_ms'] = float(np.mean(mine))
-        found[f'dense_{stage}_p50_ms'] = reference
-        found[f'{stage}_ratio'] = float(p50) / reference
-    return found
+def latency_columns(stage: str, mine: Sequence[float], dense: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and mean of a stage [ms], and its p50 as a ratio to that of dense."""
+    p50, p95 = np.percentile(mine, (50, 95))
+    reference = float(np.median(dense))
+    return {
+        f'{stage}_p50_ms': float(p50),
+        f'{stage}_p95_ms': float(p95),
+        f'{stage}_mean_ms': float(np.mean(mine)),
+        f'dense_{stage}_p50_ms': reference,
+        f'{stage}_ratio': float(p50) / reference,
+    }

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.job import Job
-from efficient_vla.bench.compare import Outcomes
+from benchmarks.tokens.cost import latency_columns
+from efficient_vla.bench.compare import Outcomes, paired_columns
 from efficient_vla.bench.graph_runner import GraphRequest, run_graph
 from efficient_vla.bench.overrides import parse_overrides
-from efficient_vla.bench.paired import paired_columns
 from efficient_vla.bench.report import merged_stages
 from efficient_vla.bringup.catalogue import NODE_SETTINGS
 from efficient_vla.records import EpisodeResult, StageRecord
@@ -71,11 +71,9 @@ def graph_columns(
     mine, whole = merged_stages(results), merged_stages(dense)
     found: dict[str, Any] = {}
     for stage in STAGES:
-        p50, p95 = np.percentile(mine[stage].latency_ms, (50, 95))
-        found[f'{stage}_p50_ms'], found[f'{stage}_p95_ms'] = float(p50), float(p95)
-        found[f'{stage}_mean_ms'] = float(np.mean(mine[stage].latency_ms))
-        found[f'{stage}_passes'] = len(mine[stage].latency_ms)
-        found[f'{stage}_ratio'] = float(p50) / float(np.median(whole[stage].latency_ms))
+        latency = mine[stage].latency_ms
+        found |= latency_columns(stage, latency, whole[stage].latency_ms)
+        found[f'{stage}_passes'] = len(latency)
     plan, reference = _plan_ms(mine, np.median), _plan_ms(whole, np.median)
     return {
         'plan_p50_ms': plan,

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tokens.flops import Tally, metered
-from efficient_vla.bench.lockstep import PLAN_PERIOD_S
+from efficient_vla.bench.lockstep import PLAN_PERIOD_S, plan_from
 from efficient_vla.policy import Policy
+from efficient_vla.records import StageRecord
 from efficient_vla.sim.metaworld.experts import Expert
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
-from efficient_vla.types import Frame
+from efficient_vla.types import Frame, Plan
 
 EXPERT_SPEED = 0.5
 WARM_UP_FRAMES = 3
@@ -34,20 +35,14 @@ class RecordedScene:
 
 @dataclass(slots=True)
 class Passes:
-    """Costs of one variant, a number a pass."""
+    """Costs of one variant."""
 
-    perception_ms: list[float] = field(default_factory=list)
-    reasoner_ms: list[float] = field(default_factory=list)
+    perception: StageRecord = field(default_factory=StageRecord)
+    reasoner: StageRecord = field(default_factory=StageRecord)
     plan_ms: list[float] = field(default_factory=list)
     """Perception and reasoner of the same frame."""
     parts_ms: list[float] = field(default_factory=list)
     """In the calls that a stopwatch follows, those between frames included."""
-    total: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    cached: list[int] = field(default_factory=list)
-    """Visual tokens that perception took from an earlier frame."""
-    reused: list[int] = field(default_factory=list)
-    """Visual tokens whose keys and values came from an earlier frame."""
 
 
 def record_scenes(
@@ -103,29 +98,19 @@ def run_frame(
     index: int,
     passes: Passes,
     spent: Tally | None = None,
-) -> None:
+) -> Plan | None:
     """Perceive and plan on one frame, and note what it cost."""
-    frame = scene.frames[index]
     if spent is not None:
         spent.take()
     for stamp, state in scene.states[index]:
         stages.reasoner.observe(state, stamp)
-    start = time.perf_counter()
-    tokens = stages.perception.encode(frame)
-    seen = time.perf_counter()
-    passes.perception_ms.append((seen - start) * 1e3)
-    if tokens is None:
-        return
-    plan = stages.reasoner.plan(tokens, scene.instruction)
-    planned = time.perf_counter()
-    passes.reasoner_ms.append((planned - seen) * 1e3)
-    passes.plan_ms.append((planned - start) * 1e3)
-    if spent is not None:
-        passes.parts_ms.append(spent.take() * 1e3)
-    passes.total.append(plan.tokens_total)
-    passes.kept.append(len(plan.kept))
-    passes.cached.append(int(tokens.reused.sum()))
-    passes.reused.append(len(plan.reused))
+    records = {'perception': passes.perception, 'reasoner': passes.reasoner}
+    plan = plan_from(stages, scene.frames[index], scene.instruction, records)
+    if plan is not None:
+        passes.plan_ms.append(sum(record.latency_ms[-1] for record in records.values()))
+        if spent is not None:
+            passes.parts_ms.append(spent.take() * 1e3)
+    return plan
 
 
 def count_flops(stages: Policy, scenes: Sequence[RecordedScene]) -> float:

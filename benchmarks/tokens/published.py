@@ -95,11 +95,6 @@ PUBLISHED: dict[str, Published] = {
 """Method -> what its paper, or a named other one, reports."""
 
 
-def parameters(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``node.param`` -> its value as text of a row."""
-    return dict(word.split('=', 1) for word in row['overrides'].split())
-
-
 def scope(row: Mapping[str, Any]) -> str:
     """Say whether a row is a paper's method 'whole', 'in part' or 'selection only'; '' for others.
 
@@ -131,23 +126,14 @@ def described(row: Mapping[str, Any]) -> dict[str, Any]:
 
     A cache whose thresholds are 1.0 never sees a change: the tower runs at a fixed rate.
     """
-    given, name = parameters(row), row['name']
+    given = dict(word.split('=', 1) for word in row['overrides'].split())
+    name = row['name']
     if all(float(given.get(parameter, 0)) >= 1 for parameter in CHANGE_DETECTION):
         rate = 1 / float(given['perception.cache.max_age'])
         keep = float(given.get('reasoner.pruning.keep', DEFAULT_KEEP))
         name = f'tower at {rate:g} Hz + {given.get("reasoner.pruning.method", "all")} {keep:g}'
         name += ' + quantization' if 'reasoner.quantization.mode' in given else ''
     return {**row, 'name': name, 'scope': scope(row), 'p': p_value(row)}
-
-
-def speed_up(row: Mapping[str, Any], whole: bool) -> float:
-    """Return how many times faster than dense a row of the part ``methods`` is."""
-    return 1 / float(row['plan_ratio' if whole else 'reasoner_ratio'])
-
-
-def usual(row: Mapping[str, Any]) -> bool:
-    """Return whether a row is the method as it comes, at its default keep; variants have names."""
-    return row['name'] in (row['method'], f'{row["method"]} {DEFAULT_KEEP:g}')
 
 
 def p_value(row: Mapping[str, Any]) -> str:
@@ -172,14 +158,16 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _shortfalls(row: Mapping[str, Any], published: Published) -> Iterator[str]:
-    method, here = row['method'], speed_up(row, published.whole)
+    method = row['method']
+    here = 1 / row['plan_ratio' if published.whole else 'reasoner_ratio']
     part = 'perception and reasoner together' if published.whole else 'the reasoner'
     point = f'{method} at keep {row["keep"]:g}' if row['keep'] is not None else row['name']
     dense, success = 100 * row['dense_success_rate'], 100 * row['success_rate']
     outcome = f'{dense:.0f} to {success:.0f} % (p {p_value(row)})'
+    usual = row['name'] in (method, f'{method} {DEFAULT_KEEP:g}')
     if published.keeps_success and success < dense and row['p_value'] < SIGNIFICANT:
         yield f'{point}: {here:.2f}x for {part}, but success is not kept, {outcome}.'
-    elif usual(row) and published.speed_up and here < SHORTFALL * published.speed_up:
+    elif usual and published.speed_up and here < SHORTFALL * published.speed_up:
         yield (
             f'{point}: the published {published.speed_up:g}x does not reproduce; here it is '
             f'{here:.2f}x for {part}, success {outcome}.'

@@ -11,8 +11,8 @@ from benchmarks.job import SINGLE, Condition, Job
 from benchmarks.threads import threads_of
 from benchmarks.tokens.conditions import COMPOSITION, DENSE, conditions
 from benchmarks.tokens.page import REPORT as REPORT
+from efficient_vla.bench.compare import paired_columns, unpacked
 from efficient_vla.bench.overrides import parse_overrides
-from efficient_vla.bench.paired import paired_columns, read
 from efficient_vla.bench.rows import Rows, row_key
 
 
@@ -30,7 +30,7 @@ def measure_methods(job: Job, rows: Rows) -> None:
 
     def success(condition: Condition) -> dict[str, Any]:
         seen = job.play(condition.words)
-        dense = seen if condition.kind == DENSE else read(rows.get(dense_key)['outcomes'])
+        dense = seen if condition.kind == DENSE else unpacked(rows.get(dense_key)['outcomes'])
         return paired_columns(seen, dense)
 
     chosen = conditions(job.sizes.keeps, job.composition)

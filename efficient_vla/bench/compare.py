@@ -12,6 +12,8 @@ from efficient_vla.errors import UsageError
 
 Outcomes = dict[tuple[str, int], bool]
 TOTAL = 'all'
+Z_95 = 1.959963984540054
+"""Two-sided 95 % quantile of the normal distribution."""
 
 
 def read_outcomes(path: Path) -> Outcomes:
@@ -58,6 +60,67 @@ def _paired(first: Outcomes, second: Outcomes, keys: list[tuple[str, int]]) -> d
         'only_second': sum(b and not a for a, b in zip(left, right, strict=True)),
         'p_value': mcnemar(left, right),
     }
+
+
+def paired_columns(
+    seen: Outcomes, reference: Outcomes, name: str = 'dense', mine: str = 'method'
+) -> dict[str, Any]:
+    """Return rate, interval and the pairs that differ from ``reference``, by exact McNemar test.
+
+    Columns of the reference have its ``name`` in theirs, and ``mine`` stands for what was measured.
+    """
+    successes, count = sum(seen.values()), len(seen)
+    low, high = wilson_interval(successes, count)
+    tasks = compare(reference, seen)
+    total = tasks.pop(TOTAL)
+    return {
+        'success_rate': successes / count,
+        'ci_low': low,
+        'ci_high': high,
+        'episodes': count,
+        f'{name}_success_rate': total['first'],
+        'pairs': total['pairs'],
+        f'only_{name}': total['only_first'],
+        f'only_{mine}': total['only_second'],
+        'p_value': total['p_value'],
+        **{f'success {task}': row['second'] for task, row in tasks.items()},
+        'outcomes': packed(seen),
+    }
+
+
+def packed(seen: Outcomes) -> str:
+    """Return outcomes as one word a task, such as ``reach-v3:1000:1101``, for a flat row."""
+    words = []
+    for task in dict.fromkeys(task for task, _ in seen):
+        seeds = sorted(seed for name, seed in seen if name == task)
+        words.append(f'{task}:{seeds[0]}:' + ''.join(str(int(seen[task, s])) for s in seeds))
+    return ' '.join(words)
+
+
+def unpacked(text: str) -> Outcomes:
+    """Return the outcomes that ``packed`` wrote."""
+    found: Outcomes = {}
+    for word in text.split():
+        task, first, marks = word.split(':')
+        found.update({(task, int(first) + i): mark == '1' for i, mark in enumerate(marks)})
+    return found
+
+
+def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
+    """Return the Wilson score interval of a success rate.
+
+    Unlike the normal approximation it stays inside [0, 1] and is not empty at 0 % or 100 %.
+    Without trials nothing is known, so the interval is (0, 1). Source: Wilson, 1927.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f'{successes} successes of {trials} trials; expected 0 to {trials}.')
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    scale = 1 + z * z / trials
+    centre = (rate + z * z / (2 * trials)) / scale
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:

@@ -10,6 +10,7 @@ latencies cost is measured by the graph in wall-clock time.
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ class SceneCamera:
             self._image = self.sim.render()
             self._step = self.sim.steps
         return self._image
+
+    def frame(self, cameras: tuple[str, ...], now: float) -> Frame:
+        """Return what ``cameras`` see and where the robot is."""
+        return Frame({name: self.image() for name in cameras}, self.sim.state(), now)
 
 
 class Handover:
@@ -113,19 +118,23 @@ def run_episode(
     """
     sim.reset(seed)
     stages.reset()
+    period = sim.simulation.period
     single = stages.actor.architecture == 'single'
     periods = settings['eval'].reasoner_period, settings['eval'].actor_period
-    plans = StepTimer(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], sim.simulation.period)
-    chunks = StepTimer(periods[1] or CHUNK_PERIOD_S, sim.simulation.period)
+    plans = StepTimer(periods[0] or PLAN_PERIOD_S[stages.actor.architecture], period)
+    chunks = StepTimer(periods[1] or CHUNK_PERIOD_S, period)
     records = new_records(stages)
     camera = SceneCamera(sim)
-    writer = _video(sim, instruction, video)
     controller = start_controller(sim, settings['controller'])
-    handover = Handover(settings['eval'], controller, stages.actor, seed, sim.simulation.period)
+    handover = Handover(settings['eval'], controller, stages.actor, seed, period)
     plan: Plan | None = None
-    try:
+    with (
+        VideoWriter(video, 1 / (VIDEO_STEPS * period), sim.task, instruction)
+        if video
+        else nullcontext()
+    ) as writer:
         while not sim.done and sim.steps < settings['eval'].max_steps:
-            now = sim.steps * sim.simulation.period
+            now = sim.steps * period
             if writer and sim.steps % VIDEO_STEPS == 0:
                 writer.add(camera.image(), now, sim.success)
             fresh = False
@@ -134,7 +143,7 @@ def run_episode(
             may_ask = handover.may_ask()
             if plans.due(sim.steps) and (may_ask or not single):
                 plans.started(sim.steps)
-                frame = observe(sim, camera, stages.perception.cameras, now)
+                frame = camera.frame(stages.perception.cameras, now)
                 newest = plan_from(stages, frame, instruction, records)
                 fresh = newest is not None
                 plan = newest or plan
@@ -142,7 +151,7 @@ def run_episode(
             if plan is not None and due:
                 chunks.started(sim.steps)
                 cameras = stages.perception.cameras if stages.actor.needs_image else ()
-                frame = observe(sim, camera, cameras, now)
+                frame = camera.frame(cameras, now)
                 handover.tell(now)
                 chunk = timed(records['actor'], stages.actor.chunk, plan, frame)
                 handover.inference.start(chunk)
@@ -150,11 +159,8 @@ def run_episode(
             position = handover.tick(now)
             sim.step(position)
         if writer:
-            writer.add(camera.image(), sim.steps * sim.simulation.period, sim.success)
-    finally:
-        if writer:
-            writer.close()
-    duration = sim.steps * sim.simulation.period
+            writer.add(camera.image(), sim.steps * period, sim.success)
+    duration = sim.steps * period
     for record in records.values():
         record.duration_s = duration
     return EpisodeResult(
@@ -168,7 +174,7 @@ def run_episode(
         controller.rejected,
         records,
         str(video) if video else '',
-        idle_s=handover.idle_steps * sim.simulation.period,
+        idle_s=handover.idle_steps * period,
     )
 
 
@@ -195,17 +201,6 @@ def start_controller(sim: Scene, settings: ControllerSettings) -> Controller:
     if refused:
         raise RuntimeError(f'controller cannot be enabled: {refused}')
     return controller
-
-
-def _video(sim: Scene, instruction: str, path: Path | None) -> VideoWriter | None:
-    if path is None:
-        return None
-    return VideoWriter(path, 1 / (VIDEO_STEPS * sim.simulation.period), sim.task, instruction)
-
-
-def observe(sim: Scene, camera: SceneCamera, cameras: tuple[str, ...], now: float) -> Frame:
-    """Return what ``cameras`` see and where the robot is."""
-    return Frame({name: camera.image() for name in cameras}, sim.state(), now)
 
 
 def plan_from(

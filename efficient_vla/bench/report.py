@@ -2,14 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON object of an evaluation, and its table."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from efficient_vla.bench.compare import wilson_interval
 from efficient_vla.records import STAGES, EpisodeResult, StageRecord, merge
-
-Z_95 = 1.959963984540054
-"""Two-sided 95 % quantile of the normal distribution."""
 
 
 def report(
@@ -68,20 +65,3 @@ def success_summary(outcomes: Sequence[bool]) -> dict[str, Any]:
         'episodes': len(outcomes),
         'ci95': list(wilson_interval(sum(outcomes), len(outcomes))),
     }
-
-
-def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float, float]:
-    """Return the Wilson score interval of a success rate.
-
-    Unlike the normal approximation it stays inside [0, 1] and is not empty at 0 % or 100 %.
-    Without trials nothing is known, so the interval is (0, 1). Source: Wilson, 1927.
-    """
-    if not 0 <= successes <= trials:
-        raise ValueError(f'{successes} successes of {trials} trials; expected 0 to {trials}.')
-    if trials == 0:
-        return 0.0, 1.0
-    rate = successes / trials
-    scale = 1 + z * z / trials
-    centre = (rate + z * z / (2 * trials)) / scale
-    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)

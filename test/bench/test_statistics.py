@@ -4,8 +4,7 @@
 
 import pytest
 
-from efficient_vla.bench.compare import mcnemar
-from efficient_vla.bench.report import wilson_interval
+from efficient_vla.bench.compare import mcnemar, wilson_interval
 from efficient_vla.statistics import percentiles
 
 

@@ -32,8 +32,8 @@ from benchmarks.tokens.plots import plot_shapes, plot_success
 from benchmarks.tokens.published import described, verdicts
 from benchmarks.tokens.shapes import CASES, TINY, layers_that_fit, measure_shape
 from efficient_vla import cli, presets
+from efficient_vla.bench.compare import packed, paired_columns, unpacked
 from efficient_vla.bench.overrides import build_settings, parse_overrides
-from efficient_vla.bench.paired import paired_columns, read, written
 from efficient_vla.bench.rows import Rows, row_key
 from efficient_vla.errors import UsageError
 from efficient_vla.policy import Policy, default_policy
@@ -180,8 +180,9 @@ def test_all_variants_see_the_same_frames_and_the_first_ones_do_not_count(passth
     variants = {name: Policy.from_settings(passthrough, build_settings({})) for name in ('a', 'b')}
     found = interleaved(variants, [still_scene(WARM_UP_FRAMES + 2), still_scene(4)])
     for passes in found.values():
-        assert len(passes.perception_ms) == len(passes.plan_ms) == 6
-        assert all(p <= whole for p, whole in zip(passes.reasoner_ms, passes.plan_ms, strict=True))
+        assert len(passes.perception.latency_ms) == len(passes.plan_ms) == 6
+        reasoner_ms = passes.reasoner.latency_ms
+        assert all(p <= whole for p, whole in zip(reasoner_ms, passes.plan_ms, strict=True))
 
 
 def test_recorded_frames_show_the_expert_at_the_pace_of_plans():
@@ -254,8 +255,8 @@ def test_cost_of_a_method_counts_its_tokens_and_flops():
 
 def test_outcomes_survive_a_flat_row():
     seen = {('reach-v3', 1000): True, ('reach-v3', 1001): False, ('push-v3', 1000): True}
-    assert written(seen) == 'reach-v3:1000:10 push-v3:1000:1'
-    assert read(written(seen)) == seen
+    assert packed(seen) == 'reach-v3:1000:10 push-v3:1000:1'
+    assert unpacked(packed(seen)) == seen
 
 
 def test_success_is_paired_with_dense():

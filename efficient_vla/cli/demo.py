@@ -4,6 +4,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,10 @@ from efficient_vla.bench.animation import Clip, clip, write_animation
 from efficient_vla.bench.contact_sheet import SheetRow, contact_sheet, moments
 from efficient_vla.bench.manifest import machine
 from efficient_vla.cli.live import LiveObserver
-from efficient_vla.cli.options import add_overrides, writable_folder
+from efficient_vla.cli.options import writable_folder
 from efficient_vla.cli.run_options import (
-    add_episodes,
-    add_hardware,
-    add_robot,
-    policy_folder,
+    add_graph_run,
+    graph_request,
     task_list,
 )
 from efficient_vla.records import EpisodeResult
@@ -77,47 +76,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=task_list,
         help='tasks of the robot (default: those of its demonstration)',
     )
-    add_robot(parser)
-    add_episodes(parser, 2)
-    add_hardware(parser, 'hardware profile')
-    parser.add_argument(
-        '--render',
-        choices=('default', 'fast'),
-        help='rendering of the camera (default: that of the robot profile, fast; default takes '
-        '130 ms a frame on a CPU, which a real camera does not)',
+    add_graph_run(
+        parser,
+        2,
+        'that of the robot profile, fast; default takes 130 ms a frame on a CPU, which a real '
+        'camera does not',
     )
-    add_overrides(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the demonstration; 0 when every episode was run, whatever its outcome."""
-    from efficient_vla.bench.graph_runner import GraphRequest, run_graph, timestamp
-    from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.bench.graph_runner import run_graph, timestamp
     from efficient_vla.cli.display import console, show_report
-    from efficient_vla.sim.catalogue import node_name, simulation
-    from efficient_vla.sim.episodes import jobs
+    from efficient_vla.sim.catalogue import simulation
 
-    robot = arguments.robot
-    tasks = arguments.tasks or simulation(robot).demo_tasks
-    episodes = jobs(tasks, arguments.seed, arguments.episodes, robot)
-    words = list(arguments.overrides)
-    if arguments.architecture:
-        words.append(f'actor.architecture={arguments.architecture}')
-    if arguments.render:
-        words.append(f'{node_name(robot)}.camera.render={arguments.render}')
-    overrides = parse_overrides(words, NODE_SETTINGS)
-    policy = policy_folder(arguments.policy)
+    tasks = arguments.tasks or simulation(arguments.robot).demo_tasks
+    request = graph_request(arguments, tasks)
     folder = writable_folder(arguments.out / timestamp(), '--out')
-    request = GraphRequest(
-        policy=policy,
-        jobs=episodes,
-        overrides=overrides,
-        robot=robot,
-        hardware=arguments.hardware,
-        video=folder / 'videos',
-        keep_frames=True,
-        log_folder=folder / 'logs',
+    request = replace(
+        request, video=folder / 'videos', keep_frames=True, log_folder=folder / 'logs'
     )
     sheet = SheetObserver(console, len(request.jobs))
     with sheet:

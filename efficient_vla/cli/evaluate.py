@@ -4,14 +4,14 @@
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.options import add_overrides, writable_folder
+from efficient_vla.cli.options import writable_folder
 from efficient_vla.cli.run_options import (
-    add_episodes,
-    add_hardware,
-    add_robot,
+    add_graph_run,
+    graph_request,
     policy_folder,
     task_list,
     writable_file,
@@ -39,8 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--tasks', metavar='A,B', type=task_list, required=True, help='tasks of the robot'
     )
-    add_robot(parser)
-    add_episodes(parser, 20)
+    add_graph_run(
+        parser,
+        20,
+        'default in process; in the graph that of the robot profile, fast, since a real camera '
+        'costs nothing',
+    )
     parser.add_argument(
         '--instruction',
         metavar='TEXT',
@@ -51,14 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='run the ROS graph in wall-clock time instead of in process',
     )
-    add_hardware(parser, 'hardware profile of the graph')
-    parser.add_argument(
-        '--render',
-        choices=('default', 'fast'),
-        help='rendering of the camera (default: default in process; in the '
-        'graph that of the robot profile, fast, since a real camera costs nothing)',
-    )
-    add_overrides(parser)
     parser.add_argument(
         '--plan-period',
         metavar='SECONDS',
@@ -132,13 +128,9 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
-    from efficient_vla.bench.graph_runner import GraphRequest, run_graph
-    from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.bench.graph_runner import run_graph
     from efficient_vla.cli.display import console, show_report
     from efficient_vla.cli.live import LiveObserver
-    from efficient_vla.sim.catalogue import node_name
-    from efficient_vla.sim.episodes import jobs
 
     for name in ('plan_period', 'chunk_period', 'workers'):
         if getattr(arguments, name) is not None:
@@ -146,16 +138,8 @@ def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
                 f'--{name.replace("_", "-")} schedules an evaluation in process; leave it out of '
                 '--graph, where every stage runs as fast as it can.'
             )
-    episodes = jobs(arguments.tasks, arguments.seed, arguments.episodes, arguments.robot)
-    words = override_words(arguments)
-    if arguments.render:
-        words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
-    request = GraphRequest(
-        policy=policy_folder(arguments.policy),
-        jobs=episodes,
-        overrides=parse_overrides(words, NODE_SETTINGS),
-        hardware=arguments.hardware,
-        robot=arguments.robot,
+    request = replace(
+        graph_request(arguments, arguments.tasks),
         instruction=arguments.instruction,
         video=arguments.video,
     )

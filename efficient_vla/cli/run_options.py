@@ -9,11 +9,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efficient_vla import cards, places
+from efficient_vla.cli.options import add_overrides
 from efficient_vla.errors import UsageError
 from efficient_vla.interrupts import Interrupted
+
+if TYPE_CHECKING:
+    from efficient_vla.bench.graph_runner import GraphRequest
 
 
 def add_policy(parser: argparse._ActionsContainer) -> None:
@@ -101,6 +105,41 @@ def add_part(
     )
     parser.set_defaults(part_main=main)
     return parser
+
+
+def add_graph_run(parser: argparse.ArgumentParser, episodes: int, render: str) -> None:
+    """Add what ``graph_request`` reads; ``render`` says how the camera is rendered by default."""
+    add_robot(parser)
+    add_episodes(parser, episodes)
+    add_hardware(parser, 'hardware profile of the graph')
+    parser.add_argument(
+        '--render',
+        choices=('default', 'fast'),
+        help=f'rendering of the camera (default: {render})',
+    )
+    add_overrides(parser)
+
+
+def graph_request(arguments: argparse.Namespace, tasks: Sequence[str]) -> 'GraphRequest':
+    """Return the episodes of ``tasks`` in the graph that the options describe."""
+    from efficient_vla.bench.graph_runner import GraphRequest
+    from efficient_vla.bench.overrides import parse_overrides
+    from efficient_vla.bringup.catalogue import NODE_SETTINGS
+    from efficient_vla.sim.catalogue import node_name
+    from efficient_vla.sim.episodes import jobs
+
+    words = list(arguments.overrides)
+    if arguments.architecture:
+        words.append(f'actor.architecture={arguments.architecture}')
+    if arguments.render:
+        words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
+    return GraphRequest(
+        policy=policy_folder(arguments.policy),
+        jobs=jobs(tasks, arguments.seed, arguments.episodes, arguments.robot),
+        overrides=parse_overrides(words, NODE_SETTINGS),
+        hardware=arguments.hardware,
+        robot=arguments.robot,
+    )
 
 
 def refuse_below(arguments: argparse.Namespace, low: int, *names: str) -> None:

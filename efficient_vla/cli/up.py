@@ -17,7 +17,6 @@ from efficient_vla.bringup.child import exit_text
 from efficient_vla.bringup.graph import (
     Graph,
     ProfileError,
-    Selection,
     describe,
     options,
     parse_overrides,
@@ -87,7 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run until a signal; return 0, or 1 when a process could not be kept running."""
-    graph = describe(selection(arguments))
+    chosen = selected(
+        vars(arguments),
+        use_sim_time=arguments.use_sim_time,
+        autostart=not arguments.no_autostart,
+        overrides=parse_overrides(arguments.overrides),
+        parameter_files=tuple(arguments.params_file),
+        remaps=tuple(arguments.remap),
+    )
+    graph = describe(chosen)
     if arguments.log_folder is not None:
         writable_folder(arguments.log_folder, '--log-folder')
     refused = refuse_neighbours(graph.nodes, graph.namespace)
@@ -106,18 +113,6 @@ def main(arguments: argparse.Namespace) -> int:
         supervisor.stop()
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def selection(arguments: argparse.Namespace) -> Selection:
-    """Return what the options select."""
-    return selected(
-        vars(arguments),
-        use_sim_time=arguments.use_sim_time,
-        autostart=not arguments.no_autostart,
-        overrides=parse_overrides(arguments.overrides),
-        parameter_files=tuple(arguments.params_file),
-        remaps=tuple(arguments.remap),
-    )
 
 
 def default_log_folder() -> Path:

@@ -24,14 +24,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from efficient_vla.bringup.graph import (
-    LOG_LEVELS,
     Graph,
     Process,
-    Selection,
     describe,
     environment,
+    options,
     parse_overrides,
-    profiles,
+    selected,
 )
 from efficient_vla.bringup.node_arguments import LAUNCHER
 from efficient_vla.bringup.parameter_files import held_in_memory, parameters_yaml
@@ -46,27 +45,9 @@ SWITCH = ('true', 'false')
 def launch_arguments() -> list[DeclareLaunchArgument]:
     """Declare what a user chooses."""
     return [
-        DeclareLaunchArgument(
-            'robot',
-            default_value='metaworld',
-            description=f'Robot profile in config/robots ({", ".join(profiles("robots"))}), or a '
-            '.yaml file like those for a robot with a driver of its own.',
-        ),
-        DeclareLaunchArgument(
-            'hardware',
-            default_value='cpu_2core',
-            choices=profiles('hardware'),
-            description='Machine profile, a file in config/hardware; decides which nodes share '
-            'a process.',
-        ),
-        DeclareLaunchArgument(
-            'policy',
-            default_value='evla_nano',
-            description='Policy profile, a file in config/policies '
-            f'({", ".join(profiles("policies"))}), or a folder that holds policy.json.',
-        ),
-        DeclareLaunchArgument(
-            'namespace', default_value='', description='Namespace of all nodes; empty: none.'
+        *(
+            DeclareLaunchArgument(name, default_value=default, choices=choices, description=text)
+            for name, default, text, choices in options()
         ),
         DeclareLaunchArgument(
             'use_sim_time',
@@ -85,12 +66,6 @@ def launch_arguments() -> list[DeclareLaunchArgument]:
             default_value='false',
             choices=SWITCH,
             description='Open RViz with rviz/efficient_vla.rviz.',
-        ),
-        DeclareLaunchArgument(
-            'log_level',
-            default_value='info',
-            choices=LOG_LEVELS,
-            description='Least level that nodes log.',
         ),
         DeclareLaunchArgument(
             'overrides',
@@ -125,14 +100,10 @@ def bring_up(context: LaunchContext) -> list[Action]:
 def actions(chosen: dict[str, str]) -> list[Action]:
     """Return the processes of the graph; raises ``ProfileError`` where an argument is wrong."""
     graph = describe(
-        Selection(
-            robot=chosen['robot'],
-            hardware=chosen['hardware'],
-            policy=chosen['policy'],
-            namespace=chosen['namespace'],
+        selected(
+            chosen,
             use_sim_time=chosen['use_sim_time'] == 'true',
             autostart=chosen['autostart'] == 'true',
-            log_level=chosen['log_level'],
             overrides=parse_overrides(chosen['overrides'].split()),
             parameter_files=tuple(map(Path, chosen['params_file'].split())),
             remaps=tuple(chosen['remaps'].split()),

@@ -15,14 +15,24 @@ from launch import LaunchContext, LaunchDescription
 
 BRINGUP = runpy.run_path(str(Path(__file__).with_name('bringup.launch.py')))
 
-PARAMETERS = {
-    'task': 'task',
-    'seed': 'seed',
-    'render': 'camera.render',
-    'mode': 'mode',
-    'real_time_factor': 'real_time_factor',
+ARGUMENTS = {
+    'task': ('task', '', 'Task of the first episode; empty: the first.', None),
+    'seed': ('seed', '0', 'Seed of the first episode.', None),
+    'render': (
+        'camera.render',
+        'fast',
+        "default is Meta-World's own rendering, fast leaves shadows out.",
+        RENDERINGS,
+    ),
+    'mode': ('mode', 'realtime', 'lockstep lets simulated time wait for the graph.', MODES),
+    'real_time_factor': (
+        'real_time_factor',
+        '1.0',
+        'Simulated seconds in one second; other than 1.0 makes time simulated.',
+        None,
+    ),
 }
-"""Argument -> parameter of the simulated robot."""
+"""Argument -> parameter of the simulated robot, default, description, choices."""
 
 
 def launch_arguments() -> list[DeclareLaunchArgument]:
@@ -33,26 +43,9 @@ def launch_arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'robot', default_value=DEFAULT_ROBOT, choices=robots(), description='Simulated robot.'
         ),
-        DeclareLaunchArgument(
-            'task', default_value='', description='Task of the first episode; empty: the first.'
-        ),
-        DeclareLaunchArgument('seed', default_value='0', description='Seed of the first episode.'),
-        DeclareLaunchArgument(
-            'render',
-            default_value='fast',
-            choices=RENDERINGS,
-            description="default is Meta-World's own rendering, fast leaves shadows out.",
-        ),
-        DeclareLaunchArgument(
-            'mode',
-            default_value='realtime',
-            choices=MODES,
-            description='lockstep lets simulated time wait for the graph.',
-        ),
-        DeclareLaunchArgument(
-            'real_time_factor',
-            default_value='1.0',
-            description='Simulated seconds in one second; other than 1.0 makes time simulated.',
+        *(
+            DeclareLaunchArgument(name, default_value=default, choices=choices, description=text)
+            for name, (_, default, text, choices) in ARGUMENTS.items()
         ),
     ]
 
@@ -66,7 +59,7 @@ def bring_up(context: LaunchContext) -> list[Action]:
     """Return the processes of the graph with the simulated robot."""
     chosen = {a.name: LaunchConfiguration(a.name).perform(context) for a in launch_arguments()}
     driver = node_name(chosen['robot'])
-    words = [f'{driver}.{parameter}={chosen[name]}' for name, parameter in PARAMETERS.items()]
+    words = [f'{driver}.{parameter}={chosen[name]}' for name, (parameter, *_) in ARGUMENTS.items()]
     chosen['overrides'] = ' '.join([*words, chosen['overrides']])
     found: list[Action] = BRINGUP['actions'](chosen)
     return found

@@ -5,8 +5,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from efficient_vla.bench.compare import wilson_interval
 from efficient_vla.records import STAGES, EpisodeResult, StageRecord, merge
-from efficient_vla.statistics import wilson_interval
 
 
 def report(

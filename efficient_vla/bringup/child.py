@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
-CLOCK_TICKS = os.sysconf('SC_CLK_TCK')
-PAGE_BYTES = os.sysconf('SC_PAGE_SIZE')
 
 
 def spawn(
@@ -66,24 +66,15 @@ def send(process: 'subprocess.Popen[bytes]', number: signal.Signals) -> None:
             return
 
 
-def processor_seconds(pid: int) -> float:
-    """Return the processor time that a process has used, 0 when it has gone."""
-    # The name in parentheses may hold blanks; user and system time are fields 14 and 15.
-    fields = _read(pid, 'stat').rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS if fields else 0.0
+def use(process: psutil.Process) -> tuple[float, float]:
+    """Return the processor use since the last call [%] and the resident memory in 1e6 bytes.
 
-
-def resident_mb(pid: int) -> float:
-    """Return the resident memory in units of 1e6 bytes, 0 when the process has gone."""
-    fields = _read(pid, 'statm').split()
-    return int(fields[1]) * PAGE_BYTES / 1e6 if fields else 0.0
-
-
-def _read(pid: int, name: str) -> str:
+    Both are 0 when the process has gone.
+    """
     try:
-        return Path(f'/proc/{pid}/{name}').read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ''
+        return process.cpu_percent(), process.memory_info().rss / 1e6
+    except psutil.Error:
+        return 0.0, 0.0
 
 
 def exit_text(code: int) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -44,7 +44,6 @@ class Process:
 
     name: str
     nodes: tuple[str, ...]
-    respawn: bool = True
 
 
 def _alone(*names: str) -> tuple[Process, ...]:
@@ -83,6 +82,46 @@ class Selection:
     """Further files, stronger than the profiles."""
     remaps: tuple[str, ...] = ()
     """Topics under other names, as ``from:=to``."""
+
+
+class Option(NamedTuple):
+    """One choice of a user: a word of ``efficient-vla up`` and an argument of the launch files."""
+
+    name: str
+    default: str
+    text: str
+    choices: tuple[str, ...] | None = None
+
+
+def options() -> tuple[Option, ...]:
+    """Return the choices of one word each, which are fields of a ``Selection``."""
+    robots, policies = (', '.join(profiles(kind)) for kind in ('robots', 'policies'))
+    return (
+        Option(
+            'robot',
+            DEFAULT_ROBOT,
+            f'robot profile in config/robots ({robots}), or a .yaml file like those for a robot '
+            'with a driver of its own',
+        ),
+        Option(
+            'hardware',
+            'cpu_2core',
+            'machine profile in config/hardware; decides which nodes share a process',
+            profiles('hardware'),
+        ),
+        Option(
+            'policy',
+            'evla_nano',
+            f'policy profile in config/policies ({policies}), or a folder with policy.json',
+        ),
+        Option('namespace', '', 'namespace of all nodes; empty: none'),
+        Option('log_level', 'info', 'least level that nodes log', LOG_LEVELS),
+    )
+
+
+def selected(chosen: Mapping[str, Any], **others: Any) -> Selection:
+    """Return the selection of what is ``chosen`` for every option, and ``others`` of its fields."""
+    return Selection(**{option.name: chosen[option.name] for option in options()}, **others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +195,7 @@ def describe(selection: Selection) -> Graph:
         files.append(config / 'policies' / f'{selection.policy}.yaml')
     else:
         folder = _policy_folder(selection.policy)
-    for path in selection.parameter_files:
-        if not Path(path).is_file():
-            raise ProfileError(f'the parameter file {str(path)!r} does not exist; check its path.')
-        files.append(Path(path).resolve())
+    files += selection.parameter_files
     for word in selection.remaps:
         if len(word.split(':=')) != 2:
             raise ProfileError(

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from efficient_vla.bringup.catalogue import KINDS
 from efficient_vla.bringup.parameter_files import (
-    ParameterFileError,
     held_in_memory,
     merge,
     parameters_yaml,
@@ -40,11 +39,6 @@ def checked_files(words: Sequence[str], nodes: Sequence[str]) -> tuple[list[str]
     if not places or renamed:
         return list(words), []
     files = [Path(words[at + 1]) for at in places]
-    for path in files:
-        if not path.is_file():
-            raise ParameterFileError(
-                f'the parameter file {str(path)!r} does not exist; check its path.'
-            )
     namespaces = [name.strip('/') for rule, name in remaps if rule == '__ns']
     namespace = f'/{namespaces[-1]}' if namespaces and namespaces[-1] else ''
     merged = merge(files, KINDS, nodes, namespace)

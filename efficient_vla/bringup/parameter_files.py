@@ -86,6 +86,10 @@ def read(path: Path) -> list[NodeSection]:
     Raises ``ParameterFileError``.
     """
     loader = None
+    if not path.is_file():
+        raise ParameterFileError(
+            f'the parameter file {str(path)!r} does not exist; check its path.'
+        )
     try:
         loader = _Reader(path.read_text())
         root = loader.get_single_node()

@@ -10,10 +10,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from efficient_vla.bringup import child
 from efficient_vla.bringup.graph import Graph, Process, command, environment
@@ -68,8 +70,8 @@ class _Child:
     row: int = 0
     phase: str = 'ended'
     exit: str = ''
-    sample: tuple[float, float] = (0.0, 0.0)
-    percent: float = 0.0
+    meter: psutil.Process | None = None
+    """Of the processor that ``running`` takes."""
 
 
 @dataclass
@@ -83,7 +85,6 @@ class Supervisor:
     graph: Graph
     log_folder: Path | None = None
     """One log a process; ``None`` lets them write where this process writes."""
-    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def __post_init__(self) -> None:
         self._children = [_Child(process) for process in self.graph.processes]
@@ -149,8 +150,7 @@ class Supervisor:
 
     def states(self) -> list[ProcessState]:
         """Return what each process does now."""
-        now = time.monotonic()
-        return [self._state(entry, now) for entry in self._children]
+        return [_state(entry) for entry in self._children]
 
     def _start(self, entry: _Child) -> None:
         assert self._parameters is not None
@@ -158,11 +158,11 @@ class Supervisor:
         log = self.log_folder / f'{process.name}.log' if self.log_folder else None
         entry.running = child.spawn(
             command(self.graph, process, self._parameters),
-            {**self.environ, **environment(self.environ)},
+            {**os.environ, **environment(os.environ)},
             log,
         )
         entry.started = time.monotonic()
-        entry.sample = (entry.started, 0.0)
+        entry.meter = psutil.Process(entry.running.pid)
         entry.due, entry.phase = None, 'running'
 
     def _ended(self, entry: _Child, code: int, now: float) -> Event:
@@ -172,7 +172,7 @@ class Supervisor:
             remove_stale_segments()
         if now - entry.started > STABLE_S:
             entry.row = 0
-        if code in FINAL_CODES or not entry.process.respawn:
+        if code in FINAL_CODES:
             entry.phase = 'ended' if code == 0 else 'failed'
             return Event(name, entry.exit, code != 0, self._tail(name))
         if entry.row >= MAX_RESTARTS:
@@ -191,24 +191,20 @@ class Supervisor:
         lines = (self.log_folder / f'{name}.log').read_text(errors='replace').splitlines()
         return '\n'.join(lines[-LOG_TAIL_LINES:])
 
-    def _state(self, entry: _Child, now: float) -> ProcessState:
-        pid = entry.running.pid if entry.running is not None else 0
-        used = child.processor_seconds(pid) if pid else 0.0
-        then, before = entry.sample
-        # Shorter spans would show the scheduler's ticks rather than the process's use.
-        if now - then > 0.5:
-            entry.percent = max(0.0, 100.0 * (used - before) / (now - then))
-            entry.sample = (now, used)
-        return ProcessState(
-            entry.process.name,
-            entry.process.nodes,
-            pid,
-            entry.phase,
-            entry.restarts,
-            entry.exit,
-            entry.percent if pid else 0.0,
-            child.resident_mb(pid) if pid else 0.0,
-        )
+
+def _state(entry: _Child) -> ProcessState:
+    pid = entry.running.pid if entry.running is not None else 0
+    percent, resident_mb = child.use(entry.meter) if pid and entry.meter else (0.0, 0.0)
+    return ProcessState(
+        entry.process.name,
+        entry.process.nodes,
+        pid,
+        entry.phase,
+        entry.restarts,
+        entry.exit,
+        percent,
+        resident_mb,
+    )
 
 
 def _all_end(processes: Iterable['subprocess.Popen[bytes]'], timeout: float) -> bool:

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from efficient_vla import interrupts
+from efficient_vla import __version__, interrupts
 
 COMMANDS = {
     'demo': 'drive the simulated arm through the demonstration tasks, with the whole graph',
@@ -133,7 +133,7 @@ def overview() -> argparse.ArgumentParser:
         epilog=f'commands:\n{lines}\n\nexample:\n  efficient-vla demo\n  efficient-vla eval --help',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--version', action='version', version=f'efficient_vla {version()}')
+    parser.add_argument('--version', action='version', version=f'efficient_vla {__version__}')
     parser.add_argument(
         'command',
         choices=tuple(COMMANDS),
@@ -141,10 +141,3 @@ def overview() -> argparse.ArgumentParser:
         help='one of the commands below; each has --help with an example',
     )
     return parser
-
-
-def version() -> str:
-    """Return the version of this package."""
-    from efficient_vla import __version__
-
-    return __version__

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from efficient_vla.cli import bench_reports, bench_success, bench_transport
-from efficient_vla.cli.options import (
+from efficient_vla.cli.run_options import (
     add_hardware,
+    add_part,
     add_policy,
     policy_folder,
     writable_file,
@@ -37,8 +38,8 @@ EXAMPLE = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the sub-benchmarks and their options."""
     parts = parser.add_subparsers(dest='part', metavar='part', required=True)
-    about = 'each technique alone against dense'
-    stages = bench_reports.add_part(parts, 'stages', about, '--frames 60 --json stages.json')
+    text = 'each technique alone against dense'
+    stages = add_part(parts, 'stages', text, '--frames 60 --json stages.json', _stages)
     add_policy(stages)
     stages.add_argument('--task', default='reach-v3', help='scene (default: %(default)s)')
     stages.add_argument(
@@ -57,14 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_hardware(stages, 'hardware profile whose threads are used')
     stages.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
-    stages.set_defaults(part_main=_stages)
     bench_success.add_parsers(parts)
     bench_reports.add_parsers(parts)
-    about = 'two evaluations by task and seed'
-    pairs = bench_reports.add_part(parts, 'compare', about, 'dense.json fastv.json')
+    text = 'two evaluations by task and seed'
+    pairs = add_part(parts, 'compare', text, 'dense.json fastv.json', _compare)
     pairs.add_argument('first', type=Path, help='JSON file of an evaluation')
     pairs.add_argument('second', type=Path, help='JSON file of another one with the same seeds')
-    pairs.set_defaults(part_main=_compare)
     bench_transport.add_parsers(parts)
 
 

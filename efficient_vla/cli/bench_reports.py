@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.options import (
+from efficient_vla.cli.run_options import (
     add_hardware,
     add_policy,
     add_render,
@@ -111,33 +111,19 @@ COMMANDS = {
 }
 
 
-def add_part(
-    parts: Any, name: str, text: str, *examples: str, description: str | None = None
-) -> argparse.ArgumentParser:
-    """Add a part of ``efficient-vla bench``; ``examples`` are options that it may be given."""
-    lines = '\n'.join(f'  efficient-vla bench {name} {example}' for example in examples)
-    parser: argparse.ArgumentParser = parts.add_parser(
-        name,
-        help=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=description,
-        epilog=f'example:\n{lines}',
-    )
-    return parser
-
-
 def add_parsers(parts: Any) -> None:
     """Declare the three commands and their options."""
     for name, command in COMMANDS.items():
         lines = '\n'.join(f'  {part:<12}{text}' for part, text in command.parts.items())
-        parser = add_part(
-            parts,
+        start = f'  efficient-vla bench {name}'
+        parser: argparse.ArgumentParser = parts.add_parser(
             name,
-            command.help,
-            f'--quick --json {name}.json',
-            f'{command.example} --json docs/results/{name}.json',
-            f'--parts {NO_PART} --resume --json docs/results/{name}.json',
+            help=command.help,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
             description=f'{command.description}\n\n{lines}',
+            epilog=f'example:\n{start} --quick --json {name}.json\n'
+            f'{start} {command.example} --json docs/results/{name}.json\n'
+            f'{start} --parts {NO_PART} --resume --json docs/results/{name}.json',
         )
         _add_run(parser, command)
         if name == 'tokens':

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efficient_vla.cli.bench_reports import add_part
-from efficient_vla.cli.options import (
+from efficient_vla.cli.run_options import (
     add_episodes,
+    add_part,
     add_render,
     policy_folder,
     refuse_unknown,
@@ -27,7 +27,8 @@ TECHNIQUES = ('fastv 0.5', 'cache reuse', 'bf16', 'int8_dynamic')
 
 def add_parsers(parts: Any) -> None:
     """Declare both parts."""
-    techniques = _parser(parts, 'techniques', 'success with each technique alone', 20)
+    text = 'success with each technique alone'
+    techniques = _add(parts, 'techniques', text, 20, _techniques)
     techniques.add_argument(
         '--names',
         metavar='A,B',
@@ -35,13 +36,11 @@ def add_parsers(parts: Any) -> None:
         default=TECHNIQUES,
         help=f'techniques beside dense (default: {",".join(TECHNIQUES)})',
     )
-    techniques.set_defaults(part_main=_techniques)
-    instructions = _parser(parts, 'instructions', 'success with other sentences', 10)
-    instructions.set_defaults(part_main=_instructions)
+    _add(parts, 'instructions', 'success with other sentences', 10, _instructions)
 
 
-def _parser(parts: Any, name: str, text: str, episodes: int) -> argparse.ArgumentParser:
-    parser = add_part(parts, name, text, f'--episodes {episodes} --json {name}.json')
+def _add(parts: Any, name: str, text: str, episodes: int, main: Any) -> argparse.ArgumentParser:
+    parser = add_part(parts, name, text, f'--episodes {episodes} --json {name}.json', main)
     parser.add_argument(
         '--tasks',
         metavar='A,B',

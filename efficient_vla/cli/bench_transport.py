@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.bench_reports import add_part
-from efficient_vla.cli.options import writable_file, written
+from efficient_vla.cli.run_options import add_part, writable_file, written
 from efficient_vla.errors import UsageError
 from efficient_vla.interrupts import carrying
 
@@ -17,8 +16,8 @@ SIZES = ('640x480', '1280x720')
 
 def add_parsers(parts: Any) -> None:
     """Declare the part and its options."""
-    about = 'images between processes'
-    parser = add_part(parts, 'transport', about, '--seconds 15 --json transport.json')
+    example = '--seconds 15 --json transport.json'
+    parser = add_part(parts, 'transport', 'images between processes', example, main)
     parser.add_argument(
         '--size',
         metavar='WxH',
@@ -47,7 +46,6 @@ def add_parsers(parts: Any) -> None:
         help='without the shipped middleware profile, to see what it is for',
     )
     parser.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
-    parser.set_defaults(part_main=main)
 
 
 def main(arguments: argparse.Namespace) -> int:

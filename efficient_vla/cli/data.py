@@ -4,7 +4,8 @@
 
 import argparse
 
-from efficient_vla.cli.options import refuse_below, writable_folder
+from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.run_options import refuse_below
 from efficient_vla.training import demonstrations
 
 DESCRIPTION = (

@@ -15,15 +15,12 @@ from rich.console import Console
 from efficient_vla.bench.animation import Clip, clip, write_animation
 from efficient_vla.bench.contact_sheet import SheetRow, contact_sheet, moments
 from efficient_vla.bench.manifest import machine
-from efficient_vla.cli.evaluate import graph_request
 from efficient_vla.cli.live import LiveObserver
-from efficient_vla.cli.options import (
-    add_episodes,
-    add_hardware,
-    add_overrides,
-    add_robot,
+from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.run_options import (
+    add_graph_run,
+    graph_request,
     task_list,
-    writable_folder,
 )
 from efficient_vla.records import EpisodeResult
 
@@ -80,16 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=task_list,
         help='tasks of the robot (default: those of its demonstration)',
     )
-    add_robot(parser)
-    add_episodes(parser, 2)
-    add_hardware(parser, 'hardware profile')
-    parser.add_argument(
-        '--render',
-        choices=('default', 'fast'),
-        help='rendering of the camera (default: that of the robot profile, fast; default takes '
-        '130 ms a frame on a CPU, which a real camera does not)',
+    add_graph_run(
+        parser,
+        2,
+        'that of the robot profile, fast; default takes 130 ms a frame on a CPU, which a real '
+        'camera does not',
     )
-    add_overrides(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

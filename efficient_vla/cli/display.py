@@ -42,13 +42,10 @@ def task_table(found: dict[str, Any]) -> Table:
     """Return success by task."""
     table = _table('task', 'success', 'episodes', '95 % interval', 'time to success')
     for task, row in found['tasks'].items():
-        low, high = row['ci95']
         seconds = row['time_to_success_s']
         table.add_row(
             task,
-            f'{row["success_rate"]:.0%}',
-            str(row['episodes']),
-            f'{low:.0%} to {high:.0%}',
+            *_success(row),
             f'{seconds:.2f} s' if seconds is not None else '-',
         )
     table.add_section()
@@ -104,12 +101,9 @@ def success_table(rows: list[dict[str, Any]]) -> Table:
     for column in table.columns[1 : len(words)]:
         column.no_wrap, column.justify = False, 'left'
     for row in rows:
-        low, high = row['ci95']
         table.add_row(
             *(row[name] for name in words),
-            f'{row["success_rate"]:.0%}',
-            str(row['episodes']),
-            f'{low:.0%} to {high:.0%}',
+            *_success(row),
             *([f'{row["p_value"]:.3f}'] if paired else []),
         )
     return table
@@ -138,6 +132,11 @@ def _table(name: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, justify='left' if column == 'stage' else 'right', no_wrap=True)
     return table
+
+
+def _success(row: dict[str, Any]) -> tuple[str, str, str]:
+    low, high = row['ci95']
+    return f'{row["success_rate"]:.0%}', str(row['episodes']), f'{low:.0%} to {high:.0%}'
 
 
 def _number(row: dict[str, Any], name: str) -> str:

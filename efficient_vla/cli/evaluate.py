@@ -6,23 +6,18 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from efficient_vla.cli.options import (
-    add_episodes,
-    add_hardware,
-    add_overrides,
-    add_robot,
+from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.run_options import (
+    add_graph_run,
+    graph_request,
     policy_folder,
     task_list,
     writable_file,
-    writable_folder,
     written,
 )
 from efficient_vla.errors import UsageError
-
-if TYPE_CHECKING:
-    from efficient_vla.bench.graph_runner import GraphRequest
 
 DESCRIPTION = """\
 Measure a policy: success by task with its 95 % interval, latencies and rates of each stage,
@@ -44,8 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--tasks', metavar='A,B', type=task_list, required=True, help='tasks of the robot'
     )
-    add_robot(parser)
-    add_episodes(parser, 20)
+    add_graph_run(
+        parser,
+        20,
+        'default in process; in the graph that of the robot profile, fast, since a real camera '
+        'costs nothing',
+    )
     parser.add_argument(
         '--instruction',
         metavar='TEXT',
@@ -56,14 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='run the ROS graph in wall-clock time instead of in process',
     )
-    add_hardware(parser, 'hardware profile of the graph')
-    parser.add_argument(
-        '--render',
-        choices=('default', 'fast'),
-        help='rendering of the camera (default: default in process; in the '
-        'graph that of the robot profile, fast, since a real camera costs nothing)',
-    )
-    add_overrides(parser)
     parser.add_argument(
         '--plan-period',
         metavar='SECONDS',
@@ -100,37 +91,14 @@ def main(arguments: argparse.Namespace) -> int:
 def override_words(arguments: argparse.Namespace) -> list[str]:
     """Return all overrides as ``node.param=value``, those with an own option among them."""
     words = list(arguments.overrides)
-    for name, option in (
-        ('actor.architecture', 'architecture'),
-        ('eval.reasoner_period', 'plan_period'),
-        ('eval.actor_period', 'chunk_period'),
+    for name, value in (
+        ('actor.architecture', arguments.architecture),
+        ('eval.reasoner_period', arguments.plan_period),
+        ('eval.actor_period', arguments.chunk_period),
     ):
-        value = getattr(arguments, option, None)
         if value is not None:
             words.append(f'{name}={value}')
     return words
-
-
-def graph_request(arguments: argparse.Namespace, tasks: tuple[str, ...]) -> 'GraphRequest':
-    """Return what to run through the graph; refuse what it does not have."""
-    from efficient_vla.bench.graph_runner import GraphRequest
-    from efficient_vla.bench.overrides import parse_overrides
-    from efficient_vla.bringup.catalogue import NODE_SETTINGS
-    from efficient_vla.sim.catalogue import node_name
-    from efficient_vla.sim.episodes import jobs
-
-    episodes = jobs(tasks, arguments.seed, arguments.episodes, arguments.robot)
-    words = override_words(arguments)
-    if arguments.render:
-        words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
-    overrides = parse_overrides(words, NODE_SETTINGS)
-    return GraphRequest(
-        policy=policy_folder(arguments.policy),
-        jobs=episodes,
-        overrides=overrides,
-        hardware=arguments.hardware,
-        robot=arguments.robot,
-    )
 
 
 def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -170,8 +138,11 @@ def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
                 f'--{name.replace("_", "-")} schedules an evaluation in process; leave it out of '
                 '--graph, where every stage runs as fast as it can.'
             )
-    request = graph_request(arguments, arguments.tasks)
-    request = replace(request, instruction=arguments.instruction, video=arguments.video)
+    request = replace(
+        graph_request(arguments, arguments.tasks),
+        instruction=arguments.instruction,
+        video=arguments.video,
+    )
     with LiveObserver(console, len(request.jobs)) as observer:
         found = run_graph(request, observer)
     show_report(found)

@@ -3,9 +3,11 @@
 """``efficient-vla train``."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
-from efficient_vla.cli.options import add_policy, policy_folder, refuse_below, writable_folder
+from efficient_vla.cli.options import writable_folder
+from efficient_vla.cli.run_options import add_policy, policy_folder, refuse_below
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
 from efficient_vla.settings import InvalidSettingError
@@ -24,6 +26,28 @@ EXAMPLE = """\
 STEPS = {'eye': 1000, 'joint': 4000, 'actor': 3000}
 """Batches of 64 samples in each stage, by default."""
 
+NUMBERS = {
+    **{
+        f'{stage}-steps': (steps, f'batches of 64 in stage {stage}')
+        for stage, steps in STEPS.items()
+    },
+    'seed': (0, 'of weights and batches'),
+    'threads': (0, 'CPU threads, 0 for all'),
+}
+METHOD_NUMBERS = {
+    'image-size': (0, 'with --vlm, side of the images [pixels], 0 for that of the model'),
+    'steps': (600, 'batches'),
+    'batch': (32, 'samples'),
+    'rank': (
+        8,
+        "rank of the updates of the decoder's layers, 0 for none; lightvla and fastdrivevla leave "
+        'the decoder as it is',
+    ),
+    'frames': (12_000, 'frames whose tokens and dense plans are kept in memory'),
+    'validation-frames': (1000, 'frames of those that are measured'),
+}
+"""Option -> its default and what it is."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -39,16 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path('runs/train'),
         help='folder of the policy (default: %(default)s)',
     )
-    for stage, steps in STEPS.items():
-        parser.add_argument(
-            f'--{stage}-steps',
-            type=int,
-            default=steps,
-            help=f'batches of 64 samples in stage {stage} (default: {steps})',
-        )
-    parser.add_argument(
-        '--seed', type=int, default=0, help='of weights and batches (default: %(default)s)'
-    )
+    _add_numbers(parser, NUMBERS)
     parser.add_argument(
         '--device',
         default='auto',
@@ -59,9 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=('bf16', 'fp32'),
         default='bf16',
         help='of the computation (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--threads', type=int, default=0, help='CPU threads, 0 for all (default: %(default)s)'
     )
     parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
     method = parser.add_argument_group('a method for a finished policy, or a policy for a model')
@@ -76,40 +88,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='train queries and heads for the vision-language model in this folder instead, and '
         'write them beside it',
     )
-    method.add_argument(
-        '--image-size',
-        type=int,
-        default=0,
-        help='with --vlm, side of the images [pixels], 0 for that of the model '
-        '(default: %(default)s)',
-    )
-    method.add_argument('--steps', type=int, default=600, help='batches (default: %(default)s)')
-    method.add_argument('--batch', type=int, default=32, help='samples (default: %(default)s)')
-    method.add_argument(
-        '--rank',
-        type=int,
-        default=8,
-        help="rank of the updates of the decoder's layers, 0 for none (default: %(default)s); "
-        'lightvla and fastdrivevla leave the decoder as it is',
-    )
-    method.add_argument(
-        '--frames',
-        type=int,
-        default=12_000,
-        help='frames whose tokens and dense plans are kept in memory (default: %(default)s)',
-    )
+    _add_numbers(method, METHOD_NUMBERS)
     method.add_argument(
         '--validation', metavar='DIR', type=Path, help='demonstrations that are not trained on'
     )
     method.add_argument(
-        '--validation-frames',
-        type=int,
-        default=1000,
-        help='frames of those that are measured (default: %(default)s)',
-    )
-    method.add_argument(
         '--install', action='store_true', help="write the add-on into the policy's folder too"
     )
+
+
+def _add_numbers(
+    parser: argparse._ActionsContainer, numbers: Mapping[str, tuple[int, str]]
+) -> None:
+    for name, (default, text) in numbers.items():
+        parser.add_argument(
+            f'--{name}', type=int, default=default, help=f'{text} (default: %(default)s)'
+        )
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -15,13 +15,12 @@ from rich.table import Table
 
 from efficient_vla.bringup.child import exit_text
 from efficient_vla.bringup.graph import (
-    LOG_LEVELS,
     Graph,
     ProfileError,
-    Selection,
     describe,
+    options,
     parse_overrides,
-    profiles,
+    selected,
 )
 from efficient_vla.bringup.supervisor import Event, ProcessState, Supervisor
 from efficient_vla.cli.options import add_overrides, writable_folder
@@ -44,28 +43,13 @@ ASKED_TO_END = (0, -signal.SIGTERM)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument(
-        '--robot',
-        default='metaworld',
-        metavar='NAME',
-        help='robot profile in config/robots, or a .yaml file like those for a '
-        'robot with a driver of its own '
-        f'(known: {", ".join(profiles("robots"))}; default %(default)s)',
-    )
-    parser.add_argument(
-        '--hardware',
-        default='cpu_2core',
-        choices=profiles('hardware'),
-        help='machine profile, a file in config/hardware (default %(default)s)',
-    )
-    parser.add_argument(
-        '--policy',
-        default='evla_nano',
-        metavar='NAME',
-        help='policy profile in config/policies, or a folder with policy.json '
-        f'(known: {", ".join(profiles("policies"))}; default %(default)s)',
-    )
-    parser.add_argument('--namespace', default='', help='ROS namespace of all nodes')
+    for name, default, text, choices in options():
+        parser.add_argument(
+            f'--{name.replace("_", "-")}',
+            default=default,
+            choices=choices,
+            help=f'{text} (default: {default or "none"})',
+        )
     parser.add_argument(
         '--use-sim-time',
         action='store_true',
@@ -75,12 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--no-autostart',
         action='store_true',
         help='leave the nodes unconfigured, for a lifecycle manager of your own',
-    )
-    parser.add_argument(
-        '--log-level',
-        default='info',
-        choices=LOG_LEVELS,
-        help='least level that nodes log (default %(default)s)',
     )
     parser.add_argument(
         '--log-folder',
@@ -108,7 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run until a signal; return 0, or 1 when a process could not be kept running."""
-    graph = describe(selection(arguments))
+    chosen = selected(
+        vars(arguments),
+        use_sim_time=arguments.use_sim_time,
+        autostart=not arguments.no_autostart,
+        overrides=parse_overrides(arguments.overrides),
+        parameter_files=tuple(arguments.params_file),
+        remaps=tuple(arguments.remap),
+    )
+    graph = describe(chosen)
     if arguments.log_folder is not None:
         writable_folder(arguments.log_folder, '--log-folder')
     refused = refuse_neighbours(graph.nodes, graph.namespace)
@@ -127,22 +113,6 @@ def main(arguments: argparse.Namespace) -> int:
         supervisor.stop()
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def selection(arguments: argparse.Namespace) -> Selection:
-    """Return what the options select."""
-    return Selection(
-        robot=arguments.robot,
-        hardware=arguments.hardware,
-        policy=arguments.policy,
-        namespace=arguments.namespace,
-        use_sim_time=arguments.use_sim_time,
-        autostart=not arguments.no_autostart,
-        log_level=arguments.log_level,
-        overrides=parse_overrides(arguments.overrides),
-        parameter_files=tuple(arguments.params_file),
-        remaps=tuple(arguments.remap),
-    )
 
 
 def default_log_folder() -> Path:

@@ -36,11 +36,12 @@ def main(words: list[str] | None = None) -> int:
 
     launcher = Launcher(os.environ)
     words = sys.argv[1:] if words is None else words
-    own, ros = _split(words)
-    arguments = _parser().parse_args(own)
+    own_end = words.index('--ros-args') if '--ros-args' in words else len(words)
+    parser = _parser()
+    arguments = parser.parse_args(words[:own_end])
     thinking = [name for name in arguments.nodes if name in POLICY_NODES]
     if 'controller' in arguments.nodes and thinking:
-        _parser().error(
+        parser.error(
             f'controller cannot share a process with {", ".join(sorted(thinking))}: inference '
             'would delay its timer. Start it in a process of its own.'
         )
@@ -48,7 +49,7 @@ def main(words: list[str] | None = None) -> int:
         import rclpy
         from rclpy.signals import SignalHandlerOptions
 
-        ros, notes = checked_files(ros, arguments.nodes)
+        ros, notes = checked_files(words[own_end:], arguments.nodes)
         rclpy.init(args=ros, signal_handler_options=SignalHandlerOptions.NO)
     except ParameterFileError as error:
         return _refuse(str(error))
@@ -106,7 +107,7 @@ def _run(arguments: argparse.Namespace, stop: _Stop, launcher: Any) -> int:
             kind = NODES[name]
             node = getattr(importlib.import_module(kind.module), kind.name)
             nodes.append(node(*kind.arguments))
-        executor = _executor(arguments.executor, nodes)
+        executor = _executor(nodes)
         for node in nodes:
             executor.add_node(node)
         try:
@@ -148,16 +149,13 @@ def _live(executor: Any, nodes: list[Any], stop: _Stop, launcher: Any) -> int:
     return code
 
 
-def _executor(kind: str, nodes: list[Any]) -> Any:
+def _executor(nodes: list[Any]) -> Any:
+    """Return the lighter EventsExecutor where all nodes of the process allow it."""
     from rclpy.executors import SingleThreadedExecutor
 
     # The EventsExecutor now and then misses a timer in simulated time, which in lockstep stands
     # still from then on.
-    others = [n for n in nodes if n.executor_kind != 'events' or n.get_clock().ros_time_is_active]
-    if kind == 'events' and others:
-        names = ', '.join(node.get_name() for node in others)
-        raise ValueError(f'{names} cannot run on the executor events; expected single.')
-    if kind != 'single' and not others:
+    if not any(n.executor_kind != 'events' or n.get_clock().ros_time_is_active for n in nodes):
         try:
             from rclpy.experimental.events_executor import EventsExecutor
 
@@ -169,14 +167,6 @@ def _executor(kind: str, nodes: list[Any]) -> Any:
 
 def _succeeded(result: Any) -> bool:
     return getattr(result, 'name', '') == 'SUCCESS'
-
-
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the own arguments, and those of ROS from --ros-args on."""
-    if '--ros-args' in words:
-        at = words.index('--ros-args')
-        return words[:at], words[at:]
-    return words, []
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,12 +184,6 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(NODES),
         metavar='NAME',
         help=('one of ' + ', '.join(NODES)),
-    )
-    parser.add_argument(
-        '--executor',
-        choices=('auto', 'single', 'events'),
-        default='auto',
-        help='auto takes the lighter EventsExecutor where all nodes of the process allow it',
     )
     return parser
 

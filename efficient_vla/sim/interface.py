@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a simulated robot is, what goes into it and what comes out, without ROS."""
+"""What a simulated robot is, without ROS."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,35 +95,3 @@ class Simulation:
         module, _, name = self.scene.partition(':')
         made: Scene = getattr(import_module(module), name)(*arguments)
         return made
-
-
-class RobotOutputs(Protocol):
-    """Where the robot sends what it measures; called in the robot's threads."""
-
-    def clock(self, stamp: float) -> None:
-        """Publish simulated time [s]."""
-
-    def state(self, stamp: float, positions: np.ndarray) -> None:
-        """Publish float64 [S + P] in the order of ``Simulation.reported_names``."""
-
-    def image(self, stamp: float, image: np.ndarray, render_ms: float) -> None:
-        """Publish an rgb image, uint8 [rows, columns, 3]."""
-
-    def success(self, value: bool) -> None:
-        """Publish whether the episode's task is done."""
-
-    def fault(self, reason: str) -> None:
-        """Report what keeps the robot from running; empty when it runs again."""
-
-
-@dataclass(frozen=True, slots=True)
-class RobotReport:
-    """What the robot achieved lately."""
-
-    task: str
-    seed: int
-    steps: int
-    success: bool
-    real_time_factor: float
-    rejected: int
-    frames_dropped: int

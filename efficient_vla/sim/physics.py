@@ -15,12 +15,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from efficient_vla.sim.camera import CameraWorker
-from efficient_vla.sim.interface import RobotOutputs, RobotReport, Scene, Simulation
+from efficient_vla.sim.interface import Scene, Simulation
 from efficient_vla.sim.lockstep import REPEAT_S, LockstepGate
 from efficient_vla.sim.settings import RobotSettings
 
@@ -30,6 +30,38 @@ RATE_WINDOW_S = 2.0
 CONTEXT_TIMEOUT_S = 30.0
 RESEND_S = 5.0
 """Wall time after which lockstep sends an unanswered image again; longer than any pass takes."""
+
+
+class RobotOutputs(Protocol):
+    """Where the robot sends what it measures; called in the robot's threads."""
+
+    def clock(self, stamp: float) -> None:
+        """Publish simulated time [s]."""
+
+    def state(self, stamp: float, positions: np.ndarray) -> None:
+        """Publish float64 [S + P] in the order of ``Simulation.reported_names``."""
+
+    def image(self, stamp: float, image: np.ndarray, render_ms: float) -> None:
+        """Publish an rgb image, uint8 [rows, columns, 3]."""
+
+    def success(self, value: bool) -> None:
+        """Publish whether the episode's task is done."""
+
+    def fault(self, reason: str) -> None:
+        """Report what keeps the robot from running; empty when it runs again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RobotReport:
+    """What the robot achieved lately."""
+
+    task: str
+    seed: int
+    steps: int
+    success: bool
+    real_time_factor: float
+    rejected: int
+    frames_dropped: int
 
 
 class _Target(NamedTuple):

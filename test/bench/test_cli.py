@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from efficient_vla import cli
-from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.run_options import policy_folder
 
 EVAL = ('eval', '--tasks', 'reach-v3', '--episodes', '1')
 

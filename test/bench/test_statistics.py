@@ -4,7 +4,8 @@
 
 import pytest
 
-from efficient_vla.statistics import mcnemar, percentiles, wilson_interval
+from efficient_vla.bench.compare import mcnemar, wilson_interval
+from efficient_vla.statistics import percentiles
 
 
 def test_wilson_interval_matches_hand_computed_cases():

@@ -106,12 +106,6 @@ def test_error_of_a_callback_ends_the_process_once_the_robot_has_braked(graph):
     assert ended.stdout.count('brakes') == 1
 
 
-def test_executor_that_does_not_fit_ends_the_process(ros_domain):
-    ended = run('controller', '--executor', 'events', '--ros-args', '-p', 'use_sim_time:=true')
-    assert ended.returncode == 1
-    assert 'controller cannot run on the executor events' in ended.stderr
-
-
 def wait_until_it_runs(pid: int) -> None:
     """Return as soon as the process has its own handler for SIGTERM."""
     while True:

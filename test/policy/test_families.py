@@ -31,7 +31,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from efficient_vla import checkpoint
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
-from efficient_vla.cli.options import policy_folder
+from efficient_vla.cli.run_options import policy_folder
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import FAMILIES

@@ -9,6 +9,12 @@ from efficient_vla import msg
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
 from efficient_vla.statistics import LatencyWindow, resident_mb
 
+STAGE_NAMES = {
+    getattr(msg.EfficiencyStats, name): name.removeprefix('STAGE_').lower()
+    for name in dir(msg.EfficiencyStats)
+    if name.startswith('STAGE_') and name != 'STAGE_UNKNOWN'
+}
+
 
 def efficiency_message(
     stage: int,

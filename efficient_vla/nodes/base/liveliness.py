@@ -8,21 +8,18 @@ on it. Whoever moves the robot watches the nodes that it needs, each on its own 
 can stop it by dying.
 """
 
-import threading
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Empty
 
+from efficient_vla.nodes.base.onlooker import Onlooker
 from efficient_vla.nodes.base.qos import alive_qos
 
 TOPIC = 'alive'
-CLOSE_TIMEOUT_S = 1.0
 
 
 def offer_liveliness(node: Node) -> None:
@@ -30,7 +27,7 @@ def offer_liveliness(node: Node) -> None:
     node.create_publisher(Empty, f'~/{TOPIC}', alive_qos())
 
 
-class LivelinessWatch:
+class LivelinessWatch(Onlooker):
     """Watches ``names`` on a thread of its own: the EventsExecutor of rclpy hears no such events.
 
     Nodes of the own process are not counted; they die with whoever watches. A middleware without
@@ -42,18 +39,11 @@ class LivelinessWatch:
         """Node -> how many of that name live."""
         self._expected: set[str] = set()
         self._clock = node.get_clock()
-        self._node = rclpy.create_node(
-            f'_{node.get_name()}_liveliness',
-            context=node.context,
-            namespace=node.get_namespace(),
-            enable_rosout=False,
-            start_parameter_services=False,
-            # `ros2 launch` renames by `-r __node:=controller`, which would rename this one too.
-            use_global_arguments=False,
-        )
+        name = f'_{node.get_name()}_liveliness'
+        super().__init__(name, node.get_namespace(), node.context)
         try:
             for name in self.alive:
-                self._node.create_subscription(
+                self.node.create_subscription(
                     Empty,
                     f'{name}/{TOPIC}',
                     lambda _: None,
@@ -67,10 +57,7 @@ class LivelinessWatch:
                 'this middleware reports no liveliness; a killed node is noticed by the age of '
                 'its last chunk.'
             )
-        self._executor = SingleThreadedExecutor(context=node.context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name='liveliness', daemon=True)
-        self._thread.start()
+        self.start()
 
     def expect_the_living(self) -> None:
         """Forget the dead: from now on the graph is complete as it is."""
@@ -87,17 +74,5 @@ class LivelinessWatch:
         self._expected |= {name for name, count in self.alive.items() if count}
         return [name for name in self.alive if name in self._expected and not self.alive[name]]
 
-    def close(self) -> None:
-        """Stop watching."""
-        self._executor.shutdown()
-        self._thread.join(CLOSE_TIMEOUT_S)
-        self._node.destroy_node()
-
     def _changed(self, name: str, status: Any) -> None:
         self.alive[name] = status.alive_count
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return

@@ -66,16 +66,12 @@ def use_cores(cores: Sequence[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def freeze_garbage() -> None:
-    """Turn the collector off; whoever calls this collects at a time of its own choice."""
+def tune_loop(cores: Sequence[int], priority: int, logger: Any) -> None:
+    """Keep the collector and other processes away from the loop that runs on this thread."""
+    # Whoever calls this collects at a time of its own choice.
     gc.collect()
     gc.freeze()
     gc.disable()
-
-
-def tune_loop(cores: Sequence[int], priority: int, logger: Any) -> None:
-    """Keep the collector and other processes away from the loop that runs on this thread."""
-    freeze_garbage()
     spread_niceness()
     use_cores(cores)
     use_real_time(priority, logger)

@@ -12,16 +12,10 @@ from sensor_msgs.msg import Image
 from efficient_vla.msg import ControllerStatus, EfficiencyStats
 from efficient_vla.nodes.base import qos
 from efficient_vla.nodes.base.conversions import image_to_array, stamp_to_seconds
-from efficient_vla.nodes.client.onlooker import Onlooker
-from efficient_vla.records import StageRecord
+from efficient_vla.nodes.base.efficiency import STAGE_NAMES
+from efficient_vla.nodes.base.onlooker import Onlooker
+from efficient_vla.records import STAGES, StageRecord
 
-STAGES = {
-    EfficiencyStats.STAGE_CAMERA: 'camera',
-    EfficiencyStats.STAGE_PERCEPTION: 'perception',
-    EfficiencyStats.STAGE_REASONER: 'reasoner',
-    EfficiencyStats.STAGE_ACTOR: 'actor',
-    EfficiencyStats.STAGE_CONTROLLER: 'controller',
-}
 STATES = {
     getattr(ControllerStatus, name): name.removeprefix('STATE_').lower()
     for name in dir(ControllerStatus)
@@ -124,7 +118,7 @@ class GraphListener(Onlooker):
             return frames[-1][0] if frames else float('-inf')
 
     def _on_efficiency(self, message: Any) -> None:
-        name = STAGES.get(message.stage, 'unknown')
+        name = STAGE_NAMES.get(message.stage, 'unknown')
         with self._lock:
             self._newest[name] = message
             record = self._recording.stages.setdefault(name, StageRecord())

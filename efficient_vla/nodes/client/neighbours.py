@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from efficient_vla.nodes.client.onlooker import Onlooker
+from efficient_vla.nodes.base.onlooker import Onlooker
 
 POLLS = 20
 POLL_S = 0.05

@@ -10,7 +10,7 @@ from typing import Any
 
 from lifecycle_msgs.srv import GetState
 
-from efficient_vla.nodes.client.onlooker import Onlooker
+from efficient_vla.nodes.base.onlooker import Onlooker
 
 PERIOD_S = 0.5
 ANSWER_TIMEOUT_S = 2.0

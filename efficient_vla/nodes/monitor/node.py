@@ -27,6 +27,7 @@ from efficient_vla.nodes.base.conversions import (
     message_to_tokens,
     stamp_to_seconds,
 )
+from efficient_vla.nodes.base.efficiency import STAGE_NAMES
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
 from efficient_vla.nodes.monitor import overlay
@@ -36,13 +37,6 @@ REMEMBERED_FRAMES = 16
 """Tokens wait for the plan that says which of them were kept; images for their tokens."""
 CAMERA_SKEW_NS = 500_000_000
 """Images of several cameras that perception takes for one frame differ by no more."""
-TEXT_ABOVE_M = 0.15
-STAGES = {
-    msg.EfficiencyStats.STAGE_PERCEPTION: 'perception',
-    msg.EfficiencyStats.STAGE_REASONER: 'reasoner',
-    msg.EfficiencyStats.STAGE_ACTOR: 'actor',
-    msg.EfficiencyStats.STAGE_CONTROLLER: 'controller',
-}
 
 
 class MonitorNode(ManagedNode[MonitorNodeSettings]):
@@ -228,25 +222,20 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self._status = message
 
     def _take_rate(self, message: msg.EfficiencyStats) -> None:
-        if message.stage in STAGES:
-            self._rates[STAGES[message.stage]] = message.rate_hz
+        name = STAGE_NAMES.get(message.stage, 'camera')
+        if name != 'camera':
+            self._rates[name] = message.rate_hz
 
     def _draw_path(self, message: msg.ActionChunk) -> None:
         chunk = message_to_chunk(message)
         path = overlay.predicted_path(chunk, self._position)
-        frame_id = message.header.frame_id or self.settings.frame_id
-        stamp = message.header.stamp
-        place = self._position + (0.0, 0.0, TEXT_ABOVE_M)
-        markers = [
-            *overlay.path_markers(path, frame_id, stamp, self.settings.path_width),
-            overlay.text_marker(self._words(), place, frame_id, stamp),
-        ]
-        if self._plan is not None and len(self._plan.subgoal):
-            goal = self._plan.subgoal
-            width = self.settings.path_width
-            markers.append(overlay.subgoal_marker(goal, frame_id, stamp, width))
+        goal = np.zeros(0) if self._plan is None else self._plan.subgoal
+        header = message.header
+        header.frame_id = header.frame_id or self.settings.frame_id
+        width = self.settings.path_width
+        found = overlay.markers(path, self._words(), goal, header, width)
         self.drawn += 1
-        self._markers.publish(MarkerArray(markers=markers))
+        self._markers.publish(MarkerArray(markers=found))
 
     def _words(self) -> str:
         rates = ', '.join(f'{name} {rate:.1f} Hz' for name, rate in self._rates.items())

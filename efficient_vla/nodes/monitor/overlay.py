@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
+from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from efficient_vla.control.contract import JOINT_MODES
@@ -33,10 +33,11 @@ LINE_ROWS = 18
 MARGIN = 6
 PATH_COLOUR = (0.1, 0.9, 0.3, 1.0)
 END_COLOUR = (1.0, 0.6, 0.1, 1.0)
+TEXT_COLOUR = (1.0, 1.0, 1.0, 1.0)
 SUBGOAL_COLOUR = (0.2, 0.9, 0.4, 0.6)
 SUBGOAL_WIDTHS = 5.0
 """Size of the ball at the subgoal, in widths of the path."""
-TEXT_HEIGHT_M = 0.04
+TEXT_HEIGHT_M, TEXT_ABOVE_M = 0.04, 0.15
 LIFETIME_S = 1
 """Markers of a graph that stopped disappear after this long."""
 
@@ -206,34 +207,24 @@ def predicted_path(chunk: ActionChunk, start: np.ndarray) -> np.ndarray:
     return path
 
 
-def path_markers(path: np.ndarray, frame_id: str, stamp: Time, width: float) -> Sequence[Marker]:
-    """Return a line along ``path`` and a ball at its end."""
-    line = _marker(0, Marker.LINE_STRIP, frame_id, stamp, PATH_COLOUR)
-    line.scale.x = width
-    line.points = [Point(x=float(x), y=float(y), z=float(z)) for x, y, z in path]
-    ball = _marker(1, Marker.SPHERE, frame_id, stamp, END_COLOUR)
-    ball.scale.x = ball.scale.y = ball.scale.z = 3 * width
-    ball.pose.position = line.points[-1]
-    return [line, ball]
+def markers(
+    path: np.ndarray, text: str, subgoal: np.ndarray, header: Header, width: float
+) -> list[Marker]:
+    """Return a line along ``path`` [H + 1, 3] with a ball at its end, and text above its start.
 
-
-def text_marker(text: str, place: np.ndarray, frame_id: str, stamp: Time) -> Marker:
-    """Return ``text`` that floats at ``place`` [3] and faces the viewer."""
-    marker = _marker(2, Marker.TEXT_VIEW_FACING, frame_id, stamp, (1.0, 1.0, 1.0, 1.0))
-    marker.text = text
-    marker.scale.z = TEXT_HEIGHT_M
-    x, y, z = (float(value) for value in place)
-    marker.pose.position = Point(x=x, y=y, z=z)
-    return marker
-
-
-def subgoal_marker(position: np.ndarray, frame_id: str, stamp: Time, width: float) -> Marker:
-    """Return a ball at ``position`` [3], where the gripper goes next."""
-    ball = _marker(3, Marker.SPHERE, frame_id, stamp, SUBGOAL_COLOUR)
-    ball.scale.x = ball.scale.y = ball.scale.z = SUBGOAL_WIDTHS * width
-    x, y, z = (float(value) for value in position)
-    ball.pose.position = Point(x=x, y=y, z=z)
-    return ball
+    A larger ball is at ``subgoal`` [3], where the gripper goes next; [0] where it is not known.
+    """
+    line = _marker(0, Marker.LINE_STRIP, header, PATH_COLOUR, width)
+    line.points = [_point(place) for place in path]
+    end = _marker(1, Marker.SPHERE, header, END_COLOUR, 3 * width, path[-1])
+    place = path[0] + (0.0, 0.0, TEXT_ABOVE_M)
+    words = _marker(2, Marker.TEXT_VIEW_FACING, header, TEXT_COLOUR, TEXT_HEIGHT_M, place)
+    words.text = text
+    found = [line, end, words]
+    if len(subgoal):
+        size = SUBGOAL_WIDTHS * width
+        found.append(_marker(3, Marker.SPHERE, header, SUBGOAL_COLOUR, size, subgoal))
+    return found
 
 
 def no_markers() -> MarkerArray:
@@ -242,12 +233,22 @@ def no_markers() -> MarkerArray:
 
 
 def _marker(
-    number: int, kind: int, frame_id: str, stamp: Time, colour: tuple[float, ...]
+    number: int,
+    kind: int,
+    header: Header,
+    colour: tuple[float, ...],
+    size: float,
+    place: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
 ) -> Marker:
-    marker = Marker(ns='efficient_vla', id=number, type=kind, action=Marker.ADD)
-    marker.header.frame_id = frame_id
-    marker.header.stamp = stamp
+    marker = Marker(header=header, ns='efficient_vla', id=number, type=kind, action=Marker.ADD)
+    marker.pose.position = _point(place)
     marker.pose.orientation.w = 1.0
+    marker.scale.x = marker.scale.y = marker.scale.z = size
     marker.color.r, marker.color.g, marker.color.b, marker.color.a = colour
     marker.lifetime.sec = LIFETIME_S
     return marker
+
+
+def _point(place: Sequence[float] | np.ndarray) -> Point:
+    x, y, z = (float(value) for value in place)
+    return Point(x=x, y=y, z=z)

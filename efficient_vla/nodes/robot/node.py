@@ -29,8 +29,7 @@ from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
-from efficient_vla.sim.interface import RobotReport
-from efficient_vla.sim.physics import SimulatedRobot
+from efficient_vla.sim.physics import RobotReport, SimulatedRobot
 from efficient_vla.sim.settings import RobotSettings
 from efficient_vla.srv import ResetEpisode
 from efficient_vla.statistics import LatencyWindow, RateMeter

@@ -9,7 +9,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
@@ -34,7 +34,6 @@ from efficient_vla.worker import LatestWorker
 Settings = TypeVar('Settings', bound=PolicyNodeSettings)
 Job = TypeVar('Job')
 PolicyStage = TypeVar('PolicyStage', bound=Stage)
-Arguments = ParamSpec('Arguments')
 Made = TypeVar('Made')
 
 STOP_TIMEOUT_S = 5.0
@@ -271,15 +270,10 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         """Wait until no pass runs or waits; return whether that happened in time."""
         return self._worker is None or self._worker.wait_idle(timeout)
 
-    def timed(
-        self,
-        function: Callable[Arguments, Made],
-        *arguments: Arguments.args,
-        **keywords: Arguments.kwargs,
-    ) -> Made:
+    def timed(self, function: Callable[..., Made], *arguments: Any) -> Made:
         """Return the result of the stage's pass, whose latency this measures."""
         begin = time.perf_counter()
-        made = function(*arguments, **keywords)
+        made = function(*arguments)
         self.took_ms = (time.perf_counter() - begin) * 1e3
         return made
 
@@ -318,29 +312,25 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
     async def _reset_caches(
         self, request: srv.ResetCaches.Request, response: srv.ResetCaches.Response
     ) -> srv.ResetCaches.Response:
-        response.success = await self._reset_stage(request.reason or 'requested')
-        response.message = 'caches are empty' if response.success else 'node is not configured'
-        response.epoch = self.epoch
-        return response
-
-    async def _reset_stage(self, reason: str) -> bool:
         """Empty the caches between two passes, without blocking the executor."""
         worker, stage = self._worker, self.stage
-        if worker is None or stage is None:
-            return False
-        executor = self.executor
-        done: Future = Future(executor=executor)
+        response.message = 'node is not configured'
+        if worker is not None and stage is not None:
+            executor = self.executor
+            done: Future = Future(executor=executor)
 
-        def reset() -> None:
-            try:
-                stage.reset(reason)
-            finally:
-                done.set_result(None)
-                executor.wake()
+            def reset() -> None:
+                try:
+                    stage.reset(request.reason or 'requested')
+                finally:
+                    done.set_result(None)
+                    executor.wake()
 
-        worker.call(reset)
-        await done
-        return True
+            worker.call(reset)
+            await done
+            response.success, response.message = True, 'caches are empty'
+        response.epoch = self.epoch
+        return response
 
     def _guarded_work(self, job: Job) -> None:
         if not self.active:

@@ -5,28 +5,34 @@
 import threading
 
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-CLOSE_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
 
 
 class Onlooker:
     """A node without services of its own; its messages arrive on a thread from ``start`` on.
 
-    Signals belong to whoever uses it, for example the supervisor.
+    Without a ``context`` it has one of its own. Signals belong to whoever uses it, for example the
+    supervisor.
     """
 
-    def __init__(self, name: str, namespace: str) -> None:
-        self.context = rclpy.Context()
-        no_signals = SignalHandlerOptions.NO
-        rclpy.init(args=[], context=self.context, signal_handler_options=no_signals)
+    def __init__(self, name: str, namespace: str, context: Context | None = None) -> None:
+        self._owner = context is None
+        self.context = Context() if context is None else context
+        if self._owner:
+            no_signals = SignalHandlerOptions.NO
+            rclpy.init(args=[], context=self.context, signal_handler_options=no_signals)
         self.node = rclpy.create_node(
             name,
             context=self.context,
             namespace=namespace,
             enable_rosout=False,
             start_parameter_services=False,
+            # `ros2 launch` renames by `-r __node:=controller`, which would rename this one too.
+            use_global_arguments=False,
         )
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -38,9 +44,12 @@ class Onlooker:
 
     def close(self) -> None:
         """Leave the graph."""
-        rclpy.try_shutdown(context=self.context)
+        self._executor.shutdown()
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_S)
+        self.node.destroy_node()
+        if self._owner:
+            rclpy.try_shutdown(context=self.context)
 
     def _spin(self) -> None:
         try:

@@ -108,7 +108,7 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     ):
 
         def found() -> dict[str, Any]:
-            resident = {state.name: state.resident_mb for state in supervisor.states()}
+            resident = {child.process.name: child.use()[1] for child in supervisor.children}
             own = {name: settings[name] for name in graph.nodes}
             return _report(request, done, resident, own, facts) if done else {}
 

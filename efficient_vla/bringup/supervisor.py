@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
@@ -34,22 +33,6 @@ TERMINATE_TIMEOUT_S = 10.0
 LOG_TAIL_LINES = 10
 
 
-class ProcessState(NamedTuple):
-    """What a process does at one moment."""
-
-    name: str
-    nodes: tuple[str, ...]
-    pid: int
-    """0 while it does not run."""
-    phase: str
-    """'running', 'waiting' for its restart, 'failed' for good, or 'ended'."""
-    restarts: int
-    exit: str
-    """How it last ended, or ''."""
-    processor_percent: float
-    resident_mb: float
-
-
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a process."""
@@ -61,17 +44,31 @@ class Event:
 
 
 @dataclass
-class _Child:
+class Child:
+    """A process of the graph and what it does now."""
+
     process: Process
     running: 'subprocess.Popen[bytes] | None' = None
     started: float = 0.0
     due: float | None = 0.0
     restarts: int = 0
     row: int = 0
+    """Restarts since it last lived for long."""
     phase: str = 'ended'
+    """'running', 'waiting' for its restart, 'failed' for good, or 'ended'."""
     exit: str = ''
+    """How it last ended, or ''."""
     meter: psutil.Process | None = None
     """Of the processor that ``running`` takes."""
+
+    @property
+    def pid(self) -> int:
+        """0 while it does not run."""
+        return self.running.pid if self.running is not None else 0
+
+    def use(self) -> tuple[float, float]:
+        """Return the processor use since the last call [%] and the resident memory in 1e6 bytes."""
+        return child.use(self.meter) if self.pid and self.meter else (0.0, 0.0)
 
 
 @dataclass
@@ -87,7 +84,7 @@ class Supervisor:
     """One log a process; ``None`` lets them write where this process writes."""
 
     def __post_init__(self) -> None:
-        self._children = [_Child(process) for process in self.graph.processes]
+        self.children = [Child(process) for process in self.graph.processes]
         self._parameters: Path | None = None
 
     def __enter__(self) -> 'Supervisor':
@@ -103,7 +100,7 @@ class Supervisor:
         if self.log_folder is not None:
             self.log_folder.mkdir(parents=True, exist_ok=True)
         try:
-            for entry in self._children:
+            for entry in self.children:
                 self._start(entry)
         except BaseException:
             self.stop()
@@ -113,7 +110,7 @@ class Supervisor:
         """Notice what ended and start what is due; returns at once."""
         now = time.monotonic()
         events = []
-        for entry in self._children:
+        for entry in self.children:
             if entry.running is not None and entry.running.poll() is not None:
                 events.append(self._ended(entry, entry.running.returncode, now))
             if entry.running is None and entry.due is not None and now >= entry.due:
@@ -124,14 +121,14 @@ class Supervisor:
 
     def stop(self) -> dict[str, int]:
         """End all processes, by SIGTERM, then by SIGKILL; return their exit codes."""
-        running = {e.process.name: e.running for e in self._children if e.running is not None}
+        running = {e.process.name: e.running for e in self.children if e.running is not None}
         for process in running.values():
             child.terminate(process)
         if not _all_end(running.values(), TERMINATE_TIMEOUT_S):
             for process in running.values():
                 child.send(process, signal.SIGKILL)
         codes = {name: process.wait() for name, process in running.items()}
-        for entry in self._children:
+        for entry in self.children:
             if entry.running is not None:
                 entry.exit = child.exit_text(codes[entry.process.name])
             entry.running, entry.due = None, None
@@ -146,13 +143,9 @@ class Supervisor:
     @property
     def failed(self) -> bool:
         """Whether a process was given up."""
-        return any(entry.phase == 'failed' for entry in self._children)
+        return any(entry.phase == 'failed' for entry in self.children)
 
-    def states(self) -> list[ProcessState]:
-        """Return what each process does now."""
-        return [_state(entry) for entry in self._children]
-
-    def _start(self, entry: _Child) -> None:
+    def _start(self, entry: Child) -> None:
         assert self._parameters is not None
         process = entry.process
         log = self.log_folder / f'{process.name}.log' if self.log_folder else None
@@ -165,7 +158,7 @@ class Supervisor:
         entry.meter = psutil.Process(entry.running.pid)
         entry.due, entry.phase = None, 'running'
 
-    def _ended(self, entry: _Child, code: int, now: float) -> Event:
+    def _ended(self, entry: Child, code: int, now: float) -> Event:
         name = entry.process.name
         entry.running, entry.exit = None, child.exit_text(code)
         if code < 0:
@@ -190,21 +183,6 @@ class Supervisor:
             return ''
         lines = (self.log_folder / f'{name}.log').read_text(errors='replace').splitlines()
         return '\n'.join(lines[-LOG_TAIL_LINES:])
-
-
-def _state(entry: _Child) -> ProcessState:
-    pid = entry.running.pid if entry.running is not None else 0
-    percent, resident_mb = child.use(entry.meter) if pid and entry.meter else (0.0, 0.0)
-    return ProcessState(
-        entry.process.name,
-        entry.process.nodes,
-        pid,
-        entry.phase,
-        entry.restarts,
-        entry.exit,
-        percent,
-        resident_mb,
-    )
 
 
 def _all_end(processes: Iterable['subprocess.Popen[bytes]'], timeout: float) -> bool:

@@ -22,7 +22,7 @@ from efficient_vla.bringup.graph import (
     parse_overrides,
     selected,
 )
-from efficient_vla.bringup.supervisor import Event, ProcessState, Supervisor
+from efficient_vla.bringup.supervisor import Child, Event, Supervisor
 from efficient_vla.cli.options import add_overrides, writable_folder
 from efficient_vla.nodes.client.neighbours import refuse_neighbours
 from efficient_vla.nodes.client.state_watch import StateWatch
@@ -142,7 +142,7 @@ def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: thread
             draw = time.monotonic() + DRAW_S
             states = watch.states()
             if console.is_terminal:
-                live.update(table(supervisor.states(), states), refresh=True)
+                live.update(table(supervisor.children, states), refresh=True)
             else:
                 _report_changes(console, shown, states)
             shown = states
@@ -169,20 +169,21 @@ def _report_changes(console: Console, shown: dict[str, str], states: dict[str, s
             console.print(f'{name}: {state}', highlight=False)
 
 
-def table(processes: list[ProcessState], states: dict[str, str]) -> Table:
+def table(children: list[Child], states: dict[str, str]) -> Table:
     """Return the state of all nodes, one row each."""
     grid = Table('node', 'state', 'process', 'pid', 'restarts', 'CPU %', 'MB', box=None)
-    for process in processes:
-        for name in process.nodes:
-            label = states.get(name, '-') if process.phase == 'running' else process.phase
+    for child in children:
+        percent, resident_mb = child.use()
+        for name in child.process.nodes:
+            label = states.get(name, '-') if child.phase == 'running' else child.phase
             style = {'active': 'green', 'failed': 'red', 'waiting': 'yellow'}.get(label, '')
             grid.add_row(
                 name,
                 f'[{style}]{label}[/]' if style else label,
-                process.name,
-                str(process.pid or ''),
-                str(process.restarts),
-                f'{process.processor_percent:.0f}',
-                f'{process.resident_mb:.0f}',
+                child.process.name,
+                str(child.pid or ''),
+                str(child.restarts),
+                f'{percent:.0f}',
+                f'{resident_mb:.0f}',
             )
     return grid

@@ -53,11 +53,11 @@ def supervise(monkeypatch: pytest.MonkeyPatch, folder: Path, **programs: str) ->
 
 def up(wait_until: WaitUntil, supervisor: Supervisor, folder: Path) -> dict[str, int]:
     """Wait until all programs said that they run; return their process ids."""
-    states = supervisor.states()
-    for state in states:
-        log = folder / f'{state.name}.log'
-        wait_until(lambda log=log: 'up' in log.read_text(), 20.0, f'{state.name} is up')
-    return {state.name: state.pid for state in states}
+    pids = {entry.process.name: entry.pid for entry in supervisor.children}
+    for name in pids:
+        log = folder / f'{name}.log'
+        wait_until(lambda log=log: 'up' in log.read_text(), 20.0, f'{name} is up')
+    return pids
 
 
 def poll_until_event(wait_until: WaitUntil, supervisor: Supervisor, text: str) -> Event:
@@ -75,7 +75,7 @@ def test_process_that_cannot_be_started_leaves_none_behind(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     supervisor = supervise(monkeypatch, tmp_path, a=STAYS)
-    supervisor._children *= 2
+    supervisor.children *= 2
     spawned = []
 
     def spawn(*arguments: Any) -> Any:
@@ -100,11 +100,11 @@ def test_killed_process_starts_again(
         assert event.process == 'a'
         assert event.serious
         poll_until_event(wait_until, supervisor, 'started again')
-        states = {state.name: state for state in supervisor.states()}
+        states = {entry.process.name: entry for entry in supervisor.children}
         assert states['a'].pid not in (0, pids['a'])
         assert states['a'].restarts == 1
         assert states['b'].pid == pids['b']
-        assert states['b'].resident_mb > 1.0
+        assert states['b'].use()[1] > 1.0
 
 
 def test_process_that_keeps_failing_is_given_up_with_its_last_words(
@@ -118,7 +118,7 @@ def test_process_that_keeps_failing_is_given_up_with_its_last_words(
         assert 'exit code 3' in event.text
         assert 'the wheel fell off' in event.log_tail
         assert supervisor.failed
-        assert supervisor.states()[0].restarts == 2
+        assert supervisor.children[0].restarts == 2
 
 
 def test_process_that_ends_by_itself_is_left_alone(

@@ -159,7 +159,7 @@ class Client:
 
     def pid(self, node: str) -> int:
         """Return the process id of a node, 0 while it is down."""
-        return next(s.pid for s in self.supervisor.states() if node in s.nodes)
+        return next(c.pid for c in self.supervisor.children if node in c.process.nodes)
 
     def close(self) -> None:
         """Leave the graph."""

@@ -51,7 +51,7 @@ OK, WARN, ERROR = b'\x00', b'\x01', b'\x02'
 def broken_limits(arm):
     """Return how many commands break a limit of the controller."""
     limits = {name: np.array(getattr(arm.node.settings.limits, name)) for name in LIMITS}
-    return violations(*motion(arm.commands), limits)
+    return violations(*motion(arm.commands), limits, 1 / arm.node.settings.rate)
 
 
 def motion(commands):

@@ -83,11 +83,9 @@ def columns(mine: HeadPasses, reference: HeadPasses, regression: HeadPasses) -> 
     """Return latencies, passes and distances to the reference on the same plans."""
     p50, p95 = np.percentile(mine.latency_ms, (50, 95))
     base = float(np.median(reference.latency_ms))
-    gaps = [path_gap(a, b) for a, b in zip(mine.chunks, reference.chunks, strict=True)]
-    same = [
-        np.array_equal(a.actions, b.actions)
-        for a, b in zip(mine.chunks, reference.chunks, strict=True)
-    ]
+    pairs = list(zip(mine.chunks, reference.chunks, strict=True))
+    gaps = [path_gap(a, b) for a, b in pairs]
+    same = [np.array_equal(a.actions, b.actions) for a, b in pairs]
     return {
         'head_p50_ms': float(p50),
         'head_p95_ms': float(p95),

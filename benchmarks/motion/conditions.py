@@ -14,8 +14,6 @@ TRAINED = 'rtc_trained'
 """Not among the seams: what training gave a head, recorded chunks cannot have."""
 LATEST = 'latest_only'
 SYNCHRONOUS = 'synchronous'
-EARLY = 'offset_fade, asked every 0.1 s'
-FLOW, RTC, RTC_TRAINED = 'flow head, offset_fade', 'flow head, rtc', 'flow head, rtc_trained'
 PATIENCE = 'controller.watchdog.chunk_timeout=1.5'
 """Synchronous execution drives the robot with observations that are a delay and a chunk old, and
 LeRobot has no watchdog: everything that is compared gets this one."""
@@ -55,14 +53,14 @@ def executions(delays_ms: tuple[int, ...] = Sizes().episode_delays_ms) -> list[C
         BEST: (f'controller.blending.method={BEST}',),
         LATEST: (f'controller.blending.method={LATEST}',),
         SYNCHRONOUS: ('eval.execution=synchronous',),
-        EARLY: (
+        f'{BEST}, asked every 0.1 s': (
             f'controller.blending.method={BEST}',
             'eval.reasoner_period=0.1',
             'eval.in_flight=4',
         ),
-        FLOW: (f'controller.blending.method={BEST}', 'actor.head=flow'),
-        RTC: ('controller.blending.method=rtc', 'actor.head=flow'),
-        RTC_TRAINED: ('controller.blending.method=rtc_trained', 'actor.head=flow'),
+        f'flow head, {BEST}': (f'controller.blending.method={BEST}', 'actor.head=flow'),
+        'flow head, rtc': ('controller.blending.method=rtc', 'actor.head=flow'),
+        'flow head, rtc_trained': ('controller.blending.method=rtc_trained', 'actor.head=flow'),
     }
     return [
         Condition(f'{name}, {delay} ms', (f'eval.delay={delay / 1e3}', *words), name)

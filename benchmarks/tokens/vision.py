@@ -46,6 +46,7 @@ GREY = (0.5, 0.5, 0.5)
 DENSE = PerceptionSettings()
 STATIC = build(PerceptionSettings, {'cache.method': 'patch'})
 PARTIAL = build(PerceptionSettings, {'cache.max_age': 60.0, 'cache.max_changed': 1.0}, STATIC)
+PARTS = ('vision', 'connector', 'language', 'action expert', 'all')
 TOWER_CALLS = ('forward', 'encode', 'update', 'project', 'saliency')
 
 
@@ -146,8 +147,7 @@ def where_time_goes(quick: bool) -> list[Row]:
     language = AutoModel.from_config(shape.language.config(shape.layers)).eval()
     expert = FlowExpert(shape).eval()
     images = torch.randn(CAMERAS, 3, shape.image, shape.image)
-    times: dict[str, list[float]] = {name: [] for name in ('vision', 'connector')}
-    times |= {name: [] for name in ('language', 'action expert', 'all')}
+    times: dict[str, list[float]] = {name: [] for name in PARTS}
     with torch.inference_mode():
         for repeat in range(warm_up + repeats):
             marks = [time.perf_counter()]
@@ -164,21 +164,22 @@ def where_time_goes(quick: bool) -> list[Row]:
                 spans = [*np.diff(marks), marks[-1] - marks[0]]
                 for name, span in zip(times, spans, strict=True):
                     times[name].append(span * 1e3)
-    whole = percentiles(times['all'])['p50']
+    measured = {name: percentiles(values) for name, values in times.items()}
+    whole = measured['all']['p50']
     return [
         {
             'table': 'where time goes',
             'config': shape.name,
             'weights': 'random',
             'part': name,
-            'p50_ms': percentiles(values)['p50'],
-            'p95_ms': percentiles(values)['p95'],
-            'share': percentiles(values)['p50'] / whole,
+            'p50_ms': found['p50'],
+            'p95_ms': found['p95'],
+            'share': found['p50'] / whole,
             'cameras': CAMERAS,
             'prefix_tokens': prefix.shape[1],
             **_conditions(repeats, warm_up),
         }
-        for name, values in times.items()
+        for name, found in measured.items()
     ]
 
 

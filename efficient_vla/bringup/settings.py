@@ -111,8 +111,8 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
     arming: str = setting(
         'manual',
         'Whether a task may enable the controller. manual: a person calls set_enabled before each '
-        'task, whose end disables it again; auto: the task enables by itself, for simulated '
-        'robots.',
+        'task, also one that replaces another; its end disables it again; auto: the task enables '
+        'by itself, for simulated robots.',
         choices=('manual', 'auto'),
         locked=True,
     )

@@ -4,6 +4,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 from nodes.arm import Arm, Status
@@ -14,6 +15,10 @@ from std_srvs.srv import SetBool
 from efficient_vla.action import ExecuteTask
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.node import ControllerNode
+
+
+def graph_domain():
+    return int(os.environ['ROS_DOMAIN_ID'])
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def test_a_stop_that_the_controller_made_itself_is_remembered_too(graph):
 
 
 def test_a_stop_belongs_to_one_controller_of_one_domain_and_one_boot(stopped):
-    name, domain = '/controller', int(os.environ['ROS_DOMAIN_ID'])
+    name, domain = '/controller', graph_domain()
     logger = stopped.node.get_logger()
     assert StopLatch(name, domain, logger).reason == 'stop requested'
     assert not StopLatch(name, domain + 1, logger).reason
@@ -108,7 +113,7 @@ def test_a_stop_belongs_to_one_controller_of_one_domain_and_one_boot(stopped):
 def test_a_damaged_file_counts_as_a_stop(stopped, content):
     path = stopped.node._latch.path
     path.write_bytes(content)
-    latch = StopLatch('/controller', int(os.environ['ROS_DOMAIN_ID']), stopped.node.get_logger())
+    latch = StopLatch('/controller', graph_domain(), stopped.node.get_logger())
     assert 'stopped before' in latch.reason
     latch.clear()
     assert not path.exists()
@@ -129,6 +134,100 @@ def test_a_task_cannot_enable_a_robot_that_a_person_must_arm(graph):
     armed = operator.send()
     graph.until(lambda: operator.instructions[-1].text)
     assert not armed.result.done()
+
+
+@pytest.fixture
+def manual(graph):
+    operator = Operator(graph, arming='manual')
+    operator.arm.locate()
+    assert operator.arm.enable().success
+    return operator
+
+
+def refused(operator, handle):
+    """Check that a task was refused for want of a person, and that nothing moves without one."""
+    operator.graph.until(handle.result.done)
+    result = handle.result.result().result
+    assert result.reason == ExecuteTask.Result.REASON_STOPPED
+    assert 'set_enabled' in result.message
+    operator.arm.run(0.25)
+    assert operator.arm.node.at_rest
+    operator.arm.chunks.publish(operator.arm.make_chunk(instruction='close the drawer'))
+    operator.arm.run(0.2)
+    assert operator.arm.speed() == 0.0
+
+
+def test_a_task_that_is_sent_in_the_pause_of_one_that_ended_needs_a_person(graph, manual):
+    handle = manual.begin()
+    assert graph.call(SetBool, 'controller/pause', data=True).success
+    manual.arm.run(0.2)
+    graph.until(handle.cancel_goal_async().done)
+    manual.arm.run(0.2)
+    graph.until(handle.result.done)
+    again = manual.send('close the drawer')
+    assert graph.call(SetBool, 'controller/pause', data=False).success
+    assert manual.arm.state == Status.STATE_DISABLED
+    refused(manual, again)
+
+
+def test_a_task_that_replaces_another_needs_a_person_of_its_own(graph, manual):
+    first = manual.begin()
+    second = manual.send('close the drawer')
+    refused(manual, second)
+    assert first.result.result().result.reason == ExecuteTask.Result.REASON_CANCELED
+    assert manual.arm.enable().success
+    first = manual.begin()
+    assert manual.arm.enable().success, 'for the next task, while this one runs'
+    second = manual.send('close the drawer')
+    graph.until(lambda: manual.instructions[-1].text == 'close the drawer')
+    assert not second.result.done()
+    refused(manual, manual.send('open the drawer'))
+
+
+def test_a_stop_is_taken_and_taken_back_where_the_controller_is_not_configured(graph, stopped):
+    arm = stopped
+    arm.node.trigger_deactivate()
+    arm.node.trigger_cleanup()
+    assert arm.reset_stop().success
+    assert not arm.reset_stop().success
+    assert arm.stop().success
+    assert StopLatch('/controller', graph_domain(), arm.node.get_logger()).reason
+    arm.node.trigger_configure()
+    arm.node.trigger_activate()
+    arm.locate()
+    assert arm.state == Status.STATE_STOPPED
+    assert not arm.enable().success
+    assert arm.reset_stop().success
+    assert arm.enable().success
+
+
+def test_a_stop_is_found_again_whatever_the_environment_says(stopped, tmp_path, monkeypatch):
+    for name in ('XDG_RUNTIME_DIR', 'TMPDIR', 'HOME'):
+        monkeypatch.setenv(name, str(tmp_path))
+    logger = stopped.node.get_logger()
+    assert StopLatch('/controller', graph_domain(), logger).reason == 'stop requested'
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kind', ['open', 'link', 'file'])
+def test_a_folder_that_others_can_write_into_counts_as_a_stop(tmp_path, monkeypatch, kind):
+    place, errors = tmp_path / 'stops', []
+    monkeypatch.setattr('efficient_vla.nodes.controller.latch.folder', lambda: place)
+    if kind == 'link':
+        (tmp_path / 'other').mkdir(mode=0o700)
+        place.symlink_to(tmp_path / 'other')
+    elif kind == 'open':
+        place.mkdir()
+        place.chmod(0o777)
+    else:
+        place.touch()
+    logger = SimpleNamespace(error=errors.append)
+    latch = StopLatch('/controller', 1, logger)
+    assert 'only user' in latch.reason
+    latch.clear()
+    latch.set('stop requested')
+    assert latch.reason == 'stop requested'
+    assert '0700' in errors[-1]
 
 
 def test_a_robot_must_be_armed_by_a_person_unless_it_is_said_otherwise(graph):

@@ -9,7 +9,7 @@ starts disabled then, as always.
 
 import json
 import os
-import tempfile
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class StopLatch:
     """Whether the controller ``name``, fully qualified, was stopped in the ROS ``domain``."""
 
     def __init__(self, name: str, domain: int, logger: Any) -> None:
-        self.path = _folder() / f'stop_{domain}{name.replace("/", "-")}.json'
+        self.path = folder() / f'stop_{domain}{name.replace("/", "-")}.json'
         self._logger = logger
         self.reason = self._read()
         """Why it was stopped, or '' where it was not."""
@@ -32,6 +32,8 @@ class StopLatch:
         self.reason = reason[:MAX_REASON] or 'stop requested'
         text = json.dumps({'boot': _boot(), 'reason': self.reason})
         try:
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)
+            _refuse_others(self.path.parent)
             fresh = self.path.with_suffix(f'.{os.getpid()}')
             fresh.write_text(text)
             fresh.replace(self.path)
@@ -48,6 +50,7 @@ class StopLatch:
 
     def _read(self) -> str:
         try:
+            _refuse_others(self.path.parent)
             text = self.path.read_text()
         except FileNotFoundError:
             return ''
@@ -63,21 +66,24 @@ class StopLatch:
 
     def _complain(self, what: str, error: OSError) -> None:
         self._logger.error(
-            f'the stop {what}: {error}. Let this user write into {self.path.parent}, or set '
-            'XDG_RUNTIME_DIR.'
+            f'the stop {what}: {error}. Let this user own {self.path.parent}, with mode 0700.'
         )
 
 
-def _folder() -> Path:
-    """Return the folder of this user's run-time files; it ends with the machine's power."""
-    run = os.environ.get('XDG_RUNTIME_DIR')
-    base = Path(run) if run and os.path.isdir(run) else Path(tempfile.gettempdir())
-    folder = base / f'efficient_vla_{os.getuid()}'
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        return base
-    return folder
+def folder() -> Path:
+    """Return ``/tmp/efficient_vla_UID``, which is this user's alone, whatever the environment says.
+
+    A service and a login shell have other variables; the next controller must look where this one
+    wrote.
+    """
+    return Path('/tmp') / f'efficient_vla_{os.getuid()}'
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise ``OSError`` where others may write what is read from ``folder``."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(f'{folder} is no folder that only user {os.getuid()} writes into')
 
 
 def _boot() -> str:

@@ -32,6 +32,8 @@ class OperatorServices:
         self._ordered = ordered
         self.ends_disabled = False
         """Whether a pause ends disabled: that was asked for meanwhile."""
+        self.armed = False
+        """Whether a person enabled the controller since the last task began."""
         node.create_service(SetBool, '~/set_enabled', self._set_enabled)
         node.create_service(SetBool, '~/pause', self._pause)
         node.create_service(Trigger, '~/stop', self._stop)
@@ -47,31 +49,36 @@ class OperatorServices:
             core.disable(now)
             self._ordered(now)
         response.success = reason is None
+        self.armed = request.data and response.success
         stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
         response.message = reason or ('enabled' if request.data else stopped)
         return response
 
     def _stop(self, request: Trigger.Request, response: Trigger.Response) -> Any:
         core = self._core()
-        response.success = core is not None
-        if core is not None:
+        if core is None:
+            # Whoever configures the controller later finds it stopped.
+            self._latch.set('stop requested')
+        else:
             now = self._node.seconds()
             core.stop(now)
             self._ordered(now)
-        response.message = 'stopped until reset_stop' if response.success else 'inactive'
+        response.success = True
+        response.message = 'stopped until reset_stop'
         return response
 
     def _reset_stop(self, request: Trigger.Request, response: Trigger.Response) -> Any:
         core = self._core()
-        if core is None or core.state != State.STOPPED:
+        if not self._latch.reason and (core is None or core.state != State.STOPPED):
             response.message = 'the controller is not stopped'
         elif not self._node.at_rest:
             response.message = 'the robot still brakes; reset the stop when it stands still'
         else:
-            now = self._node.seconds()
-            core.reset_stop(now)
             self._latch.clear()
-            self._ordered(now)
+            if core is not None:
+                now = self._node.seconds()
+                core.reset_stop(now)
+                self._ordered(now)
             response.success = True
             response.message = 'stop was reset; the controller is disabled until it is enabled'
         return response

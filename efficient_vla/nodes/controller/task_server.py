@@ -17,6 +17,7 @@ from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.complaints import Complaints
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
 from efficient_vla.nodes.base.qos import latched_qos
+from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.types import InvalidRecordError
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class DeferredActionServer(ActionServer):
 class TaskServer:
     """One goal at a time; a newer goal replaces the one that runs, without a jump of the robot."""
 
-    def __init__(self, node: 'ControllerNode', inlet: Inlet) -> None:
+    def __init__(self, node: 'ControllerNode', inlet: Inlet, operator: OperatorServices) -> None:
         self._node = node
+        self._operator = operator
         self._goal: ServerGoalHandle | None = None
         self._began = 0.0
         self._ending: tuple[int, str, float] | None = None
@@ -146,12 +148,16 @@ class TaskServer:
                 f'the controller is stopped ({report.reason}). Call its service reset_stop, then '
                 'enable it by set_enabled.',
             )
-        if state == State.DISABLED and self._node.settings.arming == 'manual':
+        operator = self._operator
+        armed = operator.armed and not operator.ends_disabled and state != State.DISABLED
+        if not armed and self._node.settings.arming == 'manual':
             return (
                 Result.REASON_STOPPED,
-                'the controller is disabled and its parameter arming is manual. Call its service '
-                'set_enabled with true, then send the task again.',
+                'no person enabled the controller for this task, and its parameter arming is '
+                'manual. End a pause, call its service set_enabled with true, then send the task '
+                'again.',
             )
+        operator.armed = False
         refused = self._node.enable(now)
         if state == State.PAUSED:
             # The robot begins when the operator ends the pause.

@@ -10,20 +10,19 @@ shape and the weights it was trained for.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from efficient_vla.errors import CheckpointError
 from efficient_vla.tensors import read_metadata, read_tensors
 
 Made = TypeVar('Made')
+Module = TypeVar('Module', bound=nn.Module)
 LORA, MODULE = 'lora.', 'module.'
 ACTIONS = 'actions.'
 
@@ -38,14 +37,18 @@ class Addon:
     """Keywords of the module's class."""
     tensors: dict[str, torch.Tensor]
 
+    @property
+    def again(self) -> str:
+        """How to get a file that fits."""
+        return f'Train it again: {command(self.path.parent, self.method)}.'
+
     def make(self, kind: Callable[..., Made]) -> Made:
         """Return ``kind`` of this shape; raises ``CheckpointError`` where that cannot be."""
         try:
             return kind(**self.shape)
         except (TypeError, ValueError, LookupError, RuntimeError) as error:
             raise CheckpointError(
-                f'{self.path} describes no {getattr(kind, "__name__", kind)}: {error}. '
-                f'Train it again: {command(self.path.parent, self.method)}.'
+                f'{self.path} describes no {getattr(kind, "__name__", kind)}: {error}. {self.again}'
             ) from error
 
     def fill(self, module: nn.Module, prefix: str = MODULE) -> None:
@@ -63,10 +66,15 @@ class Addon:
         except RuntimeError as error:
             raise CheckpointError(
                 f'{self.path} does not fit {type(module).__name__}({self.shape}): '
-                f'{str(error).splitlines()[-1].strip()} Train it again: '
-                f'{command(self.path.parent, self.method)}.'
+                f'{str(error).splitlines()[-1].strip()} {self.again}'
             ) from error
         module.eval()
+
+    def module(self, kind: type[Module]) -> Module:
+        """Return a trained ``kind``; raises ``CheckpointError`` as ``make`` and ``fill`` do."""
+        module = self.make(kind)
+        self.fill(module)
+        return module
 
     def merge(self, decoder: nn.Module) -> None:
         """Add the low-rank updates to the decoder's weights.
@@ -85,7 +93,7 @@ class Addon:
                 found = 'no such layer' if weight is None else list(weight.shape)
                 raise CheckpointError(
                     f'{self.path} updates {layer} by {list(update.shape)}; the decoder has '
-                    f'{found}. Train it again: {command(self.path.parent, self.method)}.'
+                    f'{found}. {self.again}'
                 )
             with torch.no_grad():
                 weight += update.to(weight)
@@ -132,25 +140,3 @@ def read(folder: Path, method: str, weights: str) -> Addon:
             f'{file} does not say its shape: {error}. Train it again: {command(folder, method)}.'
         ) from error
     return Addon(file, method, shape, tensors)
-
-
-def write(
-    folder: Path,
-    method: str,
-    shape: dict[str, Any],
-    tensors: dict[str, torch.Tensor],
-    weights: str,
-) -> None:
-    """Write an add-on in float16, or leave an earlier one as it was."""
-    file = path(folder, method)
-    temporary = file.with_suffix('.tmp')
-    save_file(
-        {
-            name: (t.half() if t.is_floating_point() else t).detach().contiguous().cpu()
-            for name, t in tensors.items()
-        },
-        temporary,
-        metadata={'method': method, 'shape': json.dumps(shape), 'weights': weights},
-    )
-    temporary.chmod(0o644)
-    os.replace(temporary, file)

@@ -14,7 +14,7 @@ from efficient_vla import addons, checkpoint
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace, Actor
-from efficient_vla.compression.quantization import quantize, resident_mb
+from efficient_vla.compression.quantization import quantize
 from efficient_vla.devices import torch_device
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
@@ -54,22 +54,14 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     learned, lacking = checkpoint.load_learned(folder)
     learned = {method: module.to(device) for method, module in learned.items()}
     return Reasoner(
-        trunk,
-        tokenizer,
-        tokens,
-        settings,
-        resident_mb(trunk),
-        card.state_names,
-        learned,
-        resampler,
-        lacking,
+        trunk, tokenizer, tokens, settings, card.state_names, learned, resampler, lacking
     )
 
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
     source = HeadFolder(folder)
-    card = source.card
+    card = checkpoint.read_card(folder)
     generator = import_module(f'efficient_vla.action.heads.{settings.head}').load(source, settings)
     generator.to(torch_device(settings.device))
     space = ActionSpace(
@@ -87,17 +79,15 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     def stacked(images: dict[str, np.ndarray]) -> np.ndarray:
         return np.concatenate([preprocess(images[camera]) for camera in card.cameras])
 
-    return Actor(generator, card.cameras, space, stacked, checkpoint.plan_shape(folder))
+    return Actor(generator, card.cameras, space, stacked, source.shape[:2])
 
 
 class HeadFolder:
     """A policy folder as heads read it; each file is opened when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the card of ``folder``."""
-        self.folder, self.card = folder, checkpoint.read_card(folder)
-        states, actions = len(self.card.state_names), len(self.card.action_names)
-        self.shape = (*checkpoint.plan_shape(folder), states, self.card.horizon, actions)
+        """Read the sizes of the policy in ``folder``."""
+        self.folder, self.shape = folder, checkpoint.policy_shape(folder)
 
     @cached_property
     def weights(self) -> str:
@@ -106,15 +96,11 @@ class HeadFolder:
 
     def single(self) -> SinglePolicy:
         """Return the policy of the plan alone."""
-        policy = checkpoint.load_head(self.folder, 'single')[1]
-        assert isinstance(policy, SinglePolicy)
-        return policy
+        return checkpoint.load_head(self.folder, 'single')[1]
 
     def dual(self) -> DualPolicy:
         """Return the policy of plan and image."""
-        policy = checkpoint.load_head(self.folder, 'dual')[1]
-        assert isinstance(policy, DualPolicy)
-        return policy
+        return checkpoint.load_head(self.folder, 'dual')[1]
 
     def addon(self, name: str) -> addons.Addon:
         """Return an add-on file; raises ``CheckpointError`` where it is missing or unfit."""

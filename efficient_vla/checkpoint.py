@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write policy folders: safetensors in the layout of transformers, and no pickle.
+"""Read policy folders: safetensors in the layout of transformers, and no pickle.
 
 A folder holds a vision-language model as ``save_pretrained`` of transformers writes it, in one file
 or in shards, with its tokenizer; beside it ``policy.json`` (shapes, cameras, units) and, in
@@ -11,24 +11,22 @@ business. Each stage reads the layers of its own half.
 
 import copy
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from efficient_vla import addons, cards
-from efficient_vla.action.policies import DualPolicy, SinglePolicy
+from efficient_vla.action.policies import DualPolicy, PolicyShape, SinglePolicy
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import Family, known_family, train_command
 from efficient_vla.perception.conv_stem import ConvStem
@@ -37,7 +35,7 @@ from efficient_vla.perception.tower import ENCODERS, VisionTower
 from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
-from efficient_vla.reasoning.resampling.resamplers import RESAMPLERS
+from efficient_vla.reasoning.resampling import resampler_class
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.tensors import check_finite, read_tensors
 from efficient_vla.types import ControlMode
@@ -98,6 +96,11 @@ class Card:
     image_std: tuple[float, ...] = (0.5, 0.5, 0.5)
     policy_type: str = 'evla'
     format: int = FORMAT
+
+    def shape(self, width: int) -> PolicyShape:
+        """Return the sizes of a fast policy for plans of this ``width``."""
+        states, actions = len(self.state_names), len(self.action_names)
+        return PolicyShape(self.queries, width, states, self.horizon, actions)
 
 
 def read_card(folder: Path) -> Card:
@@ -297,18 +300,17 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         ) from error
 
 
-def plan_shape(folder: Path) -> tuple[int, int]:
-    """Return queries and width of the policy's plans."""
+def policy_shape(folder: Path) -> PolicyShape:
+    """Return the sizes of what goes into the fast policy and comes out of it."""
     card, config, _ = _open(folder)
-    return card.queries, config.text_config.hidden_size
+    return card.shape(config.text_config.hidden_size)
 
 
-def load_head(folder: Path, architecture: str) -> tuple[Card, SinglePolicy | DualPolicy]:
+def load_head(folder: Path, architecture: str) -> tuple[Card, Any]:
     """Return the card and the fast policy of ``architecture``, 'single' or 'dual'."""
     card, config, _ = _open(folder)
     kind = {'single': SinglePolicy, 'dual': DualPolicy}[architecture]
-    width = config.text_config.hidden_size
-    head = kind(card.queries, width, len(card.state_names), card.horizon, len(card.action_names))
+    head = kind(card.shape(config.text_config.hidden_size))
     _fill(head, folder, f'{architecture}.')
     return card, head.eval()
 
@@ -325,42 +327,17 @@ def load_learned(folder: Path) -> tuple[dict[str, nn.Module], dict[str, str]]:
         if method in UNTRAINED and not addons.path(folder, method).exists():
             continue
         try:
-            addon = addons.read(folder, method, weights)
-            module = addon.make(kind)
-            addon.fill(module)
+            learned[method] = addons.read(folder, method, weights).module(kind)
         except CheckpointError as error:
             lacking[method] = str(error)
-        else:
-            learned[method] = module
     return learned, lacking
 
 
 def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:
     """Return the resampler of an add-on file, and update the trunk that reads its tokens."""
     addon = addons.read(folder, method, sha256(folder))
-    resampler = addon.make(RESAMPLERS[method])
-    addon.fill(resampler)
     addon.merge(trunk.decoder)
-    return resampler
-
-
-def save(
-    folder: Path,
-    card: Card,
-    config: PretrainedConfig,
-    tensors: dict[str, torch.Tensor],
-    tokenizer: PreTrainedTokenizerFast,
-) -> None:
-    """Write a policy folder; ``tensors`` are named as ``load_*`` expect them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'policy.json').write_text(json.dumps(asdict(card), indent=2) + '\n')
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    save_file(
-        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-        folder / WEIGHTS,
-        metadata={'format': 'pt'},
-    )
+    return addon.module(resampler_class(method))
 
 
 def sha256(folder: Path, policy: bool = True) -> str:

@@ -3,7 +3,7 @@
 """Ctrl-C and other requests to end, so that no process stays behind. Main thread only."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,15 +55,8 @@ def postponed() -> Iterator[None]:
     A process that is started while its parent unwinds would be known to nobody.
     """
     arrived: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: arrived.append(number))
-        for number in ENDINGS
-    }
-    try:
+    with _handled(ENDINGS, lambda number, _: arrived.append(number)):
         yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     if arrived:
         signal.raise_signal(arrived[0])
 
@@ -89,13 +82,15 @@ def unwinding() -> Iterator[None]:
         raise Interrupted({}, 128 + number)
 
     numbers = (signal.SIGTERM, signal.SIGHUP)
-    handlers = {
-        number: signal.signal(number, unwind)
-        for number in numbers
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
+    with _handled([n for n in numbers if signal.getsignal(n) != signal.SIG_IGN], unwind):
+        yield
+
+
+@contextmanager
+def _handled(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

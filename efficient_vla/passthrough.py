@@ -21,8 +21,16 @@ from efficient_vla.action.settings import ActorSettings
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.savings import Savings
-from efficient_vla.types import ActionChunk, ControlMode, Execution, Frame, Plan, VisualTokens
+from efficient_vla.statistics import Savings
+from efficient_vla.types import (
+    ActionChunk,
+    ControlMode,
+    Execution,
+    Frame,
+    Plan,
+    VisualTokens,
+    grid_map,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +73,34 @@ def read_card(path: str | PathLike[str]) -> PassthroughCard:
     return cards.make(PassthroughCard, file, values)
 
 
-class PassthroughPerception:
-    """Mean colours of a grid of cells."""
+class PassthroughStage:
+    """What all three share."""
 
     parameters_mb = 0.0
 
-    def __init__(self, card: PassthroughCard, settings: PerceptionSettings) -> None:
+    def __init__(self, card: PassthroughCard, settings: Any) -> None:
         self.cameras = card.cameras
+        self.state_names = card.state_names
         self._card = card
         self._settings = settings
+        self._sequence = 0
+
+    def configure(self, settings: Any) -> None:
+        """Apply settings from the next pass on."""
+        self._settings = settings
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Forget earlier frames, where any is remembered."""
+
+    def _wait(self, stage: str) -> None:
+        time.sleep(max(self._card.latency_ms.get(stage, 0.0), 0.0) / 1e3)
+
+
+class PassthroughPerception(PassthroughStage):
+    """Mean colours of a grid of cells."""
+
+    def __init__(self, card: PassthroughCard, settings: PerceptionSettings) -> None:
+        super().__init__(card, settings)
         self.epoch = 0
         self.last = None
         self._reason = 'first frame'
@@ -89,27 +116,18 @@ class PassthroughPerception:
         if not reason and self._settings.cache.method == 'skip':
             return None
         if reason or self._features is None:
-            _wait(self._card, 'perception')
+            self._wait('perception')
             self._features, self._stamp, self._reason = colours, frame.stamp, ''
-        count = len(colours)
-        cell = np.arange(count, dtype=np.int32) % (rows * columns)
         return VisualTokens(
             features=self._features,
-            camera=np.arange(count, dtype=np.int32) // (rows * columns),
-            row=cell // columns,
-            column=cell % columns,
-            position=np.arange(count, dtype=np.int32),
-            age=np.full(count, frame.stamp - self._stamp, np.float32),
+            **grid_map(len(colours), (rows, columns)),
+            age=np.full(len(colours), frame.stamp - self._stamp, np.float32),
             grid=(rows, columns),
             stamp=frame.stamp,
             epoch=self.epoch,
             latency_ms=(time.perf_counter() - begin) * 1e3,
             refresh_reason=reason,
         )
-
-    def configure(self, settings: PerceptionSettings) -> None:
-        """Apply settings from the next frame on."""
-        self._settings = settings
 
     def reset(self, reason: str = 'reset') -> None:
         """Forget earlier frames."""
@@ -130,17 +148,12 @@ class PassthroughPerception:
         return ''
 
 
-class PassthroughReasoner:
+class PassthroughReasoner(PassthroughStage):
     """The direction of the card, and mean colours."""
 
-    parameters_mb = 0.0
-
     def __init__(self, card: PassthroughCard, settings: ReasonerSettings) -> None:
-        self.state_names = card.state_names
-        self._card = card
-        self._settings = settings
+        super().__init__(card, settings)
         self._savings = Savings()
-        self._sequence = 0
 
     def observe(self, state: np.ndarray, stamp: float) -> None:
         """Take in the robot's state; a plan does not depend on it."""
@@ -149,7 +162,7 @@ class PassthroughReasoner:
         """Return latents [Q, 3]: the velocity [m/s], then mean colours of the kept tokens."""
         instruction = checked_instruction(instruction)
         begin = time.perf_counter()
-        _wait(self._card, 'reasoner')
+        self._wait('reasoner')
         pruning = self._settings.pruning
         total = len(tokens.features)
         count = total if pruning.method == 'none' else max(round(pruning.keep * total), 1)
@@ -171,31 +184,19 @@ class PassthroughReasoner:
             saved_ms=self._savings.add(latency, full=count == total),
         )
 
-    def configure(self, settings: ReasonerSettings) -> None:
-        """Apply settings from the next plan on."""
-        self._settings = settings
 
-    def reset(self, reason: str = 'reset') -> None:
-        """Forget earlier frames; there is nothing to forget."""
-
-
-class PassthroughActor:
+class PassthroughActor(PassthroughStage):
     """Rows that move with the plan's velocity."""
 
-    parameters_mb = 0.0
-
     def __init__(self, card: PassthroughCard, settings: ActorSettings) -> None:
+        super().__init__(card, settings)
         self.architecture = settings.architecture
         self.needs_image = settings.architecture == 'dual'
-        self.cameras = card.cameras
-        self.state_names = card.state_names
-        self._card = card
-        self._sequence = 0
 
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return [H, 4] rows: displacement [m], then gripper effort."""
         begin = time.perf_counter()
-        _wait(self._card, 'actor')
+        self._wait('actor')
         row = np.append(plan.latents[0, :3] * self._card.dt, self._card.gripper)
         self._sequence += 1
         return ActionChunk(
@@ -212,14 +213,8 @@ class PassthroughActor:
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
 
-    def configure(self, settings: ActorSettings) -> None:
-        """Do nothing: all that matters is read when it is loaded."""
-
     def note_execution(self, execution: Execution | None) -> None:
         """Do nothing: rows that are all alike need no knowledge of their execution."""
-
-    def reset(self, reason: str = 'reset') -> None:
-        """Forget earlier frames; there is nothing to forget."""
 
 
 def mean_colours(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -245,9 +240,3 @@ def load_reasoner(path: str | PathLike[str], settings: ReasonerSettings) -> Pass
 def load_actor(path: str | PathLike[str], settings: ActorSettings) -> PassthroughActor:
     """Return the actor of a policy folder."""
     return PassthroughActor(read_card(path), settings)
-
-
-def _wait(card: PassthroughCard, stage: str) -> None:
-    milliseconds = card.latency_ms.get(stage, 0.0)
-    if milliseconds > 0:
-        time.sleep(milliseconds / 1e3)

@@ -1,14 +1,15 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured: the passes of each stage, and how each episode went."""
+"""What was measured: the passes of each stage, how each episode went, and their statistics.
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+A robot records nothing, so that this is not installed on one.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-
-from efficient_vla.statistics import percentiles
 
 STAGES = ('camera', 'perception', 'reasoner', 'actor', 'controller')
 """Everything that reports its cost, in the order of the flow."""
@@ -68,15 +69,9 @@ def merge(records: Iterable[StageRecord]) -> StageRecord:
     """Return one record of all passes; memory is the largest, durations add up."""
     whole = StageRecord()
     for record in records:
-        for name in (
-            'latency_ms',
-            'tokens_total',
-            'tokens_kept',
-            'tokens_reused',
-            'transport_ms',
-            'age_ms',
-        ):
-            getattr(whole, name).extend(getattr(record, name))
+        for item in fields(record):
+            if isinstance(getattr(record, item.name), list):
+                getattr(whole, item.name).extend(getattr(record, item.name))
         whole.skipped += record.skipped
         whole.duration_s += record.duration_s
         whole.parameters_mb = max(whole.parameters_mb, record.parameters_mb)
@@ -107,18 +102,16 @@ class EpisodeResult:
 
     def summary(self) -> dict[str, Any]:
         """Return the JSON object of this episode."""
-        names = (
-            'task',
-            'seed',
-            'instruction',
-            'success',
-            'duration_s',
-            'underruns',
-            'max_jerk',
-            'rejected_chunks',
-            'video',
-            'message',
-            'idle_s',
-        )
-        values = {name: getattr(self, name) for name in names}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        del values['stages']
         return {name: value for name, value in values.items() if value not in ('', None)}
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and p99 of the finite values, linearly interpolated; all 0 without any."""
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
+        return {'p50': 0.0, 'p95': 0.0, 'p99': 0.0}
+    p50, p95, p99 = np.percentile(finite, (50, 95, 99))
+    return {'p50': float(p50), 'p95': float(p95), 'p99': float(p99)}

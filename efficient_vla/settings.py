@@ -46,6 +46,11 @@ def setting(default: Any, description: str, **limits: Any) -> Any:
     return dataclasses.field(default=default, metadata={'spec': Spec(description, **limits)})
 
 
+def share(default: Any, description: str) -> Any:
+    """Declare a field whose number, or each of whose numbers, is from 0 to 1."""
+    return setting(default, description, low=0.0, high=1.0)
+
+
 def group(kind: type) -> Any:
     """Declare a nested group of settings."""
     return dataclasses.field(default_factory=kind)

@@ -6,9 +6,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from efficient_vla.action.settings import ActorSettings
-from efficient_vla.perception.settings import PerceptionSettings
-from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.types import ActionChunk, Execution, Frame, Plan, VisualTokens
 
 
@@ -38,9 +35,6 @@ class PerceptionStage(Stage, Protocol):
     def encode(self, frame: Frame) -> VisualTokens | None:
         """Return tokens, or ``None`` when the frame is skipped because nothing changed."""
 
-    def configure(self, settings: PerceptionSettings) -> None:
-        """Apply settings from the next frame on."""
-
 
 class ReasonerStage(Stage, Protocol):
     """VisualTokens + instruction -> Plan."""
@@ -53,9 +47,6 @@ class ReasonerStage(Stage, Protocol):
 
     def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
         """Return the plan for one frame."""
-
-    def configure(self, settings: ReasonerSettings) -> None:
-        """Apply settings from the next plan on."""
 
 
 class ActorStage(Stage, Protocol):
@@ -74,6 +65,3 @@ class ActorStage(Stage, Protocol):
 
         Raises ``InvalidSettingError`` where its blending needs help that the head cannot give.
         """
-
-    def configure(self, settings: ActorSettings) -> None:
-        """Apply settings from the next chunk on."""

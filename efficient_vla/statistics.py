@@ -1,11 +1,12 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics of latencies, rates and memory."""
+"""Statistics of a running stage: latencies, what its passes saved, rates and memory."""
 
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,9 @@ import numpy as np
 WARM_UP_PASSES = 2
 """First passes allocate and compile; counted into percentiles they would hide everything else."""
 WINDOW_PASSES = 300
+FULL_PASSES = 50
+"""Full passes that what a pass saved is measured against."""
 PAGE_BYTES = os.sysconf('SC_PAGE_SIZE')
-
-
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """Return p50, p95 and p99 of the finite values, linearly interpolated; all 0 without any."""
-    finite = np.asarray(values, np.float64)
-    finite = finite[np.isfinite(finite)]
-    if finite.size == 0:
-        return {'p50': 0.0, 'p95': 0.0, 'p99': 0.0}
-    p50, p95, p99 = np.percentile(finite, (50, 95, 99))
-    return {'p50': float(p50), 'p95': float(p95), 'p99': float(p99)}
 
 
 class LatencyWindow:
@@ -49,6 +42,32 @@ class LatencyWindow:
             return (float('nan'),) * 3
         p50, p95, p99 = np.percentile(np.fromiter(self._values, np.float64), (50, 95, 99))
         return float(p50), float(p95), float(p99)
+
+
+class Savings:
+    """Compare each pass of a stage with its recent full passes.
+
+    A full pass reuses nothing and drops nothing. Where none happened for a while, the last ones
+    still count: the stage is the same, and a refresh brings new ones.
+    """
+
+    def __init__(self, window: int = FULL_PASSES, warm_up: int = WARM_UP_PASSES) -> None:
+        """Remember ``window`` full passes; the first ``warm_up`` passes do not count."""
+        self._full: deque[float] = deque(maxlen=window)
+        self._left = warm_up
+
+    def add(self, milliseconds: float, full: bool) -> float:
+        """Count one pass and return the median full pass minus this one [ms].
+
+        NaN during the warm-up and while no full pass is known; below 0 where a technique costs
+        more than it saves. A full pass is part of the median that it is compared with.
+        """
+        if self._left > 0:
+            self._left -= 1
+            return math.nan
+        if full:
+            self._full.append(milliseconds)
+        return float(np.median(self._full)) - milliseconds if self._full else math.nan
 
 
 class RateMeter:

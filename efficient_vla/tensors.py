@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read safetensors files, and name the file where it is damaged."""
+"""Tensors in memory and in safetensors files, which are named where they are damaged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from efficient_vla.errors import CheckpointError
 
@@ -66,3 +67,15 @@ def _checked(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.float()
     check_finite(path, name, tensor)
     return tensor
+
+
+def weights_mb(model: nn.Module) -> float:
+    """Return the megabytes that the model's weights occupy, packed int8 weights included."""
+    total = sum(p.numel() * p.element_size() for p in model.parameters())
+    for module in model.modules():
+        packed = getattr(module, '_packed_params', None)
+        if packed is not None and hasattr(packed, '_weight_bias'):
+            weight, bias = packed._weight_bias()
+            total += weight.numel() * weight.element_size()
+            total += 0 if bias is None else bias.numel() * bias.element_size()
+    return total / 1e6

@@ -10,6 +10,7 @@ checks itself when it is made, so a stage that receives one may rely on its shap
 import math
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -179,6 +180,15 @@ class VisualTokens:
     def reused(self) -> np.ndarray:
         """Which tokens come from an earlier frame, bool, [N]."""
         return self.age > 0
+
+
+def grid_map(count: int, grid: tuple[int, int]) -> dict[str, Any]:
+    """Return the map of ``VisualTokens`` for all tokens of each camera's ``grid``, [count] each."""
+    rows, columns = grid
+    token = np.arange(count, dtype=np.int32)
+    camera, cell = np.divmod(token, rows * columns)
+    row, column = np.divmod(cell, columns)
+    return {'camera': camera, 'row': row, 'column': column, 'position': token}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

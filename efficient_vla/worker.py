@@ -6,29 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 Job = TypeVar('Job')
-
-
-class _Asked:
-    """Who asks may withdraw until the worker has begun."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.error: Exception | None = None
-        self._lock = threading.Lock()
-        self._taken = False
-
-    def begin(self) -> bool:
-        """Return whether the function is still wanted; from then on it is under way."""
-        with self._lock:
-            taken, self._taken = self._taken, True
-        return not taken
-
-    def withdraw(self) -> bool:
-        """Return whether the function had not begun; it will not, from then on."""
-        return self.begin()
 
 
 class LatestWorker(Generic[Job]):
@@ -86,24 +67,22 @@ class LatestWorker(Generic[Job]):
         Raises what it raises, and ``TimeoutError`` where it could not begin within ``timeout`` [s];
         it does not run later then.
         """
-        state = _Asked()
+        asked: Future[None] = Future()
 
         def run() -> None:
-            if not state.begin():
+            if not asked.set_running_or_notify_cancel():
                 return
             try:
                 function()
-            except Exception as error:
-                state.error = error
-            finally:
-                state.done.set()
+            except BaseException as error:
+                asked.set_exception(error)
+            else:
+                asked.set_result(None)
 
         self.call(run)
-        if not state.done.wait(timeout) and state.withdraw():
+        if not wait([asked], timeout).done and asked.cancel():
             raise TimeoutError(f'{self._thread.name} was busy for more than {timeout} s')
-        state.done.wait()
-        if state.error is not None:
-            raise state.error
+        asked.result()
 
     def discard(self) -> None:
         """Forget the job that waits, if any."""

@@ -10,9 +10,10 @@ import torch
 
 from efficient_vla.action.tokenizers import Tokenizer
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.action.tokenizers.fast import FastTokenizer, fit, limits
+from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.sim.metaworld.experts import Expert
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.training.byte_pairs import fit, limits
 
 EXPERT_SPEEDS = (0.4, 0.6)
 EVERY = 4

@@ -91,6 +91,7 @@ class Soak:
         self._failures: list[str] = []
         self._refusals: Counter[str] = Counter()
         self._oldest_token_s = self._oldest_slot_s = 0.0
+        self._valid_until = 0.0
 
     def frame(self, index: int) -> None:
         """Let time pass, something happen perhaps, and show the next frame."""
@@ -190,9 +191,17 @@ class Soak:
             )
 
     def _check_plan(self, plan: Plan, index: int) -> None:
+        self._counts['plans'] += 1
+        valid_until = plan.stamp + plan.valid_for
+        if plan.reason.startswith('plan before'):
+            # No slot is used: what bounds the age of such a plan is how long it was valid anyway.
+            self._counts['plans that answered again'] += 1
+            if valid_until > self._valid_until + CLOCK_SLACK_S:
+                self._failures.append(f'frame {index}: the plan before is valid for longer now')
+            return
+        self._valid_until = valid_until
         oldest, reuse = float(plan.reused_age.max(initial=0.0)), self._settings['reasoner'].reuse
         self._oldest_slot_s = max(self._oldest_slot_s, oldest)
-        self._counts['plans'] += 1
         self._counts['plans with reused slots'] += bool(len(plan.reused))
         self._counts['plans with dropped tokens'] += len(plan.kept) < plan.tokens_total
         if len(plan.reused) and reuse.method == 'none':

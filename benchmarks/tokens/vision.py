@@ -28,8 +28,8 @@ from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.policy import default_policy, load_perception
+from efficient_vla.records import percentiles
 from efficient_vla.settings import build
-from efficient_vla.statistics import percentiles
 from efficient_vla.types import Frame
 
 Row = dict[str, Any]

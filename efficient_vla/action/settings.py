@@ -8,11 +8,8 @@ from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodin
 from efficient_vla.devices import device_setting
 from efficient_vla.settings import described, group, setting
 
-ARCHITECTURES = ('dual', 'single')
 SHORTCUTS = (1, 2, 5)
 """Numbers of equal steps that the head flow learns as shortcuts."""
-SCHEDULES = ('exponential', 'linear', 'hard')
-"""How guidance falls behind the rows that are certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ class GuidanceSettings:
         'exponential',
         'How the pull falls over the rows that the chunk before still knows but will not be '
         'executed from it; hard: at once.',
-        choices=SCHEDULES,
+        choices=('exponential', 'linear', 'hard'),
     )
     execution_horizon: int = setting(
         10,
@@ -121,7 +118,7 @@ class ActorSettings:
         'dual',
         'dual conditions a light policy on the slow plan and a fresh image; single decodes '
         'the plan alone.',
-        choices=ARCHITECTURES,
+        choices=('dual', 'single'),
         read_only=True,
     )
     head: str = setting(

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from efficient_vla.action.heads import Generator, Given
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.tensors import weights_mb
 from efficient_vla.types import (
     ActionChunk,
     ControlMode,
@@ -79,7 +79,7 @@ class Actor:
         self.needs_image = generator.needs_image
         self.architecture = 'dual' if self.needs_image else 'single'
         self.state_names = space.state_names
-        weight = next(generator.parameters(), None) if isinstance(generator, nn.Module) else None
+        weight = next(generator.parameters(), None)
         self._device = torch.device('cpu') if weight is None else weight.device
         self._pixels = pixels
         self._plan_shape = plan_shape
@@ -91,8 +91,7 @@ class Actor:
     @property
     def parameters_mb(self) -> float:
         """Resident size of the policy's weights [MB]."""
-        assert isinstance(self.generator, nn.Module)
-        return sum(p.numel() * p.element_size() for p in self.generator.parameters()) / 1e6
+        return weights_mb(self.generator)
 
     @property
     def delay(self) -> int:

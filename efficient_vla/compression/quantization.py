@@ -43,15 +43,3 @@ def quantize(model: nn.Module, mode: str) -> nn.Module:
                 dtype=torch.qint8,
             )
     raise ValueError(f'unknown quantization mode {mode!r}; expected none, bf16 or int8_dynamic.')
-
-
-def resident_mb(model: nn.Module) -> float:
-    """Return the megabytes that the model's weights occupy, packed int8 weights included."""
-    total = sum(p.numel() * p.element_size() for p in model.parameters())
-    for module in model.modules():
-        packed = getattr(module, '_packed_params', None)
-        if packed is not None and hasattr(packed, '_weight_bias'):
-            weight, bias = packed._weight_bias()
-            total += weight.numel() * weight.element_size()
-            total += 0 if bias is None else bias.numel() * bias.element_size()
-    return total / 1e6

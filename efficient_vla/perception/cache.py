@@ -55,7 +55,6 @@ class PatchGate:
     """Remember from what each patch was computed, and compare each new frame with it."""
 
     def __init__(self) -> None:
-        """Start empty, so that the first frame is computed."""
         self._reset_reason = 'first frame'
         self._cameras: tuple[tuple[str, tuple[int, ...]], ...] = ()
         self._reference: np.ndarray | None = None

@@ -1,11 +1,14 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images to model inputs."""
+"""Camera images to model inputs, and what an image says about its tokens without a network."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+
+LOW, HIGH = 100, 200
+"""Thresholds of Canny's hysteresis, as SP-VLA sets them, arXiv 2506.12723, in its code."""
 
 
 def squared(image: np.ndarray) -> np.ndarray:
@@ -50,3 +53,13 @@ def pixels(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[fl
     result = np.multiply(planes, 1 / (255 * spread), dtype=np.float32)
     result -= centre / spread
     return result
+
+
+def contour(image: np.ndarray, size: int, side: int) -> np.ndarray:
+    """Return the share of edge pixels in each of side x side cells, float32 [side^2].
+
+    ``size`` is the side of the image that the vision tower sees; edges are looked for in that one.
+    """
+    grey = cv2.cvtColor(shrink(image, size), cv2.COLOR_RGB2GRAY)
+    edges = (cv2.Canny(grey, LOW, HIGH) > 0).astype(np.float32)
+    return cv2.resize(edges, (side, side), interpolation=cv2.INTER_AREA).ravel()

@@ -19,7 +19,6 @@ class QwenTower(nn.Module):
     reach = (0, 0)
 
     def __init__(self, visual: Any) -> None:
-        """Keep the stock module."""
         super().__init__()
         self.visual = visual
         self.patch_size: int = visual.patch_size

@@ -5,10 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.devices import device_setting
-from efficient_vla.settings import group, setting
-
-TOWER_MODES = ('none', 'bf16')
-CACHE_METHODS = ('none', 'reuse', 'skip', 'patch')
+from efficient_vla.settings import group, setting, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +17,18 @@ class CacheSettings:
         'What an unchanged frame costs: none recomputes it, reuse sends the earlier tokens again, '
         'skip sends nothing so that the reasoner keeps its plan. patch computes the changed '
         'patches only, beside keys and values of the others.',
-        choices=CACHE_METHODS,
+        choices=('none', 'reuse', 'skip', 'patch'),
     )
-    threshold: float = setting(
+    threshold: float = share(
         0.02,
         'A patch has changed when a quarter cell of it differs by more than this mean absolute '
         'difference of intensity (0 to 1), with or without the mean difference of the patch, from '
         'the frame that its token was computed from.',
-        low=0.0,
-        high=1.0,
     )
-    release: float = setting(
+    release: float = share(
         0.01,
         'A patch that has changed is computed in each frame until it changes by no more than this. '
         'At most the threshold, and above the noise of the camera.',
-        low=0.0,
-        high=1.0,
     )
     max_age: float = setting(
         1.0,
@@ -51,11 +44,9 @@ class CacheSettings:
         low=0,
         high=100_000,
     )
-    max_changed: float = setting(
+    max_changed: float = share(
         0.6,
         'Method patch: a camera is recomputed as a whole where more than this share of it changed.',
-        low=0.0,
-        high=1.0,
     )
     probe: float = setting(
         0.02,
@@ -90,7 +81,7 @@ class TowerQuantizationSettings:
     mode: str = setting(
         'none',
         'none is float32, bf16 halves memory and time on a processor that computes in bfloat16.',
-        choices=TOWER_MODES,
+        choices=('none', 'bf16'),
         read_only=True,
     )
 

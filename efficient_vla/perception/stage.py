@@ -6,41 +6,17 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from efficient_vla.perception.cache import QUARTERS, Decision, Patches, PatchGate
-from efficient_vla.perception.preprocess import squared
+from efficient_vla.perception.preprocess import contour, squared
 from efficient_vla.perception.settings import PerceptionSettings
-from efficient_vla.perception.signals import contour
 from efficient_vla.perception.tower import Memory
-from efficient_vla.types import MIN_IMAGE_SIDE, Frame, InvalidRecordError, VisualTokens
-
-
-class Tower(Protocol):
-    """What the stage needs of a vision tower; ``VisionTower`` says what each does."""
-
-    patch_size: int
-    reach: tuple[int, int]
-    can_update: bool
-    """Where this is false, only calls are made."""
-
-    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Map float [cameras, 3, H, W] to tokens [cameras, T, D]."""
-
-    def encode(self, pixels: torch.Tensor, slots: bool, scores: bool) -> Memory:
-        """Encode one image and keep what partial passes and saliency need."""
-
-    def update(self, memory: Memory, pixels: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
-        """Compute some patches again."""
-
-    def project(self, memory: Memory) -> torch.Tensor:
-        """Return one camera's tokens."""
-
-    def saliency(self, memory: Memory) -> torch.Tensor:
-        """Return the attention that patches receive."""
+from efficient_vla.tensors import weights_mb
+from efficient_vla.types import MIN_IMAGE_SIDE, Frame, InvalidRecordError, VisualTokens, grid_map
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,12 +39,15 @@ class Perception:
 
     def __init__(
         self,
-        tower: Tower,
+        tower: Any,
         cameras: tuple[str, ...],
         pixels: Callable[[np.ndarray], np.ndarray],
         settings: PerceptionSettings,
     ) -> None:
-        """Use ``tower``; ``pixels`` maps one camera image to its input [3, size, size]."""
+        """Use a ``VisionTower``, or another that cannot update and is only called.
+
+        ``pixels`` maps one camera image to the tower's input [3, size, size].
+        """
         self.tower = tower
         self.cameras = cameras
         self.last = PassReport()
@@ -76,7 +55,7 @@ class Perception:
         self._settings = settings
         self._size = pixels(np.zeros((MIN_IMAGE_SIDE, MIN_IMAGE_SIDE, 3), np.uint8)).shape[-1]
         before, after = (math.ceil(QUARTERS * px / tower.patch_size) for px in tower.reach)
-        weight = next(tower.parameters(), None) if isinstance(tower, torch.nn.Module) else None
+        weight = next(tower.parameters(), None)
         self._device = torch.device('cpu') if weight is None else weight.device
         self.patches = Patches(self._size // tower.patch_size, (before, after))
         self._gate = PatchGate()
@@ -90,8 +69,7 @@ class Perception:
     @property
     def parameters_mb(self) -> float:
         """Resident size of the tower's weights [MB]."""
-        weights = self.tower.parameters() if isinstance(self.tower, torch.nn.Module) else ()
-        return sum(w.numel() * w.element_size() for w in weights) / 1e6
+        return weights_mb(self.tower)
 
     def configure(self, settings: PerceptionSettings) -> None:
         """Apply settings from the next frame on; a change of what is kept empties the cache."""
@@ -170,7 +148,11 @@ class Perception:
                             rows[camera], reason = True, 'token error'
                     if rows[camera].all():
                         self._memories[camera] = self.tower.encode(image, keep, signals)
-                    self._read(camera, self._memories[camera])
+                    memory = self._memories[camera]
+                    self._features[camera] = self.tower.project(memory).float().cpu().numpy()
+                    if signals:
+                        received = self.tower.saliency(memory)
+                        self._saliency[camera] = received.float().cpu().numpy()
             else:
                 pixels = np.stack([self._pixels(image) for image in images])
                 features = self.tower(torch.from_numpy(pixels).to(self._device))  # [C, T, D]
@@ -189,25 +171,15 @@ class Perception:
         probed = moved.float().cpu().numpy()[decision.probe[camera, patches]]
         return float(probed.max()) if len(probed) else 0.0
 
-    def _read(self, camera: int, memory: Memory) -> None:
-        self._features[camera] = self.tower.project(memory).float().cpu().numpy()
-        if self._settings.signals:
-            self._saliency[camera] = self.tower.saliency(memory).float().cpu().numpy()
-
     def _tokens(self, stamp: float, rows: np.ndarray, reason: str, started: float) -> VisualTokens:
         order = range(len(self._features))
         features = np.concatenate([self._features[camera] for camera in order])
-        per_camera = len(features) // len(order)
-        side = math.isqrt(per_camera)
-        cell = np.arange(len(features), dtype=np.int32)
+        side = math.isqrt(len(features) // len(order))
         nothing = np.zeros(0, np.float32)
         saliency = [self._by_token(self._saliency[c][None], side).sum(-1) for c in self._saliency]
         return VisualTokens(
             features=features,
-            camera=cell // per_camera,
-            row=cell % per_camera // side,
-            column=cell % side,
-            position=cell,
+            **grid_map(len(features), (side, side)),
             age=self._ages(stamp, rows),
             grid=(side, side),
             stamp=stamp,

@@ -68,7 +68,6 @@ class VisionTower(nn.Module):
     def __init__(
         self, encoder: Any, connector: nn.Module, layer: int | None = None, skip: int = 0
     ) -> None:
-        """Keep both halves."""
         super().__init__()
         self.encoder = encoder
         self.connector = connector
@@ -164,15 +163,11 @@ class VisionTower(nn.Module):
         return self.encoder.embeddings.patch_embedding
 
     @property
-    def _depth(self) -> int:
-        total = len(self.encoder.encoder.layers)
-        if self.layer is None:
-            return total
-        return self.layer if self.layer >= 0 else total + 1 + self.layer
-
-    @property
     def _layers(self) -> nn.ModuleList:
-        return self.encoder.encoder.layers[: self._depth]
+        layers = self.encoder.encoder.layers
+        if self.layer is None:
+            return layers
+        return layers[: self.layer if self.layer >= 0 else len(layers) + 1 + self.layer]
 
     def _stock(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.layer is None:

@@ -47,10 +47,11 @@ FAMILIES = {
 class Decoder:
     """One view of all families: what the runner and the selectors use of a decoder."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, both_ways: bool = False) -> None:
         """Wrap a decoder of transformers, whose attention can be hooked from then on.
 
-        Raises ``InvalidRecordError`` for a family that is not known.
+        ``both_ways`` says that its mask is going to let rows see what comes after them. Raises
+        ``InvalidRecordError`` for a family that is not known.
         """
         kind = model.config.model_type
         if kind not in FAMILIES:
@@ -64,7 +65,7 @@ class Decoder:
                 f'the decoder has layers of type {", ".join(sorted(sliding))}; expected full '
                 'attention in all, since one mask serves every layer. Use another checkpoint.'
             )
-        if getattr(model.config, 'use_bidirectional_attention', None):
+        if getattr(model.config, 'use_bidirectional_attention', None) and not both_ways:
             raise InvalidRecordError(
                 'the decoder has use_bidirectional_attention; expected one whose rows see what '
                 'came before, as when an answer is generated. Use another checkpoint.'

@@ -35,7 +35,6 @@ class FusedAttention(nn.Module):
     is_causal = True
 
     def __init__(self, stock: Any) -> None:
-        """Take over the projections of a stock module."""
         super().__init__()
         self.head_dim: int = stock.head_dim
         self.scaling: float = stock.scaling
@@ -78,7 +77,6 @@ class FusedLayer(nn.Module):
     """A pre-norm layer with gated feed-forward network."""
 
     def __init__(self, stock: Any) -> None:
-        """Take over the weights of a stock layer."""
         super().__init__()
         self.self_attn = FusedAttention(stock.self_attn)
         self.input_layernorm = _norm(stock.input_layernorm)

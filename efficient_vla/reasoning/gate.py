@@ -91,7 +91,8 @@ class MotionGate:
             return 'motion unknown'
         if gate.method == 'extrema':
             self._end_window(gate)
-            return f'fine work, {self._moved()}' if self._fine else ''
+            windows = ', '.join(f'{moved:.3f}' for moved in self._windows)
+            return f'fine work, windows moved {windows} m' if self._fine else ''
         if speed < gate.slow:
             self._fine = True
         elif speed > gate.fast:
@@ -116,7 +117,3 @@ class MotionGate:
         self._pruned_windows = 0 if self._fine else self._pruned_windows + 1
         if self._pruned_windows > gate.max_pruned:
             self._fine, self._pruned_windows = True, 0
-
-    def _moved(self) -> str:
-        windows = ', '.join(f'{moved:.3f}' for moved in self._windows)
-        return f'windows moved {windows} m'

@@ -9,6 +9,7 @@ therefore unknown, not unimportant: its last known value drifts towards the typi
 from collections import deque
 
 import torch
+from torch.nn.functional import cosine_similarity
 
 DRIFT = 0.8
 """Share of its distance to the typical value that a token keeps for each plan that lacks it."""
@@ -20,7 +21,6 @@ class ScoreMemory:
     """Numbers and feature vectors of each visual token, by its index in the frame."""
 
     def __init__(self) -> None:
-        """Know nothing."""
         self.reset()
 
     def reset(self) -> None:
@@ -43,9 +43,7 @@ class ScoreMemory:
         if not self._features or self._features[-1].shape != features.shape:
             return torch.full((len(features),), float('nan'))
         before = self._features[-min(plans, len(self._features))]
-        products = (features * before).sum(1)
-        lengths = torch.linalg.vector_norm(features, dim=1)
-        return products / (lengths * torch.linalg.vector_norm(before, dim=1)).clamp(1e-12)
+        return cosine_similarity(features, before, eps=1e-12)
 
     def update(self, features: torch.Tensor, scores: torch.Tensor) -> None:
         """Take in features [V, D] and attention [layers, V] of a plan, NaN where not observed."""

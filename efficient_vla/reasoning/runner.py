@@ -232,12 +232,10 @@ class _Walk:
         assert self.hook is not None
         rows = self.hook.scores[:-1]
         full = rows.new_full((len(rows), len(self.sequence.visual)), float('nan'))
-        full[:, self.kept] = rows[:, self._kept_columns()]
+        places = self.sequence.visual[self.kept]
+        full[:, self.kept] = rows[:, torch.searchsorted(self.columns, places)]
         self.found[index] = full
         self.entropy[index] = float(torch.special.entr(rows).sum(-1).mean())
-
-    def _kept_columns(self) -> torch.Tensor:
-        return torch.searchsorted(self.columns, self.sequence.visual[self.kept])
 
     def _entering(self, index: int) -> LayerInput:
         places = self.sequence.visual[self.computed]

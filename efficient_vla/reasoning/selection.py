@@ -14,7 +14,7 @@ from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.pruning import METHODS, load
 from efficient_vla.reasoning.pruning.budget import budget, choose
 from efficient_vla.reasoning.pruning.specprune import interval
-from efficient_vla.reasoning.pruning.view import View
+from efficient_vla.reasoning.pruning.view import View, token_map
 from efficient_vla.reasoning.runner import LayerInput
 from efficient_vla.reasoning.settings import PruningSettings
 from efficient_vla.types import InvalidRecordError, VisualTokens
@@ -116,11 +116,7 @@ class TokenSelection:
     def _known(self, memory: ScoreMemory) -> dict[str, torch.Tensor]:
         """Return what is known of all V tokens from outside the decoder, by the view's names."""
         tokens = self._tokens
-        known = {
-            'camera': torch.from_numpy(tokens.camera).long(),
-            'row': torch.from_numpy(tokens.row).long(),
-            'column': torch.from_numpy(tokens.column).long(),
-        }
+        known = token_map(tokens, self._decoder.device)
         if self.protected.any():
             known['protected'] = torch.from_numpy(self.protected)
         if 'signals' in self._method.needs:

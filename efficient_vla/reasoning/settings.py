@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 from efficient_vla.devices import device_setting
 from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.reasoning.resampling.settings import FIXED_LENGTH, ResamplingSettings
-from efficient_vla.settings import group, setting
+from efficient_vla.reasoning.resampling import FIXED_LENGTH, RESAMPLERS
+from efficient_vla.settings import group, setting, share
 
 PRUNING_METHODS = ('none', *METHODS)
-GATE_METHODS = ('none', 'speed', 'extrema')
 REUSE_METHODS = ('none', 'vla_cache')
-SCHEDULE_METHODS = ('none', 'steady', 'intuitive')
 ECOT_PARTS: dict[str, tuple[str, ...]] = {
     'none': (),
     'text': ('subtask', 'movement'),
@@ -20,7 +18,6 @@ ECOT_PARTS: dict[str, tuple[str, ...]] = {
     'both': ('subtask', 'movement', 'subgoal'),
 }
 """Method -> parts of the reasoning."""
-QUANTIZATION_MODES = ('none', 'bf16', 'int8_dynamic')
 CAMERA_ROW = 12
 """Numbers of one camera's 3 x 4 projection."""
 
@@ -40,22 +37,18 @@ class ProtectSettings:
     ring: int = setting(
         1, 'Tokens around the projected end effector that stay too.', unit='tokens', low=0, high=16
     )
-    contours: float = setting(
+    contours: float = share(
         0.0,
         'Keep tokens with at least this share of edge pixels, most edges first; 0 keeps none for '
         'that reason. Needs perception.signals.',
-        low=0.0,
-        high=1.0,
     )
     beyond: bool = setting(
         False,
         'Protected tokens stay beside the budget; otherwise they take up to half of it.',
     )
-    coverage: float = setting(
+    coverage: float = share(
         0.0,
         'Share of the budget spent on farthest points of the grid, so that no region goes blind.',
-        low=0.0,
-        high=1.0,
     )
 
 
@@ -68,7 +61,7 @@ class GateSettings:
         'speed: all tokens below slow, pruned above fast, with hysteresis. extrema: ADP, pruned '
         'where the last window moved at least as far as those before, all tokens where it moved '
         'least. Both need robot_state.',
-        choices=GATE_METHODS,
+        choices=('none', 'speed', 'extrema'),
     )
     slow: float = setting(
         0.05, 'Below this speed the work is fine.', unit='m/s', low=0.0, high=10.0
@@ -94,9 +87,7 @@ class EfficientVlaSettings:
     """EfficientVLA, section 3.3."""
 
     key: int = setting(4, 'Tokens most relevant to the task that stay first.', low=1, high=256)
-    alpha: float = setting(
-        0.5, 'Share of the rest chosen by relevance; what remains by diversity.', low=0.0, high=1.0
-    )
+    alpha: float = share(0.5, 'Share of the rest chosen by relevance; what remains by diversity.')
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +96,7 @@ class SpVlaSettings:
 
     full_speed: float = setting(0.8, 'Speed that counts as 1.', unit='m/s', low=0.01, high=10.0)
     threshold: float = setting(0.5, 'Below this relative speed all stays.', low=0.0, high=0.99)
-    span: float = setting(0.9, 'Mass given up at full speed.', low=0.0, high=1.0)
+    span: float = share(0.9, 'Mass given up at full speed.')
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +113,14 @@ class FlashVlaSettings:
 class SpecPruneSettings:
     """SpecPrune-VLA: shares of all visual tokens; its counts are of the 256 of one camera."""
 
-    remembered: float = setting(
-        30 / 256,
-        "Share chosen by each observed layer's attention in earlier frames.",
-        low=0.0,
-        high=1.0,
+    remembered: float = share(
+        30 / 256, "Share chosen by each observed layer's attention in earlier frames."
     )
-    dynamic: float = setting(20 / 256, 'Share chosen because they changed most.', low=0.0, high=1.0)
-    coarse: float = setting(
-        24 / 256,
-        "Share chosen by each of two layers' attention in this frame, in coarse work.",
-        low=0.0,
-        high=1.0,
+    dynamic: float = share(20 / 256, 'Share chosen because they changed most.')
+    coarse: float = share(
+        24 / 256, "Share chosen by each of two layers' attention in this frame, in coarse work."
     )
-    fine: float = setting(40 / 256, 'The same in fine work.', low=0.0, high=1.0)
+    fine: float = share(40 / 256, 'The same in fine work.')
     alpha: float = setting(0.8, 'What both are multiplied by.', low=0.0, high=2.0)
     full_speed: float = setting(0.8, 'Speed that counts as 1.', unit='m/s', low=0.01, high=10.0)
     fine_speed: float = setting(
@@ -159,7 +144,7 @@ class SpecPruneSettings:
 class SqapSettings:
     """SQAP-VLA: the very top of the attention survives quantization, the rest is coverage."""
 
-    top: float = setting(0.5, 'Share of the budget chosen by attention.', low=0.0, high=1.0)
+    top: float = share(0.5, 'Share of the budget chosen by attention.')
 
 
 def needs_signals(method: str, contours: float) -> str:
@@ -277,25 +262,19 @@ class ReuseSettings:
         low=0.0,
         high=2.0,
     )
-    task_share: float = setting(
+    task_share: float = share(
         0.2,
         'Share of the visual tokens, those the instruction attends to most, that is always '
         'computed.',
-        low=0.0,
-        high=1.0,
     )
     adaptive: bool = setting(
         True,
         'Reuse fewer tokens in layers whose attention is spread out; off: all from layer 0 on.',
     )
-    growth: float = setting(
-        0.55, 'How fast the adaptive share may grow from layer to layer.', low=0.0, high=1.0
-    )
-    layers: tuple[float, ...] = setting(
+    growth: float = share(0.55, 'How fast the adaptive share may grow from layer to layer.')
+    layers: tuple[float, ...] = share(
         (0.0,),
         "Shares of the decoder's depth at which the adaptive share may grow; 0 is at every layer.",
-        low=0.0,
-        high=1.0,
     )
     max_age: float = setting(
         1.0, 'Keys and values older than this are computed again.', unit='s', low=0.0, high=60.0
@@ -313,7 +292,7 @@ class ScheduleSettings:
         'none',
         'steady: FlashVLA, where direction of motion and kept tokens stay the same. intuitive: '
         'SP-VLA, while the arm travels level. Both need robot_state.',
-        choices=SCHEDULE_METHODS,
+        choices=('none', 'steady', 'intuitive'),
     )
     max_skipped: int = setting(
         3, 'Plans in a row that are taken from the one before at most.', low=1, high=1000
@@ -325,12 +304,10 @@ class ScheduleSettings:
         low=0.0,
         high=3.2,
     )
-    overlap: float = setting(
+    overlap: float = share(
         0.8,
         'Method steady: share of the kept tokens that the plan before kept too; not given by the '
         'paper.',
-        low=0.0,
-        high=1.0,
     )
     level: float = setting(
         0.4,
@@ -340,6 +317,20 @@ class ScheduleSettings:
     )
     vertical_speed: float = setting(
         0.24, 'Method intuitive: highest vertical speed.', unit='m/s', low=0.0, high=10.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ResamplingSettings:
+    """Other tokens in place of the visual ones, by a module trained for the policy."""
+
+    method: str = setting(
+        'none',
+        'otter pools what matches the instruction, perceiver reads with learned latents, both to '
+        'a fixed number of tokens; univla replaces each token by a code of one vocabulary with '
+        'text and actions. All need their add-on file in the folder of the policy.',
+        choices=('none', *RESAMPLERS),
+        read_only=True,
     )
 
 
@@ -380,11 +371,8 @@ class EcotSettings:
 
     def max_age(self, part: str) -> float:
         """Return after how long a part is decided again [s]."""
-        return {
-            'subtask': self.subtask_age,
-            'movement': self.movement_age,
-            'subgoal': self.subgoal_age,
-        }[part]
+        age: float = getattr(self, f'{part}_age')
+        return age
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +383,7 @@ class QuantizationSettings:
         'none',
         'none is float32, bf16 halves the memory, int8_dynamic quantizes the linear '
         'layers by row and the activations as they come.',
-        choices=QUANTIZATION_MODES,
+        choices=('none', 'bf16', 'int8_dynamic'),
         read_only=True,
     )
 

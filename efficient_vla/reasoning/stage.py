@@ -17,14 +17,14 @@ from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.protection import protected
 from efficient_vla.reasoning.pruning import METHODS
-from efficient_vla.reasoning.resampling.layers import places
-from efficient_vla.reasoning.resampling.resamplers import output_positions
+from efficient_vla.reasoning.resampling.layers import output_positions, places_of
 from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache
 from efficient_vla.reasoning.schedule import PassSchedule
 from efficient_vla.reasoning.selection import TokenSelection, drop_layers, observed_layers
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.trunk import Trunk
-from efficient_vla.savings import Savings
+from efficient_vla.statistics import Savings
+from efficient_vla.tensors import weights_mb
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
 MAX_TEXT_TOKENS = 48
@@ -40,7 +40,6 @@ class Reasoner:
         tokenizer: Callable[..., Any],
         tokens_per_frame: int,
         settings: ReasonerSettings,
-        parameters_mb: float,
         state_names: tuple[str, ...] = (),
         learned: Mapping[str, Any] | None = None,
         resampler: nn.Module | None = None,
@@ -48,14 +47,13 @@ class Reasoner:
     ) -> None:
         """Use a tokenizer of transformers; positions of text start after a full frame's tokens.
 
-        ``parameters_mb`` is the resident size of the trunk's weights in their number format,
         ``state_names`` name what ``observe`` is given, ``learned`` are the scorers of pruning by
         method and, as 'ecot', the ``Thinker`` that puts plans into words; ``lacking`` says of
         methods why they have none. ``resampler`` makes other tokens of the visual ones, as
-        ``resampling.resamplers`` says.
+        ``resampling`` says.
         """
         self.trunk = trunk
-        self.parameters_mb = parameters_mb
+        self.parameters_mb = weights_mb(trunk)
         self._device = trunk.queries.device
         self.tokenizer = tokenizer
         self.text_start = tokens_per_frame
@@ -232,9 +230,10 @@ class Reasoner:
         selection, dense = self._choose(tokens)
         first = selection.first if selection else 0
         reuse, refresh = self._reuse(tokens, instruction, features, text, first)
-        remembered = observed_layers(
-            settings.pruning, len(self.trunk.parts.layers), reuse is not None
-        )
+        depth = len(self.trunk.parts.layers)
+        remembered = observed = observed_layers(settings.pruning, depth, reuse is not None)
+        if reuse is not None and settings.reuse.adaptive and self._cache.wants_entropy:
+            observed = frozenset(range(depth))
         latents, result = self.trunk(
             features[None].to(self.trunk.parts.dtype),
             positions,
@@ -243,7 +242,7 @@ class Reasoner:
             self.trunk.parts.text_start(tokens, self.text_start),
             selection,
             reuse,
-            self._observed(remembered),
+            observed,
         )
         if remembered:
             rows = [result.scores[layer].mean(0) for layer in sorted(remembered)]
@@ -287,14 +286,9 @@ class Reasoner:
         full = parts.visual_positions(tokens).to(device)
         if self._resampler is None:
             return features, full
-        camera, row, column = (
-            torch.from_numpy(part).to(device) for part in (tokens.camera, tokens.row, tokens.column)
-        )
         words = parts.embed(text).float()
         mask = torch.ones_like(text, dtype=torch.bool)
-        made = self._resampler(
-            features[None], places(camera, row, column, tokens.grid), words, mask
-        )[0]
+        made = self._resampler(features[None], places_of(tokens, device), words, mask)[0]
         if len(made) == len(features):
             return made, full
         return made, output_positions(len(made), self.text_start)[None].to(device)
@@ -343,13 +337,6 @@ class Reasoner:
         )
         reuse, reason = self._cache.begin(frame, self._memory.attention[0], settings, first)
         return reuse, f'all computed: {reason}' if reason else ''
-
-    def _observed(self, remembered: frozenset[int]) -> frozenset[int]:
-        """Return the layers whose attention is looked at in this pass: all where entropy lacks."""
-        reuse = self._settings.reuse
-        if reuse.method != 'none' and reuse.adaptive and self._cache.wants_entropy:
-            return frozenset(range(len(self.trunk.parts.layers)))
-        return remembered
 
     def _encode(self, instruction: str) -> torch.Tensor:
         """Return token ids [1, L]; the last instruction is remembered."""

@@ -29,7 +29,7 @@ class Trunk(nn.Module):
     def replace(self, decoder: Any) -> None:
         """Put another module in the decoder's place, such as its quantized form."""
         self.decoder = decoder
-        self.parts = Decoder(decoder)
+        self.parts = Decoder(decoder, self.bidirectional_prefix)
 
     def forward(
         self,

@@ -38,40 +38,31 @@ class CameraWorker:
         self._scene = 0
         self._rendering = threading.Lock()
         self._shown: Scene | None = None
-        self._worker = LatestWorker('camera', self._render, failed)
-
-    @property
-    def dropped(self) -> int:
-        """Frames that a newer one replaced before they were rendered."""
-        return self._worker.dropped
+        self.worker = LatestWorker('camera', self._render, failed)
 
     def capture(self, sim: Scene, stamp: float) -> None:
         """Queue the present state of ``sim``; called by the physics thread."""
-        self._worker.submit(_Job(sim, sim.snapshot(), stamp, self._scene))
+        self.worker.submit(_Job(sim, sim.snapshot(), stamp, self._scene))
 
     def prepare(self, sim: Scene, timeout: float) -> None:
         """Make the GL context of a new scene, which takes a second in which nothing else runs."""
-        self._worker.call(lambda: self._show(sim))
-        self._worker.wait_idle(timeout)
-
-    def wait_delivered(self, timeout: float) -> bool:
-        """Return whether everything queued was delivered within ``timeout`` [s]."""
-        return self._worker.wait_idle(timeout)
+        self.worker.call(lambda: self._show(sim))
+        self.worker.wait_idle(timeout)
 
     @contextmanager
     def scene_change(self) -> Iterator[None]:
         """Keep the renderer away while the model changes; no image of the old scene follows."""
         with self._rendering:
-            self._worker.discard()
+            self.worker.discard()
             self._scene += 1
             yield
 
     def stop(self, timeout: float) -> None:
         """Free the GL context and end the thread; return after about ``timeout`` [s] at most."""
-        self._worker.discard()
-        self._worker.call(self._close)
-        self._worker.wait_idle(timeout)
-        self._worker.stop(timeout)
+        self.worker.discard()
+        self.worker.call(self._close)
+        self.worker.wait_idle(timeout)
+        self.worker.stop(timeout)
 
     def _render(self, job: _Job) -> None:
         with self._rendering:

@@ -4,8 +4,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 import numpy as np
@@ -92,6 +92,5 @@ class Simulation:
 
     def make(self, *arguments: Any) -> Scene:
         """Return a scene; the simulator is loaded here."""
-        module, _, name = self.scene.partition(':')
-        made: Scene = getattr(import_module(module), name)(*arguments)
+        made: Scene = resolve_name(self.scene)(*arguments)
         return made

@@ -169,7 +169,7 @@ class SimulatedRobot:
                 self._succeeded,
                 self._real_time_factor(),
                 self._rejected,
-                self._camera.dropped if self._camera else 0,
+                self._camera.worker.dropped if self._camera else 0,
             )
 
     def _command_fault(self, values: np.ndarray) -> str:
@@ -293,7 +293,7 @@ class SimulatedRobot:
                 self._move(self._target, hold=False)
         if self._camera_due() and not self._interrupted():
             self._image_stamp = stamp
-            self._capture(stamp).wait_delivered(timeout)
+            self._capture(stamp).worker.wait_idle(timeout)
             self.gate.await_chunk(stamp, self._first_tick * self._period, timeout)
 
     def _repeat(self, waited: float) -> None:

@@ -19,8 +19,13 @@ def append(path: Path, stage: str, step: int, values: dict[str, float], seconds:
             writer.writerow([stage, step, name, f'{value:.6f}', f'{seconds:.0f}'])
 
 
-def draw(path: Path, picture: Path) -> None:
-    """Plot every loss of every stage over its steps; steps done again count as they went last."""
+def draw(path: Path) -> None:
+    """Plot every loss of every stage over its steps, where any was logged, beside its file.
+
+    Steps done again count as they went last.
+    """
+    if not path.exists():
+        return
     import matplotlib
 
     matplotlib.use('Agg')
@@ -42,5 +47,5 @@ def draw(path: Path, picture: Path) -> None:
         axis.legend(frameon=False)
         axis.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(picture, dpi=120)
+    figure.savefig(path.with_suffix('.png'), dpi=120)
     pyplot.close(figure)

@@ -3,9 +3,8 @@
 """Demonstrations in memory, and the batches that train a policy."""
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,30 +19,22 @@ UNFIT_SHARE = 0.08
 """Share of samples whose sentence asks for nothing that the scene offers; the arm holds still."""
 
 
-@dataclass(slots=True)
-class Batch:
-    """One training batch; the slow frame is the one the plan is made from."""
+class Moments(NamedTuple):
+    """What demonstrations hold of some frames."""
 
-    slow_image: torch.Tensor
+    image: torch.Tensor
     """uint8 [B, rows, columns, 3]."""
-    slow_state: torch.Tensor
-    slow_chunk: torch.Tensor
-    slow_labels: torch.Tensor
-    fast_image: torch.Tensor
-    fast_state: torch.Tensor
-    fast_chunk: torch.Tensor
-    fast_labels: torch.Tensor
-    sentences: list[str]
-    fit: torch.Tensor
-    """bool [B]: whether the sentence asks for what the chunk does."""
+    state: torch.Tensor
+    chunk: torch.Tensor
+    labels: torch.Tensor
 
 
 class Demonstrations:
     """All frames of a folder of episodes, each with its episode's history."""
 
-    def __init__(self, folder: Path, limit: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         """Load ``*.npz`` as `efficient-vla data` writes them."""
-        paths = sorted(folder.glob('*.npz'))[:limit]
+        paths = sorted(folder.glob('*.npz'))
         if not paths:
             raise UsageError(f'no episodes in {folder}; run efficient-vla data --out {folder}.')
         parts: dict[str, list] = {k: [] for k in ('image', 'state', 'chunk', 'labels', 'step')}
@@ -84,21 +75,10 @@ class Demonstrations:
             'dt': 0.0125,
         }
 
-    def batch(self, fast: np.ndarray, rng: np.random.Generator) -> Batch:
-        """Return the samples of these frames, each with a slow frame and a sentence."""
-        slow = self.slow_frames(fast, rng)
-        sentences, fit = self.sentences(fast, rng)
-        return Batch(
-            self.image[slow],
-            self.state[slow],
-            self.chunk[slow],
-            self.labels[slow],
-            self.image[fast],
-            self.state[fast],
-            self.chunk[fast],
-            self.labels[fast],
-            sentences,
-            torch.from_numpy(fit),
+    def at(self, frames: np.ndarray) -> Moments:
+        """Return these frames."""
+        return Moments(
+            self.image[frames], self.state[frames], self.chunk[frames], self.labels[frames]
         )
 
     def slow_frames(self, fast: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -106,10 +86,18 @@ class Demonstrations:
         slow = fast.copy()
         for index, frame in enumerate(fast):
             if rng.random() < 0.7:
-                recent = np.arange(self.first[frame], frame + 1)
-                recent = recent[self.step[frame] - self.step[recent] <= MAX_PLAN_AGE_STEPS]
-                slow[index] = rng.choice(recent)
+                slow[index] = rng.choice(self._near(frame, self.first[frame], frame + 1))
         return slow
+
+    def later_frames(self, slow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return frames of the same episodes, up to ``MAX_PLAN_AGE_STEPS`` later."""
+        ends = np.searchsorted(self.first, self.first[slow], side='right')
+        near = [self._near(frame, frame, end) for frame, end in zip(slow, ends, strict=True)]
+        return np.array([rng.choice(frames) for frames in near])
+
+    def _near(self, frame: int, start: int, end: int) -> np.ndarray:
+        frames = np.arange(start, end)
+        return frames[np.abs(self.step[frames] - self.step[frame]) <= MAX_PLAN_AGE_STEPS]
 
     def sentences(
         self, frames: np.ndarray, rng: np.random.Generator
@@ -122,7 +110,8 @@ class Demonstrations:
                 chosen.append(words.choice(_SENTENCES[self.task[frame]]))
                 continue
             fit[index] = False
-            others = [t for t in range(len(TASKS)) if not _same_scene(t, self.scene[frame])]
+            scene = self.scene[frame]
+            others = [t for t in range(len(TASKS)) if t != scene and not {t, scene} <= _TABLETOP]
             chosen.append(
                 nonsense(words)
                 if rng.random() < 0.5
@@ -133,7 +122,3 @@ class Demonstrations:
 
 _SENTENCES = [paraphrases(task) for task in TASKS]
 _TABLETOP = {TASKS.index(task) for task in TABLETOP_TASKS}
-
-
-def _same_scene(task: int, scene: int) -> bool:
-    return task == scene or {task, scene} <= _TABLETOP

@@ -159,7 +159,6 @@ class PolicyDriver:
     def __init__(
         self, policy: 'Policy', sim: 'MetaWorldSim', task: str, rng: np.random.Generator
     ) -> None:
-        """Choose a paraphrase of the task for the whole episode."""
         self.policy, self.sim, self.rng = policy, sim, rng
         self.instruction = rng.choice(paraphrases(task))
         self.rows: list[np.ndarray | None] = []
@@ -217,59 +216,27 @@ _POLICIES: dict = {}
 """The simulators (one a scene and rendering) and the policy of this worker process."""
 
 
+OPTIONS = {
+    '--out': (Path('data/metaworld'), 'folder to fill'),
+    '--tasks': (','.join(TASKS), 'comma-separated tasks'),
+    '--episodes': (150, 'episodes a task'),
+    '--cross': (40, 'episodes a pair of scene and another task of that scene'),
+    '--speed': (0.6, "largest fraction of the arm's speed that experts use"),
+    '--default-share': (0.1, 'share of frames rendered with shadows and multisampling'),
+    '--policy': ('', 'folder of a policy that drives, while experts relabel (DAgger)'),
+    '--first': (0, 'index of the first episode; give each DAgger round its own range'),
+    '--workers': (os.cpu_count() or 1, 'processes, one a core'),
+}
+"""Option -> its default and what it says."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `efficient-vla data`."""
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('data/metaworld'),
-        help='folder to fill (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--tasks',
-        default=','.join(TASKS),
-        help='comma-separated tasks (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--episodes', type=int, default=150, help='episodes a task (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--cross',
-        type=int,
-        default=40,
-        help='episodes a pair of scene and another task of that scene (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--speed',
-        type=float,
-        default=0.6,
-        help="largest fraction of the arm's speed that experts use (default: %(default)s)",
-    )
-    parser.add_argument(
-        '--default-share',
-        type=float,
-        default=0.1,
-        help='share of frames rendered with shadows and multisampling (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--policy',
-        default='',
-        help='folder of a policy that drives, while experts relabel (DAgger; default: none, the '
-        'experts drive)',
-    )
-    parser.add_argument(
-        '--first',
-        type=int,
-        default=0,
-        help='index of the first episode; give each DAgger round its own range '
-        '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=os.cpu_count(),
-        help='processes (default: one a core, %(default)s)',
-    )
+    for name, (default, about) in OPTIONS.items():
+        shown = 'none, the experts drive' if default == '' else default
+        parser.add_argument(
+            name, type=type(default), default=default, help=f'{about} (default: {shown})'
+        )
 
 
 def main(args: argparse.Namespace) -> int:

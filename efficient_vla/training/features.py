@@ -15,38 +15,13 @@ from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS, Demonstrations
+from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.frozen import Frozen
 
 COMPUTE_BATCH = 64
-
-
-@dataclass(slots=True)
-class Samples:
-    """A batch: what a plan is made from, and what it should lead to."""
-
-    tokens: torch.Tensor
-    """The tower's tokens, [B, V, D]."""
-    latents: torch.Tensor
-    """The dense plan, [B, Q, D]."""
-    text: torch.Tensor
-    """Token ids, int64 [B, L]."""
-    text_mask: torch.Tensor
-    fit: torch.Tensor
-    """bool [B]: whether the sentence asks for what the chunk does."""
-    image: torch.Tensor
-    """The slow frame, uint8 [B, rows, columns, 3]."""
-    state: torch.Tensor
-    """Normalised, [B, S]."""
-    chunk: torch.Tensor
-    """In the network's units, [B, H, A]."""
-    fast_pixels: torch.Tensor
-    """A frame up to a second later, normalised, [B, 3, rows, columns]."""
-    fast_state: torch.Tensor
-    fast_chunk: torch.Tensor
-    data: Demonstrations
-    frames: np.ndarray
-    """Which frames of ``data`` the slow ones are."""
+PLAN_NOISE = 0.05
+"""Standard deviation of what is added to plans that train, so that their exact numbers say nothing:
+those of fewer tokens, or of codes, are a little off."""
 
 
 @dataclass(slots=True)
@@ -61,6 +36,31 @@ class Plans:
     """In the network's units, [B, H, A]."""
     fit: torch.Tensor
     """bool [B]: whether the sentence asks for what the chunk does."""
+
+    @property
+    def target(self) -> torch.Tensor:
+        """The chunk, or stillness where the sentence does not fit."""
+        return self.chunk * self.fit[:, None, None]
+
+
+@dataclass(slots=True)
+class Samples(Plans):
+    """A batch: what a plan is made from too, and what it should lead to."""
+
+    tokens: torch.Tensor
+    """The tower's tokens, [B, V, D]."""
+    text: torch.Tensor
+    """Token ids, int64 [B, L]."""
+    text_mask: torch.Tensor
+    image: torch.Tensor
+    """The slow frame, uint8 [B, rows, columns, 3]."""
+    fast_pixels: torch.Tensor
+    """A frame up to a second later, normalised, [B, 3, rows, columns]."""
+    fast_state: torch.Tensor
+    fast_chunk: torch.Tensor
+    data: Demonstrations
+    frames: np.ndarray
+    """Which frames of ``data`` the slow ones are."""
 
 
 class Features:
@@ -99,17 +99,18 @@ class Features:
         """Return the samples at places ``chosen`` of the drawn frames."""
         frozen, data = self.frozen, self.data
         slow = self.frames[chosen]
-        fast = _later_frames(data, slow, rng)
+        fast = data.later_frames(slow, rng)
         text, text_mask = frozen.text([self.sentences[place] for place in chosen])
+        plans = self.plans(chosen)
         return Samples(
+            plans.latents,
+            plans.state,
+            plans.chunk,
+            plans.fit,
             tokens=self.tokens[chosen].to(frozen.device).float(),
-            latents=self.latents[chosen].to(frozen.device).float(),
             text=text,
             text_mask=text_mask,
-            fit=torch.from_numpy(self.fit[chosen]).to(frozen.device),
             image=data.image[slow],
-            state=frozen.state(data.state[slow]),
-            chunk=frozen.targets(data.chunk[slow]),
             fast_pixels=frozen.pixels(data.image[fast], jitter),
             fast_state=frozen.state(data.state[fast]),
             fast_chunk=frozen.targets(data.chunk[fast]),
@@ -143,6 +144,11 @@ class Features:
         return {'tokens': torch.cat(tokens), 'latents': torch.cat(latents)}
 
 
+def noisy(latents: torch.Tensor, noise: float = PLAN_NOISE) -> torch.Tensor:
+    """Return plans that are a little off."""
+    return latents + noise * torch.randn_like(latents)
+
+
 def _read(cache: Path, key: str) -> dict[str, torch.Tensor] | None:
     if not cache.exists():
         return None
@@ -150,14 +156,3 @@ def _read(cache: Path, key: str) -> dict[str, torch.Tensor] | None:
         if file.metadata().get('key') != key:
             return None
         return {name: file.get_tensor(name) for name in ('tokens', 'latents')}
-
-
-def _later_frames(data: Demonstrations, slow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return frames of the same episodes, up to ``MAX_PLAN_AGE_STEPS`` later."""
-    fast = slow.copy()
-    for index, frame in enumerate(slow):
-        end = np.searchsorted(data.first, data.first[frame], side='right')
-        later = np.arange(frame, end)
-        later = later[data.step[later] - data.step[frame] <= MAX_PLAN_AGE_STEPS]
-        fast[index] = rng.choice(later)
-    return fast

@@ -12,42 +12,20 @@ from torch.nn.functional import interpolate
 from torch.nn.utils.rnn import pad_sequence
 
 from efficient_vla import checkpoint
-from efficient_vla.reasoning.trunk import Trunk
-from efficient_vla.training.jitter import jittered
-from efficient_vla.types import VisualTokens
+from efficient_vla.types import VisualTokens, grid_map
+
+GAIN, SHIFT = 0.15, 0.08
+"""Standard deviations of the gain a colour and of the brightness."""
 
 
-class Frozen:
-    """Tower, trunk and both heads of a policy folder, and its units."""
+class Inputs:
+    """What a policy is given and is to give, in its units, on the device where it is trained."""
 
-    def __init__(self, folder: Path, device: torch.device, precision: str) -> None:
-        """Load them; ``precision`` is 'bf16' (autocast) or 'fp32'."""
-        self.folder = folder
-        card, tower = checkpoint.load_tower(folder)
-        _, trunk, tokenizer = checkpoint.load_trunk(folder)
-        heads = [checkpoint.load_head(folder, name)[1] for name in ('single', 'dual')]
-        self._keep(device, precision, card, tower, trunk, heads, tokenizer)
-        self.sha256 = checkpoint.sha256(folder)
-
-    def _keep(
-        self,
-        device: torch.device,
-        precision: str,
-        card: checkpoint.Card,
-        tower: Any,
-        trunk: Trunk,
-        heads: list[Any],
-        tokenizer: Any,
+    def __init__(
+        self, card: checkpoint.Card, tokenizer: Any, device: torch.device, precision: str
     ) -> None:
-        self.device, self.precision, self.card, self.tokenizer = device, precision, card, tokenizer
-        self.tower, self.trunk, self.single, self.dual = (
-            part.to(device).requires_grad_(False) for part in (tower, trunk, *heads)
-        )
-        self.mean = torch.tensor(self.card.image_mean, device=device)[:, None, None]
-        self.std = torch.tensor(self.card.image_std, device=device)[:, None, None]
-        self.tokens = self.card.tokens_per_camera * len(self.card.cameras)
-        self.width = self.trunk.queries.shape[1]
-        self.places = _places(self.tokens, self.card.tokens_per_camera)
+        """Take units from ``card``; ``precision`` is 'bf16' (autocast) or 'fp32'."""
+        self.card, self.tokenizer, self.device, self.precision = card, tokenizer, device, precision
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the mixed-precision context of the device."""
@@ -61,7 +39,11 @@ class Frozen:
         size = self.card.image_size
         if pixels.shape[-1] != size:
             pixels = interpolate(pixels, (size, size), mode='bilinear', antialias=True)
-        pixels = (pixels - self.mean) / self.std
+        mean, std = (
+            torch.tensor(part, device=self.device)[:, None, None]
+            for part in (self.card.image_mean, self.card.image_std)
+        )
+        pixels = (pixels - mean) / std
         return jittered(pixels) if jitter else pixels
 
     def state(self, state: torch.Tensor) -> torch.Tensor:
@@ -82,6 +64,35 @@ class Frozen:
         mask = torch.arange(padded.shape[1]) < lengths[:, None]
         return padded.to(self.device), mask.to(self.device)
 
+
+class Frozen(Inputs):
+    """Tower, trunk and both heads of a policy folder."""
+
+    def __init__(self, folder: Path, device: torch.device, precision: str) -> None:
+        """Load them; the rest is as for ``Inputs``."""
+        self.folder = folder
+        card, tower = checkpoint.load_tower(folder)
+        _, trunk, tokenizer = checkpoint.load_trunk(folder)
+        heads = [checkpoint.load_head(folder, name)[1] for name in ('single', 'dual')]
+        self._keep(device, precision, card, tokenizer, tower, trunk, *heads)
+        self.sha256 = checkpoint.sha256(folder)
+
+    def _keep(
+        self,
+        device: torch.device,
+        precision: str,
+        card: checkpoint.Card,
+        tokenizer: Any,
+        *parts: Any,
+    ) -> None:
+        super().__init__(card, tokenizer, device, precision)
+        self.tower, self.trunk, self.single, self.dual = (
+            part.to(device).requires_grad_(False) for part in parts
+        )
+        self.tokens = self.card.tokens_per_camera * len(self.card.cameras)
+        self.width = self.trunk.queries.shape[1]
+        self.places = _places(self.tokens, self.card.tokens_per_camera)
+
     def dense_plan(
         self, visual: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor
     ) -> torch.Tensor:
@@ -93,17 +104,19 @@ class Frozen:
         return self.trunk(visual, positions, text, text_mask, start)[0]
 
 
+def jittered(pixels: torch.Tensor) -> torch.Tensor:
+    """Return normalised pixels [B, 3, H, W], each image with another gain and brightness."""
+    gain = 1 + GAIN * torch.randn(len(pixels), 3, 1, 1, device=pixels.device).clamp(-2, 2)
+    return pixels * gain + SHIFT * torch.randn(len(pixels), 1, 1, 1, device=pixels.device)
+
+
 def _places(count: int, per_camera: int) -> VisualTokens:
     """Return where the tokens of a whole frame are, one square grid a camera."""
-    cell = np.arange(count, dtype=np.int32)
     side = round(per_camera**0.5)
     return VisualTokens(
         features=np.zeros((count, 1), np.float32),
-        camera=cell // per_camera,
-        row=cell % per_camera // side,
-        column=cell % side,
-        position=cell,
         age=np.zeros(count, np.float32),
         grid=(side, side),
         stamp=0.0,
+        **grid_map(count, (side, side)),
     )

@@ -15,7 +15,6 @@ class LowRank(nn.Module):
     """A frozen linear layer plus the product of two thin matrices, which starts at zero."""
 
     def __init__(self, base: nn.Linear, rank: int) -> None:
-        """Wrap ``base``."""
         super().__init__()
         self.base = base.requires_grad_(False)
         self.down = nn.Parameter(torch.empty(rank, base.in_features))

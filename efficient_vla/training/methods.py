@@ -11,50 +11,25 @@ import argparse
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress
-from torch import nn
 
-from efficient_vla import addons, interrupts
+from efficient_vla import addons
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
-from efficient_vla.training import curves, resume
+from efficient_vla.training import curves, loop, resume
 from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.features import Features, Plans, Samples
+from efficient_vla.training.files import write_addon
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.recipes import recipe_class
-from efficient_vla.training.schedule import schedule
-
-
-class Recipe(Protocol):
-    """How one method is trained."""
-
-    trained: nn.Module
-    """Holds all parameters that change."""
-    shape: dict[str, Any]
-    """Keywords of the add-on's module."""
-
-    def losses(self, samples: Any, progress: float) -> dict[str, torch.Tensor]:
-        """Return the named losses of a batch; ``progress`` goes from 0 to 1.
-
-        ``samples`` are ``Samples``, or ``Plans`` for an add-on of a head.
-        """
-
-    def measures(self, samples: Any) -> dict[str, float]:
-        """Return what is reported of held-out samples."""
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the tensors of the add-on."""
-
+from efficient_vla.training.recipes.recipe import Recipe
 
 LEARNING_RATE = 1e-3
-LOG_STEPS = 20
-SAVE_SECONDS = 60.0
 VALIDATION_BATCH = 32
 
 
@@ -62,7 +37,6 @@ class MethodTrainer:
     """One method, its data and what it takes to go on after an interruption."""
 
     def __init__(self, args: argparse.Namespace, policy: Path) -> None:
-        """Compute or read the features, and make or resume the recipe."""
         torch.manual_seed(args.seed)
         self.args, self.policy = args, policy
         self.data = Demonstrations(args.data)
@@ -120,38 +94,26 @@ class MethodTrainer:
 
     def run(self, steps: int) -> None:
         """Train for ``steps`` batches in all, those of earlier runs counted in."""
-        running: dict[str, float] = {}
-        saved = time.time()
-        with Progress() as progress, interrupts.saving(self.save):
-            bar = progress.add_task(self.method, total=steps, completed=self.done)
-            while self.done < steps:
-                for options in self.optimizer.param_groups:
-                    options['lr'] = LEARNING_RATE * schedule(self.done, steps)
-                with interrupts.postponed():
-                    self.step(self.done / steps, running)
-                    self.done += 1
-                losses = ' '.join(f'{name} {value:.4f}' for name, value in running.items())
-                progress.update(bar, advance=1, description=f'{self.method} {losses}')
-                if self.done % LOG_STEPS == 0:
-                    self._log(running)
-                if time.time() - saved > SAVE_SECONDS:
-                    self.save()
-                    saved = time.time()
+        loop.run(
+            self.method,
+            range(self.done, steps),
+            self.optimizer,
+            LEARNING_RATE,
+            lambda number, running: self.step(number / steps, running),
+            self.save,
+            self.args.out / 'curves.csv',
+            self.started,
+        )
 
     def step(self, progress: float, running: dict[str, float]) -> None:
-        """Take one step on one batch; ``running`` averages each loss over some fifty steps."""
+        """Take one step on one batch; ``running`` are averages of the losses."""
         chosen = self.rng.integers(len(self.features), size=self.args.batch)
         samples = self._draw(self.features, chosen, self.rng, True)
         self.recipe.trained.train()
         with self.frozen.autocast():
             losses = self.recipe.losses(samples, progress)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        for name, loss in losses.items():
-            value = loss.item()
-            running[name] = 0.98 * running.get(name, value) + 0.02 * value
+        loop.descend(self.optimizer, losses, running)
+        self.done += 1
 
     def validate(self) -> dict[str, float]:
         """Return the mean of the recipe's measures over the held-out frames."""
@@ -181,7 +143,7 @@ class MethodTrainer:
     def write(self, folder: Path) -> None:
         """Write the add-on."""
         self.recipe.trained.eval()
-        addons.write(
+        write_addon(
             folder, self.method, self.recipe.shape, self.recipe.tensors(), self.frozen.sha256
         )
 
@@ -191,10 +153,6 @@ class MethodTrainer:
         if self.method in OF_HEADS:
             return features.plans(chosen)
         return features.samples(chosen, rng, jitter)
-
-    def _log(self, losses: dict[str, float]) -> None:
-        seconds = time.time() - self.started
-        curves.append(self.args.out / 'curves.csv', self.method, self.done, losses, seconds)
 
 
 def main(args: argparse.Namespace, policy: Path) -> int:
@@ -231,7 +189,5 @@ def trained(args: argparse.Namespace, policy: Path, kind: type[MethodTrainer]) -
         curves.append(args.out / 'validation.csv', trainer.method, trainer.done, measures, 0.0)
         for name, value in measures.items():
             console.print(f'{name} {value:.4f}')
-    curves_file = args.out / 'curves.csv'
-    if curves_file.exists():
-        curves.draw(curves_file, args.out / 'curves.png')
+    curves.draw(args.out / 'curves.csv')
     return trainer

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, LlamaConfig, SmolVLMConfig
 
-from efficient_vla.action.image_encoder import SpatialSoftmax
-from efficient_vla.action.policies import DualPolicy, SinglePolicy
+from efficient_vla.action.policies import DualPolicy, SinglePolicy, SpatialSoftmax
 from efficient_vla.checkpoint import Card
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.tower import VisionTower
@@ -52,15 +51,13 @@ class EvlaNano(nn.Module):
     """Tower, trunk, both heads and the auxiliary read-outs."""
 
     def __init__(self, card: Card, config: SmolVLMConfig) -> None:
-        """Make the model with random weights."""
         super().__init__()
         model = AutoModel.from_config(config)
         width = config.text_config.hidden_size
         model.vision_model.embeddings.patch_embedding = ConvStem(width)
         self.tower = VisionTower(model.vision_model, model.connector)
         self.trunk = Trunk(model.text_model, card.queries)
-        shape = (card.queries, width, len(card.state_names), card.horizon, len(card.action_names))
-        self.single, self.dual = SinglePolicy(*shape), DualPolicy(*shape)
+        self.single, self.dual = SinglePolicy(card.shape(width)), DualPolicy(card.shape(width))
         self.plan_labels = nn.Linear(card.queries * width, LABELS)
         self.stem_labels = nn.Sequential(SpatialSoftmax(width), nn.Linear(2 * width, LABELS))
         self.point_labels = nn.Linear(2 * 64, LABELS)

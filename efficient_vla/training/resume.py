@@ -3,18 +3,17 @@
 """What an interrupted training needs to go on: weights, optimizer state and progress."""
 
 import json
-import os
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from efficient_vla.errors import UsageError
 from efficient_vla.tensors import read_metadata, read_tensors
+from efficient_vla.training.files import prefixed, write_tensors
 
 MODEL, OPTIMIZER = 'model.', 'optimizer.'
 REMEDY = 'Give another --out, or --restart to forget it.'
@@ -29,20 +28,15 @@ def write(
     belongs: Mapping[str, Any] | None = None,
 ) -> None:
     """Write all of it, or leave the file as it was; ``belongs`` is for ``check``."""
-    tensors = {MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    tensors = prefixed(MODEL, model)
     for index, state in optimizer.state_dict()['state'].items():
         tensors |= {f'{OPTIMIZER}{index}.{name}': tensor for name, tensor in state.items()}
-    temporary = path.with_suffix('.tmp')
-    save_file(
-        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-        temporary,
-        metadata={
-            'done': json.dumps(done),
-            'stage': stage,
-            'belongs': json.dumps(dict(belongs or {})),
-        },
-    )
-    os.replace(temporary, path)
+    about = {
+        'done': json.dumps(done),
+        'stage': stage,
+        'belongs': json.dumps(dict(belongs or {})),
+    }
+    write_tensors(path, tensors, about, half=False)
 
 
 def check(path: Path, belongs: Mapping[str, Any]) -> None:

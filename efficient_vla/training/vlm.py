@@ -10,14 +10,12 @@ template that the model was tuned with.
 
 import argparse
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from safetensors.torch import save_file
 from torch import nn
 
 from efficient_vla import addons, cards, checkpoint
@@ -25,9 +23,11 @@ from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.training import lora
 from efficient_vla.training.features import Features, Samples
+from efficient_vla.training.files import prefixed, write_tensors
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.losses import action_loss
+from efficient_vla.training.losses import plan_losses
 from efficient_vla.training.methods import MethodTrainer, trained
+from efficient_vla.training.recipes.recipe import Recipe
 
 QUERIES = 8
 IMAGE_SIZE = 224
@@ -62,10 +62,10 @@ class Untrained(Frozen):
             image_std=std,
             **units,
         )
-        shape = (QUERIES, config.text_config.hidden_size, len(card.state_names), card.horizon)
-        heads = [kind(*shape, len(card.action_names)) for kind in (SinglePolicy, DualPolicy)]
+        shape = card.shape(config.text_config.hidden_size)
+        heads = [SinglePolicy(shape), DualPolicy(shape)]
         tokenizer = checkpoint.tokenizer(folder)
-        self._keep(device, precision, card, tower, trunk, heads, tokenizer)
+        self._keep(device, precision, card, tokenizer, tower, trunk, *heads)
         self.sha256 = checkpoint.sha256(folder, policy=False)
 
 
@@ -98,31 +98,23 @@ def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     )
 
 
-class PolicyRecipe:
+class PolicyRecipe(Recipe):
     """Queries, heads and updates learn the demonstrated actions."""
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Attach updates of this rank to the decoder, none where it is 0."""
-        del features
-        self.frozen, self.shape = frozen, {'image size': frozen.card.image_size}
-        updates = lora.attach(frozen.trunk.decoder, rank) if rank else []
+        super().__init__(frozen)
+        self.shape = {'image size': frozen.card.image_size}
         heads = {'single': frozen.single, 'dual': frozen.dual}
-        self.trained = nn.ModuleDict({n: head.requires_grad_(True) for n, head in heads.items()})
+        self.train_with_updates({n: head.requires_grad_(True) for n, head in heads.items()}, rank)
         self.trained.register_parameter('queries', frozen.trunk.queries.requires_grad_(True))
-        self.trained.register_module('updates', nn.ParameterList(updates))
-        self.trained.to(frozen.device)
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of both heads."""
-        del progress
         frozen = self.frozen
-        latents = frozen.dense_plan(samples.tokens, samples.text, samples.text_mask).float()
-        single = frozen.single(latents, samples.state)
-        dual = frozen.dual(latents, samples.fast_pixels, samples.fast_state)
-        return {
-            'single': action_loss(single.float(), samples.chunk, samples.fit),
-            'dual': action_loss(dual.float(), samples.fast_chunk, samples.fit),
-        }
+        latents = frozen.dense_plan(samples.tokens, samples.text, samples.text_mask)
+        losses = plan_losses(frozen, latents, samples, len(latents))
+        return {name: losses[name] for name in ('single', 'dual')}
 
     def measures(self, samples: Samples) -> dict[str, float]:
         """Return the losses of held-out samples."""
@@ -132,7 +124,7 @@ class PolicyRecipe:
         """Return what lies beside the model."""
         tensors = {checkpoint.QUERIES: self.frozen.trunk.queries}
         for name, head in (('single', self.frozen.single), ('dual', self.frozen.dual)):
-            tensors |= {f'{name}.{inner}': t for inner, t in head.state_dict().items()}
+            tensors |= prefixed(f'{name}.', head)
         return tensors | {addons.LORA + n: t for n, t in lora.updates(self.frozen.trunk.decoder)}
 
 
@@ -151,17 +143,7 @@ class PolicyTrainer(MethodTrainer):
     def write(self, folder: Path) -> None:
         """Write queries, heads and card beside the model, or leave what was there."""
         self.recipe.trained.eval()
-        temporary = folder / 'policy.tmp'
-        save_file(
-            {
-                name: (t.half() if t.is_floating_point() else t).detach().contiguous().cpu()
-                for name, t in self.recipe.tensors().items()
-            },
-            temporary,
-            metadata={'format': 'pt'},
-        )
-        temporary.chmod(0o644)
-        os.replace(temporary, folder / checkpoint.POLICY)
+        write_tensors(folder / checkpoint.POLICY, self.recipe.tensors(), {'format': 'pt'})
         card = json.dumps(asdict(self.frozen.card), indent=2)
         (folder / 'policy.json').write_text(card + '\n')
 

@@ -10,12 +10,12 @@ import torch
 
 from efficient_vla.action.catalogue import TOKENIZERS, decodings
 from efficient_vla.action.guidance import soft_mask
-from efficient_vla.action.heads import Given, Made
+from efficient_vla.action.heads import Generator, Given, Made
 from efficient_vla.action.heads.flow import Flow, FlowHead
 from efficient_vla.action.heads.regression import Regression
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.heads.tokens import Tokens
-from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.policies import PolicyShape, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.action.tokenizers.bins import BinTokenizer
@@ -36,25 +36,17 @@ SPACE = ActionSpace(
 )
 
 
-class Counting:
+class Counting(Generator):
     """Makes chunks whose rows count up from 100 times their number; remembers what it was given."""
 
-    needs_image = False
-    guides = False
-
     def __init__(self) -> None:
+        super().__init__()
         self.seen: list[Given] = []
 
     def make(self, given: Given) -> Made:
         self.seen.append(given)
         rows = 100.0 * len(self.seen) + torch.arange(HORIZON)
         return Made(rows[:, None].repeat(1, 2), steps=3, delay=2, note='mended')
-
-    def configure(self, settings: ActorSettings) -> None:
-        self.settings = settings
-
-    def reset(self) -> None:
-        pass
 
 
 def actor(generator) -> Actor:
@@ -89,7 +81,7 @@ def settings(**values) -> ActorSettings:
 
 def flow(**values) -> Flow:
     torch.manual_seed(0)
-    single = SinglePolicy(queries=2, width=3, state=2, horizon=HORIZON, actions=2, hidden=16)
+    single = SinglePolicy(PolicyShape(2, 3, 2, HORIZON, 2), hidden=16)
     head = FlowHead(single.width, HORIZON, 2, width=32, layers=1, heads=2, patch=2)
     with torch.no_grad():
         for parameter in head.parameters():
@@ -233,7 +225,7 @@ def test_a_state_of_the_wrong_width_is_refused():
 
 def test_regression_gives_what_the_policy_gives():
     torch.manual_seed(0)
-    single = SinglePolicy(2, 3, 2, HORIZON, 2, hidden=16).eval()
+    single = SinglePolicy(PolicyShape(2, 3, 2, HORIZON, 2), hidden=16).eval()
     made = actor(Regression(single)).chunk(plan(), frame(0.0))
     state = torch.tensor([[0.0, 0.5]])
     direct = single(torch.from_numpy(plan().latents)[None], state)[0].detach().numpy()
@@ -314,7 +306,7 @@ LACKING = {'consistency': 'none fits'}
 
 def tokens(tokenizer, **values) -> Tokens:
     torch.manual_seed(0)
-    single = SinglePolicy(2, 3, 2, tokenizer.shape[0], 2, hidden=16).eval()
+    single = SinglePolicy(PolicyShape(2, 3, 2, tokenizer.shape[0], 2), hidden=16).eval()
     decoder = TokenDecoder(single.width, tokenizer.size, tokenizer.length, 16, 1, 2).eval()
     return Tokens(single, tokenizer, decoder, {}, settings(head='tokens', **values), LACKING)
 

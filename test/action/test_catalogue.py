@@ -11,7 +11,7 @@ import pytest
 
 from efficient_vla.action import catalogue
 from efficient_vla.action.heads import regression
-from efficient_vla.action.policies import DualPolicy, SinglePolicy
+from efficient_vla.action.policies import DualPolicy, PolicyShape, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.control.catalogue import BLENDINGS, head_help
 from efficient_vla.settings import build, specs
@@ -72,8 +72,8 @@ def test_no_technique_of_control_is_named_in_the_action_room():
 
 
 def test_the_regression_head_is_that_of_the_architecture() -> None:
-    sizes = {'queries': 2, 'width': 3, 'state': 2, 'horizon': 4, 'actions': 2}
-    single, dual = SinglePolicy(**sizes), DualPolicy(**sizes)
+    sizes = PolicyShape(queries=2, width=3, state=2, horizon=4, actions=2)
+    single, dual = SinglePolicy(sizes), DualPolicy(sizes)
     source = SimpleNamespace(single=lambda: single, dual=lambda: dual)
     for architecture, policy, looks in (('single', single, False), ('dual', dual, True)):
         made = regression.load(source, build(ActorSettings, {'architecture': architecture}))

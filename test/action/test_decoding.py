@@ -6,11 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from efficient_vla.action.decoding import Decoded, Line, consistency, parallel, speculative
 from efficient_vla.action.decoding.autoregressive import greedy
-from efficient_vla.action.decoding.consistency import consistency
 from efficient_vla.action.decoding.jacobi import jacobi
-from efficient_vla.action.decoding.parallel import parallel
-from efficient_vla.action.decoding.speculative import speculative
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 FEATURES, SIZE, LENGTH = 12, 17, 20
@@ -29,6 +27,15 @@ def decoder(seed: int, sharp: float = 6.0, length: int = LENGTH) -> TokenDecoder
 
 def features(seed: int, count: int = 1) -> torch.Tensor:
     return torch.randn(count, FEATURES, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def line_of(made: TokenDecoder, given: torch.Tensor, end=None, draft=(), **limits: int) -> Line:
+    usual = {'accept': 0, 'max_passes': 1}
+    return Line(made, given, end, lambda: draft, **usual | limits)
+
+
+def drafted(made: TokenDecoder, given: torch.Tensor, end, draft, accept: int = 0) -> Decoded:
+    return speculative.decode(line_of(made, given, end, draft, accept=accept))
 
 
 def by_definition(made: TokenDecoder, given: torch.Tensor, end: int | None) -> list[int]:
@@ -52,7 +59,7 @@ def test_exact_decodings_give_the_greedy_line(end):
         assert greedy(made, given, end).tokens[0].tolist() == line
         assert jacobi(made, given, end).tokens[0].tolist()[: len(line)] == line
         for draft in (line, line[:-1], [1, 2], [], other):
-            assert speculative(made, given, end, draft).tokens[0].tolist() == line
+            assert drafted(made, given, end, draft).tokens[0].tolist() == line
         kinds.append(len(set(line)))
     assert max(kinds) > 3
     assert end is None or len(lengths) > 1
@@ -87,16 +94,14 @@ def test_jacobi_needs_two_passes_where_no_token_depends_on_another():
 
 def test_consistency_stops_after_its_passes():
     made, given = decoder(1), features(1)
-    found = consistency(made, given, None, 3)
+    found = consistency.decode(line_of(made, given, max_passes=3))
     assert (found.passes, found.settled) == (3, False)
-    with pytest.raises(ValueError, match='0 passes'):
-        consistency(made, given, None, 0)
 
 
 def test_a_right_draft_takes_one_pass_and_a_wrong_token_one_more():
     made, given = decoder(3), features(3)
     line = greedy(made, given, None).tokens[0].tolist()
-    found = speculative(made, given, None, line)
+    found = drafted(made, given, None, line)
     assert (found.passes, found.drafted, found.accepted) == (1, LENGTH - 1, LENGTH - 1)
     # The last token was no guess: nothing comes after it.
     assert found.tokens[0].tolist() == line
@@ -104,14 +109,14 @@ def test_a_right_draft_takes_one_pass_and_a_wrong_token_one_more():
     alone = greedy(made, given, None).tokens[0].tolist()
     wrong = [*alone[:5], (alone[5] + 1) % SIZE, *alone[6:]]
     # Where no token depends on another, the refusing pass has named all that follow.
-    found = speculative(made, given, None, wrong)
+    found = drafted(made, given, None, wrong)
     assert (found.passes, found.accepted) == (2, 5 + LENGTH - 7)
     assert found.tokens[0].tolist() == alone
 
 
 def test_without_a_draft_every_pass_is_one_token():
     made, given = decoder(3), features(3)
-    found = speculative(made, given, None, [])
+    found = drafted(made, given, None, [])
     assert (found.passes, found.drafted) == (LENGTH, 0)
 
 
@@ -120,8 +125,8 @@ def test_relaxed_acceptance_takes_guesses_near_to_the_choice_and_no_others():
     for seed in range(4):
         made, given = decoder(seed), features(seed)
         draft = [token + 1 - 2 * (token > 8) for token in by_definition(made, given, None)]
-        relaxed = speculative(made, given, None, draft, accept=2)
-        everything = speculative(made, given, None, draft, accept=SIZE)
+        relaxed = drafted(made, given, None, draft, accept=2)
+        everything = drafted(made, given, None, draft, accept=SIZE)
         assert relaxed.accepted < everything.accepted == everything.drafted
         line = relaxed.tokens[0].tolist()
         hidden = made.hidden(made.after_begin(relaxed.tokens), made.condition(given))
@@ -132,13 +137,13 @@ def test_relaxed_acceptance_takes_guesses_near_to_the_choice_and_no_others():
 
 def test_speculative_decoding_takes_one_line():
     with pytest.raises(ValueError, match='2 lines'):
-        speculative(decoder(0), features(0, 2), None, [])
+        drafted(decoder(0), features(0, 2), None, [])
 
 
 def test_parallel_decoding_lets_slots_see_no_token():
     made, given = decoder(5), features(5)
-    found = parallel(made, given)
+    found = parallel.decode(line_of(made, given))
     with torch.no_grad():
         made.embed.weight[:SIZE] += 1.0
     assert found.passes == 1
-    assert torch.equal(parallel(made, given).tokens, found.tokens)
+    assert torch.equal(parallel.decode(line_of(made, given)).tokens, found.tokens)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.action.tokenizers.fast import FastTokenizer, fit, limits, scales
+from efficient_vla.action.tokenizers.fast import FastTokenizer, scales
 from efficient_vla.action.tokenizers.univla import cosines
+from efficient_vla.training.byte_pairs import fit, limits
 from efficient_vla.types import InvalidRecordError
 
 LOW, HIGH = [-1.0, -2.0], [1.0, 2.0]

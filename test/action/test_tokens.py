@@ -4,12 +4,13 @@
 
 import torch
 
+from efficient_vla.action.policies import PolicyShape
 from efficient_vla.action.tokenizers.univla import TokenPolicy, cosines
 
 
 def policy(coefficients: int, bins: int = 64) -> TokenPolicy:
     torch.manual_seed(0)
-    made = TokenPolicy(2, 8, 4, horizon=10, actions=3, coefficients=coefficients, bins=bins)
+    made = TokenPolicy(PolicyShape(2, 8, 4, 10, 3), coefficients=coefficients, bins=bins)
     made.low.fill_(-4.0)
     made.high.fill_(4.0)
     return made.eval()

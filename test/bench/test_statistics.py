@@ -5,7 +5,7 @@
 import pytest
 
 from efficient_vla.bench.compare import mcnemar, wilson_interval
-from efficient_vla.statistics import percentiles
+from efficient_vla.records import percentiles
 
 
 def test_wilson_interval_matches_hand_computed_cases():

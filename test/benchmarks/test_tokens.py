@@ -356,6 +356,30 @@ def test_the_soak_repeats_and_finds_nothing():
     }
 
 
+def test_the_soak_judges_a_plan_that_answers_again_by_its_validity():
+    row = soak.soak(default_policy(), 165, seed=3)
+    assert row['plans_that_answered_again'] > 0
+    assert row['first_failure'] == ''
+
+
+def test_the_soak_finds_a_plan_that_answers_again_for_longer(monkeypatch):
+    load = Policy.from_settings
+
+    def immortal(policy, settings):
+        stages = load(policy, settings)
+        again = stages.reasoner._again
+
+        def longer(tokens, instruction):
+            plan = again(tokens, instruction)
+            return dataclasses.replace(plan, valid_for=plan.valid_for + 1.0) if plan else None
+
+        stages.reasoner._again = longer
+        return stages
+
+    monkeypatch.setattr(soak.Policy, 'from_settings', immortal)
+    assert 'valid for longer' in soak.soak(default_policy(), 165, seed=3)['first_failure']
+
+
 def test_the_soak_finds_a_token_that_outlived_its_cap(monkeypatch):
     load = Policy.from_settings
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from efficient_vla.savings import Savings
+from efficient_vla.statistics import Savings
 
 
 def test_nothing_is_known_before_a_full_pass_after_the_warm_up():

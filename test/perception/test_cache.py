@@ -11,9 +11,8 @@ import torch
 from vision_towers import shuffling_tower, stem_tower, tower
 
 from efficient_vla.perception.cache import Patches, PatchGate, cells_of_patches, patch_change
-from efficient_vla.perception.preprocess import pixels
+from efficient_vla.perception.preprocess import contour, pixels
 from efficient_vla.perception.settings import CacheSettings, PerceptionSettings
-from efficient_vla.perception.signals import contour
 from efficient_vla.perception.stage import Perception
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import Frame, InvalidRecordError
@@ -102,6 +101,15 @@ def test_skip_sends_nothing_for_an_unchanged_frame():
     whole = perception('skip')
     assert whole.encode(frame(0.0)) is not None
     assert whole.encode(frame(0.1)) is None
+
+
+def test_skip_sends_after_each_change_and_only_then():
+    whole = perception('skip')
+    values = (100, 100, 150, 150, 100)
+    sent = [whole.encode(frame(0.1 * step, value)) for step, value in enumerate(values)]
+    assert [tokens is not None for tokens in sent] == [True, False, True, False, True]
+    for tokens, value in ((sent[2], 150), (sent[4], 100)):
+        assert tokens.features == pytest.approx(np.full((4, 3), value / 127.5 - 1), abs=1e-6)
 
 
 def test_a_change_of_one_small_patch_is_a_change():
@@ -197,6 +205,18 @@ def test_patches_that_see_a_changed_cell_change_and_no_others():
     assert (np.argwhere(moved > 0) == [[3, 3], [3, 4], [4, 3], [4, 4]]).all()
 
 
+def test_a_stem_sees_every_cell_that_its_reach_touches():
+    """Of 7 pixels before a patch and 4 after it, in cells of 3 pixels: three and two."""
+    cached = stage(stem_tower(), size=96, method='patch')
+    grey = np.full((96, 96, 3), 128, np.uint8)
+    cached.encode(seen(0.0, grey))
+    marked = grey.copy()
+    # Cell 17 of each axis, in patch 4: the second after patch 3, the third before patch 5.
+    marked[51:54, 51:54] = 255
+    cached.encode(seen(0.1, marked))
+    assert cached.last.changed == 3 * 3
+
+
 # Partial passes.
 
 
@@ -256,6 +276,20 @@ def test_a_camera_of_which_more_than_max_changed_moved_is_computed_as_a_whole():
     tokens = cached.encode(seen(0.1, image))
     assert tokens.refresh_reason == 'scene changed'
     assert not tokens.reused.any()
+
+
+def test_max_changed_is_judged_for_each_camera():
+    cached = stage(tower(), ('front', 'wrist'), method='patch', max_changed=0.1)
+    front, wrist = scene(0), scene(1)
+    cached.encode(seen(0.0, front, wrist))
+    # 1 of 64 patches of one camera and 7 of the other: 0.016 and 0.109, and 0.063 in the mean.
+    front = with_patch(front, 20)
+    for patch in range(7):
+        wrist = with_patch(wrist, patch)
+    tokens = cached.encode(seen(0.1, front, wrist))
+    fresh = ~tokens.reused
+    # Beside the changed one, two probes: 0.02 of 64, rounded up.
+    assert (fresh[tokens.camera == 0].sum(), fresh[tokens.camera == 1].sum()) == (3, 64)
 
 
 def test_a_changed_patch_is_computed_until_it_is_below_the_release():

@@ -10,8 +10,9 @@ import torch
 from tiny_policy import CARD
 
 from efficient_vla import checkpoint
+from efficient_vla.training.files import write_policy
 from efficient_vla.training.model import EvlaNano, nano_config
-from efficient_vla.training.tokenizer import train_tokenizer
+from efficient_vla.training.train import train_tokenizer
 from efficient_vla.types import Frame
 
 
@@ -23,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(['press the button', 'open the drawer'] * 3, 300)
     config = nano_config(len(tokenizer), width=64)
     model = EvlaNano(CARD, config).eval()
-    checkpoint.save(path, CARD, config, dict(model.deployed()), tokenizer)
+    write_policy(path, CARD, config, dict(model.deployed()), tokenizer)
     return path
 
 

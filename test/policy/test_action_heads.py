@@ -14,10 +14,12 @@ from efficient_vla.action.heads.diffusion import DiffusionHead
 from efficient_vla.action.heads.flow import FlowHead
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.action.tokenizers.fast import FastTokenizer, fit
+from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.training.byte_pairs import fit
+from efficient_vla.training.files import write_addon
 
 HEADS = {
     'flow': {'head': 'flow'},
@@ -53,7 +55,7 @@ def filled(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write(path: Path, name: str, shape: dict, module: torch.nn.Module) -> None:
     tensors = {addons.MODULE + n: tensor for n, tensor in module.state_dict().items()}
-    addons.write(path, name, shape, tensors, checkpoint.sha256(path))
+    write_addon(path, name, shape, tensors, checkpoint.sha256(path))
 
 
 @pytest.mark.parametrize('head', HEADS)

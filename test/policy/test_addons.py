@@ -17,6 +17,7 @@ from efficient_vla.policy import Policy
 from efficient_vla.reasoning.resampling.perceiver import Perceiver
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import build
+from efficient_vla.training.files import write_addon
 from efficient_vla.types import InvalidRecordError
 
 SHAPE = {'width': 8, 'tokens': 3, 'heads': 2}
@@ -31,7 +32,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 
 def test_module_and_updates_come_back_in_half_precision(tensors, tmp_path):
-    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     addon = addons.read(tmp_path, 'perceiver', 'abc')
     module = Perceiver(**addon.shape)
     addon.fill(module)
@@ -57,7 +58,7 @@ def test_a_missing_addon_says_how_to_train_it(folder):
 
 
 def test_an_addon_of_other_weights_is_refused(tensors, tmp_path):
-    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     with pytest.raises(
         CheckpointError, match=r'trained for weights abc; those of .* are def.*is damaged'
     ):
@@ -71,7 +72,7 @@ def test_an_addon_of_other_weights_is_refused(tensors, tmp_path):
 def test_an_addon_of_earlier_weights_stops_only_who_asks_for_it(folder, tmp_path, method, keyword):
     policy = Path(shutil.copytree(folder, tmp_path / 'policy'))
     for name in checkpoint.LEARNED:
-        addons.write(policy, name, {}, {'module.x': torch.zeros(1)}, 'earlier')
+        write_addon(policy, name, {}, {'module.x': torch.zeros(1)}, 'earlier')
     value = 'text' if method == 'ecot' else method
     reason = (
         f'{method}.safetensors was trained for weights earlier.*'
@@ -88,14 +89,14 @@ def test_an_addon_of_earlier_weights_stops_only_who_asks_for_it(folder, tmp_path
 
 
 def test_an_addon_of_another_method_is_refused(tensors, tmp_path):
-    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     addons.path(tmp_path, 'perceiver').rename(addons.path(tmp_path, 'otter'))
     with pytest.raises(CheckpointError, match="holds the method 'perceiver'; expected 'otter'"):
         addons.read(tmp_path, 'otter', 'abc')
 
 
 def test_a_truncated_addon_is_named(tensors, tmp_path):
-    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     path = addons.path(tmp_path, 'perceiver')
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(CheckpointError, match='truncated'):
@@ -103,7 +104,7 @@ def test_a_truncated_addon_is_named(tensors, tmp_path):
 
 
 def test_an_addon_that_is_not_finite_is_named(tensors, tmp_path):
-    addons.write(tmp_path, 'perceiver', SHAPE, tensors | {'lora.0.up': torch.ones(4, 2) / 0}, 'abc')
+    write_addon(tmp_path, 'perceiver', SHAPE, tensors | {'lora.0.up': torch.ones(4, 2) / 0}, 'abc')
     with pytest.raises(
         CheckpointError, match=r'perceiver\.safetensors holds 8 values in lora\.0\.up'
     ):
@@ -123,13 +124,13 @@ def test_a_module_of_another_shape_is_refused(tensors, tmp_path):
     [(nn.Sequential(nn.Linear(5, 3)), r'\[3, 5\]'), (nn.Sequential(), 'no such layer')],
 )
 def test_updates_of_a_layer_that_is_not_there_are_refused(tensors, tmp_path, layers, found):
-    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     with pytest.raises(CheckpointError, match=f'updates 0 by .* the decoder has {found}'):
         addons.read(tmp_path, 'perceiver', 'abc').merge(layers)
 
 
 def test_writing_leaves_no_temporary_file(tensors, tmp_path):
-    addons.write(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
+    write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     assert [path.name for path in Path(tmp_path).iterdir()] == ['perceiver.safetensors']
 
 
@@ -142,6 +143,6 @@ def test_an_addon_without_a_shape_is_refused(tensors, tmp_path, about):
 
 
 def test_a_shape_that_no_module_has_is_refused(tensors, tmp_path):
-    addons.write(tmp_path, 'perceiver', {'wings': 2}, tensors, 'abc')
+    write_addon(tmp_path, 'perceiver', {'wings': 2}, tensors, 'abc')
     with pytest.raises(CheckpointError, match=r'describes no Linear.*wings'):
         addons.read(tmp_path, 'perceiver', 'abc').make(torch.nn.Linear)

@@ -30,14 +30,14 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from efficient_vla import checkpoint
-from efficient_vla.action.policies import DualPolicy, SinglePolicy
+from efficient_vla.action.policies import DualPolicy, PolicyShape, SinglePolicy
 from efficient_vla.cli.run_options import policy_folder
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import FAMILIES
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning.decoders import Decoder
-from efficient_vla.training.tokenizer import train_tokenizer
+from efficient_vla.training.train import train_tokenizer
 from efficient_vla.types import VisualTokens
 
 VISION = {
@@ -135,9 +135,9 @@ PRE_SHUFFLED = ('smolvlm', 'idefics3', 'qwen2_5_vl')
 def write_policy(folder: Path, card: checkpoint.Card, queries: torch.Tensor) -> None:
     """Put queries, heads, card and tokenizer beside a model, without the package's own writer."""
     tensors = {'queries': queries}
-    shape = (card.queries, TEXT['hidden_size'], 4, card.horizon, 4)
+    shape = PolicyShape(card.queries, TEXT['hidden_size'], 4, card.horizon, 4)
     for name, kind in (('single', SinglePolicy), ('dual', DualPolicy)):
-        tensors |= {f'{name}.{k}': v for k, v in kind(*shape).state_dict().items()}
+        tensors |= {f'{name}.{k}': v for k, v in kind(shape).state_dict().items()}
     save_file(tensors, folder / 'policy.safetensors')
     (folder / 'policy.json').write_text(json.dumps(dataclasses.asdict(card)))
     train_tokenizer(['open the drawer'] * 3, 300).save_pretrained(folder)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoModel, LlamaConfig
 
-from efficient_vla.compression.quantization import quantize, resident_mb
+from efficient_vla.compression.quantization import quantize
+from efficient_vla.tensors import weights_mb
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_reduced_formats_are_close_and_smaller(model, mode, tolerance):
     exact = run(model, inputs)
     error = (run(small, inputs) - exact).norm() / exact.norm()
     assert 0 < error < tolerance
-    assert resident_mb(small) < 0.6 * resident_mb(model)
+    assert weights_mb(small) < 0.6 * weights_mb(model)
 
 
 def test_unknown_mode_is_refused(model):

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from efficient_vla.reasoning.resampling.layers import places, sincos
+from efficient_vla.reasoning.resampling.layers import output_positions, places, sincos
 from efficient_vla.reasoning.resampling.otter import TEXT_TOKENS, Otter
 from efficient_vla.reasoning.resampling.perceiver import Perceiver
-from efficient_vla.reasoning.resampling.resamplers import output_positions
 from efficient_vla.reasoning.resampling.univla import UniVla
 
 WIDTH = 24

@@ -51,7 +51,7 @@ class Brightest(torch.nn.Module):
 def reasoner(**values):
     settings = build(ReasonerSettings, {name.replace('__', '.'): v for name, v in values.items()})
     scorers = {'fastdrivevla': Brightest()}
-    return Reasoner(trunk(), words, COUNT, settings, 0.1, NAMES, scorers)
+    return Reasoner(trunk(), words, COUNT, settings, NAMES, scorers)
 
 
 def change(stage, **values):
@@ -283,7 +283,7 @@ class Echo(Thinker):
 
 def test_words_are_those_of_the_sentence_and_episode_that_hold():
     settings = build(ReasonerSettings, {'ecot.method': 'text', 'ecot.change': 2.0})
-    stage = Reasoner(trunk(), words, COUNT, settings, 0.1, NAMES, {'ecot': Echo()})
+    stage = Reasoner(trunk(), words, COUNT, settings, NAMES, {'ecot': Echo()})
     assert stage.plan(tokens(0.0), 'open it').text == 'subtask 1; movement 1'
     assert stage.plan(tokens(0.1), 'open it').text == 'subtask 1; movement 1'
     assert stage.plan(tokens(0.2), 'close it').text == 'subtask 2; movement 2'
@@ -307,17 +307,15 @@ def test_words_are_those_of_the_sentence_and_episode_that_hold():
 def test_what_needs_a_moving_robot_is_refused_without_its_state(values, words_of_the_error):
     settings = build(ReasonerSettings, values)
     with pytest.raises(InvalidRecordError, match=words_of_the_error):
-        Reasoner(trunk(), words, COUNT, settings, 0.1)
+        Reasoner(trunk(), words, COUNT, settings)
 
 
 def test_what_needs_a_place_in_space_is_refused_for_joints():
     joints = ('shoulder', 'elbow')
     settings = build(ReasonerSettings, {'schedule.method': 'intuitive'})
     with pytest.raises(InvalidRecordError, match=r'needs x, y and z .* shoulder, elbow'):
-        Reasoner(trunk(), words, COUNT, settings, 0.1, joints)
-    Reasoner(
-        trunk(), words, COUNT, build(ReasonerSettings, {'schedule.method': 'steady'}), 0.1, joints
-    )
+        Reasoner(trunk(), words, COUNT, settings, joints)
+    Reasoner(trunk(), words, COUNT, build(ReasonerSettings, {'schedule.method': 'steady'}), joints)
 
 
 def test_a_method_is_refused_while_perception_sends_no_signals():
@@ -382,6 +380,22 @@ def test_reuse_is_invalidated(second, sentence, reason):
     assert reason in plan.reason
 
 
+def test_reuse_leaves_out_what_the_middle_of_the_depth_attended_to():
+    stage = reasoner(
+        pruning__method='specprune',
+        pruning__keep=1.0,
+        reuse__method='vla_cache',
+        reuse__adaptive=False,
+        reuse__task_share=6 / COUNT,
+    )
+    stage.plan(tokens(), 'open it')
+    attention = torch.zeros(2, COUNT)
+    attention[0, :6] = attention[1, -6:] = 1.0  # the middle layer comes first, then the last one
+    stage._memory.attention = attention
+    reused = stage.plan(tokens(0.1), 'open it').reused
+    assert reused.tolist() == list(range(6, COUNT))
+
+
 def test_reset_forgets_keys_and_values():
     stage = reasoner(reuse__method='vla_cache', reuse__adaptive=False)
     stage.plan(tokens(), 'open it')
@@ -443,7 +457,7 @@ def test_signals_that_perception_does_not_send_are_named():
 
 
 def test_a_scorer_that_the_policy_lacks_is_named():
-    stage = Reasoner(trunk(), words, COUNT, ReasonerSettings(), 0.1, NAMES)
+    stage = Reasoner(trunk(), words, COUNT, ReasonerSettings(), NAMES)
     with pytest.raises(InvalidRecordError, match='efficient-vla train --method fastdrivevla'):
         change(stage, pruning__method='fastdrivevla')
 
@@ -452,7 +466,7 @@ def mamba_reasoner(**values):
     settings = build(ReasonerSettings, {name.replace('__', '.'): v for name, v in values.items()})
     torch.manual_seed(0)
     config = MambaConfig(hidden_size=WIDTH, num_hidden_layers=3, vocab_size=40, state_size=4)
-    return Reasoner(Trunk(AutoModel.from_config(config), 2).eval(), words, COUNT, settings, 0.1)
+    return Reasoner(Trunk(AutoModel.from_config(config), 2).eval(), words, COUNT, settings)
 
 
 def test_mamba_prunes_by_what_needs_no_attention_and_refuses_the_rest():

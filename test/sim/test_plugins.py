@@ -14,7 +14,7 @@ import pytest
 from efficient_vla import plugins
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.passthrough import write_policy
-from efficient_vla.policy_types import stages_of
+from efficient_vla.policy import stages_of
 from efficient_vla.sim.catalogue import robots, simulation
 
 PLUGIN = Path(__file__).parents[1] / 'fixtures' / 'point_robot'

@@ -26,16 +26,19 @@ from efficient_vla.assembly import HeadFolder
 from efficient_vla.cli.train import RECIPES, add_arguments, main
 from efficient_vla.errors import UsageError
 from efficient_vla.reasoning.pruning import lightvla
-from efficient_vla.reasoning.pruning.lightvla import TextSide, select_soft
+from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.settings import build
 from efficient_vla.sim.metaworld.tasks import TASKS
-from efficient_vla.training import lora, methods, resume
+from efficient_vla.training import loop, lora, methods, resume
+from efficient_vla.training.files import write_policy
 from efficient_vla.training.instructions import corpus
 from efficient_vla.training.model import EvlaNano, nano_config
 from efficient_vla.training.recipes import unified
 from efficient_vla.training.recipes.heads import disturbed
+from efficient_vla.training.recipes.lightvla import select_soft
 from efficient_vla.training.recipes.selected import view
-from efficient_vla.training.tokenizer import train_tokenizer
+from efficient_vla.training.train import train_tokenizer
+from efficient_vla.types import grid_map
 
 LENGTH = 24
 WORDS = build(ActorSettings, {'architecture': 'single', 'head': 'tokens'})
@@ -53,7 +56,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(corpus(), 300)
     config = nano_config(len(tokenizer), width=64)
     config.text_config.num_hidden_layers = 2
-    checkpoint.save(path, CARD, config, dict(EvlaNano(CARD, config).eval().deployed()), tokenizer)
+    write_policy(path, CARD, config, dict(EvlaNano(CARD, config).eval().deployed()), tokenizer)
     return path
 
 
@@ -80,7 +83,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unified, 'CODES', 32)
     monkeypatch.setattr(unified, 'FIT_TOKENS', 500)
     monkeypatch.setattr(unified, 'WORD_STEPS', 3)
-    monkeypatch.setattr(methods, 'LOG_STEPS', 1)
+    monkeypatch.setattr(loop, 'LOG_STEPS', 1)
 
 
 def arguments(method: str, policy: Path, data: Path, out: Path, *more: str) -> argparse.Namespace:
@@ -223,7 +226,7 @@ def test_kept_tokens_draw_the_foreground_and_the_others_the_background(
     front[:, : count // 2] = True
     # The scorer keeps all tokens, and the painter draws its own mean: grey where tokens are.
     monkeypatch.setattr(made, '_foreground', lambda _: front)
-    monkeypatch.setattr(made, 'scorer', lambda tokens: torch.full(tokens.shape[:2], 9.0))
+    monkeypatch.setattr(made, 'module', lambda tokens: torch.full(tokens.shape[:2], 9.0))
     image = made.frozen.pixels(samples.image, False)
     drawn = []
 
@@ -344,7 +347,8 @@ def test_the_text_side_of_the_vote_learns_to_find_a_token():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    frozen = argparse.Namespace(card=argparse.Namespace(tokens_per_camera=12))
+    places = argparse.Namespace(**grid_map(12, (3, 4)), grid=(3, 4))
+    frozen = argparse.Namespace(places=places)
     trained = lightvla.score(view(frozen, tokens[0], text[0], 3, side.requires_grad_(False)))
     untrained = lightvla.score(view(frozen, tokens[0], text[0], 3, None))
     assert trained.argmax() == 7

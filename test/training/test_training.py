@@ -15,10 +15,11 @@ from efficient_vla import cli
 from efficient_vla.cli.train import add_arguments
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.tasks import TASKS
-from efficient_vla.training import train
+from efficient_vla.training import loop, train
 from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS, Demonstrations
 from efficient_vla.training.demonstrations import CROSS_TASKS
 from efficient_vla.training.instructions import paraphrases
+from efficient_vla.training.loop import schedule
 from efficient_vla.types import Frame
 
 LENGTH = 30
@@ -75,14 +76,14 @@ def test_an_unfit_sentence_teaches_to_hold_still():
 
 
 def test_learning_rate_warms_up_where_the_optimizer_is_new():
-    assert train.schedule(0, 1000) == pytest.approx(0.01)
-    assert train.schedule(500, 1000, warm_from=500) == pytest.approx(0.01 * 0.51)
-    assert train.schedule(700, 1000, warm_from=500) == train.schedule(700, 1000)
+    assert schedule(0, 1000) == pytest.approx(0.01)
+    assert schedule(500, 1000, warm_from=500) == pytest.approx(0.01 * 0.51)
+    assert schedule(700, 1000, warm_from=500) == schedule(700, 1000)
 
 
 def test_training_resumes_and_its_policy_acts(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(train, 'BATCH', 4)
-    monkeypatch.setattr(train, 'LOG_STEPS', 1)
+    monkeypatch.setattr(loop, 'LOG_STEPS', 1)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     common = ['--data', str(folder), '--out', str(tmp_path), '--device', 'cpu']

@@ -20,7 +20,7 @@ from efficient_vla.cli import main
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.tokenizer import train_tokenizer
+from efficient_vla.training.train import train_tokenizer
 
 TEXT = {
     'hidden_size': 32,

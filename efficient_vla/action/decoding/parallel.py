@@ -5,17 +5,12 @@
 import torch
 
 from efficient_vla.action.decoding import Decoded, Line
-from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 
-def parallel(decoder: TokenDecoder, features: torch.Tensor) -> Decoded:
+def decode(line: Line) -> Decoded:
     """Return the likeliest token of every slot for features [B, F], none knowing of the others."""
+    decoder, features = line.decoder, line.features
     shape = (len(features), decoder.length)
     empty = torch.full(shape, decoder.empty, device=features.device)
     hidden = decoder.hidden(empty, decoder.condition(features), causal=False)
     return Decoded(decoder.logits(hidden).argmax(-1), 1)
-
-
-def decode(line: Line) -> Decoded:
-    """Return the tokens of the line."""
-    return parallel(line.decoder, line.features)

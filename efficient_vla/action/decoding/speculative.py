@@ -9,50 +9,38 @@ here the pass that refuses a guess has named all tokens behind it as well, and t
 guesses, so that a draft is made once.
 """
 
-from collections.abc import Sequence
-
 import torch
 
 from efficient_vla.action.decoding import Decoded, Line
-from efficient_vla.action.heads.token_decoder import TokenDecoder
 
 
-def speculative(
-    decoder: TokenDecoder,
-    features: torch.Tensor,
-    end: int | None,
-    draft: Sequence[int],
-    accept: int = 0,
-) -> Decoded:
-    """Return the tokens for features [1, F], of which ``draft`` is a guess of any length.
+def decode(line: Line) -> Decoded:
+    """Return the tokens of the line, of which its draft is a guess of any length.
 
     Raises ``ValueError`` for a batch, whose lines would go on at different slots.
     """
+    features = line.features
     if len(features) != 1:
         raise ValueError(f'speculative decoding of {len(features)} lines; expected one.')
+    decoder, end = line.decoder, line.end
     condition, store = decoder.condition(features), decoder.store(1)
-    line, guess = [decoder.begin], list(draft)
+    said, guess = [decoder.begin], list(line.draft())
     passes = drafted = accepted = 0
-    while len(line) <= decoder.length:
-        start = len(line) - 1
+    while len(said) <= decoder.length:
+        start = len(said) - 1
         guess = guess[: decoder.length - start - 1]
-        before = torch.tensor([line[-1:] + guess], device=features.device)
+        before = torch.tensor([said[-1:] + guess], device=features.device)
         hidden = decoder.hidden(before, condition, start, store)
         chosen = decoder.logits(hidden)[0].argmax(-1).tolist()
         passes += 1
         taken = 0
-        while taken < len(guess) and abs(guess[taken] - chosen[taken]) <= accept:
+        while taken < len(guess) and abs(guess[taken] - chosen[taken]) <= line.accept:
             taken += 1
         drafted, accepted = drafted + len(guess), accepted + taken
         fresh = guess[:taken] + chosen[taken : taken + 1]
         if end is not None and end in fresh:
-            line += fresh[: fresh.index(end) + 1]
+            said += fresh[: fresh.index(end) + 1]
             break
-        line += fresh
+        said += fresh
         guess = chosen[taken + 1 :]
-    return Decoded(torch.tensor([line[1:]], device=features.device), passes, drafted, accepted)
-
-
-def decode(line: Line) -> Decoded:
-    """Return the tokens of the line."""
-    return speculative(line.decoder, line.features, line.end, line.draft(), line.accept)
+    return Decoded(torch.tensor([said[1:]], device=features.device), passes, drafted, accepted)

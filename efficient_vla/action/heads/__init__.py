@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch import nn
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.types import HeadHelp
 
 if TYPE_CHECKING:
-    from efficient_vla.action.policies import DualPolicy, SinglePolicy
+    from efficient_vla.action.policies import DualPolicy, PolicyShape, SinglePolicy
     from efficient_vla.addons import Addon
 
 
 class HeadSource(Protocol):
     """A policy folder, as far as heads read it."""
 
-    shape: tuple[int, int, int, int, int]
-    """Queries, width of the plan, numbers of state, rows and numbers of a chunk."""
+    shape: 'PolicyShape'
 
     def single(self) -> 'SinglePolicy':
         """Return the policy whose features other heads read."""
@@ -65,36 +65,19 @@ class Made:
     note: str = ''
 
 
-class Generator(Protocol):
+class Generator(nn.Module):
     """A head with all that it needs."""
 
-    needs_image: bool
-    guides: bool
+    needs_image = False
+    guides = False
     """Whether it can draw a chunk to the one before."""
 
     def make(self, given: Given) -> Made:
         """Return a chunk."""
+        raise NotImplementedError
 
     def configure(self, settings: ActorSettings) -> None:
-        """Apply settings from the next chunk on."""
+        """Apply settings from the next chunk on, where any concerns this head."""
 
     def reset(self) -> None:
-        """Start the same random numbers again."""
-
-
-class Noise:
-    """Gaussian chunks, the same ones after each reset."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        """Draw chunks of ``shape`` [H, A]."""
-        self.shape = (1, *shape)
-        self._generator = torch.Generator()
-        self.reset()
-
-    def reset(self) -> None:
-        """Start again."""
-        self._generator.manual_seed(0)
-
-    def draw(self, device: torch.device) -> torch.Tensor:
-        """Return the next one on ``device``; the numbers are the same on all."""
-        return torch.randn(self.shape, generator=self._generator).to(device)
+        """Start the same random numbers again, where there are any."""

@@ -13,6 +13,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from efficient_vla.action.block import Block
+from efficient_vla.action.heads import Generator, Given
+from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.settings import ActorSettings
+
 WAVES = 16
 """Frequencies that a time is written in."""
 RATES = torch.logspace(0, 2, WAVES) * (math.pi / 2)
@@ -22,30 +27,6 @@ def waves(time: torch.Tensor) -> torch.Tensor:
     """Return times in [0, 1] as sines and cosines, [..., 2 ``WAVES``]."""
     angles = time[..., None] * RATES.to(time)
     return torch.cat([angles.sin(), angles.cos()], -1)
-
-
-class Block(nn.Module):
-    """Self-attention and a two-layer network, both modulated."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        """Make the layers."""
-        super().__init__()
-        self.heads = heads
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.wide = nn.Linear(width, 2 * width)
-        self.narrow = nn.Linear(2 * width, width)
-
-    def attend(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what every patch [B, T, D] takes from the others."""
-        parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # [B, heads, T, D / heads] each
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        return self.out(mixed.transpose(1, 2).flatten(2))
-
-    def think(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what every patch makes of itself."""
-        return self.narrow(functional.gelu(self.wide(x)))
 
 
 class Denoiser(nn.Module):
@@ -145,6 +126,34 @@ class DenoisingHead(nn.Module):
     def outer(self, x: torch.Tensor) -> torch.Tensor:
         """Return it in the policy's units."""
         return x * self.std + self.mean
+
+
+class DenoisingGenerator(Generator):
+    """Features of the regression head, whose own last layer is not used, and noise -> chunk."""
+
+    head: DenoisingHead
+
+    def __init__(self, single: SinglePolicy, head: DenoisingHead, settings: ActorSettings) -> None:
+        super().__init__()
+        self.single, self.head = single, head
+        self.requires_grad_(False)
+        self.settings = settings
+        self._random = torch.Generator()
+        self.reset()
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""
+        self.settings = settings
+
+    def reset(self) -> None:
+        """Start the same noise again."""
+        self._random.manual_seed(0)
+
+    def start(self, given: Given) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features [1, F] and the next noise [1, H, A], the same on every device."""
+        noise = torch.randn((1, *self.head.shape), generator=self._random)
+        features = self.single.features(given.latents, given.state)
+        return features, noise.to(given.state.device)
 
 
 def _norm(x: torch.Tensor) -> torch.Tensor:

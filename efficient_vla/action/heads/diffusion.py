@@ -11,11 +11,9 @@ section 3.4) recomputes attention and feed-forward features only every so many s
 import math
 
 import torch
-from torch import nn
 
-from efficient_vla.action.heads import Given, HeadSource, Made, Noise
-from efficient_vla.action.heads.denoiser import DenoisingHead
-from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.heads import Given, HeadSource, Made
+from efficient_vla.action.heads.denoiser import DenoisingGenerator, DenoisingHead
 from efficient_vla.action.settings import ActorSettings
 
 
@@ -54,40 +52,18 @@ def mixture(time: float) -> tuple[float, float]:
     return math.sin(angle), math.cos(angle)
 
 
-class Diffusion(nn.Module):
+class Diffusion(DenoisingGenerator):
     """The head diffusion."""
 
-    needs_image = False
-    guides = False
-
-    def __init__(self, single: SinglePolicy, head: DiffusionHead, settings: ActorSettings) -> None:
-        """Read features of ``single``; its own last layer is not used."""
-        super().__init__()
-        self.single, self.head = single, head
-        self._settings = settings.diffusion
-        self._noise = Noise(head.shape)
-
-    def configure(self, settings: ActorSettings) -> None:
-        """Apply settings from the next chunk on."""
-        self._settings = settings.diffusion
-
-    def reset(self) -> None:
-        """Start the same noise again."""
-        self._noise.reset()
+    head: DiffusionHead
 
     def make(self, given: Given) -> Made:
         """Return the chunk that the next noise leads to; ``steps`` counts whole passes."""
-        features = self.single.features(given.latents, given.state)
-        settings = self._settings
-        chunk, passes = self.head.sample(
-            features, self._noise.draw(given.state.device), settings.steps, settings.cache_every
-        )
+        settings = self.settings.diffusion
+        chunk, passes = self.head.sample(*self.start(given), settings.steps, settings.cache_every)
         return Made(chunk[0], passes)
 
 
 def load(source: HeadSource, settings: ActorSettings) -> Diffusion:
     """Return the head of the add-on ``diffusion``."""
-    addon = source.addon('diffusion')
-    head = addon.make(DiffusionHead)
-    addon.fill(head)
-    return Diffusion(source.single(), head, settings)
+    return Diffusion(source.single(), source.addon('diffusion').module(DiffusionHead), settings)

@@ -9,13 +9,11 @@ VLA with two-step targets), so that one step can do what ten do.
 """
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from efficient_vla.action.guidance import Guidance, guided_velocity, soft_mask
-from efficient_vla.action.heads import Given, HeadSource, Made, Noise
-from efficient_vla.action.heads.denoiser import DenoisingHead
-from efficient_vla.action.policies import SinglePolicy
+from efficient_vla.action.heads import Given, HeadSource, Made
+from efficient_vla.action.heads.denoiser import DenoisingGenerator, DenoisingHead
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.types import HeadHelp
 
@@ -118,35 +116,16 @@ class FlowHead(DenoisingHead):
         return after
 
 
-class Flow(nn.Module):
+class Flow(DenoisingGenerator):
     """The head flow, free, or guided by the chunk before."""
 
-    needs_image = False
     guides = True
-
-    def __init__(self, single: SinglePolicy, head: FlowHead, settings: ActorSettings) -> None:
-        """Read features of ``single``; its own last layer is not used."""
-        super().__init__()
-        self.single, self.head = single, head
-        self.requires_grad_(False)
-        self._settings = settings
-        self._noise = Noise(head.shape)
-
-    def configure(self, settings: ActorSettings) -> None:
-        """Apply settings from the next chunk on."""
-        self._settings = settings
-
-    def reset(self) -> None:
-        """Start the same noise again."""
-        self._noise.reset()
+    head: FlowHead
 
     def make(self, given: Given) -> Made:
         """Return the chunk that the next noise leads to."""
-        flow = self._settings.flow
-        features, noise = (
-            self.single.features(given.latents, given.state),
-            self._noise.draw(given.state.device),
-        )
+        flow = self.settings.flow
+        features, noise = self.start(given)
         if given.help == HeadHelp.INPAINT and given.before is not None:
             return self._guided(features, noise, given, given.before)
         prefix, delay = None, 0
@@ -168,7 +147,7 @@ class Flow(nn.Module):
 
         For another instruction only the rows that will be executed anyway count.
         """
-        guidance = self._settings.guidance
+        guidance = self.settings.guidance
         horizon, known = len(noise[0]), len(before)
         delay = min(given.delay, known)
         pulling = min(known, max(guidance.execution_horizon, delay))
@@ -189,7 +168,4 @@ class Flow(nn.Module):
 
 def load(source: HeadSource, settings: ActorSettings) -> Flow:
     """Return the head of the add-on ``flow``."""
-    addon = source.addon('flow')
-    head = addon.make(FlowHead)
-    addon.fill(head)
-    return Flow(source.single(), head, settings)
+    return Flow(source.single(), source.addon('flow').module(FlowHead), settings)

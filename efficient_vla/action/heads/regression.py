@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from efficient_vla.action.heads import Given, HeadSource, Made
+from efficient_vla.action.heads import Generator, Given, HeadSource, Made
 from efficient_vla.action.settings import ActorSettings
 
 if TYPE_CHECKING:
@@ -36,13 +36,10 @@ class RegressionHead(nn.Module):
         return self.layers(features).unflatten(-1, self.shape)
 
 
-class Regression(nn.Module):
+class Regression(Generator):
     """One pass of a policy that gives numbers, or one word for each."""
 
-    guides = False
-
     def __init__(self, policy: 'SinglePolicy | DualPolicy | TokenPolicy') -> None:
-        """Use a policy whose forward pass gives the chunk."""
         super().__init__()
         self.policy = policy
         self.needs_image = policy.needs_image
@@ -52,12 +49,6 @@ class Regression(nn.Module):
         if given.pixels is not None:
             return Made(self.policy(given.latents, given.pixels, given.state)[0], 1)
         return Made(self.policy(given.latents, given.state)[0], 1)
-
-    def configure(self, settings: ActorSettings) -> None:
-        """Apply settings; none of them concerns this head."""
-
-    def reset(self) -> None:
-        """Begin anew; nothing is random here."""
 
 
 def load(source: HeadSource, settings: ActorSettings) -> Regression:

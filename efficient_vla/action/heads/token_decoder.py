@@ -7,46 +7,25 @@ model of actions; with every slot empty and no mask it names all tokens in one p
 decoding of OpenVLA-OFT, arXiv 2502.19645).
 """
 
+from typing import Any
+
 import torch
 from torch import nn
-from torch.nn import functional
+
+from efficient_vla.action.block import Block
 
 
-class Layer(nn.Module):
-    """Pre-norm attention and a two-layer network."""
+class Layer(Block):
+    """A block with norms before both parts."""
 
     def __init__(self, width: int, heads: int) -> None:
-        """Make the layers."""
-        super().__init__()
-        self.heads = heads
+        super().__init__(width, heads)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.wide = nn.Linear(width, 2 * width)
-        self.narrow = nn.Linear(2 * width, width)
 
-    def forward(
-        self,
-        x: torch.Tensor,
-        mask: torch.Tensor | None,
-        causal: bool,
-        store: torch.Tensor | None,
-        start: int,
-    ) -> torch.Tensor:
-        """Map [B, T, D] to [B, T, D]; ``store`` [2, B, heads, L, D / heads] keeps keys and values.
-
-        Keys of slots from ``start`` on are written there, and those before it are read.
-        """
-        parts = self.query_key_value(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # [B, heads, T, D / heads] each
-        if store is not None:
-            stop = start + x.shape[1]
-            store[0, :, :, start:stop] = key
-            store[1, :, :, start:stop] = value
-            key, value = store[0, :, :, :stop], store[1, :, :, :stop]
-        mixed = functional.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
-        x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.narrow(functional.gelu(self.wide(self.norm2(x))))
+    def forward(self, x: torch.Tensor, *options: Any) -> torch.Tensor:
+        """Map [B, T, D] to [B, T, D]; ``options`` are those of ``attend``."""
+        x = x + self.attend(self.norm1(x), *options)
+        return x + self.think(self.norm2(x))
 
 
 class TokenDecoder(nn.Module):

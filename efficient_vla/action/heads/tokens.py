@@ -3,6 +3,8 @@
 """A chunk as a line of tokens: which ones, and how they are found, are parameters."""
 
 from importlib import import_module
+from pkgutil import resolve_name
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from torch import nn
 from efficient_vla import addons
 from efficient_vla.action.catalogue import DECODINGS, TOKENIZERS
 from efficient_vla.action.decoding import Decoded, Line
-from efficient_vla.action.heads import Given, HeadSource, Made
+from efficient_vla.action.heads import Generator, Given, HeadSource, Made
 from efficient_vla.action.heads.regression import Regression
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.policies import SinglePolicy
@@ -20,11 +22,8 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.settings import InvalidSettingError
 
 
-class Tokens(nn.Module):
+class Tokens(Generator):
     """The head tokens with a decoder of bins or of byte pairs."""
-
-    needs_image = False
-    guides = False
 
     def __init__(
         self,
@@ -53,9 +52,6 @@ class Tokens(nn.Module):
             raise InvalidSettingError(f'decoding.method is {method}, but {self._lacking[method]}')
         self._settings = settings.decoding
 
-    def reset(self) -> None:
-        """Begin anew; nothing is random here."""
-
     def decode(self, features: torch.Tensor) -> Decoded:
         """Return the tokens for features [1, F]."""
         settings, method = self._settings, self._settings.method
@@ -81,7 +77,7 @@ def load(source: HeadSource, settings: ActorSettings) -> Tokens | Regression:
     """Return the head of the add-on that is named as the tokenizer."""
     name = settings.tokens.tokenizer
     if TOKENIZERS[name].whole:
-        policy = tokenizer_class(name)(*source.shape)
+        policy = tokenizer_class(name)(source.shape)
         source.addon(name).fill(policy, addons.ACTIONS)
         return Regression(policy)
     tokenizer, decoder = load_decoder(source, name, name)
@@ -93,8 +89,7 @@ def load(source: HeadSource, settings: ActorSettings) -> Tokens | Regression:
                 if source.addon(method).shape != source.addon(name).shape:
                     raise CheckpointError(
                         f'the add-on {method} was trained with other {name} than the add-on '
-                        f'{name} has. Train it again: '
-                        f'{addons.command(source.addon(method).path.parent, method)}.'
+                        f'{name} has. {source.addon(method).again}'
                     )
             except CheckpointError as error:
                 lacking[method] = str(error)
@@ -108,20 +103,16 @@ def load_decoder(source: HeadSource, addon_name: str, name: str) -> tuple[Tokeni
     """
     addon = source.addon(addon_name)
     tokenizer = addon.make(tokenizer_class(name))
-    if tokenizer.shape != source.shape[-2:]:
+    if tokenizer.shape != source.shape.chunk:
         raise CheckpointError(
             f'{addon.path} is for chunks of {list(tokenizer.shape)}; the policy has '
-            f'{list(source.shape[-2:])}. Train it again: '
-            f'{addons.command(addon.path.parent, addon_name)}.'
+            f'{list(source.shape.chunk)}. {addon.again}'
         )
     decoder = TokenDecoder(source.single().width, tokenizer.size, tokenizer.length)
     addon.fill(decoder)
     return tokenizer, decoder
 
 
-def tokenizer_class(name: str) -> type:
+def tokenizer_class(name: str) -> Any:
     """Return the class of a tokenizer of the catalogue."""
-    found: type = getattr(
-        import_module(f'efficient_vla.action.tokenizers.{name}'), TOKENIZERS[name].kind
-    )
-    return found
+    return resolve_name(f'efficient_vla.action.tokenizers.{name}:{TOKENIZERS[name].kind}')

@@ -9,21 +9,14 @@ runs of zeros. A token carries no place of its own, so that one wrong token disp
 follow; the count of coefficients tells when that happened.
 """
 
-import json
-from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
 import torch
-from tokenizers import Tokenizer, models, trainers
+from tokenizers import Tokenizer, models
 
 from efficient_vla.action.tokenizers.univla import cosines
 from efficient_vla.types import InvalidRecordError
 
 LETTER, LETTERS = 0x4E00, 0x8000
 """Code point of the first symbol, and how many there are; the tokenizers library merges letters."""
-RANGE = (0.01, 0.99)
-"""Quantiles of the actions that are scaled to -1 and 1."""
 REACH = 1.25
 """Scaled actions are limited to so many times the largest that was learned: a displaced line says
 anything."""
@@ -62,7 +55,7 @@ class FastTokenizer:
             self.meanings.append(self.meanings[left] + self.meanings[right])
         self.end = len(self.meanings)
         self.size = self.end + 1
-        names = [_letters(numbers, smallest) for numbers in self.meanings]
+        names = [letters(numbers, smallest) for numbers in self.meanings]
         pairs = [(names[left], names[right]) for left, right in merges]
         self._merger = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, pairs))
 
@@ -70,7 +63,7 @@ class FastTokenizer:
         """Return the tokens of normalised chunks [B, H, A], each with its end."""
         found = coefficients(chunk, self.low, self.high, self.scale)
         found = found.clamp(self.smallest, self.smallest + self.symbols - 1)
-        lines = [_letters(row, self.smallest) for row in found.tolist()]
+        lines = [letters(row, self.smallest) for row in found.tolist()]
         return [found.ids + [self.end] for found in self._merger.encode_batch(lines)]
 
     def decode(self, tokens: list[int]) -> tuple[torch.Tensor, str]:
@@ -137,71 +130,6 @@ def scaled(chunk: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.
     return (chunk - low) / (high - low) * 2 - 1
 
 
-def limits(chunks: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return the range of each action in chunks [N, H, A] that tokens divide."""
-    low, high = np.quantile(chunks.reshape(-1, chunks.shape[-1]), RANGE, axis=0)
-    return low.tolist(), np.maximum(high, low + 1e-3).tolist()
-
-
-def fit(
-    chunks: torch.Tensor,
-    low: list[float],
-    high: list[float],
-    scale: list[float],
-    falloff: float,
-    vocabulary: int,
-) -> dict[str, Any]:
-    """Return the keywords of the ``FastTokenizer`` of normalised chunks [N, H, A].
-
-    ``vocabulary`` bounds symbols and byte pairs together. Raises ``ValueError`` for a range or a
-    scale with which coefficients take more values than there are symbols.
-    """
-    horizon = chunks.shape[1]
-    factors = scales(horizon, scale, falloff)
-    found = coefficients(chunks, torch.tensor(low), torch.tensor(high), factors)
-    smallest, symbols = int(found.min()), int(found.max() - found.min()) + 1
-    if symbols > LETTERS:
-        raise ValueError(
-            f'coefficients take {symbols} values; expected at most {LETTERS}. Take a smaller '
-            'scale, or a wider range of the actions.'
-        )
-    merges = _byte_pairs((row for row in found.tolist()), smallest, symbols, vocabulary)
-    shape = {
-        'horizon': horizon,
-        'low': low,
-        'high': high,
-        'scale': scale,
-        'falloff': falloff,
-        'smallest': smallest,
-        'symbols': symbols,
-        'merges': merges,
-        'largest': float(scaled(chunks, torch.tensor(low), torch.tensor(high)).abs().max()),
-    }
-    length = max(len(line) for line in FastTokenizer(**shape, length=0).encode(chunks))
-    return {**shape, 'length': length}
-
-
-def _byte_pairs(
-    lines: Iterable[list[int]], smallest: int, symbols: int, vocabulary: int
-) -> list[list[int]]:
-    """Return the pairs that merge, in order, as numbers of tokens."""
-    learned = Tokenizer(models.BPE())
-    alphabet = [chr(LETTER + symbol) for symbol in range(symbols)]
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False
-    )
-    learned.train_from_iterator((_letters(line, smallest) for line in lines), trainer)
-    names = {name: token for token, name in enumerate(alphabet)}
-    merges = []
-    for left, right in _merges(learned):
-        merges.append([names[left], names[right]])
-        names[left + right] = symbols + len(merges) - 1
-    return merges
-
-
-def _merges(learned: Tokenizer) -> list[tuple[str, str]]:
-    return [tuple(pair) for pair in json.loads(learned.to_str())['model']['merges']]
-
-
-def _letters(numbers: list[int], smallest: int) -> str:
+def letters(numbers: list[int], smallest: int) -> str:
+    """Return coefficients from ``smallest`` on as symbols."""
     return ''.join(chr(LETTER + number - smallest) for number in numbers)

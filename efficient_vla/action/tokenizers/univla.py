@@ -14,6 +14,9 @@ import math
 import torch
 from torch import nn
 
+from efficient_vla.action.heads.regression import RegressionHead
+from efficient_vla.action.policies import PolicyShape
+
 
 def cosines(horizon: int, coefficients: int) -> torch.Tensor:
     """Return the first rows of the orthonormal cosine transform (DCT-II), [coefficients, H]."""
@@ -29,38 +32,21 @@ class TokenPolicy(nn.Module):
 
     needs_image = False
 
-    def __init__(
-        self,
-        queries: int,
-        width: int,
-        state: int,
-        horizon: int,
-        actions: int,
-        coefficients: int = 6,
-        bins: int = 256,
-        hidden: int = 384,
-        thin: int = 32,
-    ) -> None:
+    def __init__(self, shape: PolicyShape, coefficients: int = 6, bins: int = 256) -> None:
         """Make the layers; ``low`` and ``high`` bound the bins and are fitted to data."""
         super().__init__()
-        self.sizes = (coefficients, actions)
-        count = coefficients * actions
-        self.layers = nn.Sequential(
-            nn.Linear(queries * width + state, hidden),
-            nn.LayerNorm(hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-        )
+        self.sizes = (coefficients, shape.actions)
+        count, hidden, thin = coefficients * shape.actions, 384, 32
+        self.layers = RegressionHead(shape.plan + shape.state, hidden, *shape.chunk).layers[:-1]
         self.places = nn.Linear(hidden, count * thin)
-        self.widen = nn.Linear(thin, width)
-        self.vocabulary = nn.Parameter(torch.randn(bins, width))
+        self.widen = nn.Linear(thin, shape.width)
+        self.vocabulary = nn.Parameter(torch.randn(bins, shape.width))
         self.low: torch.Tensor
         self.high: torch.Tensor
         self.basis: torch.Tensor
         self.register_buffer('low', torch.zeros(count))
         self.register_buffer('high', torch.ones(count))
-        self.register_buffer('basis', cosines(horizon, coefficients), persistent=False)
+        self.register_buffer('basis', cosines(shape.horizon, coefficients), persistent=False)
 
     def words(self, chunk: torch.Tensor) -> torch.Tensor:
         """Return the words of normalised chunks [B, H, A], int64 [B, coefficients x A]."""

@@ -17,8 +17,8 @@ from efficient_vla.nodes.stages.cameras import Cameras, ImageSet
 from efficient_vla.nodes.stages.frozen import FrozenCameras
 from efficient_vla.nodes.stages.stage import Pass, StageNode
 from efficient_vla.policy import load_perception
-from efficient_vla.savings import Savings
 from efficient_vla.stages import PerceptionStage
+from efficient_vla.statistics import Savings
 from efficient_vla.types import Frame, VisualTokens
 
 

@@ -44,7 +44,6 @@ class Ecot:
     """The parts that were decided, and when."""
 
     def __init__(self, thinker: Thinker) -> None:
-        """Start without any."""
         self._thinker = thinker
         self._instruction = ''
         self._decisions: dict[str, _Decision] = {}

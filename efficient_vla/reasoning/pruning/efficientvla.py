@@ -10,6 +10,7 @@ answer. Scaling the relevance to 0..1, as the paper does, changes no order and i
 """
 
 import torch
+from torch.nn.functional import normalize
 
 from efficient_vla.reasoning.pruning.budget import in_turn
 from efficient_vla.reasoning.pruning.view import View
@@ -21,12 +22,7 @@ def score(view: View) -> torch.Tensor:
     order = view.attention[-1].sum(0).argsort(descending=True, stable=True)
     key = order[: min(settings.key, view.count)]
     relevant = order[: len(key) + int(settings.alpha * (view.count - len(key)))]
-    likeness = _cosine(view.tokens, key).amax(1)
+    direction = normalize(view.tokens)
+    likeness = (direction @ direction[key].T).amax(1)
     diverse = likeness.argsort(stable=True)
     return in_turn(len(order), key, relevant, diverse)
-
-
-def _cosine(tokens: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """Return the cosine of each token with the key tokens, [n, key]."""
-    length = torch.linalg.vector_norm(tokens, dim=1).clamp(min=1e-12)
-    return tokens @ tokens[key].T / (length[:, None] * length[key])

@@ -5,8 +5,8 @@
 Tokens P and text T, both RMS-normalized without weights, give one query a token by attention with
 q = P and k = v = T; a query votes for the token with the highest scaled product. Tokens with a vote
 stay, so that their number follows from the image. There are no parameters: without training the
-trunk with ``select_soft`` the votes are a heuristic. The authors let proprioception and action
-places take part in T; here it is the instruction.
+trunk by the recipe ``lightvla`` the votes are a heuristic. The authors let proprioception and
+action places take part in T; here it is the instruction.
 """
 
 import torch
@@ -25,7 +25,6 @@ class TextSide(nn.Module):
     """
 
     def __init__(self, width: int, extra: int) -> None:
-        """Make an identity and ``extra`` rows of zeros."""
         super().__init__()
         self.map = nn.Linear(width, width, bias=False)
         nn.init.eye_(self.map.weight)
@@ -40,7 +39,7 @@ class TextSide(nn.Module):
 def score(view: View) -> torch.Tensor:
     """Return scores by votes, equal ones by the strongest vote, [n]; ``-inf`` without a vote."""
     words = view.text if view.scorer is None else view.scorer(view.text)
-    tokens, text = view.tokens, _normalized(words)
+    tokens, text = view.tokens, normalized(words)
     width = tokens.shape[1]
     length = torch.linalg.vector_norm(tokens, dim=1) * width**-0.5
     products = text @ tokens.T / length.clamp(min=1e-6) * width**-0.5  # [L, n]
@@ -59,29 +58,6 @@ def score(view: View) -> torch.Tensor:
     return in_turn(total, order[counts[order] > 0])
 
 
-def select_soft(
-    tokens: torch.Tensor,
-    text: torch.Tensor,
-    mask: torch.Tensor,
-    noise: float,
-    generator: torch.Generator | None = None,
-) -> torch.Tensor:
-    """Return what each query votes for, [B, n, D], with gradients as if the vote were soft.
-
-    ``tokens`` [B, n, D], ``text`` [B, L, D], ``mask`` bool [B, L] marks real text. The length stays
-    n, with duplicates. ``noise`` scales uniform noise on the products; training lets it fall from
-    1 to 0.
-    """
-    patches, words = _normalized(tokens), _normalized(text)
-    queries = F.scaled_dot_product_attention(patches, words, words, attn_mask=mask[:, None])
-    products = _normalized(queries) @ patches.transpose(1, 2) * tokens.shape[2] ** -0.5
-    if noise:
-        uniform = torch.rand(products.shape, generator=generator)
-        products = products + noise * uniform.to(products)
-    soft = products.softmax(-1)
-    hard = torch.zeros_like(soft).scatter_(-1, products.argmax(-1, keepdim=True), 1.0)
-    return (hard + soft - soft.detach()) @ tokens
-
-
-def _normalized(features: torch.Tensor) -> torch.Tensor:
+def normalized(features: torch.Tensor) -> torch.Tensor:
+    """Return features with an RMS of 1, without weights."""
     return F.rms_norm(features, features.shape[-1:], eps=1e-6)

@@ -10,6 +10,7 @@ import torch
 
 from efficient_vla.reasoning.runner import LayerInput, empty
 from efficient_vla.reasoning.settings import PruningSettings
+from efficient_vla.types import VisualTokens
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,3 +53,9 @@ class View(LayerInput):
     carry: dict[str, torch.Tensor] = field(default_factory=dict)
     """What the method wants to remember between its visits of one pass, by name, each [V]."""
     generator: torch.Generator | None = None
+
+
+def token_map(tokens: VisualTokens, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return camera, row and column of visual tokens by the names of ``View``, int64 [V] each."""
+    names = ('camera', 'row', 'column')
+    return {name: torch.from_numpy(getattr(tokens, name)).long().to(device) for name in names}

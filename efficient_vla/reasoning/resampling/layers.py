@@ -1,10 +1,13 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What resamplers are made of: places as numbers, and learned readouts that attend."""
+"""What resamplers are made of: places before and after, and learned readouts that attend."""
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from efficient_vla.reasoning.pruning.view import token_map
+from efficient_vla.types import VisualTokens
 
 SLOWEST = 1.0
 FASTEST = 64.0
@@ -17,6 +20,19 @@ def places(
     """Return the place of each token as (camera, row, column), float32 [V, 3], image side 1."""
     rows, columns = grid
     return torch.stack([camera.float(), (row + 0.5) / rows, (column + 0.5) / columns], -1)
+
+
+def places_of(tokens: VisualTokens, device: torch.device) -> torch.Tensor:
+    """Return the places of visual tokens, float32 [V, 3]."""
+    return places(**token_map(tokens, device), grid=tokens.grid)
+
+
+def output_positions(count: int, text_start: int) -> torch.Tensor:
+    """Return position ids int64 [count], spread over the ``text_start`` that are replaced.
+
+    As many tokens as were there before keep their ids.
+    """
+    return (torch.arange(count) * text_start + text_start // 2) // count
 
 
 def sincos(values: torch.Tensor, width: int) -> torch.Tensor:

@@ -24,20 +24,15 @@ from efficient_vla.reasoning.resampling.layers import CrossLayer, sincos
 TEXT_TOKENS = 15
 """Tokens of the instruction that pool; the rest is cut, as in the released code."""
 TEMPERATURE = 0.07
+LAYERS = 2
 
 
 class Otter(nn.Module):
     """V visual tokens and an instruction -> ``tokens`` tokens."""
 
     def __init__(
-        self,
-        width: int,
-        tokens: int = 16,
-        layers: int = 2,
-        heads: int = 8,
-        similarity_heads: int = 4,
+        self, width: int, tokens: int = 16, heads: int = 8, similarity_heads: int = 4
     ) -> None:
-        """Make random projections and readouts."""
         super().__init__()
         self.split = similarity_heads
         self.context = nn.TransformerEncoderLayer(
@@ -48,7 +43,7 @@ class Otter(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.temperature = nn.Parameter(torch.full((similarity_heads,), math.log(TEMPERATURE)))
         self.readouts = nn.Parameter(torch.randn(tokens, width) * 0.5)
-        self.layers = nn.ModuleList([CrossLayer(width, heads, 2 * width) for _ in range(layers)])
+        self.layers = nn.ModuleList([CrossLayer(width, heads, 2 * width) for _ in range(LAYERS)])
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
 
     def forward(self, visual: Tensor, places: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:

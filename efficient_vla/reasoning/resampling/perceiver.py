@@ -17,7 +17,6 @@ class Perceiver(nn.Module):
     """V visual tokens -> ``tokens`` tokens, the same for every instruction."""
 
     def __init__(self, width: int, tokens: int = 32, layers: int = 2, heads: int = 6) -> None:
-        """Make random latents and layers."""
         super().__init__()
         self.latents = nn.Parameter(torch.randn(tokens, width) * 0.5)
         self.layers = nn.ModuleList([CrossLayer(width, heads, 2 * width) for _ in range(layers)])

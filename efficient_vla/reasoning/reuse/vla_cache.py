@@ -42,7 +42,6 @@ class VlaCache:
     """Slots of all layers and what is known about them."""
 
     def __init__(self, depth: int) -> None:
-        """Make no slots yet; the first pass fills them."""
         self._depth = depth
         self.flush('first plan')
 

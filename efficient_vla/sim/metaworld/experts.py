@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 
-from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.sim.metaworld.scene import SNAPSHOT, MetaWorldSim
 
 TOOL_LENGTH = 0.045
 """Metres from the finger tips up to the hand.
@@ -74,10 +74,8 @@ def privileged(sim: MetaWorldSim) -> np.ndarray:
 
 def save(sim: MetaWorldSim) -> tuple:
     """Return the simulator's state, for ``restore`` within the same episode."""
-    env = sim.env
-    physics = np.empty(mujoco.mj_stateSize(env.model, mujoco.mjtState.mjSTATE_INTEGRATION))
-    mujoco.mj_getState(env.model, env.data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
-    return physics, sim.observation.copy(), env._prev_obs.copy(), sim.steps, sim.success
+    observation, before = sim.observation.copy(), sim.env._prev_obs.copy()
+    return sim.snapshot(), observation, before, sim.steps, sim.success
 
 
 def restore(sim: MetaWorldSim, saved: tuple) -> None:
@@ -85,7 +83,7 @@ def restore(sim: MetaWorldSim, saved: tuple) -> None:
     env = sim.env
     physics, sim.observation, env._prev_obs, sim.steps, sim.success = saved
     env.curr_path_length = sim.steps
-    mujoco.mj_setState(env.model, env.data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+    mujoco.mj_setState(env.model, env.data, physics, SNAPSHOT)
     mujoco.mj_forward(env.model, env.data)
 
 

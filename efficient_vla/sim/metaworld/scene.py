@@ -17,21 +17,17 @@ with warnings.catch_warnings():
 import numpy as np
 
 from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS, SIMULATION
+from efficient_vla.sim.settings import RENDERINGS
 
 CAMERA = SIMULATION.camera
 CAMERA_POSITION = (0.75, 0.075, 0.7)
 MAX_STEPS = 500
-RENDERINGS = ('default', 'fast')
 SNAPSHOT = mujoco.mjtState.mjSTATE_INTEGRATION
 """What a snapshot holds: all that the physics of the next step depend on."""
 
 
 class UnknownTaskError(ValueError):
     """A task that this simulator does not have."""
-
-
-class SimulationOverError(RuntimeError):
-    """A step was asked for after the last one of an episode."""
 
 
 class MetaWorldSim:
@@ -102,9 +98,7 @@ class MetaWorldSim:
     def step_action(self, action: np.ndarray) -> None:
         """Apply one action of Meta-World, [4] in [-1, 1]."""
         if self.steps >= self.max_steps:
-            raise SimulationOverError(
-                f'the episode ended after {self.max_steps} steps; reset first.'
-            )
+            raise RuntimeError(f'the episode ended after {self.max_steps} steps; reset first.')
         self.observation, _, _, _, info = self.env.step(action)
         self.steps += 1
         self.success = self.success or bool(info['success'])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How each add-on is trained: one class a recipe, listed here without loading torch."""
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
@@ -21,5 +21,4 @@ RECIPES = {
 
 def recipe_class(name: str) -> Any:
     """Return the recipe of an add-on, made of (frozen policy, training features, rank)."""
-    module, _, kind = RECIPES[name].partition(':')
-    return getattr(import_module(f'{__name__}.{module}'), kind)
+    return resolve_name(f'{__name__}.{RECIPES[name]}')

@@ -22,11 +22,10 @@ from efficient_vla import addons
 from efficient_vla.action.decoding.autoregressive import greedy
 from efficient_vla.action.heads.token_decoder import TokenDecoder
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.action.tokenizers.fast import FastTokenizer, fit, limits
-from efficient_vla.addons import MODULE
+from efficient_vla.action.tokenizers.fast import FastTokenizer
+from efficient_vla.training.byte_pairs import fit, limits
 from efficient_vla.training.features import Features, Plans
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.losses import action_loss
 from efficient_vla.training.recipes.heads import HeadRecipe
 
 BINS = 256
@@ -61,7 +60,6 @@ class TokenRecipe(HeadRecipe):
     at_once = ALL_AT_ONCE
 
     def __init__(self, frozen: Frozen, features: Features, tokenizer: Any) -> None:
-        """Make the decoder of ``tokenizer``."""
         super().__init__(frozen, features)
         self.tokenizer = tokenizer
         self.trained: nn.Module = TokenDecoder(self.features, tokenizer.size, tokenizer.length).to(
@@ -95,21 +93,13 @@ class TokenRecipe(HeadRecipe):
         found = {
             'decoded': self.chunks_of(said),
             'rounded': self.chunks_of(tokens),
-            'regression': self.frozen.single(plans.latents, plans.state).float(),
         }
         if self.tokenizer.end is None:
             empty = torch.full_like(tokens, decoder.empty)
             logits = decoder.logits(decoder.hidden(empty, condition, causal=False))
             found['at_once'] = self.chunks_of(logits.argmax(-1))
-        losses = {
-            name: action_loss(chunk, plans.chunk, plans.fit).item() for name, chunk in found.items()
-        }
         entropy = self.entropy(decoder.logits(hidden), tokens, counted).item()
-        return losses | {'next': entropy}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the decoder."""
-        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
+        return self.action_losses(found, plans) | {'next': entropy}
 
     def taught(self, features: torch.Tensor) -> torch.Tensor:
         """Return the chunks [B, H, A] of the regression head for features [B, F]."""

@@ -6,29 +6,27 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from efficient_vla.addons import MODULE
 from efficient_vla.errors import UsageError
 from efficient_vla.reasoning.ecot.thinker import PARTS, Thinker
 from efficient_vla.training.dataset import Demonstrations
-from efficient_vla.training.features import Features, Samples
+from efficient_vla.training.features import Features, Samples, noisy
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.phases import NOTHING, STILL, Annotations, annotate, vocabulary
+from efficient_vla.training.recipes.recipe import Recipe
 
 BATCH = 256
 """Plans a step; they were made before and cost no pass of the decoder."""
-PLAN_NOISE = 0.05
-"""Standard deviation of what is added to them, since plans of fewer tokens are a little off."""
 GOAL_WEIGHT = 5.0
 LEAST_SPAN_M = 1e-3
 
 
-class EcotRecipe:
+class EcotRecipe(Recipe):
     """The thinker alone."""
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Annotate the demonstrations; ``rank`` is not used, the decoder stays as it is."""
-        del rank
-        self.frozen, self.features = frozen, features
+        super().__init__(frozen)
+        self.features = features
         self.shape = {
             'queries': frozen.card.queries,
             'width': frozen.width,
@@ -49,11 +47,9 @@ class EcotRecipe:
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of plans drawn from all that were made, in place of ``samples``."""
-        del samples, progress
         chosen = torch.randint(len(self.features), (BATCH,)).numpy()
-        latents = self.features.latents[chosen].to(self.frozen.device).float()
+        latents = noisy(self.features.plans(chosen).latents)
         frames, fit = self.features.frames[chosen], self.features.fit[chosen]
-        latents = latents + PLAN_NOISE * torch.randn_like(latents)
         words, goal, known = self._targets(self.features.data, frames, fit)
         spoken = sum(
             functional.cross_entropy(
@@ -85,10 +81,6 @@ class EcotRecipe:
         return {part: count / len(fit) for part, count in right.items()} | {
             'subgoal_error_m': distance.mean().item() if len(distance) else 0.0
         }
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the thinker."""
-        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
 
     def _annotations(self, data: Demonstrations) -> Annotations:
         if id(data) not in self._known:

@@ -17,14 +17,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from efficient_vla.addons import MODULE
 from efficient_vla.errors import UsageError
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
-from efficient_vla.reasoning.resampling.layers import sincos
+from efficient_vla.reasoning.resampling.layers import places_of, sincos
 from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.recipes import selected
-from efficient_vla.training.recipes.resampler import grid_places
+from efficient_vla.training.recipes.recipe import Recipe
 
 FOREGROUND = (1 / 8, 1 / 2)
 """Least and largest share of the patches that are foreground."""
@@ -36,7 +35,7 @@ WINDOW, STRIDE = 7, 4
 class Painter(nn.Module):
     """Tokens, of which some are zero, to an image."""
 
-    def __init__(self, features: int, patch: int, width: int = 96, layers: int = 2) -> None:
+    def __init__(self, features: int, patch: int, width: int = 96) -> None:
         """Make a small encoder with a linear map to the pixels of each patch."""
         super().__init__()
         self.enter = nn.Linear(features, width)
@@ -44,7 +43,7 @@ class Painter(nn.Module):
             nn.TransformerEncoderLayer(
                 width, 4, 2 * width, dropout=0.0, activation='gelu', batch_first=True
             )
-            for _ in range(layers)
+            for _ in range(2)
         )
         self.leave = nn.Linear(width, 3 * patch * patch)
         self.patch = patch
@@ -60,31 +59,29 @@ class Painter(nn.Module):
         return functional.pixel_shuffle(pixels, self.patch)
 
 
-class FastDriveRecipe:
+class FastDriveRecipe(Recipe):
     """The scorer and, while it is trained, the painter."""
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Make both; the decoder of the policy takes no part, so ``rank`` is not used."""
-        del features, rank
         card = frozen.card
         if len(card.cameras) != 1:
             raise UsageError(
                 f'{card.name} has cameras {", ".join(card.cameras)}; the scorer is trained by '
                 'drawing the image of one. Choose a policy with one camera.'
             )
-        self.frozen = frozen
-        self.places = grid_places(frozen)
+        super().__init__(frozen)
+        self.places = places_of(frozen.places, frozen.device)
         self.side = round(card.tokens_per_camera**0.5)
         self.shape = {'features': frozen.width}
-        self.scorer = ReconPruner(**self.shape)
+        self.module = ReconPruner(**self.shape)
         painter = Painter(frozen.width, card.image_size // self.side)
-        self.trained = nn.ModuleDict({'scorer': self.scorer, 'painter': painter})
+        self.trained = nn.ModuleDict({'scorer': self.module, 'painter': painter})
         self.trained.to(frozen.device)
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return how badly kept tokens draw the foreground, and the others the background."""
-        del progress
-        soft = self.scorer(samples.tokens).float().sigmoid()[..., None]
+        soft = self.module(samples.tokens).float().sigmoid()[..., None]
         kept = (soft > 0.5).float() + soft - soft.detach()
         painter = self.trained['painter']
         front = painter(samples.tokens * kept, self.places).float()
@@ -99,7 +96,7 @@ class FastDriveRecipe:
 
     def measures(self, samples: Samples) -> dict[str, float]:
         """Return the losses of the plan beside those of the controls."""
-        methods = {'fastdrivevla': self.scorer, 'uniform': None, 'random': None}
+        methods = {'fastdrivevla': self.module, 'uniform': None, 'random': None}
         return selected.measures(self.frozen, samples, methods)
 
     def _foreground(self, samples: Samples) -> torch.Tensor:
@@ -113,10 +110,6 @@ class FastDriveRecipe:
         share = least + (most - least) * torch.rand(1).item()
         count = round(share * saliency.shape[1])
         return saliency >= saliency.topk(count, 1).values[:, -1:]
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the scorer."""
-        return {MODULE + name: tensor for name, tensor in self.scorer.state_dict().items()}
 
 
 def _difference(drawn: torch.Tensor, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -15,13 +15,11 @@ from efficient_vla.action.heads.denoiser import DenoisingHead
 from efficient_vla.action.heads.diffusion import DiffusionHead
 from efficient_vla.action.heads.flow import MAX_PREFIX, FlowHead
 from efficient_vla.action.settings import SHORTCUTS
-from efficient_vla.addons import MODULE
-from efficient_vla.training.features import Features, Plans
+from efficient_vla.training.features import PLAN_NOISE, Features, Plans, noisy
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import action_loss
+from efficient_vla.training.recipes.recipe import Recipe
 
-PLAN_NOISE = 0.05
-"""Standard deviation of what is added to the plans, so that their exact numbers say nothing."""
 PREFIX_SHARE = 0.5
 PREFIX_SPEEDS = (0.3, 1.5)
 """Range of factors by which given rows are faster or slower than demonstrated."""
@@ -39,12 +37,11 @@ FINE_STEPS = 10
 MEASURED_STEPS = (1, 10)
 
 
-class HeadRecipe:
+class HeadRecipe(Recipe):
     """What training of all heads shares."""
 
     def __init__(self, frozen: Frozen, features: Features) -> None:
-        """Take the conditioning of the policy as it is."""
-        self.frozen = frozen
+        super().__init__(frozen)
         card = frozen.card
         self.features = frozen.single.width
         self.horizon, self.actions = card.horizon, len(card.action_names)
@@ -52,13 +49,16 @@ class HeadRecipe:
 
     def condition(self, plans: Plans, noise: float = PLAN_NOISE) -> torch.Tensor:
         """Return the features [B, F] of plans that are a little off."""
-        latents = plans.latents + noise * torch.randn_like(plans.latents)
         with torch.no_grad():
-            return self.frozen.single.features(latents, plans.state).float()
+            return self.frozen.single.features(noisy(plans.latents, noise), plans.state).float()
 
-    def target(self, plans: Plans) -> torch.Tensor:
-        """Return the chunks, stillness where the sentence does not fit."""
-        return plans.chunk * plans.fit[:, None, None]
+    def action_losses(self, found: dict[str, torch.Tensor], plans: Plans) -> dict[str, float]:
+        """Return the action losses of chunks for the same plans, and of the regression head's."""
+        found = found | {'regression': self.frozen.single(plans.latents, plans.state)}
+        return {
+            name: action_loss(chunk.float(), plans.chunk, plans.fit).item()
+            for name, chunk in found.items()
+        }
 
 
 class DenoisingRecipe(HeadRecipe):
@@ -80,10 +80,6 @@ class DenoisingRecipe(HeadRecipe):
         self.trained.std.copy_(self.chunks.std((0, 1)).clamp(min=1e-3))
         self.trained.to(frozen.device)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the head."""
-        return {MODULE + name: tensor for name, tensor in self.trained.state_dict().items()}
-
 
 class FlowRecipe(DenoisingRecipe):
     """Flow matching with first rows given, then shortcuts beside it."""
@@ -96,7 +92,7 @@ class FlowRecipe(DenoisingRecipe):
         features = self.condition(plans)
         # Stillness that was given could mean nothing but more of it.
         clean = self._clean(len(plans.chunk), PREFIX_SHARE) & plans.fit[:, None]
-        chunk = self.trained.inner(disturbed(self.target(plans), clean, self.trained.std))
+        chunk = self.trained.inner(disturbed(plans.target, clean, self.trained.std))
         if progress < SHORTCUT_FROM:
             return {'flow': self._flow(features, chunk, clean)}
         cut = max(1, round(SHORTCUT_SHARE * len(chunk)))
@@ -111,9 +107,8 @@ class FlowRecipe(DenoisingRecipe):
         head = self.trained
         found = {f'steps_{steps}': head.sample(features, noise, steps) for steps in MEASURED_STEPS}
         found['shortcut'] = head.sample(features, noise, 1, shortcut=True)
-        found['regression'] = self.frozen.single(plans.latents, plans.state).float()
         gap = (found['shortcut'] - found['steps_10']).abs().mean().item()
-        return _action_losses(found, plans) | {'shortcut_gap': gap}
+        return self.action_losses(found, plans) | {'shortcut_gap': gap}
 
     def _clean(self, count: int, share: float) -> torch.Tensor:
         """Return which rows are given, bool [B, H]."""
@@ -170,7 +165,7 @@ class DiffusionRecipe(DenoisingRecipe):
     def losses(self, plans: Plans, progress: float) -> dict[str, torch.Tensor]:
         """Return the squared error of velocities."""
         features = self.condition(plans)
-        chunk = self.trained.inner(self.target(plans))
+        chunk = self.trained.inner(plans.target)
         noise = torch.randn_like(chunk)
         time = torch.rand(len(chunk), device=chunk.device)
         angle = time[:, None, None] * (math.pi / 2)
@@ -190,8 +185,7 @@ class DiffusionRecipe(DenoisingRecipe):
         noise = torch.randn_like(plans.chunk)
         found = {f'steps_{n}': self.trained.sample(features, noise, n)[0] for n in (2, 5, 10)}
         found['cached_10'] = self.trained.sample(features, noise, 10, 3)[0]
-        found['regression'] = self.frozen.single(plans.latents, plans.state).float()
-        return _action_losses(found, plans)
+        return self.action_losses(found, plans)
 
 
 def disturbed(chunk: torch.Tensor, given: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
@@ -216,13 +210,6 @@ def disturbed(chunk: torch.Tensor, given: torch.Tensor, std: torch.Tensor) -> to
     back = ((rows >= length) & (rows < length + RETURN_ROWS)).float()
     back /= back.sum(1, keepdim=True).clamp(min=1)
     return chunk + change - change.sum(1, keepdim=True) * back[..., None]
-
-
-def _action_losses(found: dict[str, torch.Tensor], plans: Plans) -> dict[str, float]:
-    return {
-        name: action_loss(chunk.float(), plans.chunk, plans.fit).item()
-        for name, chunk in found.items()
-    }
 
 
 def _masked(error: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:

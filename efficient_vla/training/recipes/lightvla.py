@@ -11,36 +11,34 @@ seen such gaps before. What is handed on is sorted by place, duplicates included
 """
 
 import torch
-from torch import nn
+from torch.nn import functional as F
 
-from efficient_vla.addons import MODULE
-from efficient_vla.reasoning.pruning.lightvla import TextSide, select_soft
+from efficient_vla.reasoning.pruning.lightvla import TextSide, normalized
 from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import plan_losses
 from efficient_vla.training.recipes import selected
+from efficient_vla.training.recipes.recipe import Recipe
 
 SHOWN = 1 / 3
 """Share of the queries whose tokens a batch shows the decoder."""
 
 
-class LightRecipe:
+class LightRecipe(Recipe):
     """The text's side of the vote."""
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Start from the instruction as it is, beside the action queries; no decoder updates."""
-        del features, rank
-        self.frozen = frozen
+        super().__init__(frozen)
         self.shape = {'width': frozen.width, 'extra': len(frozen.trunk.queries)}
-        self.text_side = TextSide(**self.shape)
+        self.trained = TextSide(**self.shape).to(frozen.device)
         with torch.no_grad():
-            self.text_side.extra.copy_(frozen.trunk.queries)
-        self.trained = nn.ModuleDict({'text_side': self.text_side}).to(frozen.device)
+            self.trained.extra.copy_(frozen.trunk.queries)
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of the plan of the tokens that a third of the queries vote for."""
         trunk, tokens = self.frozen.trunk, samples.tokens
-        words = self.text_side(trunk.parts.embed(samples.text))
+        words = self.trained(trunk.parts.embed(samples.text))
         added = samples.text_mask.new_ones(len(words), self.shape['extra'])
         mask = torch.cat([samples.text_mask, added], 1)
         voted = select_soft(tokens, words, mask, 1 - progress)
@@ -56,9 +54,29 @@ class LightRecipe:
         """Return the losses of the plan beside those of the controls and of untrained votes."""
         found = selected.measures(self.frozen, samples, {'lightvla': None})
         found = {name.replace('lightvla', 'untrained'): value for name, value in found.items()}
-        trained = {'lightvla': self.text_side, 'uniform': None, 'random': None}
+        trained = {'lightvla': self.trained, 'uniform': None, 'random': None}
         return found | selected.measures(self.frozen, samples, trained)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the text's side."""
-        return {MODULE + name: tensor for name, tensor in self.text_side.state_dict().items()}
+
+def select_soft(
+    tokens: torch.Tensor,
+    text: torch.Tensor,
+    mask: torch.Tensor,
+    noise: float,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Return what each query votes for, [B, n, D], with gradients as if the vote were soft.
+
+    ``tokens`` [B, n, D], ``text`` [B, L, D], ``mask`` bool [B, L] marks real text. The length stays
+    n, with duplicates. ``noise`` scales uniform noise on the products; training lets it fall from
+    1 to 0.
+    """
+    patches, words = normalized(tokens), normalized(text)
+    queries = F.scaled_dot_product_attention(patches, words, words, attn_mask=mask[:, None])
+    products = normalized(queries) @ patches.transpose(1, 2) * tokens.shape[2] ** -0.5
+    if noise:
+        uniform = torch.rand(products.shape, generator=generator)
+        products = products + noise * uniform.to(products)
+    soft = products.softmax(-1)
+    hard = torch.zeros_like(soft).scatter_(-1, products.argmax(-1, keepdim=True), 1.0)
+    return (hard + soft - soft.detach()) @ tokens

@@ -7,31 +7,30 @@ from typing import Any
 import torch
 from torch import nn
 
-from efficient_vla.addons import LORA, MODULE
-from efficient_vla.reasoning.resampling.layers import places
+from efficient_vla.reasoning.resampling.layers import output_positions, places_of
 from efficient_vla.reasoning.resampling.otter import Otter
 from efficient_vla.reasoning.resampling.perceiver import Perceiver
-from efficient_vla.reasoning.resampling.resamplers import output_positions
-from efficient_vla.training import lora
 from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import plan_losses, plan_measures
+from efficient_vla.training.recipes.recipe import Recipe
 
 
-class ResamplerRecipe:
+class ResamplerRecipe(Recipe):
     """Module and updates together learn to give the dense plan and the demonstrated actions."""
 
-    def __init__(
-        self, frozen: Frozen, kind: type[nn.Module], shape: dict[str, Any], rank: int
-    ) -> None:
-        """Make the module of class ``kind`` and attach updates to the frozen trunk."""
-        self.frozen, self.shape = frozen, shape
-        self.module = kind(**shape).to(frozen.device)
-        self.updates = lora.attach(frozen.trunk.decoder, rank) if rank else []
-        self.trained = nn.ModuleDict({'module': self.module})
-        self.trained.register_module('updates', nn.ParameterList(self.updates))
-        self.trained.to(frozen.device)
-        self.places = grid_places(frozen)
+    kind: type[nn.Module]
+
+    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
+        super().__init__(frozen)
+        self.shape = self.sizes(frozen.width)
+        self.module = self.kind(**self.shape)
+        self.train_with_updates({'module': self.module}, rank)
+        self.places = places_of(frozen.places, frozen.device)
+
+    def sizes(self, width: int) -> dict[str, Any]:
+        """Return the keywords of the module for plans of this width."""
+        raise NotImplementedError
 
     def plan(self, samples: Samples) -> torch.Tensor:
         """Return the plan [B, Q, D] of the resampled tokens."""
@@ -44,42 +43,28 @@ class ResamplerRecipe:
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of a batch, the same at all times."""
-        del progress
         return plan_losses(self.frozen, self.plan(samples), samples)
 
     def measures(self, samples: Samples) -> dict[str, float]:
         """Return the losses of held-out samples."""
         return plan_measures(self.frozen, self.plan(samples), samples)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return module and updates."""
-        named = {MODULE + name: tensor for name, tensor in self.module.state_dict().items()}
-        return named | {LORA + n: t for n, t in lora.updates(self.frozen.trunk.decoder)}
-
 
 class OtterRecipe(ResamplerRecipe):
     """OTTER's text-guided pooling."""
 
-    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
-        """Make a module of the default size."""
-        del features
-        super().__init__(frozen, Otter, {'width': frozen.width, 'tokens': 16}, rank)
+    kind = Otter
+
+    def sizes(self, width: int) -> dict[str, Any]:
+        """Return the default ones."""
+        return {'width': width, 'tokens': 16}
 
 
 class PerceiverRecipe(ResamplerRecipe):
     """The perceiver resampler."""
 
-    def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
-        """Make a module of the default size."""
-        del features
-        shape = {'width': frozen.width, 'tokens': 32, 'heads': frozen.width // 32}
-        super().__init__(frozen, Perceiver, shape, rank)
+    kind = Perceiver
 
-
-def grid_places(frozen: Frozen) -> torch.Tensor:
-    """Return the places [V, 3] of the policy's tokens, one square grid a camera."""
-    side = round(frozen.card.tokens_per_camera**0.5)
-    token = torch.arange(frozen.tokens, device=frozen.device)
-    inside = token % frozen.card.tokens_per_camera
-    camera = token // frozen.card.tokens_per_camera
-    return places(camera, inside // side, inside % side, (side, side))
+    def sizes(self, width: int) -> dict[str, Any]:
+        """Return the default ones, heads of 32."""
+        return {'width': width, 'tokens': 32, 'heads': width // 32}

@@ -8,7 +8,7 @@ import torch
 
 from efficient_vla.reasoning.pruning import load
 from efficient_vla.reasoning.pruning.budget import budget, choose
-from efficient_vla.reasoning.pruning.view import View
+from efficient_vla.reasoning.pruning.view import View, token_map
 from efficient_vla.reasoning.settings import PruningSettings
 from efficient_vla.training.features import Samples
 from efficient_vla.training.frozen import Frozen
@@ -22,21 +22,16 @@ def view(
     frozen: Frozen, tokens: torch.Tensor, text: torch.Tensor, count: int, scorer: object
 ) -> View:
     """Return what a selector sees of one frame of the policy."""
-    side = round(frozen.card.tokens_per_camera**0.5)
-    place = torch.arange(len(tokens), device=tokens.device)
-    inside = place % frozen.card.tokens_per_camera
     return View(
         tokens=tokens.float(),
         text=text.float(),
         count=count,
-        camera=place // frozen.card.tokens_per_camera,
-        row=inside // side,
-        column=inside % side,
-        grid=(side, side),
+        grid=frozen.places.grid,
         settings=PruningSettings(),
-        protected=torch.zeros_like(place, dtype=torch.bool),
+        protected=torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device),
         scorer=scorer,
         generator=torch.Generator().manual_seed(0),
+        **token_map(frozen.places, tokens.device),
     )
 
 

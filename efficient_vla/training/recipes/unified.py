@@ -10,17 +10,17 @@ the dense plan's is kept, so that the other heads read the same plan.
 
 import torch
 from rich.progress import track
-from torch import nn
 from torch.nn import functional
 
 from efficient_vla.action.tokenizers.univla import TokenPolicy
-from efficient_vla.addons import ACTIONS, LORA, MODULE
+from efficient_vla.addons import ACTIONS
 from efficient_vla.reasoning.resampling.univla import UniVla
-from efficient_vla.training import lora
-from efficient_vla.training.features import Features, Samples
+from efficient_vla.training.features import Features, Plans, Samples, noisy
+from efficient_vla.training.files import prefixed
 from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.loop import schedule
 from efficient_vla.training.losses import action_loss, plan_losses, plan_measures
-from efficient_vla.training.schedule import schedule
+from efficient_vla.training.recipes.recipe import Recipe
 
 CODES = 1024
 FIT_TOKENS = 60_000
@@ -33,19 +33,17 @@ WORD_STEPS = 800
 WORD_RATE = 1e-3
 DENSE_SAMPLES = 256
 """Dense plans that train the action words at a time; they cost no pass of the decoder."""
-PLAN_NOISE = 0.05
-"""Standard deviation of what is added to them, since plans of codes are a little off."""
 TAIL = 0.002
 """Share of the coefficients that lies outside of the bins on either side."""
 
 
-class UnifiedRecipe:
+class UnifiedRecipe(Recipe):
     """Vocabulary, decoder updates and action words."""
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Fit codebook and bins, and start from the decoder and head that there are."""
-        self.frozen, self.features = frozen, features
-        card = frozen.card
+        super().__init__(frozen)
+        self.features = features
         self.shape = {'width': frozen.width, 'places': frozen.tokens, 'codes': CODES}
         self.module = UniVla(**self.shape)
         codebook, means = fit_codebook(features.tokens, CODES)
@@ -54,18 +52,13 @@ class UnifiedRecipe:
             self.module.means.copy_(means)
             self.module.vocabulary.copy_(codebook)
             self.module.place.copy_(means)
-        self.actions = TokenPolicy(
-            card.queries, frozen.width, len(card.state_names), card.horizon, len(card.action_names)
-        )
+        self.actions = TokenPolicy(frozen.card.shape(frozen.width))
         self.actions.layers.load_state_dict(frozen.single.head.layers[:-1].state_dict())
         chunks = frozen.targets(features.data.chunk[features.frames]).cpu()
         values = torch.einsum('ch,bha->bca', self.actions.basis, chunks).flatten(1)
         self.actions.low.copy_(values.quantile(TAIL, 0))
         self.actions.high.copy_(values.quantile(1 - TAIL, 0) + 1e-4)
-        updates = lora.attach(frozen.trunk.decoder, rank) if rank else []
-        self.trained = nn.ModuleDict({'module': self.module, 'actions': self.actions})
-        self.trained.register_module('updates', nn.ParameterList(updates))
-        self.trained.to(frozen.device)
+        self.train_with_updates({'module': self.module, 'actions': self.actions}, rank)
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of a batch that sees a third of the codes; the first fits the words."""
@@ -77,7 +70,7 @@ class UnifiedRecipe:
         latents, hidden = self._run(codes, samples, shown)
         losses = plan_losses(self.frozen, latents, samples)
         losses['next'] = NEXT_WEIGHT * self._next(hidden, codes[:, shown], samples)
-        words = self._words(latents, samples.state, samples.chunk, samples.fit)
+        words = self._words(latents, samples)
         losses['words'] = WORD_WEIGHT * (words + self._dense_words())
         return losses
 
@@ -88,12 +81,12 @@ class UnifiedRecipe:
         latents, hidden = self._run(codes, samples, everything)
         latents = latents.float()
         decoded = self.actions(latents, samples.state).float()
-        rounded = self.actions.chunk(self.actions.words(_held(samples.chunk, samples.fit)))
+        rounded = self.actions.chunk(self.actions.words(samples.target))
         quantized = self.module.codebook[codes] + self.module.means
         spread = (samples.tokens - self.module.means).square().mean()
         return plan_measures(self.frozen, latents, samples) | {
             'single_words': action_loss(decoded, samples.chunk, samples.fit).item(),
-            'words': self._words(latents, samples.state, samples.chunk, samples.fit).item(),
+            'words': self._words(latents, samples).item(),
             'rounding': action_loss(rounded, samples.chunk, samples.fit).item(),
             'next': self._next(hidden, codes, samples).item(),
             'code_error': ((samples.tokens - quantized).square().mean() / spread).item(),
@@ -101,9 +94,7 @@ class UnifiedRecipe:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return module, action words and updates."""
-        named = {MODULE + name: tensor for name, tensor in self.module.state_dict().items()}
-        named |= {ACTIONS + name: tensor for name, tensor in self.actions.state_dict().items()}
-        return named | {LORA + n: t for n, t in lora.updates(self.frozen.trunk.decoder)}
+        return super().tensors() | prefixed(ACTIONS, self.actions)
 
     def _run(
         self, codes: torch.Tensor, samples: Samples, shown: torch.Tensor
@@ -128,12 +119,10 @@ class UnifiedRecipe:
         logits = said @ vocabulary.T.to(said.dtype) * vocabulary.shape[1] ** -0.5
         return functional.cross_entropy(logits.float(), targets[counted])
 
-    def _words(
-        self, latents: torch.Tensor, state: torch.Tensor, chunk: torch.Tensor, fit: torch.Tensor
-    ) -> torch.Tensor:
+    def _words(self, latents: torch.Tensor, plans: Plans) -> torch.Tensor:
         """Return the cross-entropy [nat] of the action words."""
-        targets = self.actions.words(_held(chunk, fit))
-        logits = self.actions.logits(latents.float(), state).float()
+        targets = self.actions.words(plans.target)
+        logits = self.actions.logits(latents.float(), plans.state).float()
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def _fit_words(self) -> None:
@@ -150,21 +139,9 @@ class UnifiedRecipe:
 
     def _dense_words(self) -> torch.Tensor:
         """Return the same for dense plans that were made before, a little off."""
-        features, frozen = self.features, self.frozen
-        chosen = torch.randint(len(features), (DENSE_SAMPLES,)).numpy()
-        frames = features.frames[chosen]
-        latents = features.latents[chosen].to(frozen.device).float()
-        return self._words(
-            latents + PLAN_NOISE * torch.randn_like(latents),
-            frozen.state(features.data.state[frames]),
-            frozen.targets(features.data.chunk[frames]),
-            torch.from_numpy(features.fit[chosen]).to(frozen.device),
-        )
-
-
-def _held(chunk: torch.Tensor, fit: torch.Tensor) -> torch.Tensor:
-    """Return the chunk, or stillness where the sentence does not fit."""
-    return chunk * fit[:, None, None]
+        chosen = torch.randint(len(self.features), (DENSE_SAMPLES,)).numpy()
+        plans = self.features.plans(chosen)
+        return self._words(noisy(plans.latents), plans)
 
 
 def fit_codebook(tokens: torch.Tensor, codes: int) -> tuple[torch.Tensor, torch.Tensor]:

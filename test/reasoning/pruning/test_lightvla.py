@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from efficient_vla.reasoning.pruning import budget, lightvla
+from efficient_vla.training.recipes.lightvla import select_soft
 
 
 def norm(features):
@@ -70,7 +71,7 @@ def test_without_noise_the_soft_selection_gives_the_voted_tokens():
     text = torch.stack([text for _, text in cases])
     mask = torch.ones(2, 3, dtype=torch.bool)
     mask[1, 2] = False
-    soft = lightvla.select_soft(tokens, text, mask, 0.0)
+    soft = select_soft(tokens, text, mask, 0.0)
     assert soft.shape == tokens.shape
     for index in range(2):
         words = text[index][mask[index]].double().numpy()
@@ -84,7 +85,7 @@ def test_gradients_are_those_of_the_soft_votes():
     tokens, text = case(3, n=6, width=4)
     tokens, text = tokens[None].double(), text[None].double().requires_grad_()
     mask = torch.ones(1, 3, dtype=torch.bool)
-    lightvla.select_soft(tokens, text, mask, 0.0).square().sum().backward()
+    select_soft(tokens, text, mask, 0.0).square().sum().backward()
     assert text.grad.abs().sum() > 0
 
     def soft_only(words):
@@ -108,7 +109,7 @@ def test_noise_changes_votes_and_repeats_with_its_generator():
     tokens, text, mask = tokens[None], text[None], torch.ones(1, 3, dtype=torch.bool)
 
     def draw(noise, seed):
-        return lightvla.select_soft(tokens, text, mask, noise, torch.Generator().manual_seed(seed))
+        return select_soft(tokens, text, mask, noise, torch.Generator().manual_seed(seed))
 
     assert torch.equal(draw(1.0, 1), draw(1.0, 1))
     assert not torch.equal(draw(1.0, 1), draw(1.0, 2))

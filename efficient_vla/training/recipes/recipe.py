@@ -1,0 +1,53 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the training of all add-ons shares."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from efficient_vla.addons import LORA, MODULE
+from efficient_vla.training import lora
+from efficient_vla.training.files import prefixed
+from efficient_vla.training.frozen import Frozen
+
+
+class Recipe:
+    """How one method is trained."""
+
+    trained: Any
+    """Holds all parameters that change."""
+    shape: dict[str, Any]
+    """Keywords of the add-on's module."""
+
+    def __init__(self, frozen: Frozen) -> None:
+        self.frozen = frozen
+
+    @cached_property
+    def module(self) -> Any:
+        """The module of the add-on, by default all that is trained."""
+        return self.trained
+
+    def losses(self, samples: Any, progress: float) -> dict[str, torch.Tensor]:
+        """Return the named losses of a batch; ``progress`` goes from 0 to 1.
+
+        ``samples`` are ``Samples``, or ``Plans`` for an add-on of a head.
+        """
+        raise NotImplementedError
+
+    def measures(self, samples: Any) -> dict[str, float]:
+        """Return what is reported of held-out samples."""
+        raise NotImplementedError
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors of the add-on: its module, and updates where any are attached."""
+        updates = lora.updates(self.frozen.trunk.decoder)
+        return prefixed(MODULE, self.module) | {LORA + name: tensor for name, tensor in updates}
+
+    def train_with_updates(self, parts: dict[str, nn.Module], rank: int) -> None:
+        """Train ``parts`` together with low-rank updates of the decoder, none where rank is 0."""
+        updates = lora.attach(self.frozen.trunk.decoder, rank) if rank else []
+        self.trained = nn.ModuleDict({**parts, 'updates': nn.ParameterList(updates)})
+        self.trained.to(self.frozen.device)

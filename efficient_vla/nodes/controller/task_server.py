@@ -17,7 +17,6 @@ from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.complaints import Complaints
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
 from efficient_vla.nodes.base.qos import latched_qos
-from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.types import InvalidRecordError
 
 if TYPE_CHECKING:
@@ -45,9 +44,9 @@ class DeferredActionServer(ActionServer):
 class TaskServer:
     """One goal at a time; a newer goal replaces the one that runs, without a jump of the robot."""
 
-    def __init__(self, node: 'ControllerNode', inlet: Inlet, operator: OperatorServices) -> None:
+    def __init__(self, node: 'ControllerNode', inlet: Inlet) -> None:
         self._node = node
-        self._operator = operator
+        self._operator = node._operator
         self._goal: ServerGoalHandle | None = None
         self._began = 0.0
         self._ending: tuple[int, str, float] | None = None

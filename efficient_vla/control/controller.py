@@ -34,6 +34,7 @@ from efficient_vla.control.stopping import RobotMotion, Stopping
 from efficient_vla.control.time_scaling import TimeScaling
 from efficient_vla.control.trajectory import Trajectory
 from efficient_vla.control.watchdog import Watchdog
+from efficient_vla.control.whereabouts import DRIFT_S
 from efficient_vla.types import ActionChunk, Command, Execution
 
 EDGE = 1e-3
@@ -293,6 +294,12 @@ class Controller:
             raise RuntimeError('set-point asked for before reset. Call reset first.')
         return self._history.position(time)
 
+    def setpoints(self, begin: float, end: float) -> np.ndarray:
+        """Return the axes' set-points that ruled from ``begin`` to ``end`` [K, M], of lately."""
+        if self._history is None:
+            raise RuntimeError('set-points asked for before reset. Call reset first.')
+        return self._history.positions(begin, end)
+
     def report(self, now: float) -> ControllerReport:
         """Return state, ages and counters at ``now``."""
         chunk = self.chunk
@@ -474,7 +481,8 @@ class Controller:
 
     def _keep(self) -> float:
         # Older observations are rejected; two periods more for those between ticks.
-        return self.settings.watchdog.chunk_timeout + self.settings.robot_delay + 2 * self._period
+        longest = max(self.settings.watchdog.chunk_timeout, DRIFT_S)
+        return longest + self.settings.robot_delay + 2 * self._period
 
     def _enter(self, state: State, reason: str, now: float) -> None:
         self.state = state

@@ -10,6 +10,7 @@ nobody held it makes the controller start from elsewhere.
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -36,6 +37,9 @@ SAGS = 0.8
 """An axis that comes nearer to its set-point than this part of its sag was blocked before."""
 SPAN_S = 0.03
 """Shortest time over which a velocity is measured."""
+DRIFT_S = 1.0
+"""Time over which the way of a robot that follows velocities is compared with that of its
+set-point."""
 MARGIN = 1.0
 """A position outside the box by more than the size of the box, and this, is none [m or rad]."""
 
@@ -62,7 +66,8 @@ class Whereabouts:
         self._leapt = -math.inf
         self._heard = -math.inf
         self._noticed = -math.inf
-        self._samples: deque[tuple[float, np.ndarray]] = deque(maxlen=64)
+        self._began = -math.inf
+        self._samples: deque[tuple[float, np.ndarray]] = deque()
         self._sag: np.ndarray = np.zeros(len(names))
         self._stood: np.ndarray = np.full(len(names), -math.inf)
         self._arriving: np.ndarray = np.zeros(len(names), bool)
@@ -74,11 +79,18 @@ class Whereabouts:
         stamp: float,
         now: float,
         limits: list[AxisLimits],
+        max_future: float,
     ) -> None:
-        """Take a state [M] of ``stamp`` that came at ``now``; stamps of the future are of now.
+        """Take a state [M] of ``stamp`` that came at ``now``.
 
-        Raises ``InvalidRecordError`` for one that is nowhere near the box of ``limits``.
+        Raises ``InvalidRecordError`` for one that is nowhere near the box of ``limits``, or of more
+        than ``max_future`` [s] after now; clocks that differ less say that it is of now.
         """
+        if stamp > now + max_future:
+            raise InvalidRecordError(
+                f'robot_state is stamped {stamp - now:.3f} s in the future; expected at most '
+                f'watchdog.max_future {max_future} s. Synchronise the clocks.'
+            )
         for values in (measured,) if reported is None else (measured, reported):
             self._require_near(values, limits)
         self._heard = now
@@ -86,15 +98,15 @@ class Whereabouts:
         if stamp < self.time:
             # Older than what is known.
             return
-        before, self.measured = self.measured, measured
-        if before is None:
-            self._believe_later(stamp, 'robot_state has only just begun')
-        else:
-            self._check_leap(before, stamp, limits)
         self.exact = reported is not None
-        self.reported = measured if reported is None else reported
-        self.time = stamp
-        self._samples.append((stamp, measured))
+        reported = measured if reported is None else reported
+        if self.measured is not None and self.reported is not None:
+            self._check_leap(measured - self.measured, stamp, limits)
+            self._check_leap(reported - self.reported, stamp, limits)
+        elif not self.exact:
+            self._believe_later(stamp, 'robot_state has only just begun')
+        self.measured, self.reported, self.time = measured, reported, stamp
+        self._remember(stamp, measured)
 
     def silent(self, now: float, limit: float) -> str | None:
         """Return that nothing was heard for longer than ``limit`` [s], 0 for no limit, or None."""
@@ -115,7 +127,7 @@ class Whereabouts:
         """Return why the position must not be started from, or ``None``."""
         if self.reported is None:
             return 'the set-point of the robot is not known yet; is the robot running?'
-        if self.exact or now - self._leapt >= SETTLED_S:
+        if self.noticed(now) or now - self._leapt >= SETTLED_S:
             return None
         return f'{self.leap}; it is believed after {SETTLED_S} s without a leap. Try again.'
 
@@ -128,6 +140,7 @@ class Whereabouts:
         self._heard = min(self._heard, now)
         self._noticed = min(self._noticed, now)
         self._leapt = min(self._leapt, now)
+        self._began = min(self._began, now)
         self.time = min(self.time, now)
         self._stood = np.minimum(self._stood, now)
         self._samples.clear()
@@ -150,17 +163,17 @@ class Whereabouts:
 
     def anchored(self, now: float) -> None:
         """Take note that the set-point is where the robot is: it sags from there anew."""
+        if self.exact:
+            self._leapt = -math.inf
+        self._began = now
         self._sag = np.zeros(len(self.names))
         self._stood = np.full(len(self.names), now)
         self._arriving = np.zeros(len(self.names), bool)
 
-    def settle(
-        self, setpoint: np.ndarray, velocity: np.ndarray, held: bool, furthest: float
-    ) -> None:
-        """Learn what the robot sags from ``setpoint`` [M], where that has come to rest.
+    def settle(self, setpoint: np.ndarray, velocity: np.ndarray, furthest: float) -> None:
+        """Learn what the robot sags from ``setpoint`` [M], where both have just come to rest.
 
-        ``held``: the controller holds it, so that nobody else moves it. ``furthest`` is what no
-        robot sags more than.
+        ``furthest`` is what no robot sags more than.
         """
         if self.measured is None:
             return
@@ -172,7 +185,7 @@ class Whereabouts:
         self._stood = np.where(self._arriving, self.time, self._stood)
         resting = self.time - self._stood
         slow = np.abs(self.velocity) < STANDS_M_S
-        settling = (resting >= SETTLED_S) & (held | (resting <= AT_REST_S)) & slow
+        settling = (resting >= SETTLED_S) & (resting <= AT_REST_S) & slow
         self._sag = np.where(settling & (np.abs(off) <= furthest), off, self._sag)
 
     def _nears(self, off: np.ndarray) -> np.ndarray:
@@ -213,20 +226,47 @@ class Whereabouts:
             off[self.time - self._stood <= AT_REST_S] = 0.0
         return bool((off > limit).any())
 
-    def slipped(self, setpoint: np.ndarray) -> bool:
-        """Return whether the robot's own set-point is not the ``setpoint`` [M] that is held."""
-        return self.exact and self.moved(setpoint, (HELD_TOLERANCE_M,), True)
+    def apart(self, setpoints: np.ndarray) -> float:
+        """Return how far the robot's own set-point is outside of ``setpoints`` [K, M]."""
+        assert self.reported is not None
+        off = difference(self.reported, setpoints, self._continuous)
+        return float(np.maximum(off.min(axis=0), -off.max(axis=0)).max())
 
-    def error(self, setpoint: np.ndarray) -> float:
+    def slipped(self, setpoints: np.ndarray) -> bool:
+        """Return whether the robot's own set-point is none of those that it was sent [K, M]."""
+        return self.exact and self.apart(setpoints) > HELD_TOLERANCE_M
+
+    def error(self, setpoint: np.ndarray, setpoints: np.ndarray, now: float) -> float:
         """Return how far the robot is from its set-point, on the worst axis.
 
-        That is its own set-point where it reports one, and otherwise ``setpoint`` [M], the one that
-        it should have reached when it measured.
+        That is ``setpoint`` [M], the one that it should have reached when it measured; where it
+        reports its own, how far it is from that, or that from the ``setpoints`` [K, M] of lately.
+        One that just leapt may be that of an episode that begins.
         """
         if self.measured is None or self.reported is None:
             return 0.0
         wanted = self.reported if self.exact else setpoint
-        return float(np.abs(difference(self.measured, wanted, self._continuous)).max())
+        error = float(np.abs(difference(self.measured, wanted, self._continuous)).max())
+        unsure = not self.exact or now - self._leapt < SETTLED_S
+        return error if unsure else max(error, self.apart(setpoints))
+
+    def drift(self, setpoint: Callable[[float], np.ndarray]) -> float:
+        """Return by how much the way of the robot differs from that of its ``setpoint`` lately."""
+        samples = [sample for sample in self._samples if sample[0] >= self._began]
+        if not samples:
+            return 0.0
+        (begin, first), (end, last) = samples[0], samples[-1]
+        way = difference(last, first, self._continuous)
+        return float(np.abs(way - setpoint(end) + setpoint(begin)).max())
+
+    def outside(self, limits: list[AxisLimits], tolerance: float) -> str | None:
+        """Return that the robot was measured outside the box by more than ``tolerance``."""
+        if self.measured is None:
+            return None
+        for name, value, axis in zip(self.names, self.measured.tolist(), limits, strict=True):
+            if not axis.low - tolerance <= value <= axis.high + tolerance:
+                return f'{name} is at {value:.4g}, outside of {axis.low:.4g} to {axis.high:.4g}'
+        return None
 
     def place(self, near: np.ndarray | None) -> np.ndarray:
         """Return where to start [M]; continuous joints by the turn that is nearest to ``near``."""
@@ -250,10 +290,18 @@ class Whereabouts:
                     'Check its driver and units, or the limits.'
                 )
 
-    def _check_leap(self, before: np.ndarray, stamp: float, limits: list[AxisLimits]) -> None:
-        assert self.measured is not None
+    def _remember(self, time: float, measured: np.ndarray) -> None:
+        samples = self._samples
+        # Of a fast driver the newest and some before are enough.
+        if len(samples) > 1 and time - samples[-2][0] < SPAN_S / 3:
+            samples.pop()
+        samples.append((time, measured))
+        while time - samples[0][0] > DRIFT_S:
+            samples.popleft()
+
+    def _check_leap(self, change: np.ndarray, stamp: float, limits: list[AxisLimits]) -> None:
         time = stamp - self.time
-        steps = np.abs(difference(self.measured, before, self._continuous))
+        steps = np.abs(difference(change, np.zeros_like(change), self._continuous))
         fastest = np.array([axis.velocity for axis in limits])
         leaps = steps > LEAP_M + LEAP_FACTOR * fastest * time
         if leaps.any():

@@ -14,7 +14,7 @@ from efficient_vla.control.controller import Controller
 from efficient_vla.control.motion_clock import MotionClock
 from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.controller.robot_state import (
-    following_error,
+    judge,
     keeps_setpoint,
     moved_by_others,
     observe,
@@ -47,6 +47,7 @@ class World:
         self.lag, self.sag, self.blocked = lag, sag, False
         self.lie = lambda position: position
         self.position = np.array(home, float)
+        self.own = None  # the robot's own set-point, where it reports one
         self.velocity = np.zeros(len(names))
         self.wire = deque([np.array(home, float)] * (1 + round(delay / PERIOD)))
         self.sequence = 0
@@ -58,13 +59,18 @@ class World:
     def now(self):
         return self.clock.now()
 
-    def report(self):
-        """Take the robot's state, as the node does."""
+    def report(self, stamp=None):
+        """Take the robot's state, as the node does; ``stamp`` is what its driver says."""
         now = self.now
-        stamp = self.clock.read(self.steady + self.offset, now)
+        stamp = self.clock.read(stamp or self.steady + self.offset, now)
         try:
             self.watch.read(
-                np.array(self.lie(self.position), float), None, stamp, now, self.controller.limits
+                np.array(self.lie(self.position), float),
+                self.own,
+                stamp,
+                now,
+                self.controller.limits,
+                self.settings.watchdog.max_future,
             )
         except InvalidRecordError as error:
             self.refused = str(error)
@@ -75,10 +81,11 @@ class World:
         observe(self.controller, self.watch, self.settings, now)
         if moved_by_others(self.controller, self.watch, self.settings, now):
             self.anchor()
+            self.watch.forget_notice()
             return
-        error = following_error(self.controller, self.watch, self.settings, now)
-        if error > self.settings.following_error > 0:
-            self.controller.stop(now, f'robot is {error:.3f} from its set-point')
+        blocked, _ = judge(self.controller, self.watch, self.settings, now)
+        if blocked:
+            self.controller.stop(now, blocked)
 
     def anchor(self):
         now = self.now

@@ -250,7 +250,9 @@ def test_a_position_far_from_the_box_is_refused_by_name():
 def test_a_state_is_as_old_as_its_stamp_says():
     world = World().ready()
     newest = world.watch.time
-    world.watch.read(np.array([0.0, 0.6, 0.2]), None, newest, newest + 60, world.controller.limits)
+    world.watch.read(
+        np.array([0.0, 0.6, 0.2]), None, newest, newest + 60, world.controller.limits, 0.1
+    )
     said = world.watch.silent(newest + 60, 1.0)
     assert 'is 60.000 s old by its stamp; expected at most state_timeout 1.0 s' in said
     assert 'silent for longer' in world.watch.silent(newest + 70, 1.0)

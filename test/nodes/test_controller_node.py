@@ -471,3 +471,17 @@ def test_robot_without_an_axis_is_refused(graph):
     node = graph.add(ControllerNode, start=False, names=['gripper'])
     assert not node.autostart()
     assert 'expected an axis' in node.health.status('', {}).message
+
+
+def test_one_wrong_state_of_a_robot_that_waits_is_not_followed(graph, arm):
+    arm.locate()
+    assert arm.enable().success
+    arm.run(0.3)
+    place = arm.commands[-1].position[0]
+    arm.silent = True
+    arm.states.publish(graph.state(np.array(HOME) + [0.3, 0.0, 0.0]))
+    arm.run(0.1)
+    arm.silent = False
+    arm.run(0.5)
+    assert arm.state == Status.STATE_WAITING
+    assert {command.position[0] for command in arm.commands} == {place}

@@ -358,7 +358,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         sent = stamp_to_seconds(message.header.stamp)
         try:
             stamp = self._motion_clock.read(sent, now) if sent else now
-            robot_state.read_state(watch, message, stamp, now, controller.limits)
+            robot_state.read_state(watch, message, stamp, now, controller)
         except AbsentNamesError as error:
             self._state_expected.unusable(str(error))
             return
@@ -381,28 +381,20 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 throttle_duration_sec=1.0,
             )
             self._anchor(gripper, now)
-        elif (
-            controller.state == State.WAITING
-            and self.at_rest
-            and watch.slipped(controller.motion[0])
-        ):
-            # Enabled before the robot could say where a reset had put it.
+        elif robot_state.slipped(controller, watch, self.settings, now):
             self._anchor(self._effort, now)
         else:
             self._stop_if_blocked(controller, watch, now)
 
     def _stop_if_blocked(self, controller: Controller, watch: Whereabouts, now: float) -> None:
         """Stop a robot that was too far from its set-point when it measured."""
-        limit = self.settings.following_error
-        error = robot_state.following_error(controller, watch, self.settings, now)
-        text = f'robot is {error:.3f} from its set-point; expected at most following_error {limit}'
-        if error > limit:
-            blocked = f'{text}. Free it, then call reset_stop and enable it.'
+        blocked, warning = robot_state.judge(controller, watch, self.settings, now)
+        if blocked:
             self.get_logger().error(blocked)
             controller.stop(now, blocked)
             self._brake_at_once(now)
-        elif error > limit / 2:
-            self.health.warn('following_error', f'{text}. It stops there. Does it follow at all?')
+        elif warning:
+            self.health.warn('following_error', warning)
         else:
             self.health.clear('following_error')
 

@@ -7,7 +7,6 @@ from sensor_msgs.msg import JointState
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
-from efficient_vla.control.limits import AxisLimits
 from efficient_vla.control.state import State
 from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.base.conversions import joint_values
@@ -17,10 +16,12 @@ SAG_M = 0.1
 RECENT_S = 0.5
 RECENT_STEP_S = 0.02
 """A set-point that the robot reports may be one of the last so many seconds."""
+SENT_S = 0.1
+"""So long before it measured, and robot_delay, a set-point may be on its way to the robot."""
 
 
 def read_state(
-    watch: Whereabouts, message: JointState, stamp: float, now: float, limits: list[AxisLimits]
+    watch: Whereabouts, message: JointState, stamp: float, now: float, controller: Controller
 ) -> None:
     """Take a state of ``stamp`` that came at ``now`` [s].
 
@@ -30,7 +31,8 @@ def read_state(
     named = [f'setpoint_{name}' for name in watch.names]
     measured = joint_values(message, watch.names)
     reported = joint_values(message, named) if named[0] in message.name else None
-    watch.read(measured, reported, stamp, now, limits)
+    max_future = controller.settings.watchdog.max_future
+    watch.read(measured, reported, stamp, now, controller.limits, max_future)
 
 
 def observe(
@@ -38,7 +40,7 @@ def observe(
 ) -> None:
     """Learn what the robot sags, and tell ``controller`` how it moves."""
     axes, velocity, _ = controller.motion
-    watch.settle(axes, velocity, controller.enabled, settings.following_error or SAG_M)
+    watch.settle(axes, velocity, settings.following_error or SAG_M)
     controller.observe(watch.motion(axes, now, settings.following_error))
 
 
@@ -55,29 +57,81 @@ def moved_by_others(
     drifts = settings.sends_velocities
     # A robot that follows velocities is not where their sum is.
     free = controller.state != State.TRACKING if drifts else not controller.enabled
-    free = free or watch.put_elsewhere(now)
-    return free and controller.at_rest and watch.moved(controller.motion[0], limit, drifts)
+    if not (free or watch.put_elsewhere(now)) or not controller.at_rest:
+        return False
+    if watch.exact and not watch.slipped(_sent(controller, watch, settings)):
+        # It has only not yet said that it came to rest.
+        return False
+    return watch.moved(controller.motion[0], limit, drifts)
+
+
+def slipped(
+    controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings, now: float
+) -> bool:
+    """Return whether a robot that waits for its first chunk has another set-point than it was sent.
+
+    It was enabled before it could say where a reset had put it.
+    """
+    waits = controller.state == State.WAITING and controller.at_rest and not watch.doubted(now)
+    return waits and watch.slipped(_sent(controller, watch, settings))
 
 
 def keeps_setpoint(
     controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings
 ) -> bool:
     """Return whether a start goes on from the set-point that is held: the robot is nearly there."""
-    if watch.exact or settings.sends_velocities:
+    if settings.sends_velocities:
         return False
+    if watch.exact:
+        return not watch.slipped(_sent(controller, watch, settings))
     return not watch.moved(controller.motion[0], settings.reset_distance, False)
 
 
 def following_error(
     controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings, now: float
 ) -> float:
-    """Return how far the robot was from its set-point when it measured, 0 where it is not asked."""
+    """Return how far the robot was from its set-point when it measured, 0 where it is not asked.
+
+    One that follows velocities drifts; its error is that of its way over the last ``DRIFT_S``.
+    """
     if (
         settings.following_error == 0
         or settings.dry_run
-        or settings.sends_velocities
         or not controller.enabled
         or (watch.put_elsewhere(now) and watch.doubted(now))
     ):
         return 0.0
-    return watch.error(controller.setpoint(watch.time - settings.robot_delay))
+    delay = settings.robot_delay
+    if settings.sends_velocities:
+        return watch.drift(lambda time: controller.setpoint(time - delay))
+    sent = _sent(controller, watch, settings)
+    return watch.error(controller.setpoint(watch.time - delay), sent, now)
+
+
+def judge(
+    controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings, now: float
+) -> tuple[str | None, str | None]:
+    """Return why the robot has to be stopped, and what to warn of before that."""
+    limit = settings.following_error
+    error = following_error(controller, watch, settings, now)
+    text = f'robot is {error:.3f} from its set-point; expected at most following_error {limit}'
+    if error > limit:
+        return f'{text}. Free it, then call reset_stop and enable it.', None
+    # A robot that follows velocities is not where its set-point is, which stays inside the box.
+    if settings.sends_velocities and controller.enabled and not settings.dry_run:
+        outside = watch.outside(controller.limits, settings.stop_tolerance)
+        if outside:
+            return (
+                f'{outside}; expected a robot inside of limits.position_low and position_high. '
+                'Move it there, then call reset_stop and enable it.'
+            ), None
+    if error > limit / 2:
+        return None, f'{text}. It stops there. Does it follow at all?'
+    return None, None
+
+
+def _sent(
+    controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings
+) -> np.ndarray:
+    """Return the set-points of which one had reached the robot when it measured [K, M]."""
+    return controller.setpoints(watch.time - settings.robot_delay - SENT_S, watch.time)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import known_family, train_command
 from efficient_vla.settings import InvalidSettingError, scalar
+from efficient_vla.types import LONGEST_ROW, MAX_ROWS, SHORTEST_ROW
 
 Card = TypeVar('Card')
 
@@ -50,16 +51,39 @@ def missing(path: Path) -> str:
 def make(kind: type[Card], path: Path, values: Mapping[str, Any]) -> Card:
     """Return the dataclass ``kind`` with the values of ``path``, lists as tuples.
 
-    Raises ``CheckpointError`` where a field is missing, unknown or of another type.
+    Raises ``CheckpointError`` where a field is missing, unknown, of another type or out of bounds.
     """
     hints = get_type_hints(kind)
     try:
         kind(**values)  # refuses what is missing or unknown
-        return kind(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
+        typed = {name: _typed(name, value, hints[name]) for name, value in values.items()}
+        card = kind(**typed)
+        _check(card)
+        return card
     except (InvalidSettingError, TypeError) as error:
         raise CheckpointError(
             f'{path} does not fit: {str(error).rstrip(".")}. Use a checkpoint of this version.'
         ) from error
+
+
+def _check(card: Any) -> None:
+    """Raise ``InvalidSettingError`` for a field that no policy can have, of those that it has."""
+    for field in ('cameras', 'state_names', 'action_names'):
+        names = getattr(card, field, ('absent',))
+        if len(set(names)) < len(names) or not all(map(str.strip, names)):
+            raise InvalidSettingError(
+                f'{field} is {list(names)}; expected names, none of them empty or twice.'
+            )
+        if not names and field != 'state_names':
+            raise InvalidSettingError(f'{field} is []; expected one name or more.')
+    for field, low, high, unit in (
+        ('dt', SHORTEST_ROW, LONGEST_ROW, 's'),
+        ('horizon', 1, MAX_ROWS, 'rows'),
+    ):
+        if not low <= getattr(card, field, low) <= high:
+            raise InvalidSettingError(
+                f'{field} is {getattr(card, field)}; expected {low} to {high} {unit}.'
+            )
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

@@ -54,8 +54,6 @@ POSITIVE = (
     'tokens_per_camera',
     'queries',
     'state_std',
-    'horizon',
-    'dt',
     'image_std',
 )
 """Fields of a card whose numbers are more than 0."""
@@ -132,10 +130,17 @@ def _misfit(card: Card) -> str:
     for name, length in lengths.items():
         if len(getattr(card, name)) != length:
             return f'{name} is {list(getattr(card, name))}; expected {length} numbers'
-    for name in POSITIVE:
-        if np.any(np.asarray(getattr(card, name)) <= 0):
+    for name in (*lengths, *POSITIVE):
+        with np.errstate(over='ignore'):
+            values = np.asarray(getattr(card, name), np.float32)
+        if name in POSITIVE and np.any(values <= 0):
             return f'{name} is {getattr(card, name)}; expected more than 0'
-    for name, known in {'stem': STEMS, 'control_mode': tuple(ControlMode.__members__)}.items():
+        if not np.isfinite(values).all():
+            return f'{name} is {list(getattr(card, name))}; expected finite float32 numbers'
+    if not np.all(np.asarray(card.action_scale, np.float32)):
+        return f'action_scale is {list(card.action_scale)}; expected no 0'
+    modes = tuple(mode.name for mode in ControlMode if mode)
+    for name, known in {'stem': STEMS, 'control_mode': modes}.items():
         if getattr(card, name) not in known:
             return f'{name} is {getattr(card, name)!r}; expected one of {", ".join(known)}'
     return ''
@@ -150,7 +155,33 @@ def load_tower(
     """
     card, config, family = _open(folder)
     conv = card.stem == 'conv'
-    return card, tower_of(folder, config, family, torch.float32 if conv else dtype, conv)
+    dtype = torch.float32 if conv else dtype
+    tower = tower_of(folder, config, family, dtype, conv)
+    size, cell = card.image_size, tower.patch_size
+    try:
+        if size % cell:
+            raise ValueError(f'a multiple of its patches of {cell} pixels')
+        if (count := tokens_of(tower, size, dtype)) != card.tokens_per_camera:
+            raise ValueError(f'tokens_per_camera {count}, which it makes of such an image')
+    except ValueError as error:
+        raise CheckpointError(
+            f'{folder / "policy.json"} does not fit: image_size is {size} with tokens_per_camera '
+            f'{card.tokens_per_camera}; the vision tower expects {error}. Use matching files.'
+        ) from error
+    return card, tower
+
+
+def tokens_of(tower: nn.Module, size: int, dtype: torch.dtype) -> int:
+    """Return how many tokens the tower makes of an image of this side, by a pass.
+
+    Raises ``ValueError`` where it cannot take such an image.
+    """
+    try:
+        with torch.inference_mode():
+            count: int = tower(torch.zeros(1, 3, size, size, dtype=dtype)).shape[1]
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f'another size: {str(error).splitlines()[0]}') from error
+    return count
 
 
 def tower_of(

@@ -5,6 +5,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def frame_of(
         given = {cameras[0]: given}
     _check_cameras(tuple(given), cameras)
     now = time.monotonic() if stamp is None else stamp
-    if not isinstance(now, (int, float)) or not math.isfinite(now):
+    if not isinstance(now, Real) or isinstance(now, bool) or not math.isfinite(now):
         raise InvalidRecordError(f'stamp is {now!r}; expected a number of seconds.')
     images = {camera: _image(given[camera], camera) for camera in cameras}
     return Frame(images, _state(state, state_names), float(now))
@@ -60,20 +61,30 @@ def _check_cameras(given: Sequence[str], wanted: Sequence[str]) -> None:
 def _state(given: Any, names: Sequence[str]) -> np.ndarray:
     """Return the state as float32 [S]."""
     try:
-        state = np.asarray(() if given is None else given, np.float32)
+        state = np.asarray(() if given is None else given)
     except (TypeError, ValueError) as error:
         raise InvalidRecordError(f'state is {given!r}; expected a list of numbers.') from error
+    if state.dtype.kind not in 'iuf':
+        raise InvalidRecordError(f'state is {given!r}; expected a list of numbers.')
     if state.shape != (len(names),):
         found = 'no state' if given is None else f'a state of shape {list(state.shape)}'
         raise InvalidRecordError(
             f'{found} was given; the policy expects {len(names)} numbers'
             f'{": " if names else ""}{", ".join(names)}. Give them as state.'
         )
-    return state
+    return state.astype(np.float32)
 
 
 def _image(given: Any, camera: str) -> np.ndarray:
-    """Return an image as an array; whole numbers of a list that are intensities become uint8."""
+    """Return an image as an array; whole numbers of a list that are intensities become uint8.
+
+    A list whose largest number is 1 may as well mean intensities from 0 to 1, and is refused.
+    """
+    if getattr(given, 'mode', '')[:1] in ('I', 'F'):
+        raise InvalidRecordError(
+            f'image of camera {camera!r} has mode {given.mode} of PIL, of more than 8 bits; '
+            'expected RGB. Scale it to 0 to 255 first.'
+        )
     try:
         image = np.asarray(given.convert('RGB') if hasattr(given, 'convert') else given)
     except ValueError as error:
@@ -82,5 +93,10 @@ def _image(given: Any, camera: str) -> np.ndarray:
         ) from error
     plain = not isinstance(given, np.ndarray) and image.dtype.kind in 'iu'
     if plain and image.size and image.min() >= 0 and image.max() <= 255:
+        if image.dtype != np.uint8 and image.max() == 1:
+            raise InvalidRecordError(
+                f'image of camera {camera!r} holds only 0 and 1; expected 0 to 255. Multiply it '
+                'by 255.'
+            )
         return image.astype(np.uint8)
     return image

@@ -98,9 +98,14 @@ class Frame:
                 f'expected at least {MIN_IMAGE_SIDE} a side. Check the camera driver.',
             )
         _require(
-            self.state.ndim == 1, f'robot state has shape {self.state.shape}; expected a vector.'
+            self.state.ndim == 1 and self.state.dtype.kind in 'iuf',
+            f'robot state is {self.state.dtype} {self.state.shape}; expected a vector of numbers.',
         )
         _require_finite('robot state', self.state)
+        _require(
+            math.isfinite(self.stamp),
+            f'frame has stamp {self.stamp}; expected a finite number of seconds.',
+        )
 
 
 MIN_IMAGE_SIDE = 16
@@ -273,6 +278,12 @@ class Plan:
             not math.isinf(self.saved_ms),
             f'plan saved {self.saved_ms} ms; expected a finite time, or NaN where it is not known.',
         )
+
+
+MAX_ROWS = 512
+"""Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
+SHORTEST_ROW, LONGEST_ROW = 5e-4, 60.0
+"""Duration of a row [s]: shorter, it says nothing to a control loop; longer, nothing moves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,12 +10,8 @@ from efficient_vla.control.angles import wrapping
 from efficient_vla.control.contract import refuse_effort, refuse_kind
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.trajectory import Trajectory
-from efficient_vla.types import ActionChunk, ControlMode
+from efficient_vla.types import LONGEST_ROW, MAX_ROWS, SHORTEST_ROW, ActionChunk, ControlMode
 
-MAX_ROWS = 512
-"""Longest chunk; laying out the path of a longer one would keep the control loop waiting."""
-SHORTEST_ROW, LONGEST_ROW = 5e-4, 60.0
-"""Duration of a row [s]: shorter, it says nothing to a control loop; longer, nothing moves."""
 SAME_S = 1e-3
 """Observations closer than this are one."""
 ROUNDING_S = 1e-5

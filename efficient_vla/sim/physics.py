@@ -154,9 +154,8 @@ class SimulatedRobot:
         """
         with self._changed:
             if len(values) == len(self.simulation.setpoint_names):
-                before = np.zeros(len(self.simulation.command_names))
-                if self._target is not None:
-                    before = self._target.values
+                none = np.zeros(len(self.simulation.command_names))
+                before = none if self._target is None else self._target.values
                 values = np.append(values, before[len(values) :])
             reason = self._command_fault(values)
             if reason:

@@ -121,9 +121,9 @@ def test_chunk_without_a_limit_of_its_plan_has_none_behind_the_wire():
         convert.message_to_chunk(message)
 
 
-def test_command_becomes_a_joint_state():
-    command = Command(np.array([1.0, 2.0]), np.array([0.1, 0.2]), ('x', 'y'), STAMP)
-    message = convert.command_to_message(command)
+def test_set_point_becomes_a_joint_state():
+    position, velocity = np.array([1.0, 2.0]), np.array([0.1, 0.2])
+    message = convert.joint_state(('x', 'y'), position, STAMP, velocity)
     assert list(message.name) == ['x', 'y']
     assert list(message.velocity) == [0.1, 0.2]
     assert np.array_equal(convert.joint_values(message, ('y', 'x')), [2.0, 1.0])

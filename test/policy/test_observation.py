@@ -50,6 +50,19 @@ def test_images_and_states_of_any_kind_are_the_same_observation(policy, image, s
             "unknown camera 'wrist'; the policy expects corner2",
         ),
         ({'observation': IMAGE / 255, 'state': STATE}, "'corner2' is float64"),
+        ({'observation': (IMAGE / 255).tolist(), 'state': STATE}, "'corner2' is float64"),
+        (
+            {'observation': (IMAGE > 127).astype(int).tolist(), 'state': STATE},
+            "'corner2' holds only 0 and 1; expected 0 to 255",
+        ),
+        (
+            {'observation': Image.fromarray(IMAGE[..., 0].astype(np.uint16) * 257), 'state': STATE},
+            "'corner2' has mode I;16 of PIL",
+        ),
+        ({'observation': IMAGE, 'state': [True] * 4}, r'state is \[True.*expected a list of numbers'),
+        ({'observation': IMAGE, 'state': ['0', '1', '2', '3']}, "state is .*'0'.* list of numbers"),
+        ({'observation': IMAGE, 'state': STATE, 'stamp': True}, 'stamp is True; expected'),
+        ({'observation': IMAGE, 'state': STATE, 'stamp': '1'}, "stamp is '1'; expected"),
         ({'observation': [[1, 2], [3]], 'state': STATE}, "image of camera 'corner2' is no array"),
         ({'observation': (IMAGE.astype(int) + 9).tolist(), 'state': STATE}, "'corner2' is int64"),
         ({'observation': REFERENCE, 'state': STATE}, 'a Frame was given with state or stamp'),
@@ -58,6 +71,24 @@ def test_images_and_states_of_any_kind_are_the_same_observation(policy, image, s
 def test_what_would_have_to_be_guessed_is_refused(policy, given, expected):
     with pytest.raises(InvalidRecordError, match=expected):
         policy.act(instruction=SENTENCE, **given)
+
+
+def test_a_frame_without_a_time_or_with_a_state_of_words_is_refused():
+    with pytest.raises(InvalidRecordError, match='frame has stamp nan; expected a finite'):
+        Frame({'corner2': IMAGE}, np.zeros(4, np.float32), float('nan'))
+    for state in (np.array(['a', 'b']), np.array([True, False])):
+        with pytest.raises(InvalidRecordError, match='expected a vector of numbers'):
+            Frame({'corner2': IMAGE}, state, 0.0)
+
+
+@pytest.mark.parametrize('stamp', [np.int64(12), np.float32(12.5), np.float64(12.5), 12])
+def test_stamps_may_be_numbers_of_numpy(policy, stamp):
+    assert policy.act(IMAGE, SENTENCE, state=STATE, stamp=stamp).stamp == float(stamp)
+
+
+def test_dark_and_black_images_are_taken(policy):
+    for image in (Image.fromarray(np.minimum(IMAGE, 1)), np.minimum(IMAGE, 1), (IMAGE * 0).tolist()):
+        policy.act(image, SENTENCE, state=STATE)
 
 
 def test_one_image_for_two_cameras_is_refused(tmp_path):

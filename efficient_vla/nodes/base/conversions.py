@@ -20,7 +20,6 @@ from efficient_vla.control.catalogue import head_help
 from efficient_vla.types import (
     MIN_IMAGE_SIDE,
     ActionChunk,
-    Command,
     ControlMode,
     Execution,
     InvalidRecordError,
@@ -179,11 +178,6 @@ def joint_state(
     if velocity is not None:
         message.velocity = to_wire(velocity, 'd')
     return message
-
-
-def command_to_message(command: Command) -> JointState:
-    """Return the joint state message of a set-point."""
-    return joint_state(command.names, command.position, command.stamp, command.velocity)
 
 
 def tokens_to_message(tokens: VisualTokens) -> msg.VisualTokens:

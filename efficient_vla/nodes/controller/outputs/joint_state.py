@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-points as joint states, gripper and all: what the simulated robots follow."""
 
-from dataclasses import replace
-
 from sensor_msgs.msg import JointState
 
 from efficient_vla.control.contract import GRIPPER
-from efficient_vla.nodes.base.conversions import command_to_message
+from efficient_vla.nodes.base.conversions import joint_state
 from efficient_vla.nodes.controller.outputs.output import Output
 from efficient_vla.types import Command
 
@@ -22,14 +20,10 @@ class JointStateOutput(Output):
 
     def send(self, command: Command) -> None:
         """Send a set-point."""
-        if GRIPPER in command.names and not self.tells_gripper(command):
-            axes = [column for column, name in enumerate(command.names) if name != GRIPPER]
-            command = replace(
-                command,
-                position=command.position[axes],
-                velocity=command.velocity[axes],
-                names=tuple(command.names[axis] for axis in axes),
-            )
-        message = command_to_message(command)
+        told = self.tells_gripper(command)
+        columns = [k for k, name in enumerate(command.names) if told or name != GRIPPER]
+        names = [command.names[column] for column in columns]
+        position, velocity = command.position[columns], command.velocity[columns]
+        message = joint_state(names, position, command.stamp, velocity)
         message.header.stamp = self._stamp(command.stamp)
         self._publisher.publish(message)

@@ -209,6 +209,7 @@ def describe(selection: Selection) -> Graph:
         raise ProfileError(str(error)) from error
     _complete(merged, selection, folder)
     _refuse_values(merged)
+    _refuse_cameras(merged)
     return Graph(
         processes,
         tuple(files),
@@ -328,6 +329,19 @@ def _refuse_values(merged: Merged) -> None:
             place = merged.places.get((name, parameter), name)
             raise ProfileError(f'{place}: {error}') from error
         typed(values, KINDS[name])
+
+
+def _refuse_cameras(merged: Merged) -> None:
+    """Raise ``ProfileError`` where the monitor looks at cameras that the policy does not have."""
+    shown = tuple(merged.values['monitor'].get('cameras', ()))
+    card = policy_folder(merged.values['perception'].get('policy', '')) / 'policy.json'
+    if shown and card.is_file():
+        cameras = cards.read_json(card).get('cameras')
+        if list(shown) != cameras:
+            raise ProfileError(
+                f'monitor.cameras is {list(shown)}; expected {cameras}, those of the policy in its '
+                'order, or [] where it has one.'
+            )
 
 
 def node_values(files: Iterable[Path], node: str) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         'Where set-points go. command: JointState on command, for the simulated robots; '
         'joint_trajectory: for joint_trajectory_controller, every message ending at rest; forward: '
         'Float64MultiArray for forward_command_controller; twist: TwistStamped for MoveIt Servo. '
-        'All but command send the gripper on gripper_command.',
+        'All but command send the gripper on gripper_command; none does before a chunk says how.',
         choices=OUTPUTS,
         read_only=True,
     )
@@ -220,6 +220,8 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
                 f'gripper_values has {len(self.gripper_values)} values; expected two, for an open '
                 'and for a closed gripper.'
             )
+        if len(set(self.names)) < len(self.names) or not all(map(str.strip, self.names)):
+            return f'names is {list(self.names)}; expected a name for each column, none empty or twice.'
         if self.names and not set(self.names) - {'gripper'}:
             return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
         axes = [name for name in self.names if name != 'gripper']
@@ -227,6 +229,12 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             return (
                 f'reset_distance has {len(self.reset_distance)} values; expected one, or one for '
                 f'each of {", ".join(axes)}.'
+            )
+        if self.output_interface == 'velocity' and not self.sends_velocities:
+            return (
+                f'output_interface is velocity while output is {self.output}, which sends '
+                'positions; expected output forward. Set output to forward, or output_interface '
+                'to position.'
             )
         strangers = set(self.continuous) - set(axes)
         if strangers:

@@ -45,13 +45,15 @@ def refuse_time(
     """Return why ``chunk`` is of the wrong time, or ``None``; ``since`` is the last reset."""
     if not math.isfinite(chunk.end):
         return f'chunk has stamp {chunk.stamp} and dt {chunk.dt}; expected finite seconds.'
-    age = now - chunk.stamp
     limit = settings.watchdog.max_future
-    if -age > limit:
-        return (
-            f'chunk is stamped {-age:.3f} s in the future; expected at most watchdog.max_future '
-            f'{limit} s. Synchronise the clocks of camera and controller.'
-        )
+    # A plan of the future would be valid for longer than it says.
+    for what, stamp in (('chunk', chunk.stamp), ('plan', chunk.plan_stamp)):
+        if not stamp - now <= limit:
+            return (
+                f'{what} is stamped {stamp - now:.3f} s in the future; expected at most '
+                f'watchdog.max_future {limit} s. Synchronise the clocks of camera and controller.'
+            )
+    age = now - chunk.stamp
     if chunk.stamp < since - ROUNDING_S:
         return f'chunk was observed {since - chunk.stamp:.3f} s before the robot was last reset.'
     timeout = settings.watchdog.chunk_timeout

@@ -148,8 +148,16 @@ class SimulatedRobot:
         return future
 
     def command(self, values: np.ndarray, stamp: float) -> str:
-        """Take a command [A] in the order of the simulation's names; return why not, or ''."""
+        """Take a command [A] in the order of the simulation's names; return why not, or ''.
+
+        One of set-points alone, [P], leaves the efforts as they are.
+        """
         with self._changed:
+            if len(values) == len(self.simulation.setpoint_names):
+                before = np.zeros(len(self.simulation.command_names))
+                if self._target is not None:
+                    before = self._target.values
+                values = np.append(values, before[len(values) :])
             reason = self._command_fault(values)
             if reason:
                 self._rejected += 1

@@ -25,6 +25,7 @@ from efficient_vla.bringup.graph import (
     profiles,
 )
 from efficient_vla.bringup.parameter_files import parameters_yaml
+from efficient_vla.passthrough import write_policy
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.metaworld.tasks import TASKS
 
@@ -296,6 +297,17 @@ def test_middleware_profile_is_well_formed_and_the_default() -> None:
     assert participant.get('is_default_profile') == 'true'
     sizes = {node.text for node in root.iterfind('.//d:segment_size', space)}
     assert sizes == {str(64 * 2**20)}
+
+
+def test_cameras_of_the_monitor_are_those_of_the_policy(tmp_path: Path) -> None:
+    write_policy(tmp_path, cameras=('left', 'right'))
+    for cameras in (['left', 'wrist'], ['right', 'left'], ['left']):
+        with pytest.raises(ProfileError, match=r"monitor\.cameras is .* \['left', 'right'\]"):
+            describe(Selection(policy=str(tmp_path), overrides={'monitor.cameras': cameras}))
+    with pytest.raises(ProfileError, match=r"expected \['corner2'\]"):
+        describe(Selection(overrides={'monitor.cameras': ['a', 'b']}))
+    for chosen in ([], ['left', 'right']):
+        describe(Selection(policy=str(tmp_path), overrides={'monitor.cameras': chosen}))
 
 
 def test_a_task_that_the_robot_does_not_have_is_refused_before_anything_starts() -> None:

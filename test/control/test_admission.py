@@ -57,6 +57,18 @@ def test_a_stamp_too_far_in_the_future(make_controller, straight):
     assert_rejected(make_controller(), straight(MOVE, 0.06), 0.0, 'in the future')
 
 
+@pytest.mark.parametrize('ahead', [0.06, 1e6, np.inf, np.nan])
+def test_a_plan_too_far_in_the_future_is_refused_since_its_validity_would_be_void(
+    make_controller, straight, ahead
+):
+    controller = make_controller()
+    controller.tick(2.0)
+    chunk = straight(MOVE, 2.0, plan_stamp=2.0 + ahead, plan_valid_for=0.3)
+    assert_rejected(controller, chunk, 2.0, 'plan is stamped')
+    chunk = straight(MOVE, 2.03, 2, plan_stamp=2.07, plan_valid_for=0.3)
+    assert controller.accept(chunk, 2.03) is None
+
+
 def test_a_stamp_slightly_ahead_counts_as_now(make_controller, straight):
     controller = make_controller()
     assert controller.accept(straight(MOVE, 0.04), 0.0) is None

@@ -219,6 +219,20 @@ def test_gripper_stays_as_it_is_until_a_chunk_says_more(graph):
     assert list(gripper[0].data) == pytest.approx([1.0])
 
 
+def test_the_output_command_names_no_gripper_until_a_chunk_says_what_it_does(graph):
+    arm = Arm(graph)
+    arm.locate()
+    assert arm.enable().success
+    arm.run(0.1)
+    assert {tuple(c.name) for c in arm.commands} == {('x', 'y', 'z')}
+    assert {(len(c.position), len(c.velocity)) for c in arm.commands} == {(3, 3)}
+    assert list(arm.commands[-1].position) == pytest.approx(HOME)
+    arm.send_chunk()
+    arm.run(0.1)
+    assert arm.commands[-1].name == ['x', 'y', 'z', 'gripper']
+    assert arm.commands[-1].position[3] == -1.0
+
+
 def test_new_episode_leaves_the_gripper_as_it_is(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS))
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
@@ -410,6 +424,17 @@ def test_dry_run_starts_again_from_the_robot_that_never_moved(graph):
         ({'output': 'joints'}, "output is 'joints'; expected one of command, joint_trajectory"),
         ({'output': 'twist', 'names': list(JOINTS)}, 'output is twist while names has shoulder'),
         ({'gripper_values': [0.0]}, 'gripper_values has 1 values; expected two'),
+        ({'names': ['x', 'y', 'gripper', 'gripper']}, 'none empty or twice'),
+        ({'names': ['x', 'x', 'z']}, "names is ['x', 'x', 'z']; expected a name for each column"),
+        ({'names': ['x', ' ', 'z']}, 'expected a name for each column'),
+        (
+            {'output_interface': 'velocity'},
+            'output_interface is velocity while output is command, which sends positions',
+        ),
+        (
+            {'output_interface': 'velocity', 'output': 'joint_trajectory'},
+            'Set output to forward, or output_interface to position',
+        ),
         ({'cpu_affinity': [4000]}, 'cpu_affinity names core 4000; expected cores'),
         ({'cpu_affinity': [-1]}, 'cpu_affinity is -1; expected at least 0'),
     ],

@@ -48,6 +48,7 @@ class PointMass:
     def reset(self, seed: int) -> None:
         self.place = np.array([0.0, 0.6, 0.2])
         self.steps = 0
+        self.effort = 0.0
         self.success = False
 
     @property
@@ -57,6 +58,7 @@ class PointMass:
     def step(self, command: np.ndarray) -> None:
         self.place = self.place + np.clip(command[:3] - self.place, -0.01, 0.01)
         self.steps += 1
+        self.effort = command[3]
         self.success = bool(self.place[0] > 0.195)
 
     def state(self) -> np.ndarray:
@@ -202,6 +204,20 @@ def test_success_ends_the_episode_and_reset_starts_the_next(wait_until: WaitUnti
         assert (report.task, report.seed, report.steps) == ('other-task', 7, 0)
         ticks(wait_until, outputs, 2)
         assert place(outputs)[0] == 0.0
+
+
+def test_a_command_without_efforts_leaves_the_gripper_as_it_is(wait_until: WaitUntil) -> None:
+    with robot() as (machine, outputs):
+        scene = machine._sim
+        for efforts, expected in (((), 0.0), ((0.7,), 0.7), ((), 0.7)):
+            ticks(wait_until, outputs, 1)
+            assert not machine.command(np.array([*place(outputs), *efforts]), 0.0)
+            ticks(wait_until, outputs, 2)
+            assert scene.effort == expected
+        machine.reset_episode('', 1).result(5.0)
+        assert not machine.command(np.array([0.0, 0.6, 0.2]), 0.0)
+        ticks(wait_until, outputs, 2)
+        assert scene.effort == 0.0
 
 
 def test_command_for_the_last_episode_does_not_move_the_next(wait_until: WaitUntil) -> None:

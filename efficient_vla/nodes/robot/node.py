@@ -150,7 +150,10 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
         if not self.active:
             return
         try:
-            values = joint_values(message, self._simulation.command_names)
+            simulation = self._simulation
+            moves_alone = set(message.name) == set(simulation.setpoint_names)
+            names = simulation.setpoint_names if moves_alone else simulation.command_names
+            values = joint_values(message, names)
             stamp = stamp_to_seconds(message.header.stamp)
             reason = self._require_robot().command(values, stamp)
         except InvalidRecordError as error:

@@ -41,6 +41,7 @@ class DrawingOutput(JointStateOutput):
 
     def restart(self) -> None:
         """Begin a new line."""
+        super().restart()
         self._line: list[Point] = []
         self._sampled = self._drawn = -math.inf
 

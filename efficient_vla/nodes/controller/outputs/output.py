@@ -46,6 +46,7 @@ class Output:
         self._settings = settings
         self._brake_path = brake_path
         self._stamp = stamp
+        self._told = False
         self._publisher = node.create_lifecycle_publisher(self.message, self.topic, newest_qos())
 
     @abstractmethod
@@ -54,19 +55,29 @@ class Output:
 
     def restart(self) -> None:
         """Forget what was sent: the next set-point does not continue it."""
+        self._told = False
+
+    def tells_gripper(self, command: Command) -> bool:
+        """Return whether the set-point's effort is to be sent.
+
+        None is before the first that is not 0: until a chunk says one, the gripper stays as it is.
+        """
+        if GRIPPER not in command.names:
+            return False
+        effort = command.position[command.names.index(GRIPPER)]
+        self._told = bool(self._told or effort != 0)
+        return self._told
 
 
 class ArmOutput(Output):
     """Set-points of the axes; the gripper's go to a forward_command_controller of its joint.
 
     ``gripper_values`` are those of an open and of a closed gripper, efforts -1 and +1; the way
-    between them is straight. Nothing is sent before the first effort that is not 0: until a chunk
-    says one, the gripper stays as it is.
+    between them is straight.
     """
 
     def __init__(self, node: LifecycleNode, *arguments: Any) -> None:
         super().__init__(node, *arguments)
-        self._told = False
         self._moving_until = -math.inf
         self._gripper = node.create_lifecycle_publisher(
             Float64MultiArray, 'gripper_command', newest_qos()
@@ -78,17 +89,11 @@ class ArmOutput(Output):
 
     def send(self, command: Command) -> None:
         """Send a set-point."""
-        if GRIPPER in command.names:
+        if self.tells_gripper(command):
             effort = command.position[command.names.index(GRIPPER)]
-            self._told = self._told or effort != 0
-            if self._told:
-                value = np.interp([effort], (-1.0, 1.0), self._settings.gripper_values)
-                self._gripper.publish(Float64MultiArray(data=to_wire(value, 'd')))
+            value = np.interp([effort], (-1.0, 1.0), self._settings.gripper_values)
+            self._gripper.publish(Float64MultiArray(data=to_wire(value, 'd')))
         self.send_axes(command, [i for i, name in enumerate(command.names) if name != GRIPPER])
-
-    def restart(self) -> None:
-        """Leave the gripper as it is until the next effort that is not 0."""
-        self._told = False
 
     def wants(self, velocity: np.ndarray, stamp: float) -> bool:
         """Return whether ``velocity`` [M] at ``stamp`` [s] has to be sent: motion, then zeros."""

@@ -222,7 +222,10 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
                 'and for a closed gripper.'
             )
         if len(set(self.names)) < len(self.names) or not all(map(str.strip, self.names)):
-            return f'names is {list(self.names)}; expected a name for each column, none empty or twice.'
+            return (
+                f'names is {list(self.names)}; expected a name for each column, none empty or '
+                'twice. Correct them.'
+            )
         if self.names and not set(self.names) - {'gripper'}:
             return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
         axes = [name for name in self.names if name != 'gripper']

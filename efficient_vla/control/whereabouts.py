@@ -65,6 +65,7 @@ class Whereabouts:
         """Why the measured position was last not to be believed."""
         self._leapt = -math.inf
         self._heard = -math.inf
+        self._refused = ('', -math.inf)
         self._noticed = -math.inf
         self._began = -math.inf
         self._samples: deque[tuple[float, np.ndarray]] = deque()
@@ -108,16 +109,23 @@ class Whereabouts:
         self.measured, self.reported, self.time = measured, reported, stamp
         self._remember(stamp, measured)
 
+    def refuse(self, reason: str, now: float) -> None:
+        """Take note that a state came at ``now`` [s] that cannot be taken."""
+        self._refused = (reason, now)
+
     def silent(self, now: float, limit: float) -> str | None:
         """Return that nothing was heard for longer than ``limit`` [s], 0 for no limit, or None."""
         age = now - self.time
         if limit == 0 or age <= limit:
             return None
-        if now - self._heard <= limit:
+        if now - self._heard <= limit < 2 * (self._heard - self.time):
             return (
                 f'robot_state is {age:.3f} s old by its stamp; expected at most state_timeout '
                 f'{limit} s. Synchronise the clocks, or see why its driver repeats an old state.'
             )
+        reason, since = self._refused
+        if now - since <= limit:
+            return f'no robot_state was taken for longer than state_timeout {limit} s: {reason}'
         return (
             f'robot_state has been silent for longer than state_timeout {limit} s. Is the robot '
             'running?'
@@ -126,7 +134,8 @@ class Whereabouts:
     def doubted(self, now: float) -> str | None:
         """Return why the position must not be started from, or ``None``."""
         if self.reported is None:
-            return 'the set-point of the robot is not known yet; is the robot running?'
+            why = self._refused[0] or 'is the robot running?'
+            return f'the set-point of the robot is not known yet; {why}'
         if self.noticed(now) or now - self._leapt >= SETTLED_S:
             return None
         return f'{self.leap}; it is believed after {SETTLED_S} s without a leap. Try again.'
@@ -138,6 +147,7 @@ class Whereabouts:
     def clock_jumped(self, now: float) -> None:
         """Let no time be later than ``now``, to which the clock of a simulator jumped back."""
         self._heard = min(self._heard, now)
+        self._refused = (self._refused[0], min(self._refused[1], now))
         self._noticed = min(self._noticed, now)
         self._leapt = min(self._leapt, now)
         self._began = min(self._began, now)

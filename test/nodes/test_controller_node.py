@@ -450,6 +450,35 @@ def test_robot_that_fell_silent_is_not_enabled(graph, arm):
     assert arm.commands[-1].position[1] == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(
+    ('place', 'why'), [((0.0, 0.6, math.nan), 'not finite'), ((0.0, 600.0, 0.2), 'y is at 600;')]
+)
+def test_robot_whose_states_are_refused_is_said_to_be_so_and_not_to_be_silent(
+    graph, arm, place, why
+):
+    arm.states.publish(graph.state(place))
+    graph.until(lambda: arm.node.health.message('robot_state'))
+    refused = arm.enable()
+    assert not refused.success
+    assert why in refused.message
+    arm.moving()
+    arm.silent = True
+    for _ in range(12):
+        arm.chunks.publish(arm.make_chunk())
+        arm.states.publish(graph.state(place))
+        arm.run(0.1)
+    assert {s.reason for s in arm.status if 'old by its stamp' in s.reason} == set()
+    arm.run(0.2)
+    assert arm.speed() == pytest.approx(0)
+    said = [arm.status[-1].reason, arm.node.health.message('liveliness'), arm.enable().message]
+    said.append(arm.node._watch.silent(graph.now, 1.0))
+    for text in filter(None, said):
+        assert why in text
+        assert 'running' not in text
+    arm.run(1.1)
+    assert 'Is the robot running' in arm.node._watch.silent(graph.now, 1.0)
+
+
 def test_controller_brakes_when_the_robot_falls_silent(arm):
     arm.moving()
     arm.silent = True

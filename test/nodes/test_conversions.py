@@ -15,7 +15,6 @@ from sensor_msgs.msg import Image, JointState
 from efficient_vla.nodes.base import conversions as convert
 from efficient_vla.types import (
     ActionChunk,
-    Command,
     ControlMode,
     InvalidRecordError,
     Plan,

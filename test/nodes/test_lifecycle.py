@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every node lives the same life and says what is wrong with it."""
 
+import time
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from efficient_vla.nodes.base.qos import report_qos
@@ -94,6 +97,25 @@ def test_diagnostics_name_the_rule(graph):
     assert status.level == DiagnosticStatus.WARN
     assert status.message == 'camera: image is upside down'
     assert {v.key: v.value for v in status.values}['lifecycle'] == 'active'
+
+
+def test_clock_that_jumps_with_every_message_does_not_flood_the_log(graph):
+    logs = graph.hear(Log, '/rosout', report_qos())
+    node = graph.add(MonitorNode)
+    graph.until(lambda: node.count_subscribers('/rosout'))
+    node.seconds()
+    begin = time.monotonic()
+    for _ in range(100):
+        graph.set_time(graph.now - 0.02)
+        node.seconds()
+        graph.set_time(graph.now + 0.01)
+        node.seconds()
+    seconds = time.monotonic() - begin
+    assert node.health.counts['clock_jumps'] == 100
+    node.get_logger().warning('the last line')
+    graph.until(lambda: any(line.msg == 'the last line' for line in logs))
+    jumps = [line for line in logs if 'clock jumped back' in line.msg]
+    assert 1 <= len(jumps) <= 1 + seconds
 
 
 def test_clock_that_jumps_back_flushes_once(graph, monkeypatch):

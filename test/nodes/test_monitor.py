@@ -327,3 +327,22 @@ def test_broken_input_is_named_and_draws_nothing(graph):
     chunks.publish(broken)
     graph.until(lambda: node.health.message('input'))
     assert node.drawn == 0
+
+
+def test_status_of_an_unknown_state_is_refused_and_drawing_goes_on(graph):
+    node = graph.add(MonitorNode)
+    drawn = graph.hear(MarkerArray, 'markers', newest_qos())
+    graph.until(node._markers.get_subscription_count)
+    node.look()
+    status = graph.publisher(msg.ControllerStatus, 'controller_status', latched_qos())
+    chunks = graph.publisher(msg.ActionChunk, 'action_chunk', newest_qos())
+    status.publish(msg.ControllerStatus(state=99))
+    graph.until(lambda: node.health.message('input'))
+    said = node.health.message('input')
+    assert 'state 99; expected one of 0, 1, 2, 3, 4, 5, 6, 7' in said
+    chunks.publish(chunk_to_message(chunk()))
+    graph.until(lambda: drawn)
+    status.publish(msg.ControllerStatus(state=msg.ControllerStatus.STATE_HOLDING))
+    graph.until(lambda: node._status.state == msg.ControllerStatus.STATE_HOLDING)
+    chunks.publish(chunk_to_message(chunk(stamp=100.1)))
+    graph.until(lambda: any('holding' in m.text for a in drawn for m in a.markers))

@@ -7,11 +7,13 @@ import re
 import threading
 
 import pytest
+from nodes.test_lifecycle import NODES
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 
 from efficient_vla.nodes.controller.node import ControllerNode
 from efficient_vla.nodes.monitor.node import MonitorNode
+from efficient_vla.nodes.robot.node import SimulatedRobotNode
 from efficient_vla.nodes.stages.reasoner import ReasonerNode
 from efficient_vla.policy import default_policy
 from efficient_vla.settings import InvalidSettingError, flatten
@@ -71,6 +73,25 @@ def test_good_set_is_applied_once_and_whole(reasoner, monkeypatch):
     assert set_all(reasoner, pruning__keep=0.25, pruning__layer=4).successful
     assert len(changes) == 1
     assert (reasoner.settings.pruning.keep, reasoner.settings.pruning.layer) == (0.25, 4)
+
+
+@pytest.mark.parametrize('kind', [*NODES, SimulatedRobotNode])
+@pytest.mark.parametrize('given', [True, False])
+def test_another_clock_is_refused_at_run_time_by_every_node(graph, kind, given):
+    node = kind(parameter_overrides=[Parameter('use_sim_time', value=given)])
+    graph.nodes.append(node)
+    graph.executor.add_node(node)
+    assert node.get_clock().ros_time_is_active is given
+    for result in (
+        set_all(node, use_sim_time=not given),
+        node.set_parameters([Parameter('use_sim_time', value=not given)])[0],
+    ):
+        assert not result.successful
+        assert f'use_sim_time is {not given}; expected {given}' in result.reason
+        assert 'start it again' in result.reason
+    assert node.get_clock().ros_time_is_active is given
+    assert node.get_parameter('use_sim_time').value is given
+    assert set_all(node, use_sim_time=given).successful
 
 
 def test_set_over_the_wire_gives_the_reason(graph, reasoner):

@@ -17,6 +17,7 @@ from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
 from efficient_vla.nodes.base.qos import latched_qos
 from efficient_vla.nodes.stages.perception import PerceptionNode
+from efficient_vla.types import ControlMode
 
 Result = ExecuteTask.Result
 TASK = 'open the drawer'
@@ -294,6 +295,32 @@ def test_result_of_a_task_that_ran_out_of_time_tells_which_input_is_missing(grap
     result = operator.end(handle, Result.REASON_TIMED_OUT, GoalStatus.STATUS_ABORTED)
     assert result.message.startswith('not done after 0.3 s; perception: no camera/image_raw: ')
     assert '/camera/image_raw (sensor_msgs/msg/Image) has 0 publishers' in result.message
+
+
+def test_result_of_a_task_whose_chunks_were_all_refused_tells_why(graph, operator):
+    arm = operator.arm
+    arm.locate()
+    handle = operator.send(duration=0.3)
+    graph.until(lambda: operator.instructions)
+    wrong = {'names': ('j1', 'j2', 'j3', 'gripper'), 'control_mode': ControlMode.JOINT_DELTA}
+    arm.send_chunk(arm.make_chunk(**wrong))
+    assert arm.state == Status.STATE_WAITING
+    assert arm.node.health.status('', {}).level == DiagnosticStatus.ERROR
+    arm.node.publish_diagnostics()
+    graph.until(arm.node._tasks._complaints.now)
+    arm.run(0.3)
+    result = operator.end(handle, Result.REASON_TIMED_OUT, GoalStatus.STATUS_ABORTED)
+    assert result.message.startswith('not done after 0.3 s; controller: chunk: ')
+    assert 'j1, j2, j3' in result.message
+
+
+def test_chunk_that_is_refused_while_another_one_drives_is_no_error(operator):
+    arm = operator.arm
+    operator.begin()
+    arm.send_chunk(arm.make_chunk(names=('j1', 'j2', 'j3', 'gripper')))
+    assert 'j1, j2, j3' in arm.node.health.message('chunk')
+    assert arm.state == Status.STATE_TRACKING
+    assert arm.node.health.status('', {}).level == DiagnosticStatus.WARN
 
 
 def test_refused_task_tells_that_the_robot_is_silent(graph, operator):

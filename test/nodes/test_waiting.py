@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node waits for and does not get is named, with publishers and remedy; nothing else is."""
 
+import math
 import re
 import time
 
@@ -325,6 +326,42 @@ def test_partial_states_are_no_fault_while_complete_ones_come(graph, clock, kind
         clock.passes(0.25)
     message = node.health.message(STATE)
     assert 'its messages lack what is needed: joint state has the names finger' in message
+
+
+UNUSABLE = {
+    'not finite': {'position': (0.0, 0.6, math.nan)},
+    'in the future': {'position': (0.0, 0.6, 0.2), 'ahead': 3600.0},
+}
+
+
+@pytest.mark.parametrize('why', UNUSABLE)
+@pytest.mark.parametrize('kind', [ActorNode, ReasonerNode])
+def test_robot_whose_states_are_refused_is_not_taken_for_silent(graph, clock, kind, why):
+    node = graph.add(kind)
+    instruct(graph, node)
+    states = publisher(graph, node, JointState, 'robot_state', state_qos())
+    graph.until(states.get_subscription_count)
+    for _ in range(8):
+        stamp = graph.now + UNUSABLE[why].get('ahead', 0.0)
+        states.publish(graph.state(UNUSABLE[why]['position'], stamp))
+        graph.settle()
+        clock.passes(0.25)
+    assert why in node.health.message('state')
+    said = node.health.message(STATE)
+    assert why in said
+    assert 'unplugged' not in said
+
+
+def test_tokens_that_are_refused_are_not_taken_for_silence(graph, clock):
+    node = graph.add(ReasonerNode)
+    instruct(graph, node)
+    sender = publisher(graph, node, msg.VisualTokens, 'visual_tokens', newest_qos())
+    graph.until(sender.get_subscription_count)
+    for _ in range(8):
+        sender.publish(tokens(graph.now + 3600.0))
+        graph.settle()
+        clock.passes(0.25)
+    assert 'in the future' in node.health.message('no visual_tokens')
 
 
 def test_clock_that_jumps_back_makes_nothing_late(graph, clock):

@@ -59,7 +59,10 @@ def test_images_and_states_of_any_kind_are_the_same_observation(policy, image, s
             {'observation': Image.fromarray(IMAGE[..., 0].astype(np.uint16) * 257), 'state': STATE},
             "'corner2' has mode I;16 of PIL",
         ),
-        ({'observation': IMAGE, 'state': [True] * 4}, r'state is \[True.*expected a list of numbers'),
+        (
+            {'observation': IMAGE, 'state': [True] * 4},
+            r'state is \[True.*list of numbers',
+        ),
         ({'observation': IMAGE, 'state': ['0', '1', '2', '3']}, "state is .*'0'.* list of numbers"),
         ({'observation': IMAGE, 'state': STATE, 'stamp': True}, 'stamp is True; expected'),
         ({'observation': IMAGE, 'state': STATE, 'stamp': '1'}, "stamp is '1'; expected"),
@@ -87,7 +90,11 @@ def test_stamps_may_be_numbers_of_numpy(policy, stamp):
 
 
 def test_dark_and_black_images_are_taken(policy):
-    for image in (Image.fromarray(np.minimum(IMAGE, 1)), np.minimum(IMAGE, 1), (IMAGE * 0).tolist()):
+    for image in (
+        Image.fromarray(np.minimum(IMAGE, 1)),
+        np.minimum(IMAGE, 1),
+        (IMAGE * 0).tolist(),
+    ):
         policy.act(image, SENTENCE, state=STATE)
 
 

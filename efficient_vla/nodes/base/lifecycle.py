@@ -26,6 +26,8 @@ Settings = TypeVar('Settings')
 DIAGNOSTICS_PERIOD_S = 1.0
 CLOCK_TOLERANCE_S = 0.001
 """Clocks of two callbacks may differ by rounding; more back than this is a jump."""
+CLOCK_LOG_S = 1.0
+"""Two nodes that publish /clock make it jump with every message; it is logged no more often."""
 PLAIN_ERRORS = (
     CheckpointError,
     InvalidSettingError,
@@ -123,7 +125,9 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
             reason = f'clock jumped back by {self._latest - now:.3f} s'
             self._latest = now
             self.health.counts['clock_jumps'] += 1
-            self.get_logger().warning(f'{reason}; histories are flushed')
+            self.get_logger().warning(
+                f'{reason}; histories are flushed', throttle_duration_sec=CLOCK_LOG_S
+            )
             self.waiting.restart()
             self.flush(reason)
         self._latest = now

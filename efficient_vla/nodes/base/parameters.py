@@ -20,6 +20,7 @@ from efficient_vla.types import InvalidRecordError
 
 Settings = TypeVar('Settings')
 
+CLOCK_PARAMETER = 'use_sim_time'
 LARGEST_FLOAT = 1.7e308
 LARGEST_INTEGER = 2**63 - 1
 
@@ -77,6 +78,7 @@ class NodeParameters(Generic[Settings]):
         changed: Callable[[Settings, Settings], None],
     ) -> None:
         self.problem = ''
+        self._node = node
         self._kind = kind
         self._accept = accept
         self._changed = changed
@@ -105,6 +107,7 @@ class NodeParameters(Generic[Settings]):
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         values = self._values(parameters)
         try:
+            self._refuse_another_clock(parameters)
             wanted = build(self._kind, values, self.settings)
             if values:
                 self._accept(wanted)
@@ -118,6 +121,16 @@ class NodeParameters(Generic[Settings]):
             earlier = self.settings
             self.settings = build(self._kind, values, earlier)
             self._changed(earlier, self.settings)
+
+    def _refuse_another_clock(self, parameters: list[Parameter]) -> None:
+        """Refuse what rclpy would obey: time would stand still, or jump, while a robot moves."""
+        kept = self._node.get_parameter(CLOCK_PARAMETER).value
+        for item in parameters:
+            if item.name == CLOCK_PARAMETER and item.value != kept:
+                raise InvalidSettingError(
+                    f'{CLOCK_PARAMETER} is {item.value}; expected {kept}, as the node was started '
+                    'with. End the graph and start it again with the other value.'
+                )
 
     def _values(self, parameters: list[Parameter]) -> dict[str, Any]:
         return {item.name: item.value for item in parameters if item.name in self._known}

@@ -73,7 +73,7 @@ class Expectation:
         self._since = now
 
     def unusable(self, reason: str) -> None:
-        """Take note that a message came which lacks what is waited for."""
+        """Take note that a message came which is none of those that are waited for."""
         self._unusable = reason
 
     def restart(self) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 from efficient_vla import msg
 from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.control.motion_clock import MotionClock
-from efficient_vla.control.state import ControllerReport
+from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.nodes.base.conversions import (
     message_to_chunk,
     seconds_to_stamp,
     stamp_to_seconds,
     write_execution,
 )
+from efficient_vla.nodes.base.health import Health
 from efficient_vla.statistics import PeriodMeter
 from efficient_vla.types import ActionChunk
 
@@ -67,6 +68,12 @@ def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> di
         'period_p999_ms': periods.percentile_ms(99.9),
         'period_max_ms': periods.percentile_ms(100),
     }
+
+
+def report_chunk(health: Health, state: State, refused: str | None) -> None:
+    """Report why the newest chunk does not drive the robot; an error while none does."""
+    report = health.error if state in (State.WAITING, State.HOLDING) else health.warn
+    report('chunk', refused)
 
 
 def refuse_frame(message: msg.ActionChunk, frame_id: str) -> str | None:

@@ -346,7 +346,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 self._source.drives(publisher, now)
                 self._observed = stamp_to_seconds(message.header.stamp)
                 self._fresh = self._observed, messages.transport_ms(message, self.now())
-        self.health.warn('chunk', refused)
+        messages.report_chunk(self.health, controller.state, refused)
         # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
         self._publish_status(now)
 
@@ -359,11 +359,11 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         try:
             stamp = self._motion_clock.read(sent, now) if sent else now
             robot_state.read_state(watch, message, stamp, now, controller)
-        except AbsentNamesError as error:
-            self._state_expected.unusable(str(error))
-            return
         except InvalidRecordError as error:
-            self.health.error('robot_state', str(error))
+            watch.refuse(str(error), now)
+            self._state_expected.unusable(str(error))
+            if not isinstance(error, AbsentNamesError):
+                self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
         self._drivers.note(publisher, now)

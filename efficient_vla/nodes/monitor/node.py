@@ -38,6 +38,8 @@ REMEMBERED_FRAMES = 16
 CAMERA_SKEW_NS = 500_000_000
 """Images of several cameras that perception takes for one frame differ by no more."""
 
+STATES = {int(state): state.name.lower() for state in State}
+
 
 class MonitorNode(ManagedNode[MonitorNodeSettings]):
     """Draw for whoever looks, and for nobody else."""
@@ -124,7 +126,10 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
                 subscribe(JointState, 'robot_state', self._safely(self._take_state), state_qos()),
                 subscribe(msg.Instruction, 'instruction', self._take_instruction, latched_qos()),
                 subscribe(
-                    msg.ControllerStatus, 'controller_status', self._take_status, latched_qos()
+                    msg.ControllerStatus,
+                    'controller_status',
+                    self._safely(self._take_status),
+                    latched_qos(),
                 ),
                 subscribe(msg.Plan, 'plan', self._safely(self._take_plan), latched_qos()),
                 subscribe(
@@ -219,6 +224,11 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self._plan = message_to_plan(message)
 
     def _take_status(self, message: msg.ControllerStatus) -> None:
+        if message.state not in STATES:
+            raise InvalidRecordError(
+                f'controller_status says state {message.state}; expected one of '
+                f'{", ".join(map(str, STATES))}. Start all nodes from one version of the package.'
+            )
         self._status = message
 
     def _take_rate(self, message: msg.EfficiencyStats) -> None:
@@ -239,7 +249,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
 
     def _words(self) -> str:
         rates = ', '.join(f'{name} {rate:.1f} Hz' for name, rate in self._rates.items())
-        state = State(self._status.state).name.lower()
+        state = STATES[self._status.state]
         age = self._status.plan_age_s
         lines = [self._instruction or 'no task', f'{state}, plan {age:.1f} s old', rates]
         if self._plan is not None and self._plan.text:

@@ -78,12 +78,11 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
             values = joint_values(message, names)
             stamp = stamp_to_seconds(message.header.stamp)
             refuse_future('robot state', stamp, now, self.settings.max_future)
-        except AbsentNamesError as error:
-            # Several drivers may share the topic.
-            expected.unusable(str(error))
-            return
         except InvalidRecordError as error:
-            self.health.error('state', str(error))
+            expected.unusable(str(error))
+            # Several drivers may share the topic.
+            if not isinstance(error, AbsentNamesError):
+                self.health.error('state', str(error))
             return
         self.health.clear('state')
         expected.heard(stamp)

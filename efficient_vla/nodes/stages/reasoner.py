@@ -163,6 +163,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
             tokens = message_to_tokens(message)
             refuse_future('visual tokens', tokens.stamp, now, self.settings.max_future)
         except InvalidRecordError as error:
+            self._expected.unusable(str(error))
             self.health.error('tokens', str(error))
             return
         self.health.clear('tokens')

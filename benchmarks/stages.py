@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla import interrupts
+from efficient_vla import unfinished
 from efficient_vla.bench.lockstep import new_records, plan_from, timed
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.policy import Policy
@@ -78,7 +78,7 @@ def measure(
     def found() -> dict[str, Any]:
         return {'variants': _found(variants), 'manifest': manifest}
 
-    with interrupts.carrying(found):
+    with unfinished.carrying(found):
         for index, image in enumerate(images):
             for variant in variants.values():
                 _run_frame(variant, image, index, instruction)

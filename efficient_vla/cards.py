@@ -70,12 +70,11 @@ def _check(card: Any) -> None:
     """Raise ``InvalidSettingError`` for a field that no policy can have, of those that it has."""
     for field in ('cameras', 'state_names', 'action_names'):
         names = getattr(card, field, ('absent',))
-        if len(set(names)) < len(names) or not all(map(str.strip, names)):
+        few = not names and field != 'state_names'
+        if few or len(set(names)) < len(names) or not all(map(str.strip, names)):
             raise InvalidSettingError(
-                f'{field} is {list(names)}; expected names, none of them empty or twice.'
+                f'{field} is {list(names)}; expected one name or more, none empty or twice.'
             )
-        if not names and field != 'state_names':
-            raise InvalidSettingError(f'{field} is []; expected one name or more.')
     for field, low, high, unit in (
         ('dt', SHORTEST_ROW, LONGEST_ROW, 's'),
         ('horizon', 1, MAX_ROWS, 'rows'),

@@ -157,31 +157,19 @@ def load_tower(
     conv = card.stem == 'conv'
     dtype = torch.float32 if conv else dtype
     tower = tower_of(folder, config, family, dtype, conv)
-    size, cell = card.image_size, tower.patch_size
-    try:
-        if size % cell:
-            raise ValueError(f'a multiple of its patches of {cell} pixels')
-        if (count := tokens_of(tower, size, dtype)) != card.tokens_per_camera:
-            raise ValueError(f'tokens_per_camera {count}, which it makes of such an image')
-    except ValueError as error:
-        raise CheckpointError(
-            f'{folder / "policy.json"} does not fit: image_size is {size} with tokens_per_camera '
-            f'{card.tokens_per_camera}; the vision tower expects {error}. Use matching files.'
-        ) from error
-    return card, tower
-
-
-def tokens_of(tower: nn.Module, size: int, dtype: torch.dtype) -> int:
-    """Return how many tokens the tower makes of an image of this side, by a pass.
-
-    Raises ``ValueError`` where it cannot take such an image.
-    """
+    size, cell, tokens = card.image_size, tower.patch_size, card.tokens_per_camera
     try:
         with torch.inference_mode():
-            count: int = tower(torch.zeros(1, 3, size, size, dtype=dtype)).shape[1]
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f'another size: {str(error).splitlines()[0]}') from error
-    return count
+            count = tower(torch.zeros(1, 3, size, size, dtype=dtype)).shape[1]
+    except (RuntimeError, ValueError):
+        count = 0
+    if size % cell or count != tokens:
+        raise CheckpointError(
+            f'{folder / "policy.json"} does not fit: image_size is {size} and tokens_per_camera '
+            f'{tokens}; expected a multiple of {cell} pixels, of which the vision tower makes so '
+            f'many tokens: it makes {count}. Use matching files.'
+        )
+    return card, tower
 
 
 def tower_of(

@@ -15,7 +15,7 @@ function(install_python_tree SOURCE DESTINATION)
     foreach(name episode_client experts graph_listener image_probe loop_probe probe)
       list(APPEND left_out PATTERN "${name}.py" EXCLUDE)
     endforeach()
-    list(REMOVE_ITEM entries bench cli records.py training)
+    list(REMOVE_ITEM entries bench cli records.py training unfinished.py)
     # What is left of the command line on a robot: up, and doctor of bringup.
     foreach(name __init__ __main__ options up)
       install(FILES "${SOURCE}/cli/${name}.py" DESTINATION "${DESTINATION}/cli")

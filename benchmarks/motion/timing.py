@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from efficient_vla import interrupts
+from efficient_vla import unfinished
 from efficient_vla.bringup import child
 from efficient_vla.bringup.graph import Selection, command, describe, environment
 from efficient_vla.bringup.parameter_files import parameters_yaml
@@ -77,7 +77,7 @@ def _burning(load: bool, environ: dict[str, str]) -> Iterator[None]:
     """Keep every core busy meanwhile, where ``load`` says so."""
     count = len(os.sched_getaffinity(0)) if load else 0
     module = [sys.executable, '-m', 'benchmarks.motion.burn', str(LOAD_NICE)]
-    with interrupts.postponed(), interrupts.kept_from_children():
+    with unfinished.postponed(), unfinished.kept_from_children():
         burners = [
             subprocess.Popen(module, env=environ, stdout=subprocess.PIPE) for _ in range(count)
         ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.stages import DENSE, VARIANTS
-from efficient_vla import interrupts
+from efficient_vla import unfinished
 from efficient_vla.bench.compare import TOTAL, Outcomes, compare, outcomes
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.overrides import parse_overrides
@@ -26,7 +26,7 @@ def techniques(
     """Return ``rows``, for dense and each technique of ``names`` alone, and dense's manifest."""
     whole: dict[str, Any] = {}
     reference: Outcomes = {}
-    with interrupts.carrying(lambda: whole):
+    with unfinished.carrying(lambda: whole):
         for name in (DENSE, *(name for name in names if name != DENSE)):
             overrides = merged(request.overrides, parse_overrides(VARIANTS[name]))
             found = evaluate(replace(request, overrides=overrides), on_result)
@@ -54,7 +54,7 @@ def instructions(request: Request, on_result: OnResult | None = None) -> dict[st
     it down.
     """
     whole: dict[str, Any] = {}
-    with interrupts.carrying(lambda: whole):
+    with unfinished.carrying(lambda: whole):
         for sentence, tasks in sentences(request.tasks):
             found = evaluate(replace(request, tasks=tasks, instruction=sentence), on_result)
             whole.setdefault('manifest', found['manifest'])

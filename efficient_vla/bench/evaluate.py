@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from efficient_vla import interrupts
+from efficient_vla import unfinished
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.manifest import manifest
 from efficient_vla.bench.overrides import build_settings, flat
@@ -90,7 +90,7 @@ def evaluate(
     """
     build_settings(request.overrides, request.robot)
     results: list[EpisodeResult] = []
-    with interrupts.carrying(lambda: _found(request, results)):
+    with unfinished.carrying(lambda: _found(request, results)):
         for result in _run_all(request):
             results.append(result)
             if on_result:
@@ -162,7 +162,7 @@ def _run_all(request: Request) -> Iterator[EpisodeResult]:
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     pool = ProcessPoolExecutor(workers, context, _start_worker, (request, threads))
     try:
-        with interrupts.postponed(), interrupts.kept_from_children():
+        with unfinished.postponed(), unfinished.kept_from_children():
             futures = [pool.submit(_run_job, task, seed) for task, seed in jobs]
         for future in as_completed(futures):
             yield future.result()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from efficient_vla import interrupts
+from efficient_vla import interrupts, unfinished
 from efficient_vla.bench.loop_latency import camera_to_command
 from efficient_vla.bench.manifest import manifest
 from efficient_vla.bench.overrides import flat, graph_settings
@@ -112,7 +112,7 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
             own = {name: settings[name] for name in graph.nodes}
             return _report(request, done, resident, own, facts) if done else {}
 
-        with interrupts.carrying(found):
+        with unfinished.carrying(found):
             for task, seed in request.jobs:
                 done.append(_run_job(client, request, observer, task, seed, limit))
         return found()
@@ -132,7 +132,7 @@ def running(supervisor: 'Supervisor') -> Iterator['Supervisor']:
     """Start all processes and end them at the end, however it comes."""
     with interrupts.unwinding():
         try:
-            with interrupts.postponed():
+            with unfinished.postponed():
                 supervisor.start()
             yield supervisor
         finally:

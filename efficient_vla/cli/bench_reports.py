@@ -24,8 +24,8 @@ from efficient_vla.cli.run_options import (
     writable_file,
 )
 from efficient_vla.errors import UsageError
-from efficient_vla.interrupts import saving
 from efficient_vla.sim.episodes import jobs
+from efficient_vla.unfinished import saving
 
 NO_PART = 'none'
 """Given as --parts it measures nothing and writes page and pictures of the rows again."""

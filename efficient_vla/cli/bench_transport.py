@@ -9,7 +9,7 @@ from typing import Any
 
 from efficient_vla.cli.run_options import add_part, writable_file, written
 from efficient_vla.errors import UsageError
-from efficient_vla.interrupts import carrying
+from efficient_vla.unfinished import carrying
 
 SIZES = ('640x480', '1280x720')
 

@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from efficient_vla import interrupts
+from efficient_vla import unfinished
 from efficient_vla.perception.preprocess import shrink
 from efficient_vla.sim.episodes import check_tasks
 from efficient_vla.sim.metaworld.tasks import TASKS
@@ -260,7 +260,7 @@ def main(args: argparse.Namespace) -> int:
     frames = 0
     # The first pool of a process starts this, and would let workers get Ctrl-C again.
     resource_tracker.ensure_running()
-    with interrupts.postponed(), interrupts.kept_from_children():
+    with unfinished.postponed(), unfinished.kept_from_children():
         workers = multiprocessing.get_context('spawn').Pool(args.workers)
 
     def write() -> None:
@@ -274,7 +274,7 @@ def main(args: argparse.Namespace) -> int:
             + (f'; interrupted, {missing} are missing: the same command goes on' * bool(missing))
         )
 
-    with workers as pool, interrupts.saving(write):
+    with workers as pool, unfinished.saving(write):
         for outcome, length in track(pool.imap_unordered(_job, jobs), 'episodes', len(jobs)):
             counts[outcome] += 1
             frames += length

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from efficient_vla import interrupts
+from efficient_vla import unfinished
 from efficient_vla.training import curves
 
 WARMUP_STEPS = 100
@@ -45,12 +45,12 @@ def run(
     """
     running: dict[str, float] = {}
     saved = time.time()
-    with Progress() as progress, interrupts.saving(save):
+    with Progress() as progress, unfinished.saving(save):
         bar = progress.add_task(name, total=steps.stop, completed=steps.start)
         for number in steps:
             for options in optimizer.param_groups:
                 options['lr'] = rate * schedule(number, steps.stop, warm_from)
-            with interrupts.postponed():
+            with unfinished.postponed():
                 step(number, running)
             losses = ' '.join(f'{loss} {value:.4f}' for loss, value in running.items())
             progress.update(bar, advance=1, description=f'{name} {losses}')

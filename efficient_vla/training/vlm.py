@@ -72,10 +72,11 @@ class Untrained(Frozen):
 def _tokens(tower: nn.Module, size: int, dtype: torch.dtype) -> int:
     """Return how many tokens the tower makes of an image."""
     try:
-        count = checkpoint.tokens_of(tower, size, dtype)
-    except ValueError as error:
+        with torch.inference_mode():
+            count: int = tower(torch.zeros(1, 3, size, size, dtype=dtype)).shape[1]
+    except (RuntimeError, ValueError) as error:
         raise UsageError(
-            f'--image-size {size} does not suit the model: {error} '
+            f'--image-size {size} does not suit the model: {str(error).splitlines()[0]} '
             'Leave it out to take the size of the model.'
         ) from error
     if round(count**0.5) ** 2 != count:

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from benchmarks import job as job_part, stages
-from efficient_vla import cli, interrupts
+from efficient_vla import cli, interrupts, unfinished
 from efficient_vla.bench import conditions
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.records import EpisodeResult
@@ -187,7 +187,7 @@ def test_a_real_process_keeps_its_episodes(number, reaching, tmp_path):
 
 def test_a_request_to_end_carries_its_exit_code():
     for stop, code in ((KeyboardInterrupt(), 130), (interrupts.Interrupted({}, 143), 143)):
-        carrying = interrupts.carrying(lambda: {'rows': 3})
+        carrying = unfinished.carrying(lambda: {'rows': 3})
         with pytest.raises(interrupts.Interrupted) as caught, carrying:
             raise stop
         assert (caught.value.code, caught.value.found) == (code, {'rows': 3})
@@ -195,12 +195,12 @@ def test_a_request_to_end_carries_its_exit_code():
 
 def test_what_is_saved_at_the_end_is_saved_at_an_interruption_and_not_after_a_fault():
     saved = []
-    with interrupts.saving(lambda: saved.append('end')):
+    with unfinished.saving(lambda: saved.append('end')):
         pass
-    stopped = interrupts.saving(lambda: saved.append('interrupted'))
+    stopped = unfinished.saving(lambda: saved.append('interrupted'))
     with pytest.raises(KeyboardInterrupt), stopped:
         raise KeyboardInterrupt
-    with pytest.raises(ZeroDivisionError), interrupts.saving(lambda: saved.append('fault')):
+    with pytest.raises(ZeroDivisionError), unfinished.saving(lambda: saved.append('fault')):
         raise ZeroDivisionError
     assert saved == ['end', 'interrupted']
 

@@ -148,8 +148,9 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         0.1,
         'A robot that is further than this from its set-point on any axis is blocked or broken: '
         'the controller stops, latched. It is compared with the set-point of robot_delay before, '
-        'or with its own where it reports one; from half of it a warning tells. Set it above what '
-        'the robot lags and sags; 0: never. Not for outputs that send velocities.',
+        'and where it reports its own, with that, and that with what was sent; from half of it a '
+        'warning tells. Set it above what the robot lags and sags; 0: never. With an output that '
+        'sends velocities the ways of the last second are compared.',
         unit='m',
         low=0.0,
         high=100.0,
@@ -221,7 +222,10 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
                 'and for a closed gripper.'
             )
         if len(set(self.names)) < len(self.names) or not all(map(str.strip, self.names)):
-            return f'names is {list(self.names)}; expected a name for each column, none empty or twice.'
+            return (
+                f'names is {list(self.names)}; expected a name for each column, none empty or '
+                'twice. Correct them.'
+            )
         if self.names and not set(self.names) - {'gripper'}:
             return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
         axes = [name for name in self.names if name != 'gripper']

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from efficient_vla.settings import NodeSettings, group, setting
 
+MODES = ('realtime', 'lockstep')
 RENDERINGS = ('default', 'fast')
 
 
@@ -85,7 +86,7 @@ class RobotSettings(NodeSettings):
         'realtime runs the physics on the wall clock; lockstep lets simulated time '
         'wait for a command at each step and for a chunk of each image, so that results do not '
         'depend on the speed of the machine.',
-        choices=('realtime', 'lockstep'),
+        choices=MODES,
         read_only=True,
     )
     real_time_factor: float = setting(

@@ -17,7 +17,7 @@ from efficient_vla.control.controller import Controller
 from efficient_vla.settings import build
 from efficient_vla.types import ActionChunk, ControlMode, InvalidRecordError
 
-KINDS = ('true', 'late', 'slow', 'sagging', 'blocked', 'lying')
+KINDS = ('true', 'late', 'slow', 'sagging', 'blocked', 'lying', 'own')
 BLENDINGS = (
     'latest_only',
     'weighted_average',
@@ -98,6 +98,8 @@ class Life(World):
         if self.kind == 'late':
             values |= {'rate': 100.0, 'following_error': 1.0}
         super().__init__(lag, delay, sag, HOME, names, **values)
+        if self.kind == 'own':
+            self.own = self.position
         self.values = values
         self.period = 1 / values['rate']
         self.covers = rng.choice([0.0, 0.0, 0.0, 0.05])

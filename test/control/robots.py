@@ -144,6 +144,8 @@ class World:
 
     def move(self, elapsed):
         target = (self.wire.popleft() if len(self.wire) > 1 else self.wire[0]).copy()
+        if self.own is not None:
+            self.own = target.copy()
         target[-1] -= self.sag if self.sent else 0.0
         share = 1 - np.exp(-elapsed / self.lag) if self.lag else 1.0
         before = self.position

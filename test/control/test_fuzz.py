@@ -76,7 +76,7 @@ def time_to_stand(life, motion, robot, speed, limits):
     for (p, v, a), place, moving, limit in zip(motion.T, robot, speed, limits, strict=True):
         fastest, acceleration, jerk, stop = limit[:4]
         brake = brake_time(v, a, stop, jerk)
-        if life.kind != 'true' or life.covers > 0:
+        if life.kind not in ('true', 'own') or life.covers > 0:
             swing = fastest / acceleration + acceleration / jerk
             # What a robot says is believed as far as following_error.
             off = abs(p - place) if life.kind != 'lying' else life.settings.following_error
@@ -163,7 +163,7 @@ def judge(seed):
     life = Life(seed)
     log = life.play(A_LIFE)
     assert_the_robot_stands(life, life.rng.choice(['stop', 'disable', 'flush', 'chunks run out']))
-    if life.kind in ('true', 'late', 'slow', 'sagging'):
+    if life.kind in ('true', 'late', 'slow', 'sagging', 'own'):
         assert life.reanchored == 0, 'a set-point that was held has been moved'
     times = np.array(log.times)
     path = path_times(life, times)

@@ -256,7 +256,7 @@ def test_the_codes_that_follow_are_part_of_what_univla_learns(policy, data, tmp_
     loss = made.losses(samples, 0.0)['next']
     hidden = made._run(codes, samples, everything)[1]
     expected = 0.03 * made._next(hidden, codes, samples).item()
-    assert float(loss) == pytest.approx(expected, rel=0.2)
+    assert loss.item() == pytest.approx(expected, rel=0.2)
 
 
 def load(method: str, policy: Path) -> nn.Module:

@@ -23,6 +23,8 @@ class LatestWorker(Generic[Job]):
         self, name: str, work: Callable[[Job], None], failed: Callable[[Exception], None]
     ) -> None:
         self.dropped = 0
+        self.in_pass = False
+        """Whether what runs now is a job, and no function that was called."""
         self._work = work
         self._failed = failed
         self._condition = threading.Condition()
@@ -42,8 +44,8 @@ class LatestWorker(Generic[Job]):
             return not self._busy and self._job is None and not self._calls
 
     @property
-    def pass_s(self) -> float:
-        """How long the job that runs now has taken, by the steady clock [s]; 0 while none does."""
+    def busy_s(self) -> float:
+        """How long a job or function runs now, by the steady clock [s]; 0 while none does."""
         began = self._began
         return 0.0 if began is None else time.monotonic() - began
 
@@ -64,8 +66,8 @@ class LatestWorker(Generic[Job]):
     def ask(self, function: Callable[[], None], timeout: float) -> None:
         """Run ``function`` as ``call`` does, and wait for its end.
 
-        Raises what it raises, and ``TimeoutError`` where it could not begin within ``timeout`` [s];
-        it does not run later then.
+        Raises what it raises, and ``TimeoutError`` where it has not ended within ``timeout`` [s].
+        Where it had not begun, it does not run later.
         """
         asked: Future[None] = Future()
 
@@ -80,8 +82,9 @@ class LatestWorker(Generic[Job]):
                 asked.set_result(None)
 
         self.call(run)
-        if not wait([asked], timeout).done and asked.cancel():
-            raise TimeoutError(f'{self._thread.name} was busy for more than {timeout} s')
+        if not wait([asked], timeout).done:
+            what = 'was busy' if asked.cancel() else 'was at it'
+            raise TimeoutError(f'{self._thread.name} {what} for more than {timeout} s')
         asked.result()
 
     def discard(self) -> None:
@@ -118,12 +121,12 @@ class LatestWorker(Generic[Job]):
                 )
                 if self._stopping and not self._calls:
                     return
-                self._busy = True
+                self._busy, self._began = True, time.monotonic()
                 function = self._calls.popleft() if self._calls else None
                 job = None
                 if function is None:
                     job, self._job = self._job, None
-                    self._began = time.monotonic()
+                self.in_pass = function is None
             try:
                 if function is not None:
                     function()

@@ -40,8 +40,8 @@ class PolicyNodeSettings(NodeSettings):
     )
     pass_timeout: float = setting(
         60.0,
-        'A pass that takes longer hangs: its process ends, so that whoever started it starts it '
-        'again. 0: never.',
+        'A pass, a reset or a change of settings that takes longer hangs: its process ends, so '
+        'that whoever started it starts it again. 0: never.',
         unit='s',
         low=0.0,
         high=3600.0,

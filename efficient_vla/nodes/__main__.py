@@ -3,7 +3,7 @@
 """Run one or several nodes in this process: ``python -m efficient_vla.nodes NAME [NAME ...]``.
 
 Ends with 0 after a signal or when its launch is gone, with 2 where a node cannot be configured or
-a package is missing (starting it again will not help), with 3 where a pass hangs, and with 1 after
+a package is missing (starting it again will not help), with 3 where a stage hangs, and with 1 after
 any other error.
 """
 

@@ -13,6 +13,7 @@ from sensor_msgs.msg import Image, JointState
 from efficient_vla import msg, srv
 from efficient_vla.nodes.base.conversions import joint_state
 from efficient_vla.nodes.base.qos import image_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.stages import stage
 from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.nodes.stages.stage import EXIT_HUNG
 from efficient_vla.passthrough import write_policy
@@ -259,6 +260,35 @@ def test_pass_that_hangs_is_named_and_ends_the_process(graph, hold):
     assert setup.node.exit_code == EXIT_HUNG
     assert 'not ended after pass_timeout 0.01 s' in setup.node.health.message('hang')
     held.go.set()
+
+
+def test_reset_that_hangs_ends_the_process_as_a_pass_does(graph, hold):
+    setup = Setup(graph, pass_timeout=0.01)
+    held = hold(setup.node.stage, 'reset')
+    setup.node.flush('clock jumped back')
+    graph.until(held.begun.is_set)
+    graph.until(lambda: setup.node.exit_code)
+    assert setup.node.exit_code == EXIT_HUNG
+    said = setup.node.health.message('hang')
+    assert 'a reset or a change of settings has not ended after pass_timeout 0.01 s' in said
+    held.go.set()
+
+
+def test_settings_that_hang_are_refused_in_time_and_end_the_process(graph, hold, monkeypatch):
+    monkeypatch.setattr(stage, 'ACCEPT_TIMEOUT_S', 0.5)
+    setup = Setup(graph, pass_timeout=0.01)
+    node = setup.node
+    held = hold(node.stage, 'configure')
+    (result,) = node.set_parameters([Parameter('cache.method', value='reuse')])
+    assert held.begun.is_set()
+    assert not result.successful
+    assert 'was at it for more than 0.5 s; nothing is changed' in result.reason
+    node.look()
+    assert node.exit_code == EXIT_HUNG
+    held.go.set()
+    assert node.wait_idle(20.0)
+    assert node.settings.cache.method == 'none'
+    assert node.applied.cache.method == 'none', 'also where it ended after all'
 
 
 def test_pass_may_take_for_ever_where_no_time_is_set(graph, hold):

@@ -2,13 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """One publisher drives the robot; another one does so only after it, and never unnoticed."""
 
+import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from nodes.arm import Arm, Status
+from nodes.test_reasoner_node import tokens
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 
 from efficient_vla import msg
-from efficient_vla.nodes.base.qos import newest_qos, state_qos
+from efficient_vla.nodes.base import source
+from efficient_vla.nodes.base.conversions import plan_to_message
+from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, state_qos
+from efficient_vla.nodes.base.source import SOURCE_S
+from efficient_vla.nodes.stages.actor import ActorNode
+from efficient_vla.nodes.stages.perception import PerceptionNode
+from efficient_vla.nodes.stages.reasoner import ReasonerNode
+from efficient_vla.types import Plan
 
 
 @pytest.fixture
@@ -93,6 +103,108 @@ def test_enabling_anew_takes_whoever_comes_first(arm, other):
     arm.run(0.01)
     send(arm, other)
     assert arm.state == Status.STATE_TRACKING
+
+
+@pytest.fixture
+def second(graph):
+    """Return a function that returns a publisher of a second node."""
+    node = Node('second', start_parameter_services=False)
+    graph.executor.add_node(node)
+
+    def make(kind, topic, qos):
+        publisher = node.create_publisher(kind, topic, qos)
+        graph.until(lambda: publisher.get_subscription_count() > 0)
+        return publisher
+
+    yield make
+    graph.executor.remove_node(node)
+    node.destroy_node()
+
+
+def told(node, topic):
+    """Check that ``node`` names both publishers of a topic."""
+    said = node.health.message(f'{topic}_source')
+    assert 'from /second (' in said
+    assert 'those of /peer (' in said
+    assert f'expected one publisher on {topic}, which has 2. End one of them, or remap it.' in said
+    assert node.health.status('', {}).level == DiagnosticStatus.WARN
+
+
+def test_images_of_a_second_camera_are_left_out_and_told(graph, second, monkeypatch):
+    node = graph.add(PerceptionNode)
+    topic = 'camera/image_raw'
+    frames = []
+    monkeypatch.setattr(node, 'submit', frames.append)
+    first = graph.publisher(Image, topic, image_qos())
+    other = second(Image, topic, image_qos())
+    graph.until(lambda: node.count_publishers(topic) == 2)
+    for number in range(1, 4):
+        graph.set_time(graph.now + 0.1)
+        first.publish(graph.image(0))
+        graph.until(lambda n=number: len(frames) == n)
+        graph.set_time(graph.now + 0.1)
+        other.publish(graph.image(255))
+        graph.until(lambda n=number: node.health.counts[f'{topic}_source'] == n)
+    told(node, topic)
+    assert [int(frame.images[node.loaded.cameras[0]].max()) for frame in frames] == [0] * 3
+    graph.set_time(graph.now + SOURCE_S + 0.1)
+    other.publish(graph.image(255))
+    graph.until(lambda: len(frames) == 4)
+
+
+def test_tokens_of_a_second_perception_are_left_out_and_told(graph, second):
+    node = graph.add(ReasonerNode)
+    first = graph.publisher(msg.VisualTokens, 'visual_tokens', newest_qos())
+    other = second(msg.VisualTokens, 'visual_tokens', newest_qos())
+    graph.until(lambda: node.count_publishers('visual_tokens') == 2)
+    first.publish(tokens(graph.now))
+    graph.until(lambda: node._newest)
+    graph.set_time(graph.now + 0.1)
+    other.publish(tokens(graph.now, count=3))
+    graph.until(lambda: node.health.message('visual_tokens_source'))
+    told(node, 'visual_tokens')
+    assert len(node._newest[0].features) == 4
+
+
+def test_plans_of_a_second_reasoner_wait_until_those_of_the_first_ran_out(graph, second):
+    node = graph.add(ActorNode)
+    first = graph.publisher(msg.Plan, 'plan', latched_qos())
+    other = second(msg.Plan, 'plan', latched_qos())
+    graph.until(lambda: node.count_publishers('plan') == 2)
+
+    def plan(sequence):
+        made = Plan(np.ones((1, 3), np.float32), 'go', graph.now, 2.0, sequence=sequence)
+        return plan_to_message(made)
+
+    first.publish(plan(1))
+    graph.until(lambda: node._plan)
+    graph.set_time(graph.now + 1.9)
+    other.publish(plan(7))
+    graph.until(lambda: node.health.message('plan_source'))
+    told(node, 'plan')
+    assert node._plan.sequence == 1
+    graph.set_time(graph.now + 0.2)
+    other.publish(plan(8))
+    graph.until(lambda: node._plan.sequence == 8)
+
+
+def test_a_second_source_that_ended_is_told_no_more(graph, second, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(source, 'monotonic', lambda: clock[0])
+    node = graph.add(ReasonerNode)
+    first = graph.publisher(msg.VisualTokens, 'visual_tokens', newest_qos())
+    other = second(msg.VisualTokens, 'visual_tokens', newest_qos())
+    graph.until(lambda: node.count_publishers('visual_tokens') == 2)
+    first.publish(tokens(graph.now))
+    graph.until(lambda: node._newest)
+    other.publish(tokens(graph.now))
+    graph.until(lambda: node.health.message('visual_tokens_source'))
+    for passed, still in ((1.0, True), (5.0, False)):
+        clock[0] += passed
+        graph.set_time(graph.now + 0.1)
+        first.publish(tokens(graph.now))
+        graph.until(lambda: node._newest[0].stamp == pytest.approx(graph.now))
+        assert bool(node.health.message('visual_tokens_source')) == still
 
 
 def test_two_drivers_of_one_robot_are_a_warning_with_both_names(graph, arm):

@@ -129,23 +129,41 @@ def test_functions_that_wait_are_called_before_the_thread_ends(recorder: Recorde
     assert recorder.done == [1, 'called']
 
 
-def test_time_of_the_job_that_runs_is_known_and_calls_are_no_jobs(recorder: Recorder):
-    assert recorder.worker.pass_s == 0
-    begun, go, seen = threading.Event(), threading.Event(), []
+def test_question_whose_answer_hangs_is_given_up_in_time(recorder: Recorder):
+    begun, go = threading.Event(), threading.Event()
+
+    def hang():
+        begun.set()
+        assert go.wait(TIMEOUT)
+
+    try:
+        with pytest.raises(TimeoutError, match=r'test was at it for more than 0\.5 s'):
+            recorder.worker.ask(hang, 0.5)
+        assert begun.is_set()
+    finally:
+        go.set()
+    assert recorder.worker.wait_idle(TIMEOUT)
+
+
+def test_time_of_the_job_or_function_that_runs_is_known(recorder: Recorder):
+    assert recorder.worker.busy_s == 0
+    begun, go = threading.Event(), threading.Event()
 
     def call():
         begun.set()
         assert go.wait(TIMEOUT)
-        seen.append(recorder.worker.pass_s)
 
     recorder.worker.call(call)
     assert begun.wait(TIMEOUT)
+    first = recorder.worker.busy_s
+    assert 0 < first <= recorder.worker.busy_s
+    assert not recorder.worker.in_pass
     go.set()
     recorder.worker.submit(1)
     assert recorder.started.acquire(timeout=TIMEOUT)
-    first = recorder.worker.pass_s
-    assert seen == [0]
-    assert 0 < first <= recorder.worker.pass_s
+    first = recorder.worker.busy_s
+    assert 0 < first <= recorder.worker.busy_s
+    assert recorder.worker.in_pass
     recorder.gate.release()
     assert recorder.worker.wait_idle(TIMEOUT)
-    assert recorder.worker.pass_s == 0
+    assert recorder.worker.busy_s == 0

@@ -33,13 +33,13 @@ from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, report_qos
 from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
+from efficient_vla.nodes.base.source import ENABLE_ANEW, DriverWatch, OneSource
 from efficient_vla.nodes.controller import messages, robot_state
 from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
-from efficient_vla.nodes.controller.source import ChunkSource, DriverWatch
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
@@ -98,7 +98,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         )
         self._tasks = TaskServer(self, self._inlet)
         self._liveliness = LivelinessWatch(self, FEEDERS)
-        self._source = ChunkSource(self, 'action_chunk')
+        self._source = OneSource(self, 'action_chunk', 'chunks', ENABLE_ANEW)
         self._drivers = DriverWatch(self, 'robot_state')
         self._inlet.start()
 

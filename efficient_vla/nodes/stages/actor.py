@@ -16,6 +16,7 @@ from efficient_vla.nodes.base.conversions import (
 )
 from efficient_vla.nodes.base.history import KEEP_S, overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
+from efficient_vla.nodes.base.source import OneSource
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import Pass
@@ -52,10 +53,12 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     def __init__(self, **options: Any) -> None:
         self._plan: Plan | None = None
         self._instructed = float('-inf')
+        self._valid_s = 0.0
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self._output = self.create_lifecycle_publisher(
             msg.ActionChunk, 'action_chunk', newest_qos()
         )
+        self._source = OneSource(self, 'plan', 'plans')
         self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
         # A plan that holds is waited for no longer than that, which is a rule of its own.
         self._expected = self.waiting.expect(
@@ -139,6 +142,10 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         except InvalidRecordError as error:
             self.health.error('plan', str(error))
             return
+        # Another reasoner may take over once the plan that was taken before has run out.
+        if not self._source.admit(info, now, self._valid_s):
+            return
+        self._valid_s = plan.valid_for
         self._expected.heard(plan.stamp)
         newest = self._plan
         if newest and newest.sequence > plan.sequence and overtaken(plan.stamp, newest.stamp):

@@ -13,6 +13,7 @@ from sensor_msgs.msg import Image
 from efficient_vla.nodes.base.conversions import image_to_array, refuse_future, stamp_to_seconds
 from efficient_vla.nodes.base.history import overtaken
 from efficient_vla.nodes.base.qos import image_qos
+from efficient_vla.nodes.base.source import SOURCE_S, OneSource
 from efficient_vla.types import InvalidRecordError
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ class Cameras:
 
     def _subscribe(self, name: str, needed: Callable[[], bool]) -> None:
         topic = 'camera/image_raw' if len(self.names) == 1 else f'{name}/image_raw'
+        source = OneSource(self._node, topic, 'images')
 
         def callback(message: Image, info: Any) -> None:
-            if self._node.active:
+            if self._node.active and source.admit(info, self._node.seconds(), SOURCE_S):
                 expected.heard(stamp_to_seconds(message.header.stamp))
                 self._take(name, message, transport_ms(info))
 

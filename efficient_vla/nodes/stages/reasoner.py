@@ -16,6 +16,7 @@ from efficient_vla.nodes.base.conversions import (
 )
 from efficient_vla.nodes.base.history import overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
+from efficient_vla.nodes.base.source import SOURCE_S, OneSource
 from efficient_vla.nodes.stages.cameras import transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import Pass
@@ -61,6 +62,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._states.keep = STATES_S
         self._plan = self._output = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
         self.offer_reset()
+        self._source = OneSource(self, 'visual_tokens', 'visual tokens')
         qos = newest_qos()
         self.create_subscription(msg.VisualTokens, 'visual_tokens', self._tokens_received, qos)
         self._expected = self.waiting.expect(
@@ -167,6 +169,8 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
             self.health.error('tokens', str(error))
             return
         self.health.clear('tokens')
+        if not self._source.admit(info, now, SOURCE_S):
+            return
         self._expected.heard(tokens.stamp)
         if self._newest is not None and overtaken(tokens.stamp, self._newest[0].stamp):
             return

@@ -39,9 +39,10 @@ Made = TypeVar('Made')
 STOP_TIMEOUT_S = 5.0
 """A pass that takes longer is left behind on its thread when the node ends."""
 ACCEPT_TIMEOUT_S = 10.0
-"""New settings wait so long for the end of the pass under way, then they are refused."""
+"""New settings wait so long for the end of the pass under way and for being applied, then they are
+refused."""
 EXIT_HUNG = 3
-"""Exit code of a process whose pass hangs; starting it again helps."""
+"""Exit code of a process whose worker hangs; starting it again helps."""
 
 
 class Pass(NamedTuple):
@@ -195,12 +196,18 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         if worker is None or stage is None:
             return
 
+        earlier = self.applied
+
+        def restore() -> None:
+            stage.configure(earlier)
+            self.applied = earlier
+
         def configure() -> None:
             try:
                 stage.configure(settings)
             except Exception:
                 # Also where it took a part of them before it found the rest wanting.
-                stage.configure(self.applied)
+                restore()
                 raise
             self.applied = settings
 
@@ -209,6 +216,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         except (InvalidSettingError, InvalidRecordError):
             raise
         except TimeoutError as error:
+            # Should it end yet, what the parameters say holds nevertheless.
+            worker.call(restore)
             raise InvalidSettingError(f'{error}; nothing is changed. Set it again.') from error
         except Exception as error:
             raise InvalidSettingError(
@@ -227,12 +236,13 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             self._worker.call(lambda: stage.reset(reason))
 
     def look(self) -> None:
-        """End the process where a pass hangs; no thread can be ended from outside."""
-        limit = self.settings.pass_timeout
-        if self._worker is not None and 0 < limit < self._worker.pass_s and not self.exit_code:
+        """End the process where its worker hangs; no thread can be ended from outside."""
+        limit, worker = self.settings.pass_timeout, self._worker
+        if worker is not None and 0 < limit < worker.busy_s and not self.exit_code:
+            what = 'a pass' if worker.in_pass else 'a reset or a change of settings'
             self.health.error(
                 'hang',
-                f'a pass has not ended after pass_timeout {limit} s; the process ends with code '
+                f'{what} has not ended after pass_timeout {limit} s; the process ends with code '
                 f'{EXIT_HUNG}, to be started again.',
             )
             self.publish_diagnostics()

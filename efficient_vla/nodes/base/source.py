@@ -1,27 +1,34 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whose messages count: one publisher of chunks, and one robot driver."""
+"""Whose messages count: one publisher of a topic, and one robot driver."""
 
 import math
+from time import monotonic
 from typing import Any
 
-from efficient_vla.nodes.base.bounded import publisher_name
+from efficient_vla.nodes.base.bounded import FORGIVEN_S, publisher_name
 
 DRIVER_S = 1.0
 """Two drivers that both reported within this time are two at once."""
+SOURCE_S = 2.0
+"""A camera or perception that was silent for so long may be replaced by another one."""
+ENABLE_ANEW = '; to take the other, disable and enable the controller by set_enabled'
 
 
-class ChunkSource:
-    """The one publisher whose chunks drive the robot.
+class OneSource:
+    """The one publisher whose messages are taken, ``what`` in words.
 
-    It is the first whose chunk was accepted since the controller was enabled. Another one is
-    accepted once that one is gone, or has been silent for so long that its chunks no longer drive
-    the robot: an actor that was killed stays in the graph for a while.
+    It is the first whose message was taken, since ``forget``. Another one is taken once that one is
+    gone, or has been silent for so long that what it sent no longer holds: a node that was killed
+    stays in the graph for a while. Two in turn would be two scenes, or two wills, for one robot.
     """
 
-    def __init__(self, node: Any, topic: str) -> None:
+    def __init__(self, node: Any, topic: str, what: str, also: str = ', or remap it') -> None:
         self._node = node
         self._topic = topic
+        self._what = what
+        self._also = also
+        self._turned_away = -math.inf
         self._publisher = b''
         self._heard = -math.inf
         self._refused: dict[bytes, str] = {}
@@ -31,7 +38,7 @@ class ChunkSource:
         self._publisher, self._refused = b'', {}
 
     def refuse(self, publisher: bytes, now: float, timeout: float) -> str | None:
-        """Return why a chunk of ``publisher`` must not drive the robot, or ``None``."""
+        """Return why a message of ``publisher`` must not be taken, or ``None``."""
         if not self._publisher or publisher == self._publisher:
             return None
         if not 0 <= now - self._heard <= timeout:
@@ -42,22 +49,35 @@ class ChunkSource:
         return self._refused[publisher] or None
 
     def drives(self, publisher: bytes, now: float) -> None:
-        """Take note that a chunk of ``publisher`` was accepted."""
+        """Take note that a message of ``publisher`` was taken."""
         if self._publisher and publisher != self._publisher:
             who = publisher_name(self._node, self._topic, publisher)
-            self._node.get_logger().warning(f'chunks come from {who} from now on')
+            self._node.get_logger().warning(f'{self._what} come from {who} from now on')
             self._refused = {}
         self._publisher, self._heard = publisher, now
+
+    def admit(self, info: Any, now: float, timeout: float) -> bool:
+        """Return whether to take the message with this ``info`` of rclpy, and warn where not."""
+        publisher, rule = info['publisher_gid']['data'], f'{self._topic}_source'
+        refused = self.refuse(publisher, now, timeout)
+        if refused:
+            self._turned_away = monotonic()
+            self._node.health.warn(rule, refused)
+            return False
+        if monotonic() > self._turned_away + FORGIVEN_S:
+            self._node.health.clear(rule)
+        self.drives(publisher, now)
+        return True
 
     def _reason(self, publisher: bytes) -> str:
         mine = publisher_name(self._node, self._topic, self._publisher)
         if mine.startswith('an unknown'):
             return ''
         other = publisher_name(self._node, self._topic, publisher)
+        count = len(self._node.get_publishers_info_by_topic(self._topic))
         return (
-            f'chunk came from {other} while {mine} drives the robot; expected one publisher on '
-            f'{self._topic}. End one of them; to take the other, disable and enable the controller '
-            'by set_enabled.'
+            f'{self._what} came from {other} while those of {mine} are taken; expected one '
+            f'publisher on {self._topic}, which has {count}. End one of them{self._also}.'
         )
 
 

@@ -141,7 +141,11 @@ def test_card_that_is_not_json_is_refused(damaged):
         ('state_std', [0.1, 0.1, 1e-60, 0.5], 'state_std is .*; expected more than 0'),
         ('image_size', 150, 'image_size is 150 .*; expected a multiple of 12 pixels'),
         ('image_size', 156, r'image_size is 156 .*; expected .* it makes (0|169)\.'),
-        ('tokens_per_camera', 100, 'tokens_per_camera 100; expected .* it makes 144'),
+        (
+            'tokens_per_camera',
+            100,
+            'image_size is 144 and tokens_per_camera 100; expected .* it makes 144',
+        ),
         ('control_mode', 'UNKNOWN', "control_mode is 'UNKNOWN'; expected one of EE_DELTA"),
         ('state_std', [0.1, 0.1, 0.0, 0.5], 'state_std is .*; expected more than 0'),
         ('stem', 'convolution', "stem is 'convolution'; expected one of patch, conv"),

@@ -151,6 +151,8 @@ class PassthroughPerception(PassthroughStage):
 class PassthroughReasoner(PassthroughStage):
     """The direction of the card, and mean colours."""
 
+    signals = False
+
     def __init__(self, card: PassthroughCard, settings: ReasonerSettings) -> None:
         super().__init__(card, settings)
         self._savings = Savings()

@@ -41,6 +41,8 @@ class ReasonerStage(Stage, Protocol):
 
     state_names: tuple[str, ...]
     """What ``observe`` is given; empty where the stage does not look at the robot."""
+    signals: bool
+    """Whether the newest tokens carry contours and saliency, for what needs them in settings."""
 
     def observe(self, state: np.ndarray, stamp: float) -> None:
         """Take in the robot's state [S] at ``stamp`` [s]."""

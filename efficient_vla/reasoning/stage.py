@@ -69,6 +69,8 @@ class Reasoner:
         self._gate = MotionGate(state_names)
         self._schedule = PassSchedule(state_names)
         self._cache = VlaCache(len(trunk.parts.layers))
+        self.signals = settings.pruning.needs_signals != ''
+        """Whether tokens carry contours and saliency; who starts with a method grants it."""
         self._tokens: VisualTokens | None = None
         self._plan: Plan | None = None
         self._savings = Savings()
@@ -96,10 +98,10 @@ class Reasoner:
                 self._require('pruning', pruning.method)
         self._require_motion(settings)
         why = pruning.needs_signals
-        if why and self._tokens is not None and not len(self._tokens.saliency):
+        if why and not self.signals:
             raise InvalidRecordError(
-                f'pruning.{why} needs contours and saliency, which the visual tokens do not '
-                'carry. Set perception.signals to true first.'
+                f'pruning.{why} needs contours and saliency, which no visual tokens have carried '
+                'lately. Set perception.signals to true first.'
             )
         if settings.reuse.method != 'none' and not parts.has_attention:
             raise InvalidRecordError(
@@ -171,6 +173,7 @@ class Reasoner:
                 f'visual tokens are {tokens.features.shape[1]} wide; the decoder expects {width}. '
                 'Start perception and reasoner from the same policy.'
             )
+        self.signals = len(tokens.saliency) > 0
         text = self._encode(instruction)
         again = self._again(tokens, instruction)
         with torch.inference_mode():

@@ -19,7 +19,9 @@ from efficient_vla.nodes.base.conversions import (
     tokens_to_message,
 )
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.nodes.stages.reasoner import ReasonerNode
+from efficient_vla.nodes.stages.stage import SIGNALS_WANTED
 from efficient_vla.passthrough import write_policy
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.policy import default_policy, load_perception
@@ -487,6 +489,37 @@ def test_every_method_is_taken_or_refused_with_a_reason_and_plans_go_on(graph, n
             if result.successful and method != 'none':
                 assert 0 < len(plan.kept) <= plan.tokens_total // 2, method
     assert {'none', 'fastv', 'uniform', 'random'} <= set(taken)
+
+
+def test_what_pruning_needs_of_perception_is_asked_when_it_is_set(graph, nano_tokens):
+    setup = Setup(graph, policy=str(default_policy()))
+    perception = graph.add(PerceptionNode, policy=str(default_policy()), signals=True)
+
+    def choose(node, name, value):
+        return node.set_parameters([Parameter(name, value=value)])[0]
+
+    result = choose(setup.node, 'pruning.method', 'sp_vla')
+    assert not result.successful
+    assert 'Set perception.signals to true first' in result.reason
+    setup.tokens.publish(tokens_to_message(nano_tokens))
+    graph.until(lambda: setup.node._newest)
+    assert choose(setup.node, 'pruning.method', 'sp_vla').successful
+    graph.until(lambda: perception.count_subscribers(SIGNALS_WANTED))
+    result = choose(perception, 'signals', False)
+    assert not result.successful
+    assert 'signals is false; expected true' in result.reason
+    assert perception.settings.signals
+    assert choose(setup.node, 'pruning.method', 'none').successful
+    graph.until(lambda: not perception.count_subscribers(SIGNALS_WANTED))
+    assert choose(perception, 'signals', False).successful
+
+
+def test_preset_that_needs_signals_holds_from_the_start_and_is_freed_with_the_policy(graph):
+    perception = graph.add(PerceptionNode, policy=str(default_policy()), signals=True)
+    node = graph.add(ReasonerNode, policy=str(default_policy()), pruning__method='sp_vla')
+    graph.until(lambda: perception.count_subscribers(SIGNALS_WANTED))
+    node.end()
+    graph.until(lambda: not perception.count_subscribers(SIGNALS_WANTED))
 
 
 def test_failure_is_reported_once_the_same_tokens_may_come_again(graph, setup, monkeypatch):

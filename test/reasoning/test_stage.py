@@ -331,6 +331,17 @@ def test_a_method_is_refused_while_perception_sends_no_signals():
     change(stage, pruning__method='sp_vla')
 
 
+def test_a_method_that_needs_signals_is_refused_until_tokens_with_them_were_seen():
+    stage = reasoner()
+    with pytest.raises(InvalidRecordError, match=r'Set perception\.signals to true first'):
+        change(stage, pruning__method='sp_vla')
+    stage.signals = True
+    change(stage, pruning__method='sp_vla')
+    given = reasoner(pruning__method='sp_vla')
+    change(given, pruning__keep=0.25)
+    assert len(given.plan(tokens(), 'open it').kept) <= COUNT // 2
+
+
 def test_refresh_every_sees_all_tokens():
     stage = reasoner(pruning__method='fastv', pruning__refresh_every=3)
     kept = [len(stage.plan(tokens(0.1 * step), 'open it').kept) for step in range(6)]

@@ -15,8 +15,9 @@ from efficient_vla.nodes.base.conversions import tokens_to_message
 from efficient_vla.nodes.base.qos import newest_qos, state_qos
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet
 from efficient_vla.nodes.stages.frozen import FrozenCameras
-from efficient_vla.nodes.stages.stage import Pass, StageNode
+from efficient_vla.nodes.stages.stage import SIGNALS_WANTED, Pass, StageNode
 from efficient_vla.policy import load_perception
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.stages import PerceptionStage
 from efficient_vla.statistics import Savings
 from efficient_vla.types import Frame, VisualTokens
@@ -52,6 +53,16 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
         self._cameras = Cameras(
             self, self.loaded.cameras, self._images_received, lambda: self.active
         )
+
+    def accept(self, settings: PerceptionNodeSettings) -> None:
+        """Refuse to leave out the signals that the pruning of a reasoner needs."""
+        off = self.settings.signals and not settings.signals
+        if off and self.count_subscribers(SIGNALS_WANTED):
+            raise InvalidSettingError(
+                'signals is false; expected true while the pruning of the reasoner needs them. '
+                'Set reasoner.pruning.method to none and its protect.contours to 0 first.'
+            )
+        super().accept(settings)
 
     def flush(self, reason: str) -> None:
         """Forget earlier images."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from std_msgs.msg import Empty
+
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ReasonerNodeSettings
 from efficient_vla.nodes.base.conversions import (
@@ -19,7 +21,7 @@ from efficient_vla.nodes.base.qos import latched_qos, newest_qos
 from efficient_vla.nodes.base.source import SOURCE_S, OneSource
 from efficient_vla.nodes.stages.cameras import transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
-from efficient_vla.nodes.stages.stage import Pass
+from efficient_vla.nodes.stages.stage import SIGNALS_WANTED, Pass
 from efficient_vla.policy import load_reasoner
 from efficient_vla.stages import ReasonerStage
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
@@ -58,6 +60,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._not_before = NEVER
         self._observed = NEVER
         self._fresh_timer: Any = None
+        self._signals_wanted: Any = None
         super().__init__('reasoner', ReasonerNodeSettings, **options)
         self._states.keep = STATES_S
         self._plan = self._output = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
@@ -76,6 +79,23 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
     def connect(self) -> None:
         """Subscribe to the robot's state; plans go on without it."""
         self.follow_robot(self.loaded.state_names, required=False)
+        self.changed(self.settings, self.settings)
+
+    def changed(self, earlier: ReasonerNodeSettings, settings: ReasonerNodeSettings) -> None:
+        """Let perception see whether it must not switch its signals off; nothing is sent."""
+        wanted = self.stage is not None and settings.pruning.needs_signals
+        if wanted and self._signals_wanted is None:
+            self._signals_wanted = self.create_subscription(
+                Empty, SIGNALS_WANTED, lambda _: None, newest_qos()
+            )
+        elif not wanted and self._signals_wanted is not None:
+            self.destroy_subscription(self._signals_wanted)
+            self._signals_wanted = None
+
+    def teardown(self) -> None:
+        """Free the policy; nothing is needed of perception then."""
+        super().teardown()
+        self.changed(self.settings, self.settings)
 
     def start(self) -> None:
         """Plan from the next tokens on; an instruction from before still holds."""
@@ -174,6 +194,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._expected.heard(tokens.stamp)
         if self._newest is not None and overtaken(tokens.stamp, self._newest[0].stamp):
             return
+        self.loaded.signals = len(tokens.saliency) > 0
         self._newest = (tokens, transport_ms(info))
         self._plan_newest()
 

@@ -41,6 +41,8 @@ STOP_TIMEOUT_S = 5.0
 ACCEPT_TIMEOUT_S = 10.0
 """New settings wait so long for the end of the pass under way and for being applied, then they are
 refused."""
+SIGNALS_WANTED = 'visual_tokens/signals_wanted'
+"""A reasoner subscribes to this while its settings need ``perception.signals``."""
 EXIT_HUNG = 3
 """Exit code of a process whose worker hangs; starting it again helps."""
 

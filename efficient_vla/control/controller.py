@@ -490,7 +490,7 @@ class Controller:
         self._state_since = now
 
     def _command(self, now: float) -> Command:
-        position = np.empty(len(self.names))
+        position = np.zeros(len(self.names))
         velocity = np.zeros(len(self.names))
         position[self._motion] = self._limiter.position
         velocity[self._motion] = self._limiter.velocity

@@ -6,8 +6,6 @@ Tokens are mean colours, latents are a direction and mean colours, and chunks mo
 direction. ``policy.json`` holds ``PassthroughCard``'s fields beside ``policy_type: passthrough``.
 """
 
-import dataclasses
-import json
 import time
 from dataclasses import dataclass, field
 from os import PathLike
@@ -51,15 +49,6 @@ class PassthroughCard:
     state_names: tuple[str, ...] = ('x', 'y', 'z', 'gripper')
     latency_ms: dict[str, float] = field(default_factory=dict)
     """Artificial time of a pass, by stage: perception (unless it reuses all), reasoner, actor."""
-
-
-def write_policy(folder: str | PathLike[str], **fields: Any) -> Path:
-    """Write a pass-through policy with these fields of ``PassthroughCard``; return its folder."""
-    card = dataclasses.asdict(PassthroughCard(**fields))
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    (path / 'policy.json').write_text(json.dumps({'policy_type': 'passthrough', **card}, indent=2))
-    return path
 
 
 def read_card(path: str | PathLike[str]) -> PassthroughCard:

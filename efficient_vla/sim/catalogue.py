@@ -6,11 +6,17 @@ Neither a simulator nor torch is loaded here; a robot's module is imported when 
 """
 
 from importlib.util import find_spec
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from efficient_vla import plugins
 from efficient_vla.errors import UsageError
-from efficient_vla.sim.interface import Simulation
 
+if TYPE_CHECKING:
+    from efficient_vla.sim.interface import Simulation
+
+INTERFACE = 'efficient_vla.sim.interface:Simulation'
+"""Not on a real robot either."""
 DEFAULT_ROBOT = 'metaworld'
 OWN = {'metaworld': 'efficient_vla.sim.metaworld.tasks:SIMULATION'}
 """Robot -> ``module:attribute`` of its ``Simulation``."""
@@ -30,7 +36,7 @@ def robots() -> tuple[str, ...]:
     return plugins.names(plugins.ROBOTS, OWN)
 
 
-def simulation(robot: str) -> Simulation:
+def simulation(robot: str) -> 'Simulation':
     """Return what is known of a simulated robot.
 
     Raises ``UsageError`` for an unknown name and where none is installed.
@@ -44,7 +50,7 @@ def simulation(robot: str) -> Simulation:
             f'unknown simulated robot {robot!r}; expected one of {", ".join(robots())}. Install '
             'the package that brings it.'
         ) from None
-    if not isinstance(found, Simulation):
+    if not isinstance(found, resolve_name(INTERFACE)):
         raise plugins.PluginError(
             f'robot {robot!r} is {type(found).__name__}; expected a Simulation of '
             'efficient_vla.sim.interface. Repair the package that offers it.'

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from fixtures.policies import write_policy
 
 from efficient_vla import cli
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.errors import CheckpointError, UsageError
-from efficient_vla.passthrough import write_policy
 from efficient_vla.types import InvalidRecordError
 
 TASKS = ('reach-v3', 'window-close-v3')

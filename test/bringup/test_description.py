@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fixtures.policies import write_policy
 
 from efficient_vla.bench import parameters_doc
 from efficient_vla.bringup import graph as module
@@ -25,7 +26,6 @@ from efficient_vla.bringup.graph import (
     profiles,
 )
 from efficient_vla.bringup.parameter_files import parameters_yaml
-from efficient_vla.passthrough import write_policy
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.metaworld.tasks import TASKS
 

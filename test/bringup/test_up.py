@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from fixtures.policies import write_policy
 
 from efficient_vla.nodes.client import neighbours
 from efficient_vla.nodes.client.neighbours import refuse_neighbours
-from efficient_vla.passthrough import write_policy
 
 WaitGone = Callable[[int, float], None]
 END_TIMEOUT_S = 30.0

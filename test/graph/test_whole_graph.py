@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rclpy
 from action_msgs.msg import GoalStatus
+from fixtures.policies import write_policy
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -29,7 +30,6 @@ from efficient_vla.nodes.base.conversions import joint_values, stamp_to_seconds
 from efficient_vla.nodes.client import episode_client
 from efficient_vla.nodes.client.episode_client import EpisodeClient
 from efficient_vla.nodes.client.state_watch import StateWatch
-from efficient_vla.passthrough import write_policy
 from efficient_vla.sim.metaworld.tasks import SIMULATION
 from efficient_vla.srv import ResetEpisode
 

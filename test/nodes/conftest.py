@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
+from fixtures.policies import write_policy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.time import Time
 
 from efficient_vla.nodes.base.conversions import array_to_image, joint_state
-from efficient_vla.passthrough import write_policy
 
 START = 100.0
 STATE_NAMES = ('x', 'y', 'z', 'gripper', 'setpoint_x', 'setpoint_y', 'setpoint_z')

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from fixtures.policies import write_policy
 from nodes.arm import HOME, SPEED, Arm, Status
 from nodes.test_perception_node import Setup as Perception
 from nodes.test_reasoner_node import tokens as visual_tokens
@@ -37,7 +38,6 @@ from efficient_vla.nodes.monitor.node import MonitorNode
 from efficient_vla.nodes.stages.actor import PLAN_GRACE_S, ActorNode
 from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.nodes.stages.reasoner import ReasonerNode
-from efficient_vla.passthrough import write_policy
 from efficient_vla.settings import flatten, specs
 from efficient_vla.types import ControlMode
 

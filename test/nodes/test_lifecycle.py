@@ -5,6 +5,7 @@
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from fixtures.policies import write_policy
 from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 
@@ -14,7 +15,6 @@ from efficient_vla.nodes.monitor.node import MonitorNode
 from efficient_vla.nodes.stages.actor import ActorNode
 from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.nodes.stages.reasoner import ReasonerNode
-from efficient_vla.passthrough import write_policy
 
 NODES = (PerceptionNode, ReasonerNode, ActorNode, ControllerNode, MonitorNode)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.policies import write_policy
 
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
-from efficient_vla.passthrough import write_policy
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.policy import Policy, load_perception
 from efficient_vla.settings import build

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from fixtures.policies import write_policy
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 
@@ -16,7 +17,6 @@ from efficient_vla.nodes.base.qos import image_qos, newest_qos, report_qos, stat
 from efficient_vla.nodes.stages import stage
 from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.nodes.stages.stage import EXIT_HUNG
-from efficient_vla.passthrough import write_policy
 from efficient_vla.policy import default_policy
 
 

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from fixtures.policies import write_policy
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
@@ -22,7 +23,6 @@ from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, st
 from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.nodes.stages.reasoner import ReasonerNode
 from efficient_vla.nodes.stages.stage import SIGNALS_WANTED
-from efficient_vla.passthrough import write_policy
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.policy import default_policy, load_perception
 from efficient_vla.reasoning.settings import PRUNING_METHODS, REUSE_METHODS

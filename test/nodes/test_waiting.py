@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from fixtures.policies import write_policy
 from nodes.arm import Arm
 from nodes.test_reasoner_node import tokens
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -23,7 +24,6 @@ from efficient_vla.nodes.monitor.node import MonitorNode
 from efficient_vla.nodes.stages.actor import ActorNode
 from efficient_vla.nodes.stages.perception import PerceptionNode
 from efficient_vla.nodes.stages.reasoner import ReasonerNode
-from efficient_vla.passthrough import write_policy
 from efficient_vla.types import Plan
 
 CAMERA = 'no camera/image_raw'

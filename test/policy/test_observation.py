@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 import pytest
+from fixtures.policies import write_policy
 from PIL import Image
 
-from efficient_vla.passthrough import write_policy
 from efficient_vla.perception.preprocess import pixels, shrink, squared
 from efficient_vla.policy import Policy
 from efficient_vla.types import Frame, InvalidRecordError

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixtures.policies import write_policy
 
 from efficient_vla import plugins
 from efficient_vla.errors import CheckpointError, UsageError
-from efficient_vla.passthrough import write_policy
 from efficient_vla.policy import stages_of
 from efficient_vla.sim.catalogue import robots, simulation
 

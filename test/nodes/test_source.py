@@ -223,3 +223,20 @@ def test_two_drivers_of_one_robot_are_a_warning_with_both_names(graph, arm):
     graph.until(lambda: not arm.node.health.message('robot_state_source'))
     graph.executor.remove_node(node)
     node.destroy_node()
+
+
+def test_who_was_refused_is_taken_once_the_other_left_the_graph(monkeypatch):
+    """However long its plans hold: a node that was killed is listed for a while."""
+
+    class Listed:
+        def get_publishers_info_by_topic(self, _):
+            return [b'old', b'new']
+
+    names = {b'old': '/reasoner', b'new': '/next_reasoner'}
+    monkeypatch.setattr(source, 'publisher_name', lambda _, __, who: names[who])
+    plans = source.OneSource(Listed(), 'plan', 'plans')
+    plans._publisher, plans._heard = b'old', 0.0
+    assert '/next_reasoner while those of /reasoner' in plans.refuse(b'new', 0.1, np.inf)
+    names[b'old'] = 'an unknown publisher'
+    assert plans.refuse(b'new', 0.2, np.inf), 'the graph is not asked with every message'
+    assert plans.refuse(b'new', 1.2, np.inf) is None

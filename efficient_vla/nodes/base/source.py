@@ -12,6 +12,8 @@ DRIVER_S = 1.0
 """Two drivers that both reported within this time are two at once."""
 SOURCE_S = 2.0
 """A camera or perception that was silent for so long may be replaced by another one."""
+ASKED_S = 1.0
+"""So often the graph is asked whether a publisher is still there."""
 ENABLE_ANEW = '; to take the other, disable and enable the controller by set_enabled'
 
 
@@ -31,7 +33,7 @@ class OneSource:
         self._turned_away = -math.inf
         self._publisher = b''
         self._heard = -math.inf
-        self._refused: dict[bytes, str] = {}
+        self._refused: dict[bytes, tuple[str, float]] = {}
 
     def forget(self) -> None:
         """Take whoever comes first from now on."""
@@ -43,10 +45,13 @@ class OneSource:
             return None
         if not 0 <= now - self._heard <= timeout:
             return None
-        if publisher not in self._refused:
-            # The graph is asked once for each of them, and once more where one was gone.
-            self._refused = {publisher: self._reason(publisher)}
-        return self._refused[publisher] or None
+        reason, asked = self._refused.get(publisher, ('', -math.inf))
+        if not 0 <= now - asked < ASKED_S:
+            # A node that was killed leaves the graph only after a while.
+            reason = self._reason(publisher)
+            recent = {who: why for who, why in self._refused.items() if now - why[1] < ASKED_S}
+            self._refused = {**recent, publisher: (reason, now)}
+        return reason or None
 
     def drives(self, publisher: bytes, now: float) -> None:
         """Take note that a message of ``publisher`` was taken."""

@@ -27,6 +27,8 @@ from efficient_vla.types import Frame, InvalidRecordError, Plan
 
 PLAN_GRACE_S = 1.5
 """So long after an instruction a missing plan is no fault: the reasoner is at work."""
+SILENT_S = 10.0
+"""A reasoner that was silent for so long may be replaced, however long its plans are valid."""
 WARN_AT = 0.8
 """Fraction of a plan's validity after which its age is reported."""
 
@@ -143,7 +145,7 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
             self.health.error('plan', str(error))
             return
         # Another reasoner may take over once the plan that was taken before has run out.
-        if not self._source.admit(info, now, self._valid_s):
+        if not self._source.admit(info, now, min(self._valid_s, SILENT_S)):
             return
         self._valid_s = plan.valid_for
         self._expected.heard(plan.stamp)

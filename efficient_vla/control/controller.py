@@ -26,7 +26,7 @@ from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
-from efficient_vla.control.limits import AxisLimits, Limiter
+from efficient_vla.control.limits import AxisLimits, Limiter, outside
 from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport, State
@@ -164,9 +164,9 @@ class Controller:
         self._jerk.restart()
         self._forget_chunks()
         if self.enabled:
-            outside = self._outside()
-            if outside:
-                self._enter(State.DISABLED, outside, stamp)
+            refused = self._outside()
+            if refused:
+                self._enter(State.DISABLED, refused, stamp)
             else:
                 self._enter(State.WAITING, 'robot was reset; waiting for a chunk', stamp)
 
@@ -179,9 +179,9 @@ class Controller:
         if self.state == State.PAUSED:
             return 'the controller is paused; resume it.'
         if self.state == State.DISABLED:
-            outside = self._outside()
-            if outside:
-                return outside
+            refused = self._outside()
+            if refused:
+                return refused
             self._jerk.largest = 0.0
             self.max_seam = 0.0
             self._ramped = 0.0
@@ -449,17 +449,11 @@ class Controller:
 
     def _outside(self) -> str | None:
         """Return that the set-point is outside of the box, or ``None``."""
-        outside = [
-            f'{name} is at {place:.4g}, outside of {axis.low:.4g} to {axis.high:.4g}'
-            for name, place, axis in zip(
-                self._axes, self._limiter.position.tolist(), self.limits, strict=True
-            )
-            if not axis.low <= place <= axis.high
-        ]
-        if not outside:
+        where = outside(self._axes, self._limiter.position, self.limits)
+        if not where:
             return None
         return (
-            f'{", ".join(outside)}; expected a robot inside of limits.position_low and '
+            f'{where}; expected a robot inside of limits.position_low and '
             'position_high. Move it there by hand, or correct the limits.'
         )
 

@@ -13,6 +13,7 @@ arrays.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,17 @@ class AxisLimits(NamedTuple):
     stop: float
     low: float
     high: float
+
+
+def outside(
+    names: Sequence[str], places: np.ndarray, limits: list[AxisLimits], tolerance: float = 0.0
+) -> str:
+    """Return which axes are outside of the box by more than ``tolerance``, in words, or ''."""
+    return ', '.join(
+        f'{name} is at {place:.4g}, outside of {axis.low:.4g} to {axis.high:.4g}'
+        for name, place, axis in zip(names, places.tolist(), limits, strict=True)
+        if not axis.low - tolerance <= place <= axis.high + tolerance
+    )
 
 
 class Limiter:

@@ -136,9 +136,13 @@ class Whereabouts:
         if self.reported is None:
             why = self._refused[0] or 'is the robot running?'
             return f'the set-point of the robot is not known yet; {why}'
-        if self.noticed(now) or now - self._leapt >= SETTLED_S:
+        if self.noticed(now) or not self.leapt_lately(now):
             return None
         return f'{self.leap}; it is believed after {SETTLED_S} s without a leap. Try again.'
+
+    def leapt_lately(self, now: float) -> bool:
+        """Return whether the robot's position or set-point leapt just now."""
+        return now - self._leapt < SETTLED_S
 
     def notice(self, now: float) -> None:
         """Take note that the robot reported a new episode."""
@@ -206,7 +210,7 @@ class Whereabouts:
 
         Further than ``furthest`` from its set-point no robot is to be believed; 0: however far.
         """
-        if self.measured is None or now - self._leapt < SETTLED_S:
+        if self.measured is None or self.leapt_lately(now):
             return None
         off = difference(self.measured, setpoint, self._continuous) - self._sag
         if furthest and np.abs(off).max() > furthest + LEAP_M:
@@ -246,19 +250,16 @@ class Whereabouts:
         """Return whether the robot's own set-point is none of those that it was sent [K, M]."""
         return self.exact and self.apart(setpoints) > HELD_TOLERANCE_M
 
-    def error(self, setpoint: np.ndarray, setpoints: np.ndarray, now: float) -> float:
+    def error(self, setpoint: np.ndarray) -> float:
         """Return how far the robot is from its set-point, on the worst axis.
 
-        That is ``setpoint`` [M], the one that it should have reached when it measured; where it
-        reports its own, how far it is from that, or that from the ``setpoints`` [K, M] of lately.
-        One that just leapt may be that of an episode that begins.
+        That is its own set-point where it reports one, and otherwise ``setpoint`` [M], the one that
+        it should have reached when it measured.
         """
         if self.measured is None or self.reported is None:
             return 0.0
         wanted = self.reported if self.exact else setpoint
-        error = float(np.abs(difference(self.measured, wanted, self._continuous)).max())
-        unsure = not self.exact or now - self._leapt < SETTLED_S
-        return error if unsure else max(error, self.apart(setpoints))
+        return float(np.abs(difference(self.measured, wanted, self._continuous)).max())
 
     def drift(self, setpoint: Callable[[float], np.ndarray]) -> float:
         """Return by how much the way of the robot differs from that of its ``setpoint`` lately."""
@@ -268,15 +269,6 @@ class Whereabouts:
         (begin, first), (end, last) = samples[0], samples[-1]
         way = difference(last, first, self._continuous)
         return float(np.abs(way - setpoint(end) + setpoint(begin)).max())
-
-    def outside(self, limits: list[AxisLimits], tolerance: float) -> str | None:
-        """Return that the robot was measured outside the box by more than ``tolerance``."""
-        if self.measured is None:
-            return None
-        for name, value, axis in zip(self.names, self.measured.tolist(), limits, strict=True):
-            if not axis.low - tolerance <= value <= axis.high + tolerance:
-                return f'{name} is at {value:.4g}, outside of {axis.low:.4g} to {axis.high:.4g}'
-        return None
 
     def place(self, near: np.ndarray | None) -> np.ndarray:
         """Return where to start [M]; continuous joints by the turn that is nearest to ``near``."""

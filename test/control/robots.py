@@ -165,6 +165,13 @@ class World:
         assert self.enable() is None
         return self
 
+    def push(self, step, ticks):
+        """Let a hand move the robot by ``step`` [M] a tick; it follows no set-point any more."""
+        self.move = lambda elapsed: None
+        for _ in range(ticks):
+            self.position = self.position + step
+            self.tick()
+
     def drive(self, velocity, seconds):
         """Follow chunks for so long."""
         for _ in range(round(seconds / 0.1)):

@@ -176,10 +176,7 @@ def test_a_robot_that_is_lowered_slowly_while_it_is_held_does_not_sag():
     world = World(following_error=0.1).ready()
     world.drive(SLOW, 0.3)
     world.run(2.0)
-    world.move = lambda elapsed: None
-    for _ in range(600):
-        world.position = world.position - [0.0, 0.0, 1e-4]
-        world.tick()
+    world.push([0.0, 0.0, -1e-4], 600)
     held = world.sent[-1]
     world.disable()
     world.run(0.1)

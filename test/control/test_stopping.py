@@ -170,10 +170,7 @@ def test_a_robot_moved_by_hand_while_disabled_is_started_from_there():
     world.disable()
     world.run(1.0)
     held = world.sent[-1]
-    world.move = lambda elapsed: None
-    for _ in range(50):
-        world.position = world.position + [0.002, 0.0, 0.0]
-        world.tick()
+    world.push([0.002, 0.0, 0.0], 50)
     count = len(world.sent)
     assert world.enable() is None
     world.tick()
@@ -202,10 +199,7 @@ def test_a_tolerance_for_each_axis_decides_what_was_moved():
     world.disable()
     world.run(1.0)
     held = world.sent[-1]
-    world.move = lambda elapsed: None
-    for _ in range(50):
-        world.position = world.position + [0.002, 0.0, 0.0]
-        world.tick()
+    world.push([0.002, 0.0, 0.0], 50)
     assert world.enable() is None
     world.tick()
     np.testing.assert_allclose(world.sent[-1], held)

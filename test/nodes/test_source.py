@@ -121,6 +121,13 @@ def second(graph):
     node.destroy_node()
 
 
+def two(graph, second, node, kind, topic, qos):
+    """Return the publishers of the peer and of the second node, once ``node`` knows of both."""
+    found = graph.publisher(kind, topic, qos), second(kind, topic, qos)
+    graph.until(lambda: node.count_publishers(topic) == 2)
+    return found
+
+
 def told(node, topic):
     """Check that ``node`` names both publishers of a topic."""
     said = node.health.message(f'{topic}_source')
@@ -135,9 +142,7 @@ def test_images_of_a_second_camera_are_left_out_and_told(graph, second, monkeypa
     topic = 'camera/image_raw'
     frames = []
     monkeypatch.setattr(node, 'submit', frames.append)
-    first = graph.publisher(Image, topic, image_qos())
-    other = second(Image, topic, image_qos())
-    graph.until(lambda: node.count_publishers(topic) == 2)
+    first, other = two(graph, second, node, Image, topic, image_qos())
     for number in range(1, 4):
         graph.set_time(graph.now + 0.1)
         first.publish(graph.image(0))
@@ -154,9 +159,7 @@ def test_images_of_a_second_camera_are_left_out_and_told(graph, second, monkeypa
 
 def test_tokens_of_a_second_perception_are_left_out_and_told(graph, second):
     node = graph.add(ReasonerNode)
-    first = graph.publisher(msg.VisualTokens, 'visual_tokens', newest_qos())
-    other = second(msg.VisualTokens, 'visual_tokens', newest_qos())
-    graph.until(lambda: node.count_publishers('visual_tokens') == 2)
+    first, other = two(graph, second, node, msg.VisualTokens, 'visual_tokens', newest_qos())
     first.publish(tokens(graph.now))
     graph.until(lambda: node._newest)
     graph.set_time(graph.now + 0.1)
@@ -168,9 +171,7 @@ def test_tokens_of_a_second_perception_are_left_out_and_told(graph, second):
 
 def test_plans_of_a_second_reasoner_wait_until_those_of_the_first_ran_out(graph, second):
     node = graph.add(ActorNode)
-    first = graph.publisher(msg.Plan, 'plan', latched_qos())
-    other = second(msg.Plan, 'plan', latched_qos())
-    graph.until(lambda: node.count_publishers('plan') == 2)
+    first, other = two(graph, second, node, msg.Plan, 'plan', latched_qos())
 
     def plan(sequence):
         made = Plan(np.ones((1, 3), np.float32), 'go', graph.now, 2.0, sequence=sequence)
@@ -192,9 +193,7 @@ def test_a_second_source_that_ended_is_told_no_more(graph, second, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(source, 'monotonic', lambda: clock[0])
     node = graph.add(ReasonerNode)
-    first = graph.publisher(msg.VisualTokens, 'visual_tokens', newest_qos())
-    other = second(msg.VisualTokens, 'visual_tokens', newest_qos())
-    graph.until(lambda: node.count_publishers('visual_tokens') == 2)
+    first, other = two(graph, second, node, msg.VisualTokens, 'visual_tokens', newest_qos())
     first.publish(tokens(graph.now))
     graph.until(lambda: node._newest)
     other.publish(tokens(graph.now))

@@ -95,15 +95,14 @@ class LoopProbe:
 
     def limits(self) -> dict[str, np.ndarray]:
         """Return the limits of the controller; its axes must share them but for the box."""
-        names = [f'limits.{name}' for name in LIMITS]
-        answer = self.call(GetParameters, 'controller/get_parameters', names=names)
-        values = [list(value.double_array_value) for value in answer.values]
-        return {name: np.array(value) for name, value in zip(LIMITS, values, strict=True)}
+        values = self._parameters([f'limits.{name}' for name in LIMITS])
+        found = [np.array(list(value.double_array_value)) for value in values]
+        return dict(zip(LIMITS, found, strict=True))
 
     def period(self) -> float:
         """Return the period of the control loop [s]."""
-        answer = self.call(GetParameters, 'controller/get_parameters', names=['rate'])
-        return 1 / float(answer.values[0].double_value)
+        (rate,) = self._parameters(['rate'])
+        return 1 / float(rate.double_value)
 
     def begin(self) -> None:
         """Enable the controller and let chunks come."""
@@ -151,6 +150,9 @@ class LoopProbe:
         """Take part for so long."""
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() >= end, 2 * seconds + PATIENCE_S)
+
+    def _parameters(self, names: list[str]) -> Any:
+        return self.call(GetParameters, 'controller/get_parameters', names=names).values
 
     def _command(self, message: JointState) -> None:
         self.stamps.append(stamp_to_seconds(message.header.stamp))

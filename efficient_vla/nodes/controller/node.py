@@ -96,7 +96,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._operator = OperatorServices(
             self, lambda: self._controller, self._latch, self._brake_at_once
         )
-        self._tasks = TaskServer(self, self._inlet)
+        self._tasks = TaskServer(self, self._inlet, self._operator)
         self._liveliness = LivelinessWatch(self, FEEDERS)
         self._source = OneSource(self, 'action_chunk', 'chunks', ENABLE_ANEW)
         self._drivers = DriverWatch(self, 'robot_state')

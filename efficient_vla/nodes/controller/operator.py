@@ -39,15 +39,18 @@ class OperatorServices:
         node.create_service(Trigger, '~/stop', self._stop)
         node.create_service(Trigger, '~/reset_stop', self._reset_stop)
 
-    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+    def _order(self, order: Callable[[float], None]) -> None:
         now = self._node.seconds()
+        order(now)
+        self._ordered(now)
+
+    def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> Any:
         core = self._core()
         reason = None
         if request.data:
-            reason = self._node.enable(now)
+            reason = self._node.enable(self._node.seconds())
         elif core is not None:
-            core.disable(now)
-            self._ordered(now)
+            self._order(core.disable)
         response.success = reason is None
         self.armed = request.data and response.success
         stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
@@ -60,9 +63,7 @@ class OperatorServices:
             # Whoever configures the controller later finds it stopped.
             self._latch.set('stop requested')
         else:
-            now = self._node.seconds()
-            core.stop(now)
-            self._ordered(now)
+            self._order(core.stop)
         response.success = True
         response.message = 'stopped until reset_stop'
         return response
@@ -76,9 +77,7 @@ class OperatorServices:
         else:
             self._latch.clear()
             if core is not None:
-                now = self._node.seconds()
-                core.reset_stop(now)
-                self._ordered(now)
+                self._order(core.reset_stop)
             response.success = True
             response.message = 'stop was reset; the controller is disabled until it is enabled'
         return response

@@ -7,6 +7,7 @@ from sensor_msgs.msg import JointState
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
+from efficient_vla.control.limits import outside
 from efficient_vla.control.state import State
 from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.base.conversions import joint_values
@@ -94,35 +95,36 @@ def following_error(
 
     One that follows velocities drifts; its error is that of its way over the last ``DRIFT_S``.
     """
-    if (
-        settings.following_error == 0
-        or settings.dry_run
-        or not controller.enabled
-        or (watch.put_elsewhere(now) and watch.doubted(now))
-    ):
+    if settings.following_error == 0 or (watch.put_elsewhere(now) and watch.doubted(now)):
         return 0.0
     delay = settings.robot_delay
     if settings.sends_velocities:
         return watch.drift(lambda time: controller.setpoint(time - delay))
-    sent = _sent(controller, watch, settings)
-    return watch.error(controller.setpoint(watch.time - delay), sent, now)
+    error = watch.error(controller.setpoint(watch.time - delay))
+    # A set-point of its own that just leapt may be that of an episode that begins.
+    if not watch.exact or watch.leapt_lately(now):
+        return error
+    return max(error, watch.apart(_sent(controller, watch, settings)))
 
 
 def judge(
     controller: Controller, watch: Whereabouts, settings: ControllerNodeSettings, now: float
 ) -> tuple[str | None, str | None]:
     """Return why the robot has to be stopped, and what to warn of before that."""
+    if settings.dry_run or not controller.enabled:
+        return None, None
     limit = settings.following_error
     error = following_error(controller, watch, settings, now)
     text = f'robot is {error:.3f} from its set-point; expected at most following_error {limit}'
     if error > limit:
         return f'{text}. Free it, then call reset_stop and enable it.', None
     # A robot that follows velocities is not where its set-point is, which stays inside the box.
-    if settings.sends_velocities and controller.enabled and not settings.dry_run:
-        outside = watch.outside(controller.limits, settings.stop_tolerance)
-        if outside:
+    if settings.sends_velocities:
+        assert watch.measured is not None
+        where = outside(watch.names, watch.measured, controller.limits, settings.stop_tolerance)
+        if where:
             return (
-                f'{outside}; expected a robot inside of limits.position_low and position_high. '
+                f'{where}; expected a robot inside of limits.position_low and position_high. '
                 'Move it there, then call reset_stop and enable it.'
             ), None
     if error > limit / 2:

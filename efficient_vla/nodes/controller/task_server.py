@@ -17,6 +17,7 @@ from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.complaints import Complaints
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
 from efficient_vla.nodes.base.qos import latched_qos
+from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.types import InvalidRecordError
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class DeferredActionServer(ActionServer):
 class TaskServer:
     """One goal at a time; a newer goal replaces the one that runs, without a jump of the robot."""
 
-    def __init__(self, node: 'ControllerNode', inlet: Inlet) -> None:
+    def __init__(self, node: 'ControllerNode', inlet: Inlet, operator: OperatorServices) -> None:
         self._node = node
-        self._operator = node._operator
+        self._operator = operator
         self._goal: ServerGoalHandle | None = None
         self._began = 0.0
         self._ending: tuple[int, str, float] | None = None

@@ -60,11 +60,13 @@ def _check_cameras(given: Sequence[str], wanted: Sequence[str]) -> None:
 
 def _state(given: Any, names: Sequence[str]) -> np.ndarray:
     """Return the state as float32 [S]."""
+    values = () if given is None else given
     try:
-        state = np.asarray(() if given is None else given)
-    except (TypeError, ValueError) as error:
-        raise InvalidRecordError(f'state is {given!r}; expected a list of numbers.') from error
-    if state.dtype.kind not in 'iuf':
+        state = np.asarray(values)
+        flags = any(isinstance(value, (bool, np.bool_)) for value in values)
+    except (TypeError, ValueError):
+        state, flags = np.array(None), True
+    if flags or state.dtype.kind not in 'iuf':
         raise InvalidRecordError(f'state is {given!r}; expected a list of numbers.')
     if state.shape != (len(names),):
         found = 'no state' if given is None else f'a state of shape {list(state.shape)}'

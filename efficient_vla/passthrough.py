@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -73,6 +73,11 @@ class PassthroughStage:
         self._card = card
         self._settings = settings
         self._sequence = 0
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], settings: Any) -> Self:
+        """Return the stage of a policy folder."""
+        return cls(read_card(path), settings)
 
     def configure(self, settings: Any) -> None:
         """Apply settings from the next pass on."""
@@ -216,18 +221,6 @@ def mean_colours(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return means.reshape(rows * columns, 3)
 
 
-def load_perception(
-    path: str | PathLike[str], settings: PerceptionSettings
-) -> PassthroughPerception:
-    """Return the perception stage of a policy folder."""
-    return PassthroughPerception(read_card(path), settings)
-
-
-def load_reasoner(path: str | PathLike[str], settings: ReasonerSettings) -> PassthroughReasoner:
-    """Return the reasoner of a policy folder."""
-    return PassthroughReasoner(read_card(path), settings)
-
-
-def load_actor(path: str | PathLike[str], settings: ActorSettings) -> PassthroughActor:
-    """Return the actor of a policy folder."""
-    return PassthroughActor(read_card(path), settings)
+load_perception = PassthroughPerception.load
+load_reasoner = PassthroughReasoner.load
+load_actor = PassthroughActor.load

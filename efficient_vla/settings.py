@@ -34,6 +34,8 @@ class Spec:
     read_only: bool = False
     locked: bool = False
     """Whether it stays as it is while the robot may move."""
+    calibrated: bool = False
+    """Whether it is measured on the robot, and stands in its profile whatever uses it."""
     item: type = str
     """Type of the values of a list whose default is empty."""
 
@@ -81,6 +83,26 @@ def flatten(settings: Any) -> dict[str, Any]:
             value = getattr(value, part)
         values[name] = value
     return values
+
+
+def without_effect(settings: Any) -> list[str]:
+    """Return a line for each setting that was changed and whose group is off, or not chosen."""
+    values = flatten(settings)
+    declared = {name: (default, spec) for name, default, spec in specs(type(settings))}
+    idle: dict[str, str] = {}
+    for name, (default, spec) in declared.items():
+        if values[name] == default or spec.calibrated:
+            continue
+        for group in [name[:end] for end, sign in enumerate(name) if sign == '.']:
+            outer, _, own = group.rpartition('.')
+            beside = [n for n in declared if n.rpartition('.')[0] == outer]
+            choices = {n: own for n in beside if own in declared[n][1].choices}
+            if choices.items() - values.items():
+                (choice,) = choices
+                idle.setdefault(name, f'{choice} is {values[choice]}')
+            elif name != f'{group}.method' and values.get(f'{group}.method') == 'none':
+                idle.setdefault(name, f'{group}.method is none')
+    return [f'{name} {values[name]} has no effect: {why}' for name, why in idle.items()]
 
 
 def refuse_locked(earlier: Any, settings: Any) -> None:

@@ -149,10 +149,6 @@ class PeriodMeter:
         mean = self.mean_ms()
         return 1e3 / mean if mean > 0 else 0.0
 
-    def p99_ms(self) -> float:
-        """Return the 99th percentile of the period [ms], NaN before the first one."""
-        return self.percentile_ms(99.0)
-
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile of the period since ``restart`` [ms], NaN before the first one.
 

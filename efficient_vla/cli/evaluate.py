@@ -4,6 +4,7 @@
 
 import argparse
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from efficient_vla.cli.run_options import (
     written,
 )
 from efficient_vla.errors import UsageError
+from efficient_vla.settings import without_effect
 
 DESCRIPTION = """\
 Measure a policy: success by task with its 95 % interval, latencies and rates of each stage,
@@ -107,7 +109,9 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
     from efficient_vla.cli.display import episode_progress, show_report
 
     overrides = parse_overrides(override_words(arguments))
-    build_settings(overrides, arguments.robot)
+    for node, settings in build_settings(overrides, arguments.robot).items():
+        for line in without_effect(settings):
+            print(f'{node}.{line}', file=sys.stderr)
     cores = len(os.sched_getaffinity(0))
     request = Request(
         policy=policy_folder(arguments.policy),

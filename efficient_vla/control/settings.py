@@ -232,22 +232,12 @@ def braking_times(limits: LimitSettings) -> tuple[float, ...]:
     columns = (limits.max_velocity, limits.max_acceleration, limits.max_jerk)
     rows = [*columns, limits.stop_deceleration]
     count = max(len(row) for row in rows)
+    # The slowest to stop still accelerates, and reaches full speed once it no longer does.
     return tuple(
-        longest_stop(velocity, acceleration, stop, jerk)
+        min(acceleration / jerk, (2 * velocity / jerk) ** 0.5) + stop_time(velocity, stop, jerk)
         for velocity, acceleration, jerk, stop in zip(
             *(axes(row, count) for row in rows), strict=True
         )
-    )
-
-
-def longest_stop(velocity: float, acceleration: float, deceleration: float, jerk: float) -> float:
-    """Return the longest time to stand still from any motion inside the limits [s].
-
-    The slowest to stop is a robot that still accelerates and reaches full speed once it no longer
-    does.
-    """
-    return min(acceleration / jerk, (2 * velocity / jerk) ** 0.5) + stop_time(
-        velocity, deceleration, jerk
     )
 
 

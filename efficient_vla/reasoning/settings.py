@@ -33,6 +33,7 @@ class ProtectSettings:
         (0.0,) * CAMERA_ROW,
         'A 3 x 4 matrix a camera, by rows, from the end effector (x, y, z, 1) [m] of robot_state '
         'to image coordinates (u w, v w, w), u and v from 0 to 1. Zeros: the camera is not known.',
+        calibrated=True,
     )
     ring: int = setting(
         1, 'Tokens around the projected end effector that stay too.', unit='tokens', low=0, high=16

@@ -8,9 +8,11 @@ import threading
 
 import pytest
 from nodes.test_lifecycle import NODES
+from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 
+from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.controller.node import ControllerNode
 from efficient_vla.nodes.monitor.node import MonitorNode
 from efficient_vla.nodes.robot.node import SimulatedRobotNode
@@ -284,3 +286,12 @@ def test_lists_are_parameters_too(graph):
     assert 'at least' in result.reason
     assert set_all(node, limits__max_velocity=[0.4]).successful
     assert node.settings.limits.max_velocity == (0.4,)
+
+
+def test_node_says_what_has_no_effect(graph):
+    logs = graph.hear(Log, '/rosout', report_qos())
+    node = graph.add(ReasonerNode, pruning__keep=0.25)
+    graph.until(lambda: node.count_subscribers('/rosout'))
+    node.trigger_configure()
+    told = 'pruning.keep 0.25 has no effect: pruning.method is none'
+    graph.until(lambda: any(line.msg == told for line in logs))

@@ -41,11 +41,11 @@ def test_rate_falls_when_nothing_comes_any_more():
 def test_period_meter_knows_mean_and_tail():
     meter = PeriodMeter()
     now = 0.0
-    assert math.isnan(meter.p99_ms())
+    assert math.isnan(meter.percentile_ms(99))
     for index in range(1000):
         now += 0.030 if index % 50 == 49 else 0.010
         meter.tick(now)
-    assert meter.p99_ms() == pytest.approx(30.0, abs=0.1)
+    assert meter.percentile_ms(99) == pytest.approx(30.0, abs=0.1)
     assert meter.mean_ms() == pytest.approx(10.4, abs=0.1)
     assert meter.rate_hz() == pytest.approx(96.0, abs=1.0)
     meter.restart()

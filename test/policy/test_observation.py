@@ -63,6 +63,10 @@ def test_images_and_states_of_any_kind_are_the_same_observation(policy, image, s
             {'observation': IMAGE, 'state': [True] * 4},
             r'state is \[True.*list of numbers',
         ),
+        (
+            {'observation': IMAGE, 'state': [True, 0.5, 0.5, 1]},
+            r'state is \[True.*list of numbers',
+        ),
         ({'observation': IMAGE, 'state': ['0', '1', '2', '3']}, "state is .*'0'.* list of numbers"),
         ({'observation': IMAGE, 'state': STATE, 'stamp': True}, 'stamp is True; expected'),
         ({'observation': IMAGE, 'state': STATE, 'stamp': '1'}, "stamp is '1'; expected"),

@@ -17,7 +17,7 @@ from efficient_vla.nodes.base.parameters import NodeParameters
 from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.base.scheduling import apply_niceness
 from efficient_vla.nodes.base.waiting import LOOK_PERIOD_S, Waiting
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, without_effect
 from efficient_vla.statistics import resident_mb
 from efficient_vla.types import InvalidRecordError, Stamp
 
@@ -151,6 +151,8 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
         def configure() -> None:
             if self._parameters_of_node.problem:
                 raise InvalidSettingError(self._parameters_of_node.problem)
+            for line in without_effect(self.settings):
+                self.get_logger().warning(line)
             self.set_niceness()
             self.setup()
 

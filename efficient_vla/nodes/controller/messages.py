@@ -41,7 +41,7 @@ def status_message(
         underruns=report.underruns,
         rejected_chunks=report.rejected + malformed,
         period_ms=periods.mean_ms(),
-        period_p99_ms=periods.p99_ms(),
+        period_p99_ms=periods.percentile_ms(99),
         rate_hz=periods.rate_hz(),
         max_jerk=report.max_jerk,
         max_seam_m=report.max_seam,
@@ -64,7 +64,7 @@ def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> di
         'rejected_chunks': report.rejected + malformed,
         'period_ms': periods.mean_ms(),
         'period_p50_ms': periods.percentile_ms(50),
-        'period_p99_ms': periods.p99_ms(),
+        'period_p99_ms': periods.percentile_ms(99),
         'period_p999_ms': periods.percentile_ms(99.9),
         'period_max_ms': periods.percentile_ms(100),
     }

@@ -258,11 +258,11 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             'policy': self.settings.policy,
             'method': self.method(),
             'passes': self._latency.count,
-            'dropped': self._dropped(),
+            'dropped': self._worker.dropped if self._worker else 0,
             'rate_hz': self._rate.rate(),
             'latency_p50_ms': p50,
             'latency_p95_ms': p95,
-            'parameters_mb': self._parameters_mb(),
+            'parameters_mb': self.stage.parameters_mb if self.stage else 0.0,
         }
         last = self._last
         if last is not None and last.tokens_total:
@@ -289,12 +289,6 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         self.took_ms = (time.perf_counter() - begin) * 1e3
         return made
 
-    def _dropped(self) -> int:
-        return self._worker.dropped if self._worker is not None else 0
-
-    def _parameters_mb(self) -> float:
-        return self.stage.parameters_mb if self.stage is not None else 0.0
-
     def _publish(self, done: Pass) -> None:
         """Publish what a pass made, and its statistics; on the worker thread."""
         self._last = done
@@ -315,8 +309,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             tokens_total=done.tokens_total,
             transport_ms=done.transport_ms,
             age_ms=(self.now() - done.stamp) * 1e3,
-            parameters_mb=self._parameters_mb(),
-            dropped=self._dropped(),
+            parameters_mb=self.stage.parameters_mb if self.stage else 0.0,
+            dropped=self._worker.dropped if self._worker else 0,
             **done.values(),
         )
         self._efficiency.publish(statistics)

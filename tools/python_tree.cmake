@@ -24,7 +24,7 @@ function(install_python_tree SOURCE DESTINATION)
   if(NOT (WITH_SIM OR WITH_TOOLS))
     # What is known of them stays, so that whoever names one is told how to get it.
     list(APPEND left_out PATTERN "nodes/robot" EXCLUDE PATTERN "sim/metaworld" EXCLUDE)
-    foreach(name camera episodes interface lockstep physics)
+    foreach(name camera episodes interface lockstep physics settings)
       list(APPEND left_out PATTERN "sim/${name}.py" EXCLUDE)
     endforeach()
   endif()

@@ -3,11 +3,11 @@
 """The nodes of the graph, once: what each one is called, what it is and which parameters it has."""
 
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 from efficient_vla.bringup import settings
-from efficient_vla.settings import specs
-from efficient_vla.sim.catalogue import node_name, robots
-from efficient_vla.sim.settings import RobotSettings
+from efficient_vla.settings import NodeSettings, specs
+from efficient_vla.sim.catalogue import installed, node_name, robots
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,14 @@ class Node:
     arguments: tuple[str, ...] = ()
     policy: bool = False
     """Whether it runs a part of the policy, and so loads torch."""
+
+
+def _simulated() -> dict[str, Node]:
+    """Return the node of each simulated robot; on a real one only its name is known."""
+    module, name = 'efficient_vla.nodes.robot.node', 'SimulatedRobotNode'
+    own = 'efficient_vla.sim.settings:RobotSettings'
+    kind = resolve_name(own) if installed() else NodeSettings
+    return {node_name(robot): Node(module, name, kind, (robot,)) for robot in robots()}
 
 
 NODES = {
@@ -42,12 +50,7 @@ NODES = {
     'controller': Node(
         'efficient_vla.nodes.controller.node', 'ControllerNode', settings.ControllerNodeSettings
     ),
-    **{
-        node_name(robot): Node(
-            'efficient_vla.nodes.robot.node', 'SimulatedRobotNode', RobotSettings, (robot,)
-        )
-        for robot in robots()
-    },
+    **_simulated(),
     'monitor': Node(
         'efficient_vla.nodes.monitor.node', 'MonitorNode', settings.MonitorNodeSettings
     ),

@@ -97,8 +97,8 @@ def read(path: Path) -> list[NodeSection]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         hint = ' Indent with blanks.' if '\\t' in str(error.problem) else ''
         raise _refusal(path, line, f'is not YAML: {error.problem}.{hint}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _refusal(path, 1, f'is not YAML: {error}') from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
+        raise _refusal(path, 1, f'cannot be read: {error}') from error
     finally:
         if loader is not None:
             loader.dispose()
@@ -120,7 +120,10 @@ def _sections(path: Path, tree: yaml.MappingNode, above: str) -> Iterator[NodeSe
             section = NodeSection(above, line)
             if not isinstance(value, yaml.MappingNode):
                 raise _refusal(path, line, f'has no parameters below {PARAMETERS} of {above!r}.')
-            section.values.update(_values(path, value, ''))
+            for name, found in _values(path, value, ''):
+                if name in section.values:
+                    raise _refusal(path, found.line, f'has {name!r} a second time.')
+                section.values[name] = found
             yield section
         elif isinstance(value, yaml.MappingNode):
             yield from _sections(path, value, f'{above}/{key}' if above else key)
@@ -151,6 +154,10 @@ def _pairs(path: Path, tree: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node,
     seen: dict[str, int] = {}
     for key, value in tree.value:
         line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode) or key.value == '<<':
+            raise _refusal(
+                path, line, 'has a merge or a group for a name, which ROS does not read.'
+            )
         name = str(key.value).strip('/') if key.value != '/' else ''
         if str(key.value).startswith('/'):
             name = '/' + name
@@ -167,12 +174,14 @@ def _scalar(path: Path, name: str, node: yaml.ScalarNode) -> Any:
         raise _refusal(path, line, f"has no value for {name}; write '' for an empty text.")
     if kind == 'bool':
         return text.lower() in TRUE
-    if kind == 'int':
-        # A leading zero means octal, as it does for strtol.
-        return int(text, 8 if re.fullmatch('[-+]?0[0-7]+', text) else 0)
-    if kind == 'float':
-        return float(re.sub(r'\.(?=[a-zA-Z])', '', text))
-    return text
+    try:
+        if kind == 'int':
+            # A leading zero means octal, as it does for strtol.
+            return int(text, 8 if re.fullmatch('[-+]?0[0-7]+', text) else 0)
+        return float(re.sub(r'\.(?=[a-zA-Z])', '', text)) if kind == 'float' else text
+    except ValueError:
+        line = node.start_mark.line + 1
+        raise _refusal(path, line, f'has {text!r} for {name}, which is no {kind}.') from None
 
 
 def _refusal(path: Path, line: int, reason: str) -> ParameterFileError:

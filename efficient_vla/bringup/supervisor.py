@@ -181,7 +181,10 @@ class Supervisor:
     def _tail(self, name: str) -> str:
         if self.log_folder is None:
             return ''
-        lines = (self.log_folder / f'{name}.log').read_text(errors='replace').splitlines()
+        try:
+            lines = (self.log_folder / f'{name}.log').read_text(errors='replace').splitlines()
+        except OSError as error:
+            return f'its log is gone: {error}'
         return '\n'.join(lines[-LOG_TAIL_LINES:])
 
 

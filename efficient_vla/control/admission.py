@@ -38,7 +38,7 @@ def refuse_contents(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
 def refuse_time(
     chunk: ActionChunk, now: float, since: float, settings: ControllerSettings
 ) -> str | None:
-    """Return why ``chunk`` is of the wrong time, or ``None``; ``since`` is the last reset."""
+    """Return why ``chunk`` is of the wrong time, or ``None``; before ``since`` all are void."""
     if not math.isfinite(chunk.end):
         return f'chunk has stamp {chunk.stamp} and dt {chunk.dt}; expected finite seconds.'
     limit = settings.watchdog.max_future
@@ -51,7 +51,8 @@ def refuse_time(
             )
     age = now - chunk.stamp
     if chunk.stamp < since - ROUNDING_S:
-        return f'chunk was observed {since - chunk.stamp:.3f} s before the robot was last reset.'
+        age = since - chunk.stamp
+        return f'chunk was observed {age:.3f} s before the robot was last reset or stopped.'
     timeout = settings.watchdog.chunk_timeout
     if age >= timeout:
         return (

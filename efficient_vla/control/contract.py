@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from efficient_vla.control.angles import unwrapped
 from efficient_vla.control.settings import LimitSettings, axes
 from efficient_vla.types import ActionChunk, ControlMode
 
@@ -57,11 +58,16 @@ def refuse_effort(chunk: ActionChunk) -> str | None:
 
 
 def refuse_unit(
-    chunk: ActionChunk, motion: np.ndarray, held: np.ndarray, limits: LimitSettings
+    chunk: ActionChunk,
+    motion: np.ndarray,
+    held: np.ndarray,
+    limits: LimitSettings,
+    continuous: np.ndarray,
 ) -> str | None:
     """Return why the rows can hardly be in the robot's unit, or ``None``.
 
-    ``motion`` [M] are the columns of the axes, and ``held`` [M] is the present set-point.
+    ``motion`` [M] are the columns of the axes, ``held`` [M] is the present set-point, and
+    ``continuous`` [M] says which axes turn without an end.
     """
     rows = chunk.actions[:, motion].astype(np.float64)
     names = [chunk.names[column] for column in motion]
@@ -70,6 +76,7 @@ def refuse_unit(
     unit = 'rad or m' if chunk.control_mode in JOINT_MODES else 'm'
     if chunk.control_mode in POSITIONS:
         joints = chunk.control_mode == ControlMode.JOINT_POSITION
+        rows = unwrapped(rows, held, continuous) if joints else rows
         moves, seam = (
             _turns(d) if joints else np.abs(d) for d in (np.diff(rows, axis=0), rows[0] - held)
         )

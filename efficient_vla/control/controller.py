@@ -81,6 +81,8 @@ class Controller:
         self._delay = math.nan
         self._ramped = 0.0
         self._moved = False
+        self._ended = -math.inf
+        """When motion was last ended by disabling or a stop: chunks from before are void."""
         self._horizon = Horizon(settings.horizon)
         self._scaling = TimeScaling(settings.time_scaling.low)
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
@@ -192,11 +194,13 @@ class Controller:
         """Stop the robot inside the limits and ignore chunks; a stop stays."""
         stopped = self.state == State.STOPPED
         reason = self.reason if stopped else 'disabled'
+        self._ended = now
         self._end(State.STOPPED if stopped else State.DISABLED, reason, now)
 
     def stop(self, now: float, reason: str = 'stop requested') -> None:
         """Stop the robot inside the limits until ``reset_stop``; the first reason stays."""
         stopped = self.state == State.STOPPED
+        self._ended = now
         self._end(State.STOPPED, self.reason if stopped else reason, now)
 
     def reset_stop(self, now: float) -> None:
@@ -250,8 +254,12 @@ class Controller:
         active = self.chunk if self.state == State.TRACKING else None
         reason = (
             admission.refuse_contents(chunk, self.names)
-            or refuse_unit(chunk, self._motion, self._limiter.position, self.settings.limits)
-            or admission.refuse_time(chunk, now, self._history.since, self.settings)
+            or refuse_unit(
+                chunk, self._motion, self._limiter.position, self.settings.limits, self.continuous
+            )
+            or admission.refuse_time(
+                chunk, now, max(self._history.since, self._ended), self.settings
+            )
             or admission.refuse_order(chunk, active)
             or admission.refuse_plan(chunk, now)
         )
@@ -444,6 +452,7 @@ class Controller:
         return RAMP_START + (1 - RAMP_START) * share
 
     def _clock_jumped_back(self, now: float) -> None:
+        self._ended = -math.inf
         self.flush(now, 'clock jumped back')
         self._history = History(self._keep(), self._limiter.position, now - self._period)
 

@@ -169,6 +169,7 @@ class ControllerSettings:
         unit='s',
         low=0.0,
         high=1.0,
+        locked=True,
     )
     stop_tolerance: float = setting(
         0.01,

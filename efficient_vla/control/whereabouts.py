@@ -105,7 +105,7 @@ class Whereabouts:
             self._check_leap(measured - self.measured, stamp, limits)
             self._check_leap(reported - self.reported, stamp, limits)
         elif not self.exact:
-            self._believe_later(stamp, 'robot_state has only just begun')
+            self._believe_later('robot_state has only just begun')
         self.measured, self.reported, self.time = measured, reported, stamp
         self._remember(stamp, measured)
 
@@ -136,7 +136,8 @@ class Whereabouts:
         if self.reported is None:
             why = self._refused[0] or 'is the robot running?'
             return f'the set-point of the robot is not known yet; {why}'
-        if self.noticed(now) or not self.leapt_lately(now):
+        # Where an episode began it may leap once: one more state has to say the same.
+        if (self.noticed(now) and self._leapt < self._heard) or not self.leapt_lately(now):
             return None
         return f'{self.leap}; it is believed after {SETTLED_S} s without a leap. Try again.'
 
@@ -267,8 +268,8 @@ class Whereabouts:
         if not samples:
             return 0.0
         (begin, first), (end, last) = samples[0], samples[-1]
-        way = difference(last, first, self._continuous)
-        return float(np.abs(way - setpoint(end) + setpoint(begin)).max())
+        way = setpoint(end) - setpoint(begin)
+        return float(np.abs(difference(last - first, way, self._continuous)).max())
 
     def place(self, near: np.ndarray | None) -> np.ndarray:
         """Return where to start [M]; continuous joints by the turn that is nearest to ``near``."""
@@ -309,10 +310,9 @@ class Whereabouts:
         if leaps.any():
             axis = int(leaps.argmax())
             self._believe_later(
-                stamp,
                 f'robot_state leapt by {steps[axis]:.3f} in {time:.3f} s on {self.names[axis]}',
             )
 
-    def _believe_later(self, now: float, why: str) -> None:
-        self._leapt, self.leap = now, why
+    def _believe_later(self, why: str) -> None:
+        self._leapt, self.leap = self._heard, why
         self._samples.clear()

@@ -104,13 +104,17 @@ def test_one_wrong_set_point_of_a_robot_that_waits_is_not_started_from():
     assert largest_step(world) == 0.0
 
 
-def test_an_episode_that_begins_elsewhere_is_started_from_there_at_once():
+def test_an_episode_that_begins_elsewhere_is_started_from_there_once_two_states_agree():
     world = Exact().ready()
     world.drive(SLOW, 0.3)
     world.controller.flush(world.now, 'the task ended')
     world.run(0.5)
     world.watch.notice(world.now)
+    before = world.controller.motion[0]
     world.wire[0] = world.own = world.position = np.array([0.1, 0.5, 0.2])
+    world.report()
+    np.testing.assert_array_equal(world.controller.motion[0], before)
+    world.steady += PERIOD
     world.report()
     np.testing.assert_allclose(world.controller.motion[0], [0.1, 0.5, 0.2])
     world.disable()

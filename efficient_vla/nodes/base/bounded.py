@@ -99,11 +99,6 @@ class Inlet:
             for _ in range(len(topic.waiting)):
                 topic.callback(*topic.waiting.popleft())
 
-    def discard(self) -> None:
-        """Forget the messages that wait."""
-        for topic in self._topics:
-            topic.waiting.clear()
-
     def close(self) -> None:
         """Stop taking messages."""
         self._closing.set()
@@ -149,18 +144,20 @@ class Inlet:
         """Return the message in ``data``, or ``None`` where it is refused."""
         rule, now = f'{topic.name}_size', time.monotonic()
         if size > topic.limit:
-            topic.refused = now
-            if topic.own and not self._node.health.message(rule):
-                who = publisher_name(self._node, topic.name, publisher)
-                self._node.health.warn(
-                    rule,
-                    f'a message of {size} bytes came from {who}; expected at most {topic.limit}. '
-                    'It was dropped unread. End or mend that publisher.',
-                )
-            return None
-        if now - topic.refused > FORGIVEN_S:
-            self._node.health.clear(rule)
-        return deserialize_message(data, topic.kind)
+            fault = f'of {size} bytes came from {{}}; expected at most {topic.limit}'
+        else:
+            if now - topic.refused > FORGIVEN_S:
+                self._node.health.clear(rule)
+            try:
+                return deserialize_message(data, topic.kind)
+            except Exception:  # of rmw, which names neither topic nor publisher
+                fault = f'came from {{}} that is no {topic.kind.__name__} of this version'
+        topic.refused = now
+        if topic.own and not self._node.health.message(rule):
+            who = publisher_name(self._node, topic.name, publisher)
+            text = f'a message {fault.format(who)}. It was dropped. End or mend that publisher.'
+            self._node.health.warn(rule, text)
+        return None
 
 
 def publisher_name(node: Any, topic: str, publisher: bytes) -> str:

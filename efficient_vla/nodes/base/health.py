@@ -14,6 +14,8 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
+LONGEST = 500
+"""Letters of a message, which may repeat what came over a topic."""
 HOLD_S = 1.0
 """A rule that recovers is shown for so long after it last fired, and logged no more often."""
 
@@ -94,7 +96,7 @@ class Health:
         now = self._steady()
         with self._lock:
             self.counts[rule] += 1
-            self._rules[rule] = _Rule(level, message, now)
+            self._rules[rule] = _Rule(level, message[:LONGEST], now)
             return self._log(rule, now)
 
     def _settle(self) -> None:

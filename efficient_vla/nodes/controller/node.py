@@ -142,7 +142,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Start the control loop, disabled."""
         self._periods.restart()
         self._latency = LatencyWindow()
-        self._inlet.discard()
+        # What the robot said of itself while nobody listened.
+        self._inlet.drain()
         if self.settings.dry_run:
             self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
         # Simulated time may stand still and must not be overtaken; otherwise the steady clock
@@ -173,6 +174,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def teardown(self) -> None:
         """Forget the robot."""
         self._controller = self._watch = self._command = None
+        self._effort = 0.0
 
     def accept(self, settings: ControllerNodeSettings) -> None:
         """Refuse limits that do not fit, and what an enabled controller must keep."""

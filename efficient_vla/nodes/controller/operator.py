@@ -53,6 +53,7 @@ class OperatorServices:
             self._order(core.disable)
         response.success = reason is None
         self.armed = request.data and response.success
+        self.ends_disabled &= not response.success
         stopped = 'stopped until reset_stop' if self._latch.reason else 'disabled'
         response.message = reason or ('enabled' if request.data else stopped)
         return response

@@ -112,19 +112,22 @@ class TaskServer:
     def _accepted(self, goal: ServerGoalHandle) -> None:
         goal.execute()
         now = self._node.seconds()
-        if self._goal is not None:
-            replaced = (Result.REASON_CANCELED, 'replaced by a newer goal', now)
-            self._finish(self._goal, *(self._ending or replaced))
-            self._node.flush_chunks(now, 'task was replaced by a newer one')
-        self._goal, self._began, self._ending = goal, now, None
-        self._feedback_due = now
         refused = self._refuse(goal, now)
+        if not refused:
+            if self._goal is not None:
+                replaced = (Result.REASON_CANCELED, 'replaced by a newer goal', now)
+                self._finish(self._goal, *(self._ending or replaced))
+                self._node.flush_chunks(now, 'task was replaced by a newer one')
+            self._goal, self._began, self._ending = goal, now, None
+            self._feedback_due = now
+            refused = self._enable(now)
         if refused:
             reason = refused[0]
             message = '; '.join([refused[1], *self._complaints.now()])
             self._node.health.warn('task', message)
-            self._publish_instruction('')
-            self._node.disable(now)
+            if self._goal in (None, goal):
+                self._publish_instruction('')
+                self._node.disable(now)
             self._finish(goal, reason, message, now)
             return
         self._node.health.clear('task')
@@ -157,12 +160,14 @@ class TaskServer:
                 'manual. End a pause, call its service set_enabled with true, then send the task '
                 'again.',
             )
-        operator.armed = False
+        return None
+
+    def _enable(self, now: float) -> tuple[int, str] | None:
+        paused = self._node.task_report(now).state == State.PAUSED
+        self._operator.armed = False
         refused = self._node.enable(now)
-        if state == State.PAUSED:
-            # The robot begins when the operator ends the pause.
-            return None
-        return (Result.REASON_FAULT, refused) if refused else None
+        # Of a pause the robot begins when the operator ends it.
+        return (Result.REASON_FAULT, refused) if refused and not paused else None
 
     def _watch(self, goal: ServerGoalHandle, now: float) -> None:
         report = self._node.task_report(now)
@@ -190,6 +195,7 @@ class TaskServer:
             self._node.disable(now)
 
     def _finish(self, goal: ServerGoalHandle, reason: int, message: str, now: float) -> None:
+        duration = max(now - self._began, 0.0) if self._goal is goal else 0.0
         if self._goal is goal:
             self._goal = self._ending = None
         if reason == Result.REASON_SUCCEEDED:
@@ -198,10 +204,10 @@ class TaskServer:
             goal.canceled()
         else:
             goal.abort()
-        duration = max(now - self._began, 0.0)
         result = Result(reason=reason, message=message, duration_s=duration)
         self._server.finish(goal, result)
-        self._node.get_logger().info(f'task ended after {duration:.2f} s: {message}')
+        text = f'task ended after {duration:.2f} s: {message}'
+        self._node.get_logger().info(text, throttle_duration_sec=1.0)
 
     def _feed_back(self, goal: ServerGoalHandle, now: float) -> None:
         report = self._node.task_report(now)

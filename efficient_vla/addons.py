@@ -79,24 +79,29 @@ class Addon:
     def merge(self, decoder: nn.Module) -> None:
         """Add the low-rank updates to the decoder's weights.
 
-        Raises ``CheckpointError`` where a layer is missing or of another shape.
+        Raises ``CheckpointError`` where an update is not whole, or a layer missing or misshapen.
         """
-        names = [n for n in self.tensors if n.startswith(LORA) and n.endswith('.down')]
-        for name in names:
-            layer = name.removeprefix(LORA).removesuffix('.down')
-            update = self.tensors[f'{LORA}{layer}.up'] @ self.tensors[name]
-            try:
-                weight = decoder.get_submodule(layer).weight
-            except AttributeError:
-                weight = None
-            if not isinstance(weight, torch.Tensor) or weight.shape != update.shape:
-                found = 'no such layer' if weight is None else list(weight.shape)
+        names = {name.removeprefix(LORA) for name in self.tensors if name.startswith(LORA)}
+        layers = sorted({name.rpartition('.')[0] for name in names})
+        odd = names ^ {f'{layer}.{half}' for layer in layers for half in ('down', 'up')}
+        if odd:
+            raise CheckpointError(
+                f'{self.path} lacks or misspells {", ".join(sorted(odd)[:3])} of {LORA}*; expected '
+                f'<layer>.down and <layer>.up of each layer. {self.again}'
+            )
+        modules = dict(decoder.named_modules())
+        for layer in layers:
+            up, down = (self.tensors[f'{LORA}{layer}.{half}'] for half in ('up', 'down'))
+            weight = getattr(modules.get(layer), 'weight', None)
+            found = list(weight.shape) if isinstance(weight, torch.Tensor) else 'no such layer'
+            pair = up.ndim == down.ndim == 2 and up.shape[1] == len(down)
+            if not pair or found != [len(up), down.shape[1]]:
                 raise CheckpointError(
-                    f'{self.path} updates {layer} by {list(update.shape)}; the decoder has '
-                    f'{found}. {self.again}'
+                    f'{self.path} updates {layer} by {list(up.shape)} times {list(down.shape)}; '
+                    f'the decoder has {found}. {self.again}'
                 )
             with torch.no_grad():
-                weight += update.to(weight)
+                weight += (up @ down).to(weight)
 
 
 def path(folder: Path, method: str) -> Path:

@@ -24,7 +24,7 @@ def read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(missing(path)) from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f'{path} is not JSON: {error}. Copy the checkpoint again.') from error
     if not isinstance(found, dict):
         raise CheckpointError(
@@ -78,6 +78,9 @@ def _check(card: Any) -> None:
     for field, low, high, unit in (
         ('dt', SHORTEST_ROW, LONGEST_ROW, 's'),
         ('horizon', 1, MAX_ROWS, 'rows'),
+        ('queries', 1, 4096, 'rows of a plan'),
+        ('image_size', 1, 4096, 'pixels'),
+        ('tokens_per_camera', 1, 4096, 'tokens'),
     ):
         if not low <= getattr(card, field, low) <= high:
             raise InvalidSettingError(

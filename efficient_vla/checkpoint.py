@@ -38,7 +38,7 @@ from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling import resampler_class
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.tensors import check_finite, read_tensors
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ControlMode, InvalidRecordError
 
 FORMAT = 1
 WEIGHTS = 'model.safetensors'
@@ -49,14 +49,6 @@ QUERIES = 'queries'
 HASHED_BYTES = 1 << 20
 LAYER = re.compile(r'\.(layers|blocks)\.\d')
 STEMS = ('patch', 'conv')
-POSITIVE = (
-    'image_size',
-    'tokens_per_camera',
-    'queries',
-    'state_std',
-    'image_std',
-)
-"""Fields of a card whose numbers are more than 0."""
 LEARNED: dict[str, type[nn.Module]] = {
     'fastdrivevla': ReconPruner,
     'lightvla': TextSide,
@@ -130,10 +122,10 @@ def _misfit(card: Card) -> str:
     for name, length in lengths.items():
         if len(getattr(card, name)) != length:
             return f'{name} is {list(getattr(card, name))}; expected {length} numbers'
-    for name in (*lengths, *POSITIVE):
+    for name in lengths:
         with np.errstate(over='ignore'):
             values = np.asarray(getattr(card, name), np.float32)
-        if name in POSITIVE and np.any(values <= 0):
+        if name.endswith('_std') and np.any(values <= 0):
             return f'{name} is {getattr(card, name)}; expected more than 0'
         if not np.isfinite(values).all():
             return f'{name} is {list(getattr(card, name))}; expected finite float32 numbers'
@@ -192,11 +184,6 @@ def _chosen_layer(folder: Path, config: Any) -> tuple[int, int]:
     """Return which hidden state is projected, and how many leading tokens are left out."""
     layer, strategy = config.vision_feature_layer, config.vision_feature_select_strategy
     kind = config.vision_config.model_type
-    if not isinstance(layer, int):
-        raise CheckpointError(
-            f'{folder} has vision_feature_layer {list(layer)}; expected one number, since the '
-            'tower gives the tokens of one layer. Use another checkpoint.'
-        )
     leading = ENCODERS[kind].leading if kind in ENCODERS else None
     skip = {'default': 1, 'full': 0}.get(strategy)
     if skip is None or skip != leading:
@@ -204,6 +191,12 @@ def _chosen_layer(folder: Path, config: Any) -> tuple[int, int]:
             f'{folder} has vision_feature_select_strategy {strategy!r} for a {kind}; expected '
             "'default' for clip_vision_model and 'full' for siglip_vision_model, which leaves one "
             'token a patch. Use another checkpoint.'
+        )
+    depth = config.vision_config.num_hidden_layers
+    if not isinstance(layer, int) or not -depth - 1 <= layer <= depth:
+        raise CheckpointError(
+            f'{folder} has vision_feature_layer {layer}; expected one number from {-depth - 1} to '
+            f'{depth}, since the tower gives the tokens of one layer. Use another checkpoint.'
         )
     return layer, skip
 
@@ -232,7 +225,10 @@ def load_trunk(
 def trunk_of(folder: Path, config: Any, family: Family, queries: int, dtype: torch.dtype) -> Trunk:
     """Return the language half of a model's folder, with random queries."""
     model = _half(folder, config, family, family.vision, dtype)
-    return Trunk(getattr(model, family.text), queries, family.bidirectional_prefix)
+    try:
+        return Trunk(getattr(model, family.text), queries, family.bidirectional_prefix)
+    except InvalidRecordError as error:
+        raise CheckpointError(f'{folder} suits no policy: {error}') from error
 
 
 def _half(
@@ -259,32 +255,31 @@ def _half(
                 config=config,
                 dtype=dtype,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
             )
-    except RuntimeError as error:
-        raise _misfitting(folder, str(error)) from error
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f'{folder / WEIGHTS} or one of its shards cannot be read: '
             f'{" ".join(str(error).split()).rstrip(".")}. A file is truncated or not safetensors: '
             'copy the whole checkpoint folder again.'
         ) from error
-    missing, surplus = (
-        [
+    except Exception as error:  # of many kinds: transformers computes with values before it checks
+        raise _undescribed(folder / 'config.json', error) from error
+    report['mismatched_keys'] = {name for name, *_ in report['mismatched_keys']}
+    for kind in ('mismatched', 'missing', 'unexpected'):
+        odd = sorted(
             name
-            for name in report[kind]
+            for name in report[f'{kind}_keys']
             if any(f'.{part}.' in f'.{name}' for part in wanted)
             and not (apart and name.startswith(apart))
-        ]
-        for kind in ('missing_keys', 'unexpected_keys')
-    )
-    # Buffers of other versions and output layers are of no use here, a layer more is.
-    surplus = list(filter(LAYER.search, surplus))
-    if missing or surplus:
-        word, names = ('Missing', missing) if missing else ('Unexpected', surplus)
-        raise _misfitting(folder, f'{word} key(s): {", ".join(sorted(names)[:3])}.')
+            # Buffers of other versions and output layers are of no use here, a layer more is.
+            and (kind != 'unexpected' or LAYER.search(name))
+        )
+        if odd:
+            raise _misfitting(folder, f'{kind.capitalize()} key(s): {", ".join(odd[:3])}.')
     for part in wanted:
         for name, weight in getattr(model, part).named_parameters():
             if not (apart and f'{part}.{name}'.startswith(apart)):
@@ -396,15 +391,23 @@ def open_model(folder: Path) -> tuple[Any, Family]:
     Raises ``CheckpointError`` where it is damaged or of an unknown type.
     """
     path = folder / 'config.json'
-    family = known_family(folder, cards.read_json(path))
+    found = cards.read_json(path)
+    family = known_family(folder, found)
+    if found.get('quantization_config'):
+        raise CheckpointError(
+            f'{path} has a quantization_config; expected weights in float32, float16 or bfloat16. '
+            'Use the model from before it was quantized, with reasoner.quantization.mode.'
+        )
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of many kinds: transformers checks values in many places
-        raise CheckpointError(
-            f'{path} describes no model: {" ".join(str(error).split()).rstrip(".")}. '
-            'Copy the checkpoint again.'
-        ) from error
+        raise _undescribed(path, error) from error
     return config, family
+
+
+def _undescribed(path: Path, error: Exception) -> CheckpointError:
+    reason = f'{type(error).__name__}: {" ".join(str(error).split()).rstrip(".")}'
+    return CheckpointError(f'{path} describes no model: {reason}. Copy the checkpoint again.')
 
 
 def _fill(module: nn.Module, folder: Path, prefix: str) -> None:

@@ -48,7 +48,7 @@ def known_family(folder: Path, config: Mapping[str, Any]) -> Family:
             f'own; expected a vision-language model of transformers, of type {known}, with '
             'policy.json beside it. Give its vision-language model to `efficient-vla train --vlm`.'
         )
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(
             f'{folder} holds a model of type {kind!r}; expected one of {known}. '
             'Use a model of one of these types.'

@@ -23,6 +23,8 @@ def checked_instruction(text: str, language: str = '') -> str:
             f'unknown instruction language: {language!r}; expected {", ".join(LANGUAGES)}. '
             'Give the instruction in English.'
         )
+    if not isinstance(text, str):
+        raise InvalidRecordError(f'instruction is {text!r}; expected one sentence as a string.')
     stripped = ' '.join(text.split())
     if not stripped:
         raise InvalidRecordError('instruction is empty; expected one sentence.')

@@ -64,7 +64,7 @@ def _state(given: Any, names: Sequence[str]) -> np.ndarray:
     try:
         state = np.asarray(values)
         flags = any(isinstance(value, (bool, np.bool_)) for value in values)
-    except (TypeError, ValueError):
+    except (RuntimeError, TypeError, ValueError):
         state, flags = np.array(None), True
     if flags or state.dtype.kind not in 'iuf':
         raise InvalidRecordError(f'state is {given!r}; expected a list of numbers.')
@@ -74,7 +74,8 @@ def _state(given: Any, names: Sequence[str]) -> np.ndarray:
             f'{found} was given; the policy expects {len(names)} numbers'
             f'{": " if names else ""}{", ".join(names)}. Give them as state.'
         )
-    return state.astype(np.float32)
+    with np.errstate(over='ignore'):
+        return state.astype(np.float32)
 
 
 def _image(given: Any, camera: str) -> np.ndarray:
@@ -82,14 +83,14 @@ def _image(given: Any, camera: str) -> np.ndarray:
 
     A list whose largest number is 1 may as well mean intensities from 0 to 1, and is refused.
     """
-    if getattr(given, 'mode', '')[:1] in ('I', 'F'):
+    if str(getattr(given, 'mode', ''))[:1] in ('I', 'F'):
         raise InvalidRecordError(
             f'image of camera {camera!r} has mode {given.mode} of PIL, of more than 8 bits; '
             'expected RGB. Scale it to 0 to 255 first.'
         )
     try:
         image = np.asarray(given.convert('RGB') if hasattr(given, 'convert') else given)
-    except ValueError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InvalidRecordError(
             f'image of camera {camera!r} is no array: {error}. Give uint8 [rows, columns, 3].'
         ) from error

@@ -180,8 +180,10 @@ class Policy:
         if len(frame.state) == len(self.reasoner.state_names):
             self.reasoner.observe(frame.state, frame.stamp)
         fresh = self.perception.encode(frame)
-        self._tokens = fresh or self._tokens
-        if fresh is not None or self._plan is None or self._plan.instruction != instruction:
+        if fresh is not None:
+            # The plan before is about another image, also where the one for this image fails.
+            self._tokens, self._plan = fresh, None
+        if self._plan is None or self._plan.instruction != instruction:
             assert self._tokens is not None
             self._plan = self.reasoner.plan(self._tokens, instruction)
         return self.actor.chunk(self._plan, frame)

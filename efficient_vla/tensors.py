@@ -43,7 +43,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, 'pt') as file:
             yield file
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f'{path} cannot be read: {error}. The file is truncated or not safetensors; '
             'copy it again.'

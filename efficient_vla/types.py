@@ -10,6 +10,7 @@ checks itself when it is made, so a stage that receives one may rely on its shap
 import math
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,11 @@ def _require_finite(name: str, values: np.ndarray) -> None:
         )
 
 
+def _described(given: Any) -> str:
+    """Return type and shape of an array, or the type of what is none."""
+    return f'{given.dtype} {given.shape}' if isinstance(given, np.ndarray) else type(given).__name__
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """All cameras and the robot state at one capture time."""
@@ -88,8 +94,9 @@ class Frame:
     def __post_init__(self) -> None:
         for camera, image in self.images.items():
             _require(
-                image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3,
-                f'image of camera {camera!r} is {image.dtype} {image.shape}; expected uint8 '
+                isinstance(image, np.ndarray)
+                and (image.dtype, image.ndim, image.shape[-1:]) == (np.uint8, 3, (3,)),
+                f'image of camera {camera!r} is {_described(image)}; expected uint8 '
                 '[rows, columns, 3] in rgb order. Convert it before it enters the graph.',
             )
             _require(
@@ -97,17 +104,24 @@ class Frame:
                 f'image of camera {camera!r} is {image.shape[1]}x{image.shape[0]} pixels; '
                 f'expected at least {MIN_IMAGE_SIDE} a side. Check the camera driver.',
             )
+        state = self.state
         _require(
-            self.state.ndim == 1 and self.state.dtype.kind in 'iuf',
-            f'robot state is {self.state.dtype} {self.state.shape}; expected a vector of numbers.',
+            isinstance(state, np.ndarray) and state.ndim == 1 and state.dtype.kind in 'iuf',
+            f'robot state is {_described(state)}; expected a vector of numbers.',
         )
-        _require_finite('robot state', self.state)
+        _require_finite('robot state', state)
         _require(
-            math.isfinite(self.stamp),
+            bool((np.abs(state) <= LARGEST_STATE).all()),
+            f'robot state is {state}; expected at most {LARGEST_STATE:g} each. Check its units.',
+        )
+        _require(
+            isinstance(self.stamp, Real) and math.isfinite(self.stamp),
             f'frame has stamp {self.stamp}; expected a finite number of seconds.',
         )
 
 
+LARGEST_STATE = 1e12
+"""More is no length, angle or force, and its square does not fit into float32 once normalised."""
 MIN_IMAGE_SIDE = 16
 """An image smaller than one patch of the coarsest supported vision tower carries nothing."""
 

@@ -47,6 +47,13 @@ METHOD_NUMBERS = {
     'validation-frames': (1000, 'frames of those that are measured'),
 }
 """Option -> its default and what it is."""
+OF_METHODS = ('steps', 'batch', 'rank', 'frames', 'validation-frames', 'validation')
+USED = {
+    'the stages': tuple(f'{stage}-steps' for stage in STEPS),
+    '--method': (*OF_METHODS, 'policy', 'install'),
+    '--vlm': (*OF_METHODS, 'image-size'),
+}
+"""What is trained -> its own options; the others belong to all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +113,25 @@ def _add_numbers(
         )
 
 
+def refuse_unused(arguments: argparse.Namespace) -> None:
+    """Raise ``UsageError`` for an option that was given and is none of what is trained."""
+    given = [mode for mode in ('--method', '--vlm') if getattr(arguments, mode[2:]) is not None]
+    if len(given) > 1:
+        raise UsageError('--method and --vlm were given; expected one. Train the policy first.')
+    mode = given[0] if given else 'the stages'
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for option in dict.fromkeys(name for names in USED.values() for name in names):
+        value = getattr(arguments, option.replace('-', '_'))
+        default = parser.get_default(option.replace('-', '_'))
+        if option not in USED[mode] and value != default:
+            users = ' or '.join(user for user, names in USED.items() if option in names)
+            raise UsageError(
+                f'--{option} {value} was given for the training of {mode}, which does not use it; '
+                f'expected it with {users} only. Leave it out.'
+            )
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Train a policy, or a method for one."""
     refuse_below(
@@ -118,14 +144,13 @@ def main(arguments: argparse.Namespace) -> int:
         *(f'{stage}_steps' for stage in STEPS),
     )
     refuse_below(arguments, 1, 'steps', 'batch', 'frames', 'validation_frames')
+    refuse_unused(arguments)
     try:
         torch_device(arguments.device)
     except InvalidSettingError as error:
         raise UsageError(f'--{error}') from error
     writable_folder(arguments.out, '--out')
     if arguments.vlm is not None:
-        if arguments.method is not None:
-            raise UsageError('--method and --vlm were given; expected one. Train the policy first.')
         from efficient_vla.training import vlm
 
         if not (arguments.vlm / 'config.json').is_file():

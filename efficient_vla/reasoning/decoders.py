@@ -65,6 +65,11 @@ class Decoder:
                 f'the decoder has layers of type {", ".join(sorted(sliding))}; expected full '
                 'attention in all, since one mask serves every layer. Use another checkpoint.'
             )
+        if (getattr(model.config, 'rope_parameters', None) or {}).get('rope_type') == 'dynamic':
+            raise InvalidRecordError(
+                "the decoder has rope_type 'dynamic'; expected another, since its frequencies "
+                'depend on the sentences before. Use another checkpoint.'
+            )
         if getattr(model.config, 'use_bidirectional_attention', None) and not both_ways:
             raise InvalidRecordError(
                 'the decoder has use_bidirectional_attention; expected one whose rows see what '

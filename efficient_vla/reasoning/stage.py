@@ -176,8 +176,13 @@ class Reasoner:
         self.signals = len(tokens.saliency) > 0
         text = self._encode(instruction)
         again = self._again(tokens, instruction)
-        with torch.inference_mode():
-            plan = again or self._pass(tokens, instruction, text)
+        try:
+            with torch.inference_mode():
+                plan = again or self._pass(tokens, instruction, text)
+        except BaseException:
+            # Some slots may be newer than others now, and none of them is known to be right.
+            self._cache.flush('pass failed')
+            raise
         self._schedule.note(None if again else plan.kept)
         self._sequence += 1
         latency = (time.perf_counter() - started) * 1e3
@@ -349,6 +354,11 @@ class Reasoner:
                 raise InvalidRecordError(
                     f'instruction has {len(ids)} tokens; expected 1 to {MAX_TEXT_TOKENS}. '
                     'Say it in one short sentence.'
+                )
+            rows = self.trunk.decoder.get_input_embeddings().num_embeddings
+            if max(ids) >= rows:
+                raise InvalidRecordError(
+                    f'instruction has token {max(ids)}; the decoder knows {rows}. Say it otherwise.'
                 )
             self._text = {instruction: torch.tensor([ids], device=self._device)}
         return self._text[instruction]

@@ -238,6 +238,41 @@ def test_commands_explain_what_they_cannot_do(capsys, monkeypatch, tmp_path, wor
     assert expected in one_sentence(*call(capsys, *words))
 
 
+@pytest.mark.parametrize(
+    ('mode', 'words'),
+    [
+        *(
+            ((), words)
+            for words in (
+                ('--steps', '5'),
+                ('--batch', '5'),
+                ('--rank', '5'),
+                ('--frames', '5'),
+                ('--validation', 'held-out'),
+                ('--validation-frames', '5'),
+                ('--install',),
+                ('--image-size', '5'),
+                ('--policy', 'evla-nano'),
+            )
+        ),
+        (('--method', 'otter'), ('--eye-steps', '5')),
+        (('--method', 'otter'), ('--actor-steps', '5')),
+        (('--method', 'otter'), ('--image-size', '5')),
+        (('--vlm', 'model'), ('--joint-steps', '5')),
+        (('--vlm', 'model'), ('--policy', 'evla-nano')),
+        (('--vlm', 'model'), ('--install',)),
+        (('--vlm', 'model'), ('--method', 'otter')),
+    ],
+)
+def test_training_refuses_an_option_that_it_would_not_use(
+    capsys, monkeypatch, tmp_path, mode, words
+):
+    monkeypatch.chdir(tmp_path)
+    said = one_sentence(*call(capsys, 'train', *mode, *words))
+    assert words[0] in said
+    assert 'Leave it out' in said or 'expected one' in said
+
+
 def test_training_on_a_gpu_that_is_not_there_is_refused(capsys, monkeypatch, tmp_path):
     import torch
 

@@ -129,6 +129,36 @@ def test_updates_of_a_layer_that_is_not_there_are_refused(tensors, tmp_path, lay
         addons.read(tmp_path, 'perceiver', 'abc').merge(layers)
 
 
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        ({'lora.0.down': None}, r'lacks or misspells 0\.down of lora\.\*'),
+        ({'lora.0.up': None}, r'lacks or misspells 0\.up of lora\.\*'),
+        ({'lora.1.up': torch.ones(4, 2)}, r'lacks or misspells 1\.down of'),
+        ({'lora.0.dwn': torch.ones(2, 5)}, r'lacks or misspells 0\.dwn of'),
+        ({'lora.0.down': torch.ones(3, 5)}, r'updates 0 by \[4, 2\] times \[3, 5\]; the decoder'),
+        ({'lora.0.down': torch.ones(5)}, r'updates 0 by \[4, 2\] times \[5\]; the decoder has'),
+    ],
+)
+def test_updates_that_are_not_whole_are_refused_and_change_nothing(
+    tensors, tmp_path, change, expected
+):
+    named = {name: tensor for name, tensor in (tensors | change).items() if tensor is not None}
+    layers = nn.Sequential(nn.Linear(5, 4))
+    before = layers[0].weight.clone()
+    with pytest.raises(CheckpointError, match=expected):
+        addons.Addon(tmp_path / 'perceiver.safetensors', 'perceiver', SHAPE, named).merge(layers)
+    assert torch.equal(layers[0].weight, before)
+
+
+def test_an_addon_that_is_a_folder_stops_only_who_asks_for_it(folder, tmp_path):
+    policy = Path(shutil.copytree(folder, tmp_path / 'policy'))
+    (policy / 'fastdrivevla.safetensors').mkdir()
+    assert Policy.from_pretrained(policy)
+    with pytest.raises(InvalidRecordError, match=r'fastdrivevla\.safetensors cannot be read'):
+        Policy.from_pretrained(policy, pruning_method='fastdrivevla')
+
+
 def test_writing_leaves_no_temporary_file(tensors, tmp_path):
     write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     assert [path.name for path in Path(tmp_path).iterdir()] == ['perceiver.safetensors']

@@ -99,6 +99,20 @@ def test_unsupported_model_type_is_refused(damaged):
         Policy.from_pretrained(damaged)
 
 
+def test_a_model_type_that_is_a_list_is_refused(damaged):
+    (damaged / 'config.json').write_text(json.dumps({'model_type': ['smolvlm']}))
+    with pytest.raises(CheckpointError, match=r"model of type \['smolvlm'\]; expected one of"):
+        checkpoint.load_tower(damaged)
+
+
+@pytest.mark.parametrize('name', ['policy.json', 'config.json'])
+def test_a_folder_in_the_place_of_a_file_is_named(damaged, name):
+    (damaged / name).unlink()
+    (damaged / name).mkdir()
+    with pytest.raises(CheckpointError, match=f'{name} is not JSON: .*directory'):
+        Policy.from_pretrained(damaged)
+
+
 def test_card_that_is_not_json_is_refused(damaged):
     (damaged / 'policy.json').write_text('{')
     with pytest.raises(CheckpointError, match='not JSON'):
@@ -148,6 +162,10 @@ def test_card_that_is_not_json_is_refused(damaged):
         ),
         ('control_mode', 'UNKNOWN', "control_mode is 'UNKNOWN'; expected one of EE_DELTA"),
         ('state_std', [0.1, 0.1, 0.0, 0.5], 'state_std is .*; expected more than 0'),
+        ('queries', 10**9, 'queries is 1000000000; expected 1 to 4096 rows'),
+        ('image_size', 10**30, 'image_size is 10{30}; expected 1 to 4096 pixels'),
+        ('tokens_per_camera', 10**9, 'tokens_per_camera is 1000000000; expected 1 to 4096'),
+        ('queries', 0, 'queries is 0; expected 1 to 4096'),
         ('stem', 'convolution', "stem is 'convolution'; expected one of patch, conv"),
         ('control_mode', 'EE', "control_mode is 'EE'; expected one of .*EE_DELTA"),
     ],

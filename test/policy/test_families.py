@@ -317,6 +317,8 @@ def test_a_folder_of_another_kind_is_named(tmp_path, config, expected):
     ('change', 'expected'),
     [
         ({'vision_feature_layer': [-2, -1]}, r'vision_feature_layer \[-2, -1\]'),
+        ({'vision_feature_layer': -4}, 'vision_feature_layer -4; expected one number from -3 to 2'),
+        ({'vision_feature_layer': 3}, 'vision_feature_layer 3; expected one number from -3 to 2'),
         ({'vision_feature_select_strategy': 'full'}, "vision_feature_select_strategy 'full'"),
     ],
 )
@@ -328,6 +330,78 @@ def test_features_of_several_layers_or_with_a_class_token_are_refused(tmp_path, 
     write_policy(tmp_path, dataclasses.replace(CARD, stem='patch'), torch.zeros(2, 24))
     with pytest.raises(CheckpointError, match=expected):
         checkpoint.load_tower(tmp_path)
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory) -> Path:
+    """Return the folder of a policy on the smallest LLaVA."""
+    folder = tmp_path_factory.mktemp('llava')
+    AutoModelForImageTextToText.from_config(llava()).save_pretrained(folder)
+    card = dataclasses.replace(CARD, image_size=32, tokens_per_camera=16, stem='patch')
+    write_policy(folder, card, torch.zeros(card.queries, TEXT['hidden_size']))
+    return folder
+
+
+def reconfigured(small: Path, folder: Path, part: str, change: dict) -> Path:
+    """Copy a folder and change a part of its configuration, all of it where ``part`` is empty."""
+    folder = Path(shutil.copytree(small, folder / 'policy'))
+    config = json.loads((folder / 'config.json').read_text())
+    (config[part] if part else config).update(change)
+    (folder / 'config.json').write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize('layer', [-3, 0, 2])
+def test_the_first_and_last_hidden_states_can_be_chosen(small, tmp_path, layer):
+    folder = reconfigured(small, tmp_path, '', {'vision_feature_layer': layer})
+    assert checkpoint.load_tower(folder)[1](torch.zeros(1, 3, 32, 32)).shape == (1, 16, 24)
+
+
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        ({'layer_types': ['sliding_attention'] * 3}, 'layers of type sliding_attention'),
+        (
+            {'rope_parameters': {'rope_type': 'dynamic', 'rope_theta': 1e4, 'factor': 2.0}},
+            "rope_type 'dynamic'; expected another",
+        ),
+    ],
+)
+def test_a_decoder_that_no_policy_can_use_is_refused_with_its_folder(
+    small, tmp_path, change, expected
+):
+    folder = reconfigured(small, tmp_path, 'text_config', change)
+    with pytest.raises(CheckpointError, match=f'{folder} suits no policy: .*{expected}'):
+        checkpoint.load_trunk(folder)
+
+
+@pytest.mark.parametrize(
+    ('part', 'change', 'expected'),
+    [
+        ('', {'quantization_config': {'quant_method': 'bitsandbytes'}}, 'a quantization_config;'),
+        ('', {'quantization_config': {'quant_method': 'gptq', 'bits': 4}}, 'a quantization_config'),
+        ('vision_config', {'patch_size': 0}, 'describes no model: ZeroDivisionError'),
+        ('text_config', {'num_key_value_heads': 0}, 'describes no model: ZeroDivisionError'),
+        ('text_config', {'hidden_act': 'loud'}, "describes no model: KeyError: 'loud'"),
+        (
+            'text_config',
+            {'rope_parameters': {'rope_type': 'bent', 'rope_theta': 1e4}},
+            "describes no model: KeyError: 'bent'",
+        ),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_named(small, tmp_path, part, change, expected):
+    folder = reconfigured(small, tmp_path, part, change)
+    with pytest.raises(CheckpointError, match=rf'config\.json (has )?{expected}'):
+        checkpoint.load_trunk(folder)
+
+
+def test_weights_of_another_shape_are_named(small, tmp_path):
+    folder = reconfigured(small, tmp_path, 'text_config', {'vocab_size': 401})
+    name = r'language_model\.embed_tokens\.weight'
+    with pytest.raises(CheckpointError, match=rf'Mismatched key\(s\): {name}\. Use matching'):
+        checkpoint.load_trunk(folder)
+    assert checkpoint.load_tower(folder)
 
 
 def test_three_axis_positions_are_those_of_the_stock_model():

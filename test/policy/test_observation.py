@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from fixtures.policies import write_policy
 from PIL import Image
 
@@ -26,8 +27,8 @@ def policy(folder):
 
 @pytest.mark.parametrize(
     'image',
-    [IMAGE, IMAGE.tolist(), Image.fromarray(IMAGE), {'corner2': IMAGE}],
-    ids=['array', 'list', 'PIL', 'dictionary'],
+    [IMAGE, IMAGE.tolist(), Image.fromarray(IMAGE), torch.tensor(IMAGE), {'corner2': IMAGE}],
+    ids=['array', 'list', 'PIL', 'torch', 'dictionary'],
 )
 @pytest.mark.parametrize('state', [STATE, np.array(STATE)], ids=['list', 'array'])
 def test_images_and_states_of_any_kind_are_the_same_observation(policy, image, state):
@@ -72,9 +73,23 @@ def test_images_and_states_of_any_kind_are_the_same_observation(policy, image, s
         ({'observation': IMAGE, 'state': STATE, 'stamp': '1'}, "stamp is '1'; expected"),
         ({'observation': [[1, 2], [3]], 'state': STATE}, "image of camera 'corner2' is no array"),
         ({'observation': (IMAGE.astype(int) + 9).tolist(), 'state': STATE}, "'corner2' is int64"),
+        (
+            {'observation': torch.ones(16, 16, 3, requires_grad=True), 'state': STATE},
+            "image of camera 'corner2' is no array",
+        ),
+        (
+            {'observation': IMAGE, 'state': torch.tensor(STATE, requires_grad=True)},
+            r'state is tensor.*requires_grad.*expected a list of numbers',
+        ),
+        (
+            {'observation': IMAGE, 'state': [1e38, 0, 0, 0]},
+            r'robot state is \[1.*e\+38.*at most 1e',
+        ),
+        ({'observation': IMAGE, 'state': [1e300, 0, 0, 0]}, 'robot state holds 1 values that'),
         ({'observation': REFERENCE, 'state': STATE}, 'a Frame was given with state or stamp'),
     ],
 )
+@pytest.mark.filterwarnings('error')
 def test_what_would_have_to_be_guessed_is_refused(policy, given, expected):
     with pytest.raises(InvalidRecordError, match=expected):
         policy.act(instruction=SENTENCE, **given)
@@ -83,7 +98,11 @@ def test_what_would_have_to_be_guessed_is_refused(policy, given, expected):
 def test_a_frame_without_a_time_or_with_a_state_of_words_is_refused():
     with pytest.raises(InvalidRecordError, match='frame has stamp nan; expected a finite'):
         Frame({'corner2': IMAGE}, np.zeros(4, np.float32), float('nan'))
-    for state in (np.array(['a', 'b']), np.array([True, False])):
+    with pytest.raises(InvalidRecordError, match='frame has stamp None; expected a finite'):
+        Frame({'corner2': IMAGE}, np.zeros(4, np.float32), None)
+    with pytest.raises(InvalidRecordError, match="image of camera 'corner2' is list; expected"):
+        Frame({'corner2': IMAGE.tolist()}, np.zeros(4, np.float32), 0.0)
+    for state in (np.array(['a', 'b']), np.array([True, False]), STATE):
         with pytest.raises(InvalidRecordError, match='expected a vector of numbers'):
             Frame({'corner2': IMAGE}, state, 0.0)
 

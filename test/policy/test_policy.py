@@ -124,6 +124,17 @@ def test_skipping_an_unchanged_frame_keeps_the_plan_until_the_instruction_change
     assert policy.act(frame(0.2), 'press the button').plan_sequence > first.plan_sequence
 
 
+def test_a_refused_instruction_leaves_no_plan_of_an_earlier_image(folder):
+    policy = Policy.from_pretrained(folder, cache_method='skip')
+    policy.act(frame(0.0, seed=0), SENTENCE)
+    with pytest.raises(InvalidRecordError, match='tokens'):
+        policy.act(frame(0.1, seed=1), 'zq ' * 200)
+    chunk = policy.act(frame(0.2, seed=1), SENTENCE)
+    assert chunk.plan_stamp == 0.1
+    expected = Policy.from_pretrained(folder).act(frame(0.2, seed=1), SENTENCE)
+    assert np.array_equal(chunk.actions, expected.actions)
+
+
 def test_settings_change_between_frames(folder):
     policy = Policy.from_pretrained(folder)
     tokens = policy.perception.encode(frame())
@@ -161,7 +172,10 @@ def test_bad_observations_are_refused(folder):
         policy.act(wide, SENTENCE)
 
 
-@pytest.mark.parametrize('sentence', ['', '   ', 'x' * 10_000, 'открой дверь', '开门'])
+@pytest.mark.parametrize(
+    'sentence',
+    ['', '   ', 'x' * 10_000, 'открой дверь', '开门', None, 5, [SENTENCE], SENTENCE.encode()],
+)
 def test_instructions_that_no_policy_understands_are_refused(folder, sentence):
     with pytest.raises(InvalidRecordError, match='instruction'):
         Policy.from_pretrained(folder).act(frame(), sentence)

@@ -503,3 +503,30 @@ def test_later_visits_are_at_least_two_layers_apart():
     assert drop_layers(settings, 16) == (2, (5, 8, 10))
     assert drop_layers(settings, 8) == (2, (4,))
     assert drop_layers(settings, 3) == (2, ())
+
+
+def test_after_a_pass_that_failed_nothing_of_it_is_reused(monkeypatch):
+    settings = {'reuse__method': 'vla_cache', 'reuse__adaptive': False, 'reuse__task_share': 0.0}
+    stage = reasoner(**settings)
+    stage.plan(tokens(0.0, seed=0), 'open it')
+    last = stage.trunk.parts.layers[-1]
+
+    def fails(*given, **named):
+        raise RuntimeError('out of memory')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(last, 'forward', fails)
+        with pytest.raises(RuntimeError, match='out of memory'):
+            stage.plan(tokens(0.1, seed=1), 'open it')
+    plan = stage.plan(tokens(0.2, seed=0), 'open it')
+    dense = reasoner().plan(tokens(0.2, seed=0), 'open it')
+    assert np.array_equal(plan.latents, dense.latents)
+    assert 'pass failed' in plan.reason
+
+
+def test_an_instruction_beyond_the_vocabulary_of_the_decoder_is_refused():
+    stage = reasoner()
+    stage.tokenizer = lambda text: {'input_ids': [3, 39 if text == 'open it' else 40]}
+    with pytest.raises(InvalidRecordError, match='has token 40; the decoder knows 40'):
+        stage.plan(tokens(), 'close it')
+    assert len(stage.plan(tokens(), 'open it').kept) == COUNT

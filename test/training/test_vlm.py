@@ -3,6 +3,7 @@
 """`train --vlm` makes a policy of a folder that the full class of a model wrote."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from transformers import (
 
 from efficient_vla import checkpoint
 from efficient_vla.cli import main
+from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.tasks import TASKS
+from efficient_vla.training import vlm as vlm_training
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.train import train_tokenizer
 
@@ -156,3 +159,29 @@ def test_a_folder_that_lacks_a_file_is_named(vlm, data, tmp_path, capsys, missin
     assert train(vlm, data, tmp_path / 'out', 1) != 0
     assert expected in ' '.join(capsys.readouterr().err.split())
     assert not (vlm / 'policy.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        ({'do_normalize': False}, 'do_normalize False; expected True'),
+        ({'do_rescale': False}, 'do_rescale False; expected True'),
+        ({'rescale_factor': 1 / 127.5}, 'rescale_factor 0.00784'),
+        ({'image_mean': None}, 'image_mean None; expected a list of 3 finite numbers'),
+        ({'image_mean': 0.5}, 'image_mean 0.5; expected a list of 3'),
+        ({'image_mean': [0.5]}, 'image_mean [0.5]; expected a list of 3'),
+        ({'image_std': ['a', 'a', 'a']}, "image_std ['a', 'a', 'a']; expected a list of 3"),
+        ({'image_std': [0.5, float('nan'), 0.5]}, 'image_std [0.5, nan, 0.5]; expected'),
+        ({'image_std': [0.5, 0.0, 0.5]}, 'image_std [0.5, 0.0, 0.5]; expected'),
+    ],
+)
+def test_a_processor_that_prepares_images_in_another_way_is_refused(tmp_path, change, expected):
+    given = {'image_mean': [0.4, 0.5, 0.6], 'image_std': [0.2, 0.3, 0.4]}
+    usual = {'do_rescale': True, 'rescale_factor': 0.00392156862745098, 'do_normalize': True}
+    path = tmp_path / 'preprocessor_config.json'
+    for fields in (given, given | usual):
+        path.write_text(json.dumps(fields))
+        assert vlm_training._normalisation(tmp_path) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    path.write_text(json.dumps(given | usual | change))
+    with pytest.raises(CheckpointError, match=re.escape(expected)):
+        vlm_training._normalisation(tmp_path)

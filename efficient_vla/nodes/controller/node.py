@@ -354,7 +354,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _state_received(self, message: JointState, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
-        if not self.active or controller is None or watch is None:
+        if controller is None or watch is None:
             return
         now = self.seconds()
         sent = stamp_to_seconds(message.header.stamp)

@@ -360,6 +360,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         sent = stamp_to_seconds(message.header.stamp)
         try:
             stamp = self._motion_clock.read(sent, now) if sent else now
+            interval = stamp - watch.time if controller.enabled else 0.0
             robot_state.read_state(watch, message, stamp, now, controller)
         except InvalidRecordError as error:
             watch.refuse(str(error), now)
@@ -368,6 +369,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self.health.warn('robot_state_rate', robot_state.slow(interval, self.settings))
         self._drivers.note(publisher, now)
         self._state_expected.heard(sent or now)
         if self._command is None:

@@ -163,7 +163,7 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
             )
         try:
             values[name] = yaml.safe_load(text) if text else ''
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise ProfileError(f'override {word!r}: {text!r} is not YAML.') from error
     return values
 

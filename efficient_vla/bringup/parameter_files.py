@@ -229,6 +229,10 @@ def merge(
                         left_out.add(name)
                         continue
                     _refuse_bare_word(path, line, name, value, known[node].get(name))
+                    if name == 'use_sim_time' and not isinstance(value, bool):
+                        raise _refusal(
+                            path, line, f'has {value!r} for {name}; write true or false.'
+                        )
                     merged.values[node][name] = value
                     merged.places[node, name] = f'the parameter file {str(path)!r}, line {line}'
         if left_out:
@@ -266,7 +270,8 @@ def _refuse_name(
 ) -> None:
     name = section.name
     close = get_close_matches(name, known, 1, ALIKE)
-    if name not in known and close:
+    # Others call a node of theirs arm_controller.
+    if name not in known and close and not name.endswith(f'_{close[0]}'):
         raise _refusal(
             path,
             section.line,

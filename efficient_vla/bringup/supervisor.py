@@ -97,8 +97,6 @@ class Supervisor:
     def start(self) -> None:
         """Start all processes."""
         self._parameters = held_in_memory(parameters_yaml(self.graph.parameters))
-        if self.log_folder is not None:
-            self.log_folder.mkdir(parents=True, exist_ok=True)
         try:
             for entry in self.children:
                 self._start(entry)
@@ -148,6 +146,9 @@ class Supervisor:
     def _start(self, entry: Child) -> None:
         assert self._parameters is not None
         process = entry.process
+        if self.log_folder is not None:
+            # Also where somebody cleaned up while the graph runs.
+            self.log_folder.mkdir(parents=True, exist_ok=True)
         log = self.log_folder / f'{process.name}.log' if self.log_folder else None
         entry.running = child.spawn(
             command(self.graph, process, self._parameters),

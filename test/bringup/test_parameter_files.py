@@ -54,6 +54,11 @@ def as_ros_reads(path: Path, node: str, namespace: str = '') -> dict[str, Any]:
         ('    names:\n      - {a: x}\n', 3, 'lists or groups inside names'),
         ('    rate: 50.0\n\tframe_id: world\n', 4, r'not YAML: .*\. Indent with blanks\.'),
         ('    rate: 50.0\n    rate: 60.0\n', 4, "'rate' a second time, first in line 3"),
+        ('    limits.max_velocity: [1.0]\n    limits: {max_velocity: [0.5]}\n', 4, 'second time'),
+        ('    <<: {rate: 50.0}\n', 3, 'merge .* ROS does not read'),
+        ('    ? [a, b]\n    : 1\n', 3, 'a group for a name'),
+        ('    use_sim_time: maybe\n', 3, "'maybe' for use_sim_time; write true or false"),
+        ('    rate: !!int 1.5\n', 3, "'1.5' for rate, which is no int"),
         ('    rate: fast\n', 3, "rate is 'fast' of type str; expected float"),
         ('    rate: -1\n', 3, 'rate is -1.0 Hz; expected at least'),
         ('    limits: {position_low: [a, 0]}\n', 3, "position_low is 'a' of type str"),
@@ -164,6 +169,14 @@ def test_parameters_apply_to_the_nodes_that_their_key_names(
     text = f'{pattern}:\n  ros__parameters: {{rate: 55.0}}\n'
     values = described(tmp_path, text, namespace=namespace)['controller']
     assert (values['rate'] == 55.0) is applies
+
+
+def test_a_node_of_others_may_be_called_like_one_of_ours_with_a_word_before_it(
+    tmp_path: Path,
+) -> None:
+    described(tmp_path, 'arm_controller:\n  ros__parameters: {rate: 50.0}\n')
+    with pytest.raises(ProfileError, match="no node; did you mean 'controller'"):
+        described(tmp_path, 'controlller:\n  ros__parameters: {rate: 50.0}\n')
 
 
 def test_parameters_of_another_namespace_are_not_dropped_silently(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 """The supervisor keeps processes running and leaves none behind; the children here are tiny."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,22 @@ def test_process_that_keeps_failing_is_given_up_with_its_last_words(
         assert 'the wheel fell off' in event.log_tail
         assert supervisor.failed
         assert supervisor.children[0].restarts == 2
+
+
+def test_a_process_comes_back_although_somebody_removed_the_logs(
+    wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, 'FIRST_DELAY_S', 0.01)
+    logs = tmp_path / 'logs'
+    with supervise(monkeypatch, logs, a=STAYS) as supervisor:
+        pids = up(wait_until, supervisor, logs)
+        shutil.rmtree(logs)
+        os.kill(pids['a'], signal.SIGKILL)
+        event = poll_until_event(wait_until, supervisor, 'starts again')
+        assert 'its log is gone' in event.log_tail
+        poll_until_event(wait_until, supervisor, 'started again')
+        up(wait_until, supervisor, logs)
+        assert supervisor.children[0].pid != pids['a']
 
 
 def test_process_that_ends_by_itself_is_left_alone(

@@ -40,6 +40,16 @@ def make(**values):
     return world.ready()
 
 
+def test_a_continuous_joint_goes_on_for_many_turns():
+    world = make(
+        continuous=('turn',), limits__position_low=(-100.0,), limits__position_high=(100.0,)
+    )
+    for _ in range(320):
+        assert spinning(world, 0.7) is None
+        world.run(0.1)
+    assert world.sent[-1][0] > 3.0 + 3 * 2 * math.pi
+
+
 def test_a_continuous_joint_goes_on_through_pi():
     world = make(continuous=('turn',), following_error=0.3)
     for _ in range(20):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from control.robots import PERIOD, World
 
+from efficient_vla.control.limits import AxisLimits
 from efficient_vla.control.state import State
+from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.controller.robot_state import slipped
 
 SLOW = (0.2, 0.0, 0.0)
@@ -121,6 +123,24 @@ def test_an_episode_that_begins_elsewhere_is_started_from_there_once_two_states_
     assert world.enable() is None
 
 
+@pytest.mark.parametrize('behind', [0.05, 0.25, 0.9])
+def test_a_leap_is_doubted_however_late_the_clock_of_the_driver_is(behind):
+    world = World()
+
+    def say(count):
+        for _ in range(count):
+            world.steady += PERIOD
+            World.report(world, world.steady + world.offset - behind)
+
+    say(60)
+    assert world.known
+    world.position = world.position + [0.0, 0.5, 0.0]
+    say(1)
+    assert 'leapt by 0.500' in world.enable()
+    say(60)
+    assert world.enable() is None
+
+
 def test_a_state_of_the_future_is_refused():
     world = World()
     world.run(0.3)
@@ -163,6 +183,19 @@ def test_a_blocked_robot_that_follows_velocities_is_stopped():
     world.drive(SLOW, 1.0)
     assert world.controller.state == State.STOPPED
     assert 'from its set-point' in world.controller.reason
+
+
+def test_a_joint_that_turns_more_than_half_a_turn_a_second_does_not_drift():
+    watch = Whereabouts(('wrist',), np.array([True]))
+    limits = [AxisLimits(5.0, 20.0, 1500.0, 20.0, -1e3, 1e3)]
+    speed = 4.0
+    for tick in range(300):
+        now = tick * PERIOD
+        seen = (speed * now + np.pi) % (2 * np.pi) - np.pi
+        watch.read(np.array([seen]), None, now, now, limits, 0.05)
+        if not tick:
+            watch.anchored(now)
+        assert watch.drift(lambda time: np.array([speed * time])) < 1e-6
 
 
 def test_what_a_hand_did_before_the_start_is_no_drift():

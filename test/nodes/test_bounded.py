@@ -148,6 +148,16 @@ def test_what_is_too_large_is_dropped_with_one_warning_that_names_its_sender(
     assert bytes(found.endpoint_gid)[:16] == publisher
 
 
+def test_what_cannot_be_read_is_dropped_and_the_next_message_is_heard(listener, peer, wait_until):
+    peer.publish(b'\x00\x01\x00\x00' + b'\xff' * 40)
+    wait_until(lambda: listener.health.message('state_size'), 40.0, 'the warning')
+    said = listener.health.message('state_size')
+    assert '/peer' in said
+    assert 'no JointState of this version' in said
+    peer.publish(JointState(name=['a'], position=[0.5]))
+    wait_until(lambda: bool(listener.inlet._topics[0].waiting), 40.0, 'a good message')
+
+
 def test_a_flood_leaves_no_more_to_the_loop_than_its_queue_holds(listener, peer, wait_until):
     topic = listener.inlet._topics[0]
     for number in range(500):

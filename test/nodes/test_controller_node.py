@@ -273,7 +273,7 @@ def test_simulation_that_begins_anew_is_taken_over_from_where_it_is(graph, arm):
     graph.until(lambda: math.isfinite(arm.node._watch._noticed))
     graph.set_time(0.02)
     arm.run(0.05)
-    arm.states.publish(graph.state((0.3, 0.4, 0.1)))
+    say_twice(arm, (0.3, 0.4, 0.1))
     graph.until(lambda: arm.node._command[0] == pytest.approx(0.3))
 
 
@@ -321,10 +321,76 @@ def test_new_episode_while_enabled_starts_from_the_new_place(graph, arm):
     arm.moving()
     arm.success.publish(Bool(data=False))
     graph.until(lambda: math.isfinite(arm.node._watch._noticed))
-    arm.states.publish(graph.state((0.3, 0.4, 0.1)))
+    arm.silent = True
+    say_twice(arm, (0.3, 0.4, 0.1))
     graph.until(lambda: arm.state == Status.STATE_WAITING)
     arm.run(0.05)
     assert arm.commands[-1].position[:3] == pytest.approx([0.3, 0.4, 0.1])
+
+
+def say_twice(arm, place):
+    """Report a place in two states: one alone is not believed."""
+    for _ in range(2):
+        arm.states.publish(arm.graph.state(place))
+        arm.run(0.01)
+
+
+def test_one_wrong_state_after_an_episode_began_moves_nothing(graph, arm):
+    arm.moving()
+    arm.success.publish(Bool(data=False))
+    graph.until(lambda: math.isfinite(arm.node._watch._noticed))
+    last = arm.position.copy()
+    arm.states.publish(graph.state(last + [0.0, 0.4, 0.0]))
+    arm.run(0.03)
+    assert np.abs(arm.position - last).max() < 0.02
+    assert arm.state == Status.STATE_TRACKING
+
+
+def test_what_the_robot_said_while_the_controller_was_inactive_is_known_at_its_start(graph):
+    arm = Arm(graph, state_timeout=0.0)
+    arm.moving()
+    arm.enable(False)
+    arm.run(0.5)
+    arm.silent = True
+    arm.node.trigger_deactivate()
+    there = arm.position - [0.0, 0.25, 0.0]
+    say_twice(arm, there)
+    arm.node.trigger_activate()
+    count = len(arm.commands)
+    assert arm.enable().success
+    arm.run(0.05)
+    assert arm.commands[count].position[:3] == pytest.approx(there)
+
+
+def test_a_controller_that_is_configured_anew_knows_nothing_of_the_gripper(graph, arm):
+    arm.moving()
+    assert arm.node._effort == -1.0
+    arm.enable(False)
+    arm.run(0.3)
+    arm.node.trigger_deactivate()
+    arm.node.trigger_cleanup()
+    assert arm.node._effort == 0.0
+
+
+def test_a_chunk_from_before_a_stop_moves_nothing_after_it(graph):
+    arm = Arm(graph, watchdog__chunk_timeout=5.0)
+    arm.locate()
+    arm.enable()
+    chunk = arm.make_chunk()
+    arm.send_chunk(chunk)
+    arm.run(0.15)
+    arm.stop()
+    arm.run(0.15)
+    place = arm.position.copy()
+    arm.reset_stop()
+    assert arm.enable().success
+    arm.send_chunk(chunk)
+    arm.run(0.3)
+    assert np.abs(arm.position - place).max() < 1e-9
+    assert 'before the robot was last reset or stopped' in arm.node.health.message('chunk')
+    arm.send_chunk()
+    arm.run(0.3)
+    assert arm.position[1] > place[1]
 
 
 def test_set_point_that_jumps_without_notice_is_not_followed(graph, arm):

@@ -113,6 +113,17 @@ def test_robot_that_lags_and_sags_is_not_followed_once_it_stands(graph, start, h
     assert path[-1, 2] == pytest.approx(height, abs=1e-6)
 
 
+def test_states_that_come_too_seldom_to_stop_by_are_told(graph, start):
+    arm = start()
+    arm.drive(0.3)
+    assert not arm.node.health.message('robot_state_rate')
+    report, arm.report = arm.report, lambda: None
+    graph.run(0.4)
+    report()
+    graph.until(lambda: arm.node.health.message('robot_state_rate'))
+    assert 'expected 0.25 s or less' in arm.node.health.message('robot_state_rate')
+
+
 def test_a_blocked_robot_is_warned_of_and_stopped_by_default(start):
     arm = start()
     arm.drive(0.3)

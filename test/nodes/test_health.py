@@ -114,6 +114,12 @@ def test_node_that_starts_anew_says_again_what_is_wrong(setup):
     assert len(setup.lines) == 2
 
 
+def test_a_message_that_repeats_what_came_over_a_topic_is_cut(setup):
+    setup.health.warn('chunk', 'chunk has columns ' + 'n, ' * 8000)
+    assert len(setup.lines[0][2]) < 600
+    assert len(setup.health.message('chunk')) == 500
+
+
 def test_any_thread_may_report(setup):
     def report():
         for _ in range(200):

@@ -239,6 +239,7 @@ CHANGES = {
     'limits.position_high': [9.0],
     'watchdog.chunk_timeout': 0.6,
     'following_error': 0.5,
+    'robot_delay': 0.05,
     'state_timeout': 2.0,
     'reset_distance': [0.03],
     'arming': 'manual',
@@ -265,6 +266,25 @@ def test_what_keeps_the_robot_safe_cannot_change_while_it_may_move(graph, name):
     assert arm.node.set_parameters(change)[0].successful
     assert arm.enable().success
     assert arm.node._controller.settings == arm.node.settings != before
+
+
+def test_a_pause_that_was_ended_by_enabling_leaves_no_trace(graph, manual):
+    arm = manual.arm
+    arm.locate()
+    assert arm.enable().success
+    handle = manual.send()
+    arm.send_chunk()
+    arm.run(0.2)
+    assert graph.call(SetBool, 'controller/pause', data=True).success
+    arm.run(0.3)
+    graph.until(handle.cancel_goal_async().done)
+    arm.run(0.3)
+    graph.until(handle.result.done)
+    arm.enable(False)
+    assert arm.enable().success
+    again = manual.send()
+    arm.run(0.1)
+    assert not again.result.done()
 
 
 def test_what_only_tunes_the_motion_may_change_while_it_moves(graph):

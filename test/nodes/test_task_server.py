@@ -163,6 +163,18 @@ def test_bad_instruction_is_rejected_and_never_published(graph, operator, text):
     assert operator.arm.state == Status.STATE_DISABLED
 
 
+@pytest.mark.parametrize('fields', [{'text': ''}, {'duration': math.nan}])
+def test_goal_that_is_none_leaves_the_task_that_runs_alone(graph, operator, fields):
+    running = operator.begin()
+    bad = operator.send(**fields)
+    graph.until(bad.result.done)
+    assert bad.result.result().status == GoalStatus.STATUS_ABORTED
+    operator.arm.run(0.1)
+    assert not running.result.done()
+    assert operator.arm.state == Status.STATE_TRACKING
+    assert operator.instructions[-1].text == TASK
+
+
 @pytest.mark.parametrize('duration', [math.nan, -1.0, math.inf])
 def test_bad_duration_is_a_fault(graph, operator, duration):
     operator.arm.locate()

@@ -354,12 +354,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def _state_received(self, message: JointState, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
-        if not self.active or controller is None or watch is None:
+        if controller is None or watch is None:
             return
         now = self.seconds()
         sent = stamp_to_seconds(message.header.stamp)
         try:
             stamp = self._motion_clock.read(sent, now) if sent else now
+            interval = stamp - watch.time if controller.enabled else 0.0
             robot_state.read_state(watch, message, stamp, now, controller)
         except InvalidRecordError as error:
             watch.refuse(str(error), now)
@@ -368,6 +369,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        self.health.warn('robot_state_rate', robot_state.slow(interval, self.settings))
         self._drivers.note(publisher, now)
         self._state_expected.heard(sent or now)
         if self._command is None:

@@ -9,6 +9,7 @@ from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.limits import outside
 from efficient_vla.control.state import State
+from efficient_vla.control.stopping import STALE_S
 from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.base.conversions import joint_values
 
@@ -34,6 +35,16 @@ def read_state(
     reported = joint_values(message, named) if named[0] in message.name else None
     max_future = controller.settings.watchdog.max_future
     watch.read(measured, reported, stamp, now, controller.limits, max_future)
+
+
+def slow(interval: float, settings: ControllerNodeSettings) -> str | None:
+    """Return that states come too seldom, ``interval`` [s], to stop by them, or ``None``."""
+    if interval <= STALE_S or not settings.state_timeout:
+        return None
+    return (
+        f'robot_state came after {interval:.2f} s; expected {STALE_S} s or less: a stop brakes the '
+        'set-point alone where the robot may be elsewhere. Let its driver publish more often.'
+    )
 
 
 def observe(

@@ -113,21 +113,23 @@ class TaskServer:
         goal.execute()
         now = self._node.seconds()
         refused = self._refuse(goal, now)
-        if not refused:
-            if self._goal is not None:
-                replaced = (Result.REASON_CANCELED, 'replaced by a newer goal', now)
-                self._finish(self._goal, *(self._ending or replaced))
-                self._node.flush_chunks(now, 'task was replaced by a newer one')
-            self._goal, self._began, self._ending = goal, now, None
-            self._feedback_due = now
-            refused = self._enable(now)
+        if self._goal is not None and refused and refused[0] != Result.REASON_STOPPED:
+            # No task at all: the one that runs goes on.
+            self._finish(goal, *refused, now)
+            return
+        if self._goal is not None:
+            replaced = (Result.REASON_CANCELED, 'replaced by a newer goal', now)
+            self._finish(self._goal, *(self._ending or replaced))
+            self._node.flush_chunks(now, 'task was replaced by a newer one')
+        self._goal, self._began, self._ending = goal, now, None
+        self._feedback_due = now
+        refused = refused or self._enable(now)
         if refused:
             reason = refused[0]
             message = '; '.join([refused[1], *self._complaints.now()])
             self._node.health.warn('task', message)
-            if self._goal in (None, goal):
-                self._publish_instruction('')
-                self._node.disable(now)
+            self._publish_instruction('')
+            self._node.disable(now)
             self._finish(goal, reason, message, now)
             return
         self._node.health.clear('task')

@@ -19,7 +19,7 @@ from benchmarks.pictures import (
     legend_below,
     success_point,
 )
-from benchmarks.tokens.published import described
+from benchmarks.tokens.published import cost, described
 
 Row = Mapping[str, Any]
 
@@ -44,12 +44,12 @@ def plot_success(path: Path, rows: Sequence[Row]) -> bool:
         for axis, (title, members) in zip(axes[0], panels, strict=True):
             axis.set(title=title, xlabel='latency of perception and reasoner, dense = 1')
             axis.set_ylim(max(-0.02, low - 0.2 * (1 - low) - 0.05), 1.03)
-            ratios = [row['plan_ratio'] for row in members + dense]
+            ratios = [cost(row, 'plan') for row in members + dense]
             span = max(ratios) - min(ratios) + 0.15
             axis.set_xlim(min(ratios) - 0.3 * span, max(ratios) + 0.3 * span)
             found.append(
                 [
-                    success_point(row['plan_ratio'], row, _short(row), colors[_short(row)])
+                    success_point(cost(row, 'plan'), row, _short(row), colors[_short(row)])
                     for row in members + dense
                 ]
             )

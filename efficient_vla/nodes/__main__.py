@@ -21,6 +21,8 @@ POLL_S = 0.1
 """Signals are noticed this often while nothing happens."""
 ENDING_S = 2.0
 """A node may take so long to end; the controller brakes for 0.5 s at most."""
+PATIENCE_S = 8.0
+"""A process ends so long after the first signal, also where a lost lock holds its main thread."""
 LAST_WORDS_S = 0.1
 """Events are handled for so long after the nodes ended, so that results and commands get out."""
 
@@ -84,6 +86,15 @@ class _Stop:
         self.armed = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
+        threading.Thread(target=self._insist, args=(reader,), daemon=True).start()
+
+    def _insist(self, reader: int) -> None:
+        os.read(reader, 1)
+        time.sleep(PATIENCE_S)
+        os._exit(0)
 
     def _handle(self, number: int, frame: Any) -> None:
         now = time.monotonic()

@@ -177,3 +177,26 @@ def test_pass_that_hangs_ends_its_process_with_a_code_of_its_own(graph, policy):
     assert process.returncode == EXIT_HUNG
     assert 'hang: a pass has not ended after pass_timeout 0.3 s' in errors
     assert EXIT_HUNG not in FINAL_CODES, 'the supervisor starts it again'
+
+
+STUCK = """
+import ctypes
+from efficient_vla.nodes import __main__ as nodes
+
+nodes.PATIENCE_S = 0.2
+nodes._Stop().armed = True
+lock, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+libc.pthread_mutex_lock(lock)
+print('stuck', flush=True)
+libc.pthread_mutex_lock(lock)
+"""
+
+
+def test_a_process_whose_main_thread_is_stuck_ends_when_it_is_asked_to():
+    process = subprocess.Popen([sys.executable, '-c', STUCK], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == 'stuck\n'
+        process.terminate()
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        process.kill()

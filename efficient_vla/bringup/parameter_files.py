@@ -230,9 +230,7 @@ def merge(
                         continue
                     _refuse_bare_word(path, line, name, value, known[node].get(name))
                     if name == 'use_sim_time' and not isinstance(value, bool):
-                        raise _refusal(
-                            path, line, f'has {value!r} for {name}; write true or false.'
-                        )
+                        raise _refusal(path, line, f'has {name} {value!r}; write true or false.')
                     merged.values[node][name] = value
                     merged.places[node, name] = f'the parameter file {str(path)!r}, line {line}'
         if left_out:

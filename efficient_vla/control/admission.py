@@ -51,8 +51,7 @@ def refuse_time(
             )
     age = now - chunk.stamp
     if chunk.stamp < since - ROUNDING_S:
-        age = since - chunk.stamp
-        return f'chunk was observed {age:.3f} s before the robot was last reset or stopped.'
+        return f'chunk was observed {since - chunk.stamp:.3f} s before the last reset or stop.'
     timeout = settings.watchdog.chunk_timeout
     if age >= timeout:
         return (

@@ -21,8 +21,6 @@ POLL_S = 0.1
 """Signals are noticed this often while nothing happens."""
 ENDING_S = 2.0
 """A node may take so long to end; the controller brakes for 0.5 s at most."""
-PATIENCE_S = 8.0
-"""A process ends so long after the first signal, also where a lost lock holds its main thread."""
 LAST_WORDS_S = 0.1
 """Events are handled for so long after the nodes ended, so that results and commands get out."""
 
@@ -86,15 +84,6 @@ class _Stop:
         self.armed = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer)
-        threading.Thread(target=self._insist, args=(reader,), daemon=True).start()
-
-    def _insist(self, reader: int) -> None:
-        os.read(reader, 1)
-        time.sleep(PATIENCE_S)
-        os._exit(0)
 
     def _handle(self, number: int, frame: Any) -> None:
         now = time.monotonic()
@@ -199,9 +188,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def insist(patience: float = 8.0) -> None:
+    """End this process so long [s] after the first signal, also where its main thread is stuck."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+
+    def wait() -> None:
+        os.read(reader, 1)
+        time.sleep(patience)
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == '__main__':
+    insist()
     code = main()
-    if threading.active_count() > 1:
+    if threading.active_count() > 2:
         # A pass that hangs on its thread would crash while the interpreter takes itself apart.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -57,7 +57,7 @@ def as_ros_reads(path: Path, node: str, namespace: str = '') -> dict[str, Any]:
         ('    limits.max_velocity: [1.0]\n    limits: {max_velocity: [0.5]}\n', 4, 'second time'),
         ('    <<: {rate: 50.0}\n', 3, 'merge .* ROS does not read'),
         ('    ? [a, b]\n    : 1\n', 3, 'a group for a name'),
-        ('    use_sim_time: maybe\n', 3, "'maybe' for use_sim_time; write true or false"),
+        ('    use_sim_time: maybe\n', 3, "use_sim_time 'maybe'; write true or false"),
         ('    rate: !!int 1.5\n', 3, "'1.5' for rate, which is no int"),
         ('    rate: fast\n', 3, "rate is 'fast' of type str; expected float"),
         ('    rate: -1\n', 3, 'rate is -1.0 Hz; expected at least'),

@@ -122,7 +122,7 @@ def test_an_observation_from_before_the_reset(make_controller, straight):
     controller = make_controller()
     controller.tick(0.3)
     controller.reset(np.array([0.0, 0.6, 0.2, 0.0]), 0.35)
-    assert_rejected(controller, straight(MOVE, 0.3), 0.4, 'before the robot was last reset')
+    assert_rejected(controller, straight(MOVE, 0.3), 0.4, 'before the last reset')
 
 
 def test_an_expired_plan(make_controller, straight, run):

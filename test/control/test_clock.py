@@ -37,13 +37,13 @@ def test_a_clock_that_jumps_back_drops_the_chunks_and_holds(moving, run):
 def test_after_the_jump_only_chunks_of_the_new_time_count(moving, straight, run):
     run(moving, 49.9, 50.2)
     assert 'in the future' in moving.accept(straight(MOVE, 100.2, 6), 50.2)
-    assert 'before the robot was last reset' in moving.accept(straight(MOVE, 49.8, 7), 50.2)
+    assert 'before the last reset' in moving.accept(straight(MOVE, 49.8, 7), 50.2)
     assert moving.accept(straight(MOVE, 50.1, 1), 50.2) is None
     assert run(moving, 50.2, 50.4)[-1, 0] > run(moving, 50.4, 50.41)[0, 0] - 0.01
 
 
 def test_before_a_tick_noticed_the_jump_no_chunk_is_taken(moving, straight):
-    assert 'before the robot was last reset' in moving.accept(straight(MOVE, 50.0, 6), 50.0)
+    assert 'before the last reset' in moving.accept(straight(MOVE, 50.0, 6), 50.0)
 
 
 def test_a_disabled_controller_stays_disabled_when_the_clock_jumps(moving):

@@ -387,7 +387,7 @@ def test_a_chunk_from_before_a_stop_moves_nothing_after_it(graph):
     arm.send_chunk(chunk)
     arm.run(0.3)
     assert np.abs(arm.position - place).max() < 1e-9
-    assert 'before the robot was last reset or stopped' in arm.node.health.message('chunk')
+    assert 'before the last reset or stop' in arm.node.health.message('chunk')
     arm.send_chunk()
     arm.run(0.3)
     assert arm.position[1] > place[1]

@@ -183,7 +183,7 @@ STUCK = """
 import ctypes
 from efficient_vla.nodes import __main__ as nodes
 
-nodes.PATIENCE_S = 0.2
+nodes.insist(0.2)
 nodes._Stop().armed = True
 lock, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
 libc.pthread_mutex_lock(lock)

@@ -14,8 +14,6 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
-LONGEST = 500
-"""Letters of a message, which may repeat what came over a topic."""
 HOLD_S = 1.0
 """A rule that recovers is shown for so long after it last fired, and logged no more often."""
 
@@ -48,7 +46,7 @@ class Health:
     def warn(self, rule: str, message: str | None) -> bool:
         """Report that the node works with less than it should have; return whether it is logged.
 
-        An empty message, or none, says that the rule holds no more.
+        An empty message, or none, says that the rule holds no more; a long one is cut.
         """
         return self._fire(rule, WARN, message)
 
@@ -96,7 +94,7 @@ class Health:
         now = self._steady()
         with self._lock:
             self.counts[rule] += 1
-            self._rules[rule] = _Rule(level, message[:LONGEST], now)
+            self._rules[rule] = _Rule(level, message[:500], now)
             return self._log(rule, now)
 
     def _settle(self) -> None:

@@ -63,7 +63,8 @@ class Whereabouts:
         """Whether the robot reports its set-point beside its position."""
         self.leap = ''
         """Why the measured position was last not to be believed."""
-        self._leapt = -math.inf
+        self.leapt = -math.inf
+        """When a state came that leapt [s]."""
         self._heard = -math.inf
         self._refused = ('', -math.inf)
         self._noticed = -math.inf
@@ -136,14 +137,13 @@ class Whereabouts:
         if self.reported is None:
             why = self._refused[0] or 'is the robot running?'
             return f'the set-point of the robot is not known yet; {why}'
-        # Where an episode began it may leap once: one more state has to say the same.
-        if (self.noticed(now) and self._leapt < self._heard) or not self.leapt_lately(now):
+        if self.noticed(now) or not self.leapt_lately(now):
             return None
         return f'{self.leap}; it is believed after {SETTLED_S} s without a leap. Try again.'
 
     def leapt_lately(self, now: float) -> bool:
         """Return whether the robot's position or set-point leapt just now."""
-        return now - self._leapt < SETTLED_S
+        return now - self.leapt < SETTLED_S
 
     def notice(self, now: float) -> None:
         """Take note that the robot reported a new episode."""
@@ -154,7 +154,7 @@ class Whereabouts:
         self._heard = min(self._heard, now)
         self._refused = (self._refused[0], min(self._refused[1], now))
         self._noticed = min(self._noticed, now)
-        self._leapt = min(self._leapt, now)
+        self.leapt = min(self.leapt, now)
         self._began = min(self._began, now)
         self.time = min(self.time, now)
         self._stood = np.minimum(self._stood, now)
@@ -174,12 +174,12 @@ class Whereabouts:
     def put_elsewhere(self, now: float) -> bool:
         """Return whether the measured position leapt as an episode began, and only just now."""
         began = 0 <= now - self._noticed <= RESET_NOTICE_S
-        return not self.exact and began and abs(self._leapt - self._noticed) <= RESET_NOTICE_S
+        return not self.exact and began and abs(self.leapt - self._noticed) <= RESET_NOTICE_S
 
     def anchored(self, now: float) -> None:
         """Take note that the set-point is where the robot is: it sags from there anew."""
         if self.exact:
-            self._leapt = -math.inf
+            self.leapt = -math.inf
         self._began = now
         self._sag = np.zeros(len(self.names))
         self._stood = np.full(len(self.names), now)
@@ -314,5 +314,5 @@ class Whereabouts:
             )
 
     def _believe_later(self, why: str) -> None:
-        self._leapt, self.leap = self._heard, why
+        self.leapt, self.leap = self._heard, why
         self._samples.clear()

@@ -123,6 +123,18 @@ def test_an_episode_that_begins_elsewhere_is_started_from_there_once_two_states_
     assert world.enable() is None
 
 
+def test_an_episode_that_has_just_begun_can_be_enabled_where_the_robot_says_it_is():
+    world = Exact().ready()
+    world.drive(SLOW, 0.3)
+    world.disable()
+    world.run(0.5)
+    world.watch.notice(world.now)
+    world.wire[0] = world.own = world.position = np.array([0.1, 0.5, 0.2])
+    world.report()
+    assert world.enable() is None
+    np.testing.assert_allclose(world.controller.motion[0], [0.1, 0.5, 0.2])
+
+
 @pytest.mark.parametrize('behind', [0.05, 0.25, 0.9])
 def test_a_leap_is_doubted_however_late_the_clock_of_the_driver_is(behind):
     world = World()

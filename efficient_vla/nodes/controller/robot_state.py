@@ -64,8 +64,11 @@ def moved_by_others(
     if watch.doubted(now):
         return False
     if watch.noticed(now):
-        ages = np.arange(0.0, RECENT_S, RECENT_STEP_S).tolist()
-        return all(watch.moved(controller.setpoint(now - age), limit, True) for age in ages)
+        places = [
+            controller.setpoint(now - float(k)) for k in np.arange(0.0, RECENT_S, RECENT_STEP_S)
+        ]
+        # One state alone may be wrong.
+        return watch.leapt < now and all(watch.moved(place, limit, True) for place in places)
     drifts = settings.sends_velocities
     # A robot that follows velocities is not where their sum is.
     free = controller.state != State.TRACKING if drifts else not controller.enabled

@@ -15,9 +15,8 @@ from efficient_vla.nodes.base.conversions import joint_values
 
 SAG_M = 0.1
 """No robot sags more where following_error is off [m or rad]."""
-RECENT_S = 0.5
-RECENT_STEP_S = 0.02
-"""A set-point that the robot reports may be one of the last so many seconds."""
+RECENT_AGES = np.arange(0.0, 0.5, 0.02).tolist()
+"""A set-point that the robot reports may be one of so long ago [s]."""
 SENT_S = 0.1
 """So long before it measured, and robot_delay, a set-point may be on its way to the robot."""
 
@@ -64,9 +63,7 @@ def moved_by_others(
     if watch.doubted(now):
         return False
     if watch.noticed(now):
-        places = [
-            controller.setpoint(now - float(k)) for k in np.arange(0.0, RECENT_S, RECENT_STEP_S)
-        ]
+        places = [controller.setpoint(now - age) for age in RECENT_AGES]
         # One state alone may be wrong.
         return watch.leapt < now and all(watch.moved(place, limit, True) for place in places)
     drifts = settings.sends_velocities

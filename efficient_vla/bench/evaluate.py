@@ -167,9 +167,10 @@ def _run_all(request: Request) -> Iterator[EpisodeResult]:
         for future in as_completed(futures):
             yield future.result()
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
+        # Not left to the exit of the interpreter, which would wake a thread that closes its pipe.
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 

@@ -5,7 +5,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from efficient_vla.bringup.graph import node_values
+from efficient_vla.bench.overrides import node_values
 from efficient_vla.places import share_folder
 
 

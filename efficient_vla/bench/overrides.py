@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.bringup.catalogue import NODE_SETTINGS
-from efficient_vla.bringup.graph import node_values, robot_profile
+from efficient_vla.bringup import catalogue
+from efficient_vla.bringup.graph import robot_profile
+from efficient_vla.bringup.parameter_files import merge
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings
@@ -132,7 +133,9 @@ def parse_overrides(
                 f'--set {word!r} is not of the form node.param=value; '
                 'write for example --set reasoner.pruning.keep=0.5.'
             )
-        known, in_graph = (has_parameter(k, node, parameter) for k in (kinds, NODE_SETTINGS))
+        known, in_graph = (
+            has_parameter(k, node, parameter) for k in (kinds, catalogue.NODE_SETTINGS)
+        )
         if in_graph and not known:
             raise UsageError(
                 f'{node}.{parameter} is a parameter of a node of the graph, which nothing in '
@@ -144,6 +147,11 @@ def parse_overrides(
             )
         found.setdefault(node, {})[parameter] = _typed(kinds[node], node, parameter, text)
     return found
+
+
+def node_values(files: Iterable[Path], node: str) -> dict[str, Any]:
+    """Return dotted parameter -> value of one node; later files are stronger."""
+    return merge(files, catalogue.KINDS, [node]).values[node]
 
 
 def has_parameter(kinds: Mapping[str, type], node: str, parameter: str) -> bool:
@@ -174,7 +182,7 @@ def graph_settings(
     """Return node -> settings of all nodes of the graph, from its files and the overrides."""
     settings = {
         node: _build(node, kind, {**node_values(files, node), **overrides.get(node, {})})
-        for node, kind in NODE_SETTINGS.items()
+        for node, kind in catalogue.NODE_SETTINGS.items()
     }
     refuse_unmet(settings)
     return settings

@@ -344,11 +344,6 @@ def _refuse_cameras(merged: Merged) -> None:
             )
 
 
-def node_values(files: Iterable[Path], node: str) -> dict[str, Any]:
-    """Return dotted parameter -> value of one node; later files are stronger."""
-    return merge(files, KINDS, [node]).values[node]
-
-
 def arguments(graph: Graph, parameters: Path) -> list[str]:
     """Return the ROS arguments of every process; ``parameters`` holds those of the graph."""
     words = ['--ros-args', '--params-file', str(parameters)]

@@ -23,7 +23,7 @@ ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service', 'qos_overrid
 """Parameters, or the groups of them, that rclpy itself declares on every node."""
 ALIKE = 0.75
 """Names that are at least so similar are taken for each other's misspelling."""
-TRUE = {'y', 'yes', 'true', 'on'}
+BOOLEANS = yaml.SafeLoader.bool_values | {'y': True, 'n': False}
 
 
 class ParameterFileError(ValueError):
@@ -31,9 +31,15 @@ class ParameterFileError(ValueError):
 
 
 class _Reader(yaml.SafeLoader):
-    """Tells the types of bare words as rcl_yaml_param_parser does."""
+    """Tells the types of bare words as rcl_yaml_param_parser does, and reads no aliases either."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own way)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark, reason = self.peek_event().start_mark, 'an alias, which ROS does not read'
+            raise yaml.MarkedYAMLError(problem=reason, problem_mark=mark)
+        return super().compose_node(parent, index)
 
 
 for _kind, _words in {
@@ -85,23 +91,18 @@ def read(path: Path) -> list[NodeSection]:
 
     Raises ``ParameterFileError``.
     """
-    loader = None
     if not path.is_file():
         raise ParameterFileError(
             f'the parameter file {str(path)!r} does not exist; check its path.'
         )
     try:
-        loader = _Reader(path.read_text())
-        root = loader.get_single_node()
+        root = yaml.compose(path.read_text(), _Reader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         hint = ' Indent with blanks.' if '\\t' in str(error.problem) else ''
         raise _refusal(path, line, f'is not YAML: {error.problem}.{hint}') from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise _refusal(path, 1, f'cannot be read: {error}') from error
-    finally:
-        if loader is not None:
-            loader.dispose()
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
@@ -158,9 +159,7 @@ def _pairs(path: Path, tree: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node,
             raise _refusal(
                 path, line, 'has a merge or a group for a name, which ROS does not read.'
             )
-        name = str(key.value).strip('/') if key.value != '/' else ''
-        if str(key.value).startswith('/'):
-            name = '/' + name
+        name = '/' * key.value.startswith('/') + key.value.strip('/')
         if name in seen:
             raise _refusal(path, line, f'has {name!r} a second time, first in line {seen[name]}.')
         seen[name] = line
@@ -172,14 +171,14 @@ def _scalar(path: Path, name: str, node: yaml.ScalarNode) -> Any:
     if kind == 'null':
         line = node.start_mark.line + 1
         raise _refusal(path, line, f"has no value for {name}; write '' for an empty text.")
-    if kind == 'bool':
-        return text.lower() in TRUE
     try:
+        if kind == 'bool':
+            return BOOLEANS[text.lower()]
         if kind == 'int':
             # A leading zero means octal, as it does for strtol.
             return int(text, 8 if re.fullmatch('[-+]?0[0-7]+', text) else 0)
         return float(re.sub(r'\.(?=[a-zA-Z])', '', text)) if kind == 'float' else text
-    except ValueError:
+    except (ValueError, KeyError):
         line = node.start_mark.line + 1
         raise _refusal(path, line, f'has {text!r} for {name}, which is no {kind}.') from None
 

@@ -188,8 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def insist(patience: float = 8.0) -> None:
-    """End this process so long [s] after the first signal, also where its main thread is stuck."""
+def insist(patience: float = 8.0) -> threading.Thread:
+    """Return a thread that ends this process, stuck or not, so long [s] after the first signal."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
@@ -199,13 +199,15 @@ def insist(patience: float = 8.0) -> None:
         time.sleep(patience)
         os._exit(0)
 
-    threading.Thread(target=wait, daemon=True).start()
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
 
 
 if __name__ == '__main__':
-    insist()
+    own = {threading.main_thread(), insist()}
     code = main()
-    if threading.active_count() > 2:
+    if set(threading.enumerate()) - own:
         # A pass that hangs on its thread would crash while the interpreter takes itself apart.
         sys.stdout.flush()
         sys.stderr.flush()

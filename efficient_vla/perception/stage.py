@@ -106,17 +106,17 @@ class Perception:
         if decision.encode:
             try:
                 rows, reason, error = self._compute(list(images.values()), decision)
+                self._gate.commit(rows, frame.stamp)
+                self._sent = self._tokens(frame.stamp, rows, reason, started)
             except BaseException:
                 # Some slots may be newer than others now, and none of them is known to be right.
                 self.reset('pass failed')
                 raise
-            self._gate.commit(rows, frame.stamp)
         self.last = PassReport(rows.size, decision.changed, int(rows.sum()), decision.change, error)
-        if not decision.encode and cache.method == 'skip':
-            return None
-        if decision.encode or self._sent is None:
-            self._sent = self._tokens(frame.stamp, rows, reason, started)
-        else:
+        if not decision.encode:
+            if cache.method == 'skip':
+                return None
+            assert self._sent is not None
             self._sent = dataclasses.replace(
                 self._sent,
                 age=self._ages(frame.stamp, rows),

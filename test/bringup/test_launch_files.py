@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from efficient_vla.bringup.graph import ProfileError, Selection, describe, node_values, profiles
+from efficient_vla.bench.overrides import node_values
+from efficient_vla.bringup.graph import ProfileError, Selection, describe, profiles
 
 LAUNCH = Path(__file__).resolve().parents[2] / 'launch'
 NAMES = {

@@ -5,8 +5,9 @@
 import pytest
 
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.bench.overrides import node_values
 from efficient_vla.bringup.catalogue import NODE_SETTINGS
-from efficient_vla.bringup.graph import node_values, profiles, robot_profile
+from efficient_vla.bringup.graph import profiles, robot_profile
 from efficient_vla.cli import main
 from efficient_vla.places import share_folder
 from efficient_vla.reasoning.settings import ReasonerSettings

@@ -484,6 +484,21 @@ def test_a_pass_that_fails_leaves_no_half_written_slots(monkeypatch):
     assert np.allclose(tokens.features, dense(walked, scene(0), scene(1)), atol=1e-5)
 
 
+@pytest.mark.parametrize('method', ['reuse', 'skip', 'patch'])
+def test_tokens_that_are_no_numbers_are_not_taken_for_those_of_the_frame(monkeypatch, method):
+    walked = tower()
+    cached = stage(walked, method=method)
+    cached.encode(seen(0.0, scene(0)))
+    with monkeypatch.context() as patch:
+        patch.setattr(walked, 'project', lambda memory: torch.full((64, 32), torch.nan))
+        patch.setattr(walked, 'forward', lambda images: torch.full((1, 64, 32), torch.nan))
+        with pytest.raises(InvalidRecordError, match='not finite'):
+            cached.encode(seen(0.1, scene(1)))
+    tokens = cached.encode(seen(0.2, scene(1)))
+    assert tokens.refresh_reason == 'pass failed'
+    assert np.allclose(tokens.features, dense(walked, scene(1)), atol=1e-5)
+
+
 def test_a_token_of_several_patches_is_as_old_as_the_oldest():
     cached = stage(shuffling_tower(), method='patch', probe=0.001, max_error=100.0)
     cached.encode(seen(0.0, scene()))

@@ -21,9 +21,8 @@ def refuse_neighbours(nodes: Sequence[str], namespace: str) -> str | None:
     try:
         for _ in range(POLLS):
             time.sleep(POLL_S)
-            here = node.get_node_names_and_namespaces()
-            found = sorted(name for name, place in here if place == node.get_namespace())
-            found = [name for name in found if name in nodes]
+            here, namespace = node.get_node_names_and_namespaces(), node.get_namespace()
+            found = sorted(name for name, place in here if name in nodes and place == namespace)
             if found:
                 break
     finally:

@@ -258,11 +258,10 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             'policy': self.settings.policy,
             'method': self.method(),
             'passes': self._latency.count,
-            'dropped': self._worker.dropped if self._worker else 0,
             'rate_hz': self._rate.rate(),
             'latency_p50_ms': p50,
             'latency_p95_ms': p95,
-            'parameters_mb': self.stage.parameters_mb if self.stage else 0.0,
+            **self._counts(),
         }
         last = self._last
         if last is not None and last.tokens_total:
@@ -309,8 +308,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             tokens_total=done.tokens_total,
             transport_ms=done.transport_ms,
             age_ms=(self.now() - done.stamp) * 1e3,
-            parameters_mb=self.stage.parameters_mb if self.stage else 0.0,
-            dropped=self._worker.dropped if self._worker else 0,
+            **self._counts(),
             **done.values(),
         )
         self._efficiency.publish(statistics)
@@ -337,6 +335,13 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             response.success, response.message = True, 'caches are empty'
         response.epoch = self.epoch
         return response
+
+    def _counts(self) -> dict[str, Any]:
+        worker, stage = self._worker, self.stage
+        return {
+            'dropped': worker.dropped if worker else 0,
+            'parameters_mb': stage.parameters_mb if stage else 0.0,
+        }
 
     def _guarded_work(self, job: Job) -> None:
         if not self.active:

@@ -30,17 +30,20 @@ class Arm:
         self.sequence = 0
         self.node = graph.add(ControllerNode, **{'arming': 'auto', **values})
         self.commands: list[JointState] = []
+        """All that were sent; on a busy machine the topic keeps only the newest."""
         graph.peer.create_subscription(JointState, 'command', self._follow, newest_qos())
         self.status = graph.hear(msg.ControllerStatus, 'controller_status', latched_qos())
         self.states = graph.publisher(JointState, 'robot_state', state_qos())
         self.chunks = graph.publisher(msg.ActionChunk, 'action_chunk', newest_qos())
         self.success = graph.publisher(Bool, 'task_success', latched_qos())
         if self.node.settings.output == 'command' and not self.node.settings.dry_run:
-            graph.until(self.node._output._publisher.get_subscription_count)
+            publisher = self.node._output._publisher
+            graph.until(publisher.get_subscription_count)
+            publish = publisher.publish
+            publisher.publish = lambda command: (self.commands.append(command), publish(command))
         graph.until(self.node._status.get_subscription_count)
 
     def _follow(self, message: JointState) -> None:
-        self.commands.append(message)
         self.position = np.array(message.position[:3])
         if not self.silent:
             self.states.publish(self.graph.state(self.position))

@@ -81,6 +81,7 @@ def test_learning_rate_warms_up_where_the_optimizer_is_new():
     assert schedule(700, 1000, warm_from=500) == schedule(700, 1000)
 
 
+@pytest.mark.timeout(400)
 def test_training_resumes_and_its_policy_acts(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(train, 'BATCH', 4)
     monkeypatch.setattr(loop, 'LOG_STEPS', 1)

@@ -20,6 +20,18 @@ SPEED = 0.2
 Status = msg.ControllerStatus
 
 
+class Recorder:
+    """Keeps what a publisher sends, without a cycle that would outlive its node."""
+
+    def __init__(self, publisher: Any, messages: list[Any]) -> None:
+        self._publisher, self._messages = publisher, messages
+
+    def publish(self, message: Any) -> None:
+        """Keep and send a message."""
+        self._messages.append(message)
+        self._publisher.publish(message)
+
+
 class Arm:
     """The robot is wherever the last command says."""
 
@@ -37,10 +49,9 @@ class Arm:
         self.chunks = graph.publisher(msg.ActionChunk, 'action_chunk', newest_qos())
         self.success = graph.publisher(Bool, 'task_success', latched_qos())
         if self.node.settings.output == 'command' and not self.node.settings.dry_run:
-            publisher = self.node._output._publisher
-            graph.until(publisher.get_subscription_count)
-            publish = publisher.publish
-            publisher.publish = lambda command: (self.commands.append(command), publish(command))
+            output = self.node._output
+            graph.until(output._publisher.get_subscription_count)
+            output._publisher = Recorder(output._publisher, self.commands)
         graph.until(self.node._status.get_subscription_count)
 
     def _follow(self, message: JointState) -> None:

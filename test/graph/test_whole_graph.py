@@ -316,7 +316,7 @@ def test_episode_client_goes_on_after_the_controller_was_killed(graph: Client) -
     succeeded = graph.node.create_publisher(Bool, 'task_success', qos.latched_qos())
     client = EpisodeClient(check, record_images=False)
     try:
-        outcome, _ = client.run('move along y', max_duration_s=60.0)
+        outcome, _ = client.run('move along y', max_duration_s=200.0)
     finally:
         client.close()
         graph.node.destroy_publisher(succeeded)

@@ -12,22 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla import plugins
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.observation import frame_of
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.places import policy_folder
+from efficient_vla.policy_folders import module_of
 from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
 from efficient_vla.types import ActionChunk, Plan, VisualTokens
 
-OWN = {'evla': 'efficient_vla.assembly', 'passthrough': 'efficient_vla.passthrough'}
-"""``policy_type`` -> module, of this package."""
 LOADERS = ('load_perception', 'load_reasoner', 'load_actor')
 """What such a module has, each made of (folder, settings of the stage)."""
 EVERYWHERE = ('device',)
@@ -49,25 +46,18 @@ def default_policy() -> Path:
 
 
 def stages_of(folder: Path) -> Any:
-    """Return the module of the policy type that the folder's card names.
+    """Return the module that makes the stages of the policy in a folder.
 
     Raises ``CheckpointError`` for a type that nobody offers or that lacks a stage, and
     ``PluginError`` for a package that cannot be imported.
     """
-    card = folder / 'policy.json'
-    kind = read_json(card).get('policy_type')
-    known = plugins.names(plugins.POLICIES, OWN)
-    if kind not in known:
-        raise CheckpointError(
-            f'{card} has policy_type {kind!r}; expected {", ".join(known[:-1])} or {known[-1]}. '
-            'Use a checkpoint of this package, or install the package that brings this type.'
-        )
-    module = plugins.load(plugins.POLICIES, kind, OWN)
+    module = module_of(folder)
     missing = [name for name in LOADERS if not hasattr(module, name)]
     if missing:
         raise CheckpointError(
-            f'policy_type {kind!r} is {module.__name__}, which has no {", ".join(missing)}; '
-            f'expected {", ".join(LOADERS)}. Repair the package that offers it.'
+            f'the policy in {folder} is one of {module.__name__}, which has no '
+            f'{", ".join(missing)}; expected {", ".join(LOADERS)}. '
+            'Repair the package that offers it.'
         )
     return module
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from efficient_vla import cards
 from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES
 from efficient_vla.bringup.fastdds import profile_variable
 from efficient_vla.bringup.parameter_files import (
@@ -25,6 +24,7 @@ from efficient_vla.bringup.parameter_files import (
     typed,
 )
 from efficient_vla.places import policy_folder, share_folder
+from efficient_vla.policy_folders import folder_facts, why_none
 from efficient_vla.presets import unmet
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
@@ -71,7 +71,7 @@ class Selection:
     """Simulated robot, or a profile, in ``config/robots`` or a file, of one with a driver."""
     hardware: str = 'cpu_2core'
     policy: str = 'evla_nano'
-    """Profile in ``config/policies`` or a folder that holds ``policy.json``."""
+    """Profile in ``config/policies`` or a policy folder."""
     namespace: str = ''
     use_sim_time: bool = False
     autostart: bool = True
@@ -112,7 +112,7 @@ def options() -> tuple[Option, ...]:
         Option(
             'policy',
             'evla_nano',
-            f'policy profile in config/policies ({policies}), or a folder with policy.json',
+            f'policy profile in config/policies ({policies}), or a policy folder',
         ),
         Option('namespace', '', 'namespace of all nodes; empty: none'),
         Option('log_level', 'info', 'least level that nodes log', LOG_LEVELS),
@@ -256,11 +256,11 @@ def robot_profile(robot: str) -> Path:
 
 def _policy_folder(policy: str) -> Path:
     folder = policy_folder(policy).resolve()
-    if not (folder / 'policy.json').is_file():
+    none = why_none(folder)
+    if none:
         raise ProfileError(
             f'policy {policy!r} is neither a profile ({", ".join(profiles("policies"))}) nor a '
-            'shipped policy, nor a folder that holds policy.json: '
-            f'{cards.missing(folder / "policy.json")}'
+            f'shipped policy, nor a folder that holds a policy: {none}'
         )
     return folder
 
@@ -334,9 +334,9 @@ def _refuse_values(merged: Merged) -> None:
 def _refuse_cameras(merged: Merged) -> None:
     """Raise ``ProfileError`` where the monitor looks at cameras that the policy does not have."""
     shown = tuple(merged.values['monitor'].get('cameras', ()))
-    card = policy_folder(merged.values['perception'].get('policy', '')) / 'policy.json'
-    if shown and card.is_file():
-        cameras = cards.read_json(card).get('cameras')
+    folder = policy_folder(merged.values['perception'].get('policy', ''))
+    if shown and not why_none(folder):
+        cameras = list(folder_facts(folder).cameras)
         if list(shown) != cameras:
             raise ProfileError(
                 f'monitor.cameras is {list(shown)}; expected {cameras}, those of the policy in its '

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efficient_vla import cards, places
+from efficient_vla import places
 from efficient_vla.cli.options import add_overrides
 from efficient_vla.errors import UsageError
 from efficient_vla.interrupts import Interrupted
+from efficient_vla.policy_folders import why_none
 
 if TYPE_CHECKING:
     from efficient_vla.bench.graph_runner import GraphRequest
@@ -167,12 +168,11 @@ def policy_folder(given: Path | None) -> Path:
     from efficient_vla.policy import default_policy
 
     folder = places.policy_folder(given) if given is not None else default_policy()
-    card = folder / 'policy.json'
-    if not card.is_file():
+    none = why_none(folder)
+    if none:
         raise UsageError(
-            f'{folder} is no policy folder: {cards.missing(card)} '
-            'Give --policy the folder that `efficient-vla train` wrote, or the name of a shipped '
-            'policy.'
+            f'{folder} is no policy folder: {none} Give --policy the folder that '
+            '`efficient-vla train` or LeRobot wrote, or the name of a shipped policy.'
         )
     return folder
 

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which episodes a run has, and what its manifest says about sensing; no simulator needed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.errors import CheckpointError, UsageError
+from efficient_vla.errors import UsageError
+from efficient_vla.policy_folders import folder_facts
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 
 
@@ -43,21 +43,14 @@ def check_tasks(tasks: Sequence[str], robot: str = DEFAULT_ROBOT) -> None:
 
 
 def sensing(policy: Path, render: str, image_size: int) -> dict[str, Any]:
-    """Return what the manifest says about cameras and robot state, as far as the card names them.
+    """Return what the manifest says about cameras and robot state, as far as the folder names them.
 
-    Raises ``CheckpointError`` when the card of the policy cannot be read.
+    Raises ``CheckpointError`` when the policy folder cannot be read.
     """
-    try:
-        card = json.loads((policy / 'policy.json').read_text())
-        cameras, state = list(card.get('cameras', [])), list(card.get('state_names', []))
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f'{policy / "policy.json"} cannot be read: {type(error).__name__}: {error}. '
-            'Copy the checkpoint again.'
-        ) from error
+    facts = folder_facts(policy)
     return {
         'render': render,
-        'camera': {'names': cameras, 'rows': image_size, 'columns': image_size},
-        'state': state,
-        'state_width': len(state),
+        'camera': {'names': list(facts.cameras), 'rows': image_size, 'columns': image_size},
+        'state': list(facts.state_names),
+        'state_width': facts.state_width,
     }

@@ -210,7 +210,7 @@ def test_policy_may_be_the_name_of_a_shipped_one() -> None:
     [
         ({'robot': 'r2d2'}, "robot 'r2d2' is unknown; expected one of metaworld"),
         ({'hardware': 'abacus'}, "hardware 'abacus' is unknown; expected one of cpu_2core"),
-        ({'policy': 'nowhere'}, 'nor a shipped policy, nor a folder that holds policy.json'),
+        ({'policy': 'nowhere'}, 'nor a shipped policy, nor a folder that holds a policy: '),
         ({'log_level': 'loud'}, "log level 'loud' is unknown"),
         ({'overrides': {'actor': 1}}, "override 'actor' does not name a node"),
         ({'overrides': {'brain.size': 1}}, "override 'brain.size' does not name a node"),

@@ -135,5 +135,7 @@ def test_an_unknown_robot_is_refused_with_those_that_there_are() -> None:
 def test_a_policy_type_that_lacks_a_stage_is_refused(install: Install, tmp_path: Path) -> None:
     install('[efficient_vla.policies]\nhalf = brought\n', 'load_actor = load_reasoner = print\n')
     (tmp_path / 'policy.json').write_text('{"policy_type": "half"}')
-    with pytest.raises(CheckpointError, match='is brought, which has no load_perception; expected'):
+    with pytest.raises(
+        CheckpointError, match='one of brought, which has no load_perception; expected'
+    ):
         stages_of(tmp_path)

@@ -1,0 +1,47 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Policies in folders that LeRobot writes; LeRobot itself is not needed. Torch is loaded later."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.cards import read_json
+from efficient_vla.errors import CheckpointError
+
+TYPES = ('act', 'diffusion', 'pi0', 'pi05', 'smolvla')
+"""``type`` of ``config.json``, each a module of this room with the loaders of its stages."""
+
+
+def kind_of(folder: Path) -> str:
+    """Return the type of policy in a folder.
+
+    Raises ``CheckpointError`` for one that this package does not run.
+    """
+    kind = read_json(folder / 'config.json').get('type')
+    if kind not in TYPES:
+        raise CheckpointError(
+            f'{folder} holds a policy of LeRobot of type {kind!r}; expected one of '
+            f'{", ".join(TYPES)}. Use a policy of one of these types.'
+        )
+    return str(kind)
+
+
+def module_of(folder: Path) -> Any:
+    """Return the module of the policy type in a folder."""
+    return import_module(f'{__name__}.{kind_of(folder)}')
+
+
+def load_perception(folder: Path, settings: Any) -> Any:
+    """Return the perception stage of a folder."""
+    return module_of(folder).load_perception(folder, settings)
+
+
+def load_reasoner(folder: Path, settings: Any) -> Any:
+    """Return the reasoner of a folder."""
+    return module_of(folder).load_reasoner(folder, settings)
+
+
+def load_actor(folder: Path, settings: Any) -> Any:
+    """Return the actor of a folder."""
+    return module_of(folder).load_actor(folder, settings)

@@ -1,0 +1,169 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which kind of policy a folder holds, and what it says of itself; importing this loads no torch.
+
+A folder of this package has ``policy.json``; those of other projects are known by ``config.json``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from efficient_vla import plugins
+from efficient_vla.cards import read_json
+from efficient_vla.errors import CheckpointError
+from efficient_vla.headers import read_header
+
+FAMILIES = {
+    'evla': 'efficient_vla.assembly',
+    'passthrough': 'efficient_vla.passthrough',
+    'lerobot': 'efficient_vla.lerobot',
+}
+"""Policy type -> module with the loaders of its stages; one whose folders have no ``policy.json``
+imports without torch and has ``facts(folder)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFacts:
+    """What a policy folder says of itself, without its weights."""
+
+    family: str
+    """Key of ``FAMILIES``, or the policy type of another package."""
+    kind: str
+    """The policy inside its family, such as 'smolvla'."""
+    cameras: Mapping[str, tuple[int, int] | None]
+    """Name by which the robot gives each image -> rows and columns it must have, ``None``: any."""
+    state_names: tuple[str, ...] = ()
+    """Empty where the folder names none."""
+    state_width: int = 0
+    action_names: tuple[str, ...] = ()
+    """Empty where the folder names none."""
+    action_width: int = 0
+    units: str = ''
+    """Empty where the folder does not say."""
+    normalisation: Mapping[str, str] = field(default_factory=dict)
+    """'state', 'action' or 'images' -> method."""
+    horizon: int = 0
+    """Rows of a chunk that are executed."""
+    dt: float | None = None
+    """Seconds a row lasts; ``None`` where the folder does not say."""
+    prompt: str = ''
+    """How the sentence of the task enters; empty: as it is, or not at all."""
+    tokenizer: str | None = None
+    """Where the tokenizer lies, empty where it was not found, ``None`` where none is needed."""
+    parameters: int = 0
+    """Numbers in the weights."""
+    memory_mb: float = 0.0
+    """Size of the weights as they are stored [MB]."""
+    techniques: tuple[str, ...] = ()
+    """Parameters of this package that apply to the policy."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Those that do not -> why."""
+    missing: tuple[str, ...] = ()
+    """What has to be given beside the folder, a sentence each."""
+
+
+def policy_type(folder: Path) -> str:
+    """Return the type of the policy that a folder holds: of its card, or its family's name.
+
+    Raises ``CheckpointError`` where the folder holds none.
+    """
+    card, model = folder / 'policy.json', folder / 'config.json'
+    if not card.is_file() and model.is_file():
+        config = read_json(model)
+        # Models of transformers have model_type; LeRobot writes type alone.
+        if 'type' in config and 'model_type' not in config:
+            return 'lerobot'
+    kind = read_json(card).get('policy_type')
+    if not isinstance(kind, str):
+        raise CheckpointError(
+            f'{card} has policy_type {kind!r}; expected a name. Copy the checkpoint again.'
+        )
+    return kind
+
+
+def why_none(folder: Path) -> str:
+    """Return why a folder holds no policy; empty where it holds one, in whatever state."""
+    if not (folder / 'policy.json').is_file():
+        try:
+            policy_type(folder)
+        except CheckpointError as error:
+            return str(error)
+    return ''
+
+
+def module_of(folder: Path) -> Any:
+    """Return the module that makes the stages of the policy in a folder.
+
+    Raises ``CheckpointError`` for a type that nobody offers, and ``PluginError`` for a package
+    that cannot be imported.
+    """
+    kind = policy_type(folder)
+    known = plugins.names(plugins.POLICIES, FAMILIES)
+    if kind not in known:
+        raise CheckpointError(
+            f'{folder / "policy.json"} has policy_type {kind!r}; expected '
+            f'{", ".join(known[:-1])} or {known[-1]}. '
+            'Use a checkpoint of this package, or install the package that brings this type.'
+        )
+    return plugins.load(plugins.POLICIES, kind, FAMILIES)
+
+
+def folder_facts(folder: Path) -> FolderFacts:
+    """Return what a policy folder says of itself.
+
+    Raises ``CheckpointError`` where it cannot be read.
+    """
+    if not (folder / 'policy.json').is_file():
+        policy_type(folder)
+        facts: FolderFacts = module_of(folder).facts(folder)
+        return facts
+    return _card_facts(folder)
+
+
+def _card_facts(folder: Path) -> FolderFacts:
+    """Return what ``policy.json`` says, as far as the card of its type has these fields."""
+    path = folder / 'policy.json'
+    card, kind = read_json(path), policy_type(folder)
+    try:
+        side = card.get('image_size')
+        size = (int(side), int(side)) if side else None
+        state, actions = tuple(card.get('state_names', ())), tuple(card.get('action_names', ()))
+        parameters, memory = weights_of(folder)
+        return FolderFacts(
+            family=kind,
+            kind=str(card.get('name', kind)),
+            cameras=dict.fromkeys(card.get('cameras', ()), size),
+            state_names=state,
+            state_width=len(state),
+            action_names=actions,
+            action_width=len(actions),
+            units=str(card.get('control_mode', '')),
+            normalisation={
+                part: method
+                for name, part, method in (
+                    ('state_mean', 'state', 'MEAN_STD'),
+                    ('action_scale', 'action', 'SCALE'),
+                )
+                if name in card
+            },
+            horizon=int(card.get('horizon', 0)),
+            dt=float(card['dt']) if 'dt' in card else None,
+            parameters=parameters,
+            memory_mb=memory,
+        )
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'{path} cannot be read: {type(error).__name__}: {error}. Copy the checkpoint again.'
+        ) from error
+
+
+def weights_of(folder: Path) -> tuple[int, float]:
+    """Return how many numbers the safetensors files of a folder hold, and their megabytes."""
+    found = [
+        entry
+        for path in sorted(folder.glob('*.safetensors'))
+        for entry in read_header(path).values()
+    ]
+    return sum(entry.values for entry in found), sum(entry.size for entry in found) / 1e6

@@ -15,6 +15,7 @@ import numpy as np
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.joints import JointSettings
 from efficient_vla.observation import frame_of
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.places import policy_folder
@@ -27,8 +28,12 @@ from efficient_vla.types import ActionChunk, Plan, VisualTokens
 
 LOADERS = ('load_perception', 'load_reasoner', 'load_actor')
 """What such a module has, each made of (folder, settings of the stage)."""
-EVERYWHERE = ('device',)
-"""Keywords that are meant for every stage."""
+EVERYWHERE = (
+    'device',
+    'unnorm_key',
+    *(name.replace('.', '_') for name, _, _ in specs(JointSettings, 'joints.')),
+)
+"""Keywords that are meant for every stage that has them."""
 SETTINGS = {
     'perception': PerceptionSettings,
     'reasoner': ReasonerSettings,

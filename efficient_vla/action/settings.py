@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
 from efficient_vla.devices import device_setting
+from efficient_vla.joints import JointSettings, unnorm_key_setting
 from efficient_vla.settings import described, group, setting
 
 SHORTCUTS = (1, 2, 5)
@@ -133,9 +134,14 @@ class ActorSettings:
     tokens: TokensSettings = group(TokensSettings)
     decoding: DecodingSettings = group(DecodingSettings)
     guidance: GuidanceSettings = group(GuidanceSettings)
+    unnorm_key: str = unnorm_key_setting()
+    joints: JointSettings = group(JointSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
+        return self._check_head() or self.joints.check()
+
+    def _check_head(self) -> str | None:
         if self.architecture not in HEADS[self.head].architectures:
             return (
                 f'head is {self.head} with architecture {self.architecture}; expected single, '

@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.devices import device_setting
+from efficient_vla.joints import JointSettings, unnorm_key_setting
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling import FIXED_LENGTH, RESAMPLERS
 from efficient_vla.settings import group, setting, share
@@ -407,6 +408,14 @@ class ReasonerSettings:
     resampling: ResamplingSettings = group(ResamplingSettings)
     quantization: QuantizationSettings = group(QuantizationSettings)
     ecot: EcotSettings = group(EcotSettings)
+    tokenizer: str = setting(
+        '',
+        'Folder of the tokenizer, for policies whose own folder has none, such as those of '
+        'LeRobot; empty: the folder of the policy, then the cache of Hugging Face.',
+        read_only=True,
+    )
+    unnorm_key: str = unnorm_key_setting()
+    joints: JointSettings = group(JointSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
@@ -417,4 +426,4 @@ class ReasonerSettings:
                     f'{name}.method is {method} with resampling.method {self.resampling.method}; '
                     'expected none, since resampled tokens have no place in the image. Choose one.'
                 )
-        return self.pruning.check()
+        return self.pruning.check() or self.joints.check()

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 Settings = TypeVar('Settings')
@@ -131,8 +132,10 @@ def build(
     known = {name: (default, spec) for name, default, spec in specs(kind)}
     for name, value in values.items():
         if name not in known:
+            near = get_close_matches(name, known, 1)
+            meant = f'did you mean {near[0]}? Known' if near else 'known'
             raise InvalidSettingError(
-                f'unknown parameter {name!r}; known are {", ".join(sorted(known))}.'
+                f'unknown parameter {name!r}; {meant} are {", ".join(sorted(known))}.'
             )
         merged[name] = _checked(name, value, *known[name])
     settings = _construct(kind, merged, '')

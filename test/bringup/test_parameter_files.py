@@ -84,7 +84,7 @@ def test_file_that_ros_or_a_node_would_refuse_is_told_with_line_and_remedy(
         ('controller: 5\n', "line 1, has no ros__parameters above 'controller'"),
         ('controller:\n  ros__parameters: [1]\n', 'line 2, has no parameters below'),
         ('controller:\n  ros__parameters:\n', 'line 2, has no parameters below'),
-        (HEAD + '    rte: 5.0\n', "line 3: unknown parameter 'rte'; known are"),
+        (HEAD + '    rte: 5.0\n', "line 3: unknown parameter 'rte'; did you mean rate?"),
     ],
 )
 def test_wrong_nesting_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:

@@ -34,7 +34,7 @@ def test_unknown_key_in_a_file_ends_with_its_name(ros_domain, tmp_path: Path):
     file.write_text('/**:\n  monitor:\n    ros__parameters: {dimm: 0.5}\n')
     ended = run('monitor', '--ros-args', '--params-file', str(file))
     assert ended.returncode == 2
-    assert "unknown parameter 'dimm'; known are" in ended.stderr
+    assert "unknown parameter 'dimm'; did you mean dim?" in ended.stderr
     assert 'Traceback' not in ended.stderr
 
 

@@ -84,24 +84,30 @@ def attention_with_hooks(
 ) -> tuple[torch.Tensor, None]:
     """Run the fused kernel, and what the module's hook asks for, where it has one.
 
-    query [B, heads, N, d], key and value [B, key heads, N, d], mask [B, 1, N, M] of bool.
+    query [B, heads, N, d], key and value [B, key heads, N, d], mask [B, 1, N, M] of bool. Logits
+    that a decoder caps (``softcap``, Gemma 2) are no business of the fused kernel.
     """
     hook: Hook | None = getattr(module, _HOOK, None)
-    if hook is None:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **options
-        )
-    if hook.slots is not None:
+    softcap: float | None = options.get('softcap')
+    if hook is not None and hook.slots is not None:
         assert hook.rows is not None
         key, value = hook.slots.exchange(key, value, hook.rows, hook.columns)
-    if hook.score_rows is not None:
-        hook.scores = rows_of_attention(query, key, attention_mask, hook.score_rows, scaling)[0]
-    output, weights = sdpa_attention_forward(
-        module, query, key, value, attention_mask, scaling=scaling, **options
-    )
-    if hook.keep_output:
+    if hook is not None and hook.score_rows is not None:
+        hook.scores = rows_of_attention(
+            query, key, attention_mask, hook.score_rows, scaling, softcap
+        )[0]
+    if softcap is None:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+    else:
+        weights = _weights(query, key, attention_mask, scaling, softcap).to(value.dtype)
+        groups = query.shape[1] // value.shape[1]
+        output = (weights.unflatten(1, (-1, groups)) @ value[:, :, None]).flatten(1, 2)
+        output = output.transpose(1, 2).contiguous()
+    if hook is not None and hook.keep_output:
         hook.output = output[0].flatten(1)
-    return output, weights
+    return output, None
 
 
 def rows_of_attention(
@@ -110,18 +116,32 @@ def rows_of_attention(
     mask: torch.Tensor | None,
     rows: torch.Tensor,
     scaling: float | None,
+    softcap: float | None = None,
 ) -> torch.Tensor:
     """Return attention probabilities of ``rows`` [R], averaged over heads, [B, R, M]."""
-    query = query[:, :, rows]
+    seen = None if mask is None else mask[:, :, rows]
+    return _weights(query[:, :, rows], key, seen, scaling, softcap).mean(1)
+
+
+def _weights(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """Return attention probabilities [B, heads, R, M] of queries [B, heads, R, d]."""
     groups = query.shape[1] // key.shape[1]
     # Grouped heads share their keys: [B, key heads, groups x R, d] needs no copy of the keys.
     grouped = query.unflatten(1, (key.shape[1], groups)).flatten(2, 3)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     logits = (grouped @ key.transpose(-1, -2) * scale).float()
-    logits = logits.unflatten(2, (groups, len(rows))).flatten(1, 2)  # [B, heads, R, M]
+    if softcap is not None:
+        logits = (logits / softcap).tanh() * softcap
+    logits = logits.unflatten(2, (groups, -1)).flatten(1, 2)  # [B, heads, R, M]
     if mask is not None:
-        logits = logits.masked_fill(~mask[:, :, rows], float('-inf'))
-    return logits.softmax(-1).mean(1)
+        logits = logits.masked_fill(~mask, float('-inf'))
+    return logits.softmax(-1)
 
 
 @contextmanager

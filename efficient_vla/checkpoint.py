@@ -226,7 +226,13 @@ def trunk_of(folder: Path, config: Any, family: Family, queries: int, dtype: tor
     """Return the language half of a model's folder, with random queries."""
     model = _half(folder, config, family, family.vision, dtype)
     try:
-        return Trunk(getattr(model, family.text), queries, family.bidirectional_prefix)
+        return Trunk(
+            getattr(model, family.text),
+            queries,
+            family.bidirectional_prefix,
+            family.image_blocks,
+            len(getattr(config.vision_config, 'deepstack_visual_indexes', ())),
+        )
     except InvalidRecordError as error:
         raise CheckpointError(f'{folder} suits no policy: {error}') from error
 
@@ -349,6 +355,11 @@ def load_learned(folder: Path) -> tuple[dict[str, nn.Module], dict[str, str]]:
 
 def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:
     """Return the resampler of an add-on file, and update the trunk that reads its tokens."""
+    if trunk.levels:
+        raise CheckpointError(
+            f'{folder} holds a model whose early layers take features of the image (DeepStack); '
+            f'resampling.method {method} makes none of them. Set it to none.'
+        )
     addon = addons.read(folder, method, sha256(folder))
     addon.merge(trunk.decoder)
     return addon.module(resampler_class(method))

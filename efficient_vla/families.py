@@ -20,6 +20,8 @@ class Family:
     text: str
     bidirectional_prefix: bool = False
     """Whether image and instruction see each other both ways."""
+    image_blocks: bool = False
+    """Whether the tokens of one image see each other both ways."""
     chooses_layer: bool = False
     """Whether the configuration names the layer whose output is projected, and the class token."""
 
@@ -29,6 +31,8 @@ FAMILIES = {
     'idefics3': Family('vision_model', 'connector', 'text_model'),
     'llava': Family('vision_tower', 'multi_modal_projector', 'language_model', chooses_layer=True),
     'qwen2_5_vl': Family('visual', '', 'language_model'),
+    'qwen3_vl': Family('visual', '', 'language_model'),
+    'gemma3': Family('vision_tower', 'multi_modal_projector', 'language_model', image_blocks=True),
     'paligemma': Family(
         'vision_tower', 'multi_modal_projector', 'language_model', bidirectional_prefix=True
     ),

@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The vision half of Qwen2.5-VL, which takes flat patches and merges four of them into a token."""
+"""The vision half of Qwen-VL, which takes flat patches and merges four of them into a token."""
 
 from typing import Any
 
@@ -11,8 +11,10 @@ from torch import nn
 class QwenTower(nn.Module):
     """Pixels -> tokens in the width of the language model, in raster order.
 
-    ``visual`` is the vision module of transformers, merger included. Its windows permute patches
-    inside and are undone by itself, so that a pass over some patches only is not offered.
+    ``visual`` is the vision module of transformers, merger included. Windows (Qwen2.5-VL) permute
+    patches inside and are undone by itself, so that a pass over some patches only is not offered.
+    Qwen3-VL gives features for early layers of the decoder too (DeepStack, arXiv 2406.04334); they
+    follow those of the token, in the same row.
     """
 
     can_update = False
@@ -24,12 +26,16 @@ class QwenTower(nn.Module):
         self.patch_size: int = visual.patch_size
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Map normalised pixels [B, 3, H, W] to tokens [B, T, D]; sides are multiples of 28."""
+        """Map normalised pixels [B, 3, H, W] to tokens [B, T, (1 + levels) D].
+
+        Sides are multiples of the side of a token, which is that of two patches.
+        """
         merge, side = self.visual.spatial_merge_size, self.patch_size
         rows, columns = (length // side for length in pixels.shape[-2:])
         grid = torch.tensor([[1, rows, columns]] * len(pixels), device=pixels.device)
-        tokens = self.visual(self.flat_patches(pixels, merge), grid_thw=grid).pooler_output
-        return tokens.unflatten(0, (len(pixels), -1))
+        found = self.visual(self.flat_patches(pixels, merge), grid_thw=grid)
+        levels = getattr(found, 'deepstack_features', None) or ()
+        return torch.cat([found.pooler_output, *levels], -1).unflatten(0, (len(pixels), -1))
 
     def flat_patches(self, pixels: torch.Tensor, merge: int) -> torch.Tensor:
         """Return patches as the module wants them, [B x patches, 3 x frames x side x side].

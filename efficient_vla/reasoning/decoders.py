@@ -3,12 +3,13 @@
 """Where the decoder families of transformers keep their parts.
 
 The runner drives stock layers; this is all it has to know of a family. Llama-type decoders (Llama,
-SmolVLM's text half, Qwen2, Mistral), Qwen2.5-VL with its three-axis positions and Gemma share one
-layout, GPT-NeoX (TinyVLA's Pythia) and Mamba have their own.
+SmolVLM's text half, Qwen2, Qwen3, Mistral), Qwen-VL with its three-axis positions and Gemma share
+one layout, GPT-NeoX (TinyVLA's Pythia) and Mamba have their own. Layers of one decoder may be of
+two kinds: some see everything before them, others a window (Gemma 2 and 3).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ class DecoderParts:
     attention: str
     input_norm: str
     rotary: str = 'rotary_emb'
+    rotary_by_kind: bool = False
+    """Whether layers of each kind have frequencies of their own."""
 
 
 LLAMA = DecoderParts('embed_tokens', 'norm', 'self_attn', 'input_layernorm')
@@ -37,11 +40,19 @@ FAMILIES = {
     'mistral': LLAMA,
     'qwen2': LLAMA,
     'qwen2_5_vl_text': LLAMA,
+    'qwen3': LLAMA,
+    'qwen3_vl_text': LLAMA,
     'gemma': LLAMA,
+    'gemma2': LLAMA,
+    'gemma3_text': replace(LLAMA, rotary_by_kind=True),
     'gpt_neox': DecoderParts('embed_in', 'final_layer_norm', 'attention', 'input_layernorm'),
     'mamba': DecoderParts('embeddings', 'norm_f', '', '', ''),
 }
 """``config.model_type`` of the decoder -> its parts."""
+THREE_AXES = ('qwen2_5_vl_text', 'qwen3_vl_text')
+"""Those whose positions have time, row and column (M-RoPE)."""
+FULL, SLIDING = 'full_attention', 'sliding_attention'
+"""Kinds of layers, as transformers names them: rows see everything before them, or a window."""
 
 
 class Decoder:
@@ -59,13 +70,26 @@ class Decoder:
                 f'the decoder is of type {kind!r}; expected one of {", ".join(sorted(FAMILIES))}. '
                 'Use a checkpoint with one of these language models.'
             )
-        sliding = set(getattr(model.config, 'layer_types', None) or ()) - {'full_attention'}
-        if sliding and FAMILIES[kind].attention:
+        self.model = model
+        self.family = FAMILIES[kind]
+        self.kinds = _kinds(model.config, len(model.layers)) if self.has_attention else ()
+        """Kind of each layer."""
+        odd = set(self.kinds) - {FULL, SLIDING}
+        if odd:
             raise InvalidRecordError(
-                f'the decoder has layers of type {", ".join(sorted(sliding))}; expected full '
-                'attention in all, since one mask serves every layer. Use another checkpoint.'
+                f'the decoder has layers of type {", ".join(sorted(odd))}; expected {FULL} or '
+                f'{SLIDING}. Use another checkpoint.'
             )
-        if (getattr(model.config, 'rope_parameters', None) or {}).get('rope_type') == 'dynamic':
+        if SLIDING in self.kinds and not self.window(SLIDING):
+            raise InvalidRecordError(
+                f'the decoder has layers of type {SLIDING} and no sliding_window; expected a '
+                'number of positions. Use another checkpoint.'
+            )
+        rope = getattr(model.config, 'rope_parameters', None) or {}
+        kinds_of_rope = [
+            part.get('rope_type') for part in (rope, *rope.values()) if isinstance(part, dict)
+        ]
+        if 'dynamic' in kinds_of_rope:
             raise InvalidRecordError(
                 "the decoder has rope_type 'dynamic'; expected another, since its frequencies "
                 'depend on the sentences before. Use another checkpoint.'
@@ -75,17 +99,17 @@ class Decoder:
                 'the decoder has use_bidirectional_attention; expected one whose rows see what '
                 'came before, as when an answer is generated. Use another checkpoint.'
             )
-        self.model = model
-        self.family = FAMILIES[kind]
         self._fused = isinstance(model.layers[0], fused.FusedLayer)
         if self.has_attention:
             model.config._attn_implementation = attention.NAME
 
-    @property
-    def window(self) -> int | None:
-        """How far back a row of every layer sees, its own place included; ``None`` for all."""
-        config = self.model.config
-        return None if hasattr(config, 'layer_types') else getattr(config, 'sliding_window', None)
+    def kind(self, index: int) -> str:
+        """Return of which kind a layer is."""
+        return self.kinds[index] if self.kinds else FULL
+
+    def window(self, kind: str) -> int | None:
+        """Return how far back a row of such a layer sees, its own place included; or ``None``."""
+        return self.model.config.sliding_window if kind == SLIDING else None
 
     @property
     def has_attention(self) -> bool:
@@ -97,7 +121,7 @@ class Decoder:
 
         The weights are moved: no training after this.
         """
-        if self.family is LLAMA and not self._fused:
+        if self.family.attention == LLAMA.attention and not self._fused:
             fused.fuse(self.model)
             self._fused = True
 
@@ -124,19 +148,31 @@ class Decoder:
         """Apply the last norm."""
         return getattr(self.model, self.family.norm)(hidden)
 
-    def rotary(self, hidden: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return cosine and sine [..., B, N, d] of position ids [B, N] or [3, B, N]."""
+    def rotary(
+        self, hidden: torch.Tensor, positions: torch.Tensor
+    ) -> dict[str, tuple[torch.Tensor, ...]]:
+        """Return, for each kind of layer, cosine and sine [..., B, N, d] of position ids.
+
+        Position ids are [B, N] or [3, B, N]; the tuples are empty where a family has none.
+        """
+        kinds = dict.fromkeys(self.kinds or (FULL,))
         if not self.family.rotary:
-            return ()
+            return dict.fromkeys(kinds, ())
         if self.three_axes and positions.ndim == 2:
             positions = positions.expand(3, *positions.shape)
-        stock = getattr(self.model, self.family.rotary)(hidden, position_ids=positions)
-        return fused.rotary(*stock) if self._fused else stock
+        made: dict[str, tuple[torch.Tensor, ...]] = {}
+        for kind in kinds:
+            if made and not self.family.rotary_by_kind:
+                return dict.fromkeys(kinds, next(iter(made.values())))
+            given = {'layer_type': kind} if self.family.rotary_by_kind else {}
+            stock = getattr(self.model, self.family.rotary)(hidden, position_ids=positions, **given)
+            made[kind] = fused.rotary(*stock) if self._fused else stock
+        return made
 
     def visual_positions(self, tokens: VisualTokens) -> torch.Tensor:
         """Return the position ids of visual tokens, [1, V], or [3, 1, V] with three axes.
 
-        With three axes (M-RoPE of Qwen2.5-VL) a token has time, row and column, and each camera
+        With three axes (M-RoPE of Qwen-VL) a token has time, row and column, and each camera
         begins where the one before ended.
         """
         if not self.three_axes:
@@ -154,7 +190,7 @@ class Decoder:
     @property
     def three_axes(self) -> bool:
         """Whether positions have time, row and column."""
-        return self.model.config.model_type == 'qwen2_5_vl_text'
+        return self.model.config.model_type in THREE_AXES
 
     def attention(self, layer: nn.Module) -> nn.Module | None:
         """Return the attention module of a layer, or ``None``."""
@@ -188,7 +224,16 @@ class Decoder:
             k = module.query_key_value(keys).unflatten(-1, (-1, size))
             return q, k[..., module.head_size : 2 * module.head_size]
         size = module.head_dim
-        return (
-            module.q_proj(queries).unflatten(-1, (-1, size)),
-            module.k_proj(keys).unflatten(-1, (-1, size)),
-        )
+        q = module.q_proj(queries).unflatten(-1, (-1, size))
+        k = module.k_proj(keys).unflatten(-1, (-1, size))
+        if hasattr(module, 'q_norm'):
+            return module.q_norm(q), module.k_norm(k)
+        return q, k
+
+
+def _kinds(config: Any, depth: int) -> tuple[str, ...]:
+    """Return the kind of each layer of a decoder; where it names none, all are of one."""
+    named = getattr(config, 'layer_types', None)
+    if named is not None:
+        return tuple(named[:depth])
+    return (SLIDING if getattr(config, 'sliding_window', None) else FULL,) * depth

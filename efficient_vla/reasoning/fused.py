@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 
 from efficient_vla.attention import attention_with_hooks
 
@@ -41,8 +40,18 @@ class FusedAttention(nn.Module):
         self.heads = stock.q_proj.out_features // self.head_dim
         self.key_heads = stock.k_proj.out_features // self.head_dim
         self.num_key_value_groups = self.heads // self.key_heads
+        self.softcap: float | None = None
+        if stock.config.model_type == 'gemma2':
+            self.softcap = stock.attn_logit_softcapping
         self.qkv = _stacked(stock.q_proj, stock.k_proj, stock.v_proj)
         self.o_proj = stock.o_proj
+        self.norms: nn.Parameter | None = None
+        """Weights of the norms of queries and keys, [heads + key heads, 1, d]."""
+        if hasattr(stock, 'q_norm'):
+            query, key = _norm(stock.q_norm), _norm(stock.k_norm)
+            self.eps = query.eps
+            rows = [query.weight] * self.heads + [key.weight] * self.key_heads
+            self.norms = nn.Parameter(torch.stack(rows)[:, None].detach(), requires_grad=False)
 
     def forward(
         self, hidden: torch.Tensor, mask: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
@@ -50,9 +59,13 @@ class FusedAttention(nn.Module):
         """Attend over normalised hidden states [B, N, D]; ``cos`` and ``sin`` are of ``rotary``."""
         heads = self.qkv(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         turning, value = heads.split((self.heads + self.key_heads, self.key_heads), 1)
+        if self.norms is not None:
+            turning = F.rms_norm(turning, (self.head_dim,), None, self.eps) * self.norms
         turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, -1), sin)
         query, key = turned.split((self.heads, self.key_heads), 1)
-        output, _ = attention_with_hooks(self, query, key, value, mask, scaling=self.scaling)
+        output, _ = attention_with_hooks(
+            self, query, key, value, mask, scaling=self.scaling, softcap=self.softcap
+        )
         return self.o_proj(output.flatten(2))
 
     def q_proj(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -64,6 +77,19 @@ class FusedAttention(nn.Module):
         start = self.heads * self.head_dim
         return self._part(hidden, start, start + self.key_heads * self.head_dim)
 
+    def q_norm(self, queries: torch.Tensor) -> torch.Tensor:
+        """Return queries [..., heads, d] as they are rotated."""
+        return self._normed(queries, 0)
+
+    def k_norm(self, keys: torch.Tensor) -> torch.Tensor:
+        """Return keys [..., key heads, d] as they are rotated."""
+        return self._normed(keys, -1)
+
+    def _normed(self, heads: torch.Tensor, row: int) -> torch.Tensor:
+        if self.norms is None:
+            return heads
+        return F.rms_norm(heads, (self.head_dim,), None, self.eps) * self.norms[row]
+
     def _part(self, hidden: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         if not isinstance(self.qkv, nn.Linear):  # packed int8 weights cannot be cut
             return self.qkv(hidden)[..., start:stop]
@@ -74,13 +100,17 @@ class FusedAttention(nn.Module):
 
 
 class FusedLayer(nn.Module):
-    """A pre-norm layer with gated feed-forward network."""
+    """A pre-norm layer with gated feed-forward network, or one with norms behind both parts too."""
 
     def __init__(self, stock: Any) -> None:
         super().__init__()
         self.self_attn = FusedAttention(stock.self_attn)
         self.input_layernorm = _norm(stock.input_layernorm)
         self.post_attention_layernorm = _norm(stock.post_attention_layernorm)
+        self.sandwiched = hasattr(stock, 'pre_feedforward_layernorm')
+        if self.sandwiched:
+            self.pre_feedforward_layernorm = _norm(stock.pre_feedforward_layernorm)
+            self.post_feedforward_layernorm = _norm(stock.post_feedforward_layernorm)
         self.gate_up = _stacked(stock.mlp.gate_proj, stock.mlp.up_proj)
         self.down_proj = stock.mlp.down_proj
         self.activation = stock.mlp.act_fn
@@ -93,9 +123,17 @@ class FusedLayer(nn.Module):
     ) -> torch.Tensor:
         """Map hidden states [B, N, D], as the stock layer does."""
         normed = self.input_layernorm(hidden)
-        hidden = hidden + self.self_attn(normed, attention_mask, *position_embeddings)
-        gate, up = self.gate_up(self.post_attention_layernorm(hidden)).chunk(2, -1)
-        return hidden + self.down_proj(self.activation(gate) * up)
+        attended = self.self_attn(normed, attention_mask, *position_embeddings)
+        if not self.sandwiched:
+            hidden = hidden + attended
+            return hidden + self._feed(self.post_attention_layernorm(hidden))
+        hidden = hidden + self.post_attention_layernorm(attended)
+        fed = self._feed(self.pre_feedforward_layernorm(hidden))
+        return hidden + self.post_feedforward_layernorm(fed)
+
+    def _feed(self, normed: torch.Tensor) -> torch.Tensor:
+        gate, up = self.gate_up(normed).chunk(2, -1)
+        return self.down_proj(self.activation(gate) * up)
 
 
 def _stacked(*linears: nn.Linear) -> nn.Linear:
@@ -111,7 +149,7 @@ def _stacked(*linears: nn.Linear) -> nn.Linear:
 
 def _norm(stock: Any) -> nn.RMSNorm:
     """Return the norm of torch with the weights of a stock one; Gemma stores them less one."""
-    gemma = isinstance(stock, GemmaRMSNorm)
+    gemma = not hasattr(stock, 'variance_epsilon')
     weight = stock.weight.detach()
     norm = nn.RMSNorm(len(weight), stock.eps if gemma else stock.variance_epsilon)
     norm.weight = nn.Parameter(weight + 1 if gemma else weight, requires_grad=False)

@@ -34,6 +34,11 @@ class Sequence:
     """Places of the V visual tokens, int64, increasing."""
     text: torch.Tensor
     """Places of the instruction's tokens, int64; relevance is read from them."""
+    unwindowed: torch.Tensor | None = None
+    """Pairs that see each other at any distance, bool like ``mask``; ``None``: none."""
+    added: torch.Tensor | None = None
+    """What is added to the visual tokens after each of the first layers, [layers, B, V, D]
+    (DeepStack, arXiv 2406.04334)."""
 
 
 def empty() -> torch.Tensor:
@@ -115,11 +120,18 @@ def causal_mask(attend: torch.Tensor) -> torch.Tensor:
 
 
 def _windowed(sequence: Sequence, window: int | None) -> torch.Tensor:
-    """Return the mask of a decoder whose rows see ``window`` positions back, Mistral's."""
+    """Return the mask of layers whose rows see ``window`` positions back.
+
+    The distance is that of the positions, so that what was dropped in between still counts; a
+    position of three axes tells of no distance, and there the places in the sequence count.
+    """
     if window is None:
         return sequence.mask
-    back = sequence.positions[:, :, None] - sequence.positions[:, None, :]  # [B, N, N]
-    return sequence.mask & (back < window)[:, None]
+    places = sequence.positions
+    if places.ndim == 3:
+        places = torch.arange(places.shape[-1], device=places.device)[None]
+    near = (places[:, :, None] - places[:, None, :] < window)[:, None]  # [B, 1, N, N]
+    return sequence.mask & (near if sequence.unwindowed is None else near | sequence.unwindowed)
 
 
 def run(
@@ -163,9 +175,12 @@ class _Walk:
         self.outputs = selection.outputs if selection else frozenset()
         length = sequence.embeddings.shape[1]
         self.hidden = sequence.embeddings
-        self.rotary = decoder.rotary(self.hidden, sequence.positions)
-        self.full_mask = _windowed(sequence, decoder.window)
-        self.full_rotary, self.mask = self.rotary, self.full_mask
+        self.seen = {
+            kind: (rotary, _windowed(sequence, decoder.window(kind)))
+            for kind, rotary in decoder.rotary(self.hidden, sequence.positions).items()
+        }
+        """Kind of layer -> rotary embedding and mask of the rows that are left."""
+        self.full = self.seen
         everything = torch.arange(length, device=self.hidden.device)
         self.columns = self.rows = everything
         self.kept = torch.arange(len(sequence.visual), device=self.hidden.device)
@@ -204,8 +219,13 @@ class _Walk:
         self.hidden = self.hidden[:, stay]
         self.rows = self.rows[stay]
         self.computed = self.computed[~lost[self.sequence.visual[self.computed]]]
-        self.rotary = tuple(part[..., self.rows, :] for part in self.full_rotary)
-        self.mask = self.full_mask[:, :, self.rows][..., self.columns]
+        self.seen = {
+            kind: (
+                tuple(part[..., self.rows, :] for part in rotary),
+                mask[:, :, self.rows][..., self.columns],
+            )
+            for kind, (rotary, mask) in self.full.items()
+        }
 
     def step(self, index: int, layer: torch.nn.Module) -> None:
         """Run one layer with what it has to report."""
@@ -220,8 +240,13 @@ class _Walk:
                 rows=self.rows,
                 columns=None if len(self.columns) == self.sequence.mask.shape[-1] else self.columns,
             )
+        rotary, mask = self.seen[self.decoder.kind(index)]
         with hooked(self.decoder.attention(layer), hook):
-            self.hidden = self.decoder.step(layer, self.hidden, self.mask, self.rotary)
+            self.hidden = self.decoder.step(layer, self.hidden, mask, rotary)
+        added = self.sequence.added
+        if added is not None and index < len(added):
+            rows = torch.searchsorted(self.rows, self.sequence.visual[self.computed])
+            self.hidden = self.hidden.index_add(1, rows, added[index][:, self.computed])
         self.hook = hook
         if hook is not None and index in self.ranked_by:
             self.ranking.append(hook.scores)

@@ -14,6 +14,7 @@ from torch import nn
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.ecot.cache import Ecot, Thought
 from efficient_vla.reasoning.gate import MotionGate
+from efficient_vla.reasoning.layout import Layout, behind
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.protection import protected
 from efficient_vla.reasoning.pruning import METHODS
@@ -167,7 +168,7 @@ class Reasoner:
         Raises ``InvalidRecordError`` when the instruction is too long or the tokens do not fit.
         """
         started = time.perf_counter()
-        width = self.trunk.queries.shape[1]
+        width = self.trunk.token_width
         if tokens.features.shape[1] != width:
             raise InvalidRecordError(
                 f'visual tokens are {tokens.features.shape[1]} wide; the decoder expects {width}. '
@@ -247,7 +248,7 @@ class Reasoner:
             positions,
             text,
             torch.ones_like(text, dtype=torch.bool),
-            self.trunk.parts.text_start(tokens, self.text_start),
+            self._layout(tokens, text.shape[1], len(features)),
             selection,
             reuse,
             observed,
@@ -284,6 +285,12 @@ class Reasoner:
             protected=ids[guarded],
             reason='; '.join(part for part in (spent, refresh) if part),
         )
+
+    def _layout(self, tokens: VisualTokens, length: int, count: int) -> Layout:
+        """Return where ``length`` words are behind ``count`` visual tokens."""
+        start = self.trunk.parts.text_start(tokens, self.text_start)
+        camera = tokens.camera if count == len(tokens.camera) else np.zeros(count, np.int32)
+        return behind(start, length, torch.from_numpy(camera).to(self._device))
 
     def _entering(
         self, tokens: VisualTokens, text: torch.Tensor

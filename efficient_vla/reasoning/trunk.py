@@ -9,22 +9,42 @@ from torch import nn
 
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.layout import Layout, behind
 
 
 class Trunk(nn.Module):
     """The language half of a VLM with learned action queries at its end.
 
-    The sequence is visual tokens, instruction, queries. Under a causal mask keys and values of the
-    image do not depend on the instruction; a decoder with a bidirectional prefix (PaliGemma) sees
-    image and instruction both ways.
+    The sequence is visual tokens and instruction, in whatever order a prompt puts them, then
+    queries. Under a causal mask keys and values of the image do not depend on what follows; a
+    decoder with a bidirectional prefix (PaliGemma) sees image and instruction both ways, one with
+    ``image_blocks`` (Gemma 3) the tokens of each image.
     """
 
-    def __init__(self, decoder: Any, queries: int, bidirectional_prefix: bool = False) -> None:
-        """Wrap a transformers decoder of a family in ``decoders.FAMILIES``."""
+    def __init__(
+        self,
+        decoder: Any,
+        queries: int,
+        bidirectional_prefix: bool = False,
+        image_blocks: bool = False,
+        levels: int = 0,
+    ) -> None:
+        """Wrap a transformers decoder of a family in ``decoders.FAMILIES``.
+
+        ``levels`` is how many early layers are given features of the image of their own
+        (DeepStack).
+        """
         super().__init__()
         self.bidirectional_prefix = bidirectional_prefix
+        self.image_blocks = image_blocks
+        self.levels = levels
         self.queries = nn.Parameter(torch.randn(queries, decoder.config.hidden_size) * 0.02)
         self.replace(decoder)
+
+    @property
+    def token_width(self) -> int:
+        """Width of visual tokens, those of all levels one after the other."""
+        return (1 + self.levels) * self.queries.shape[1]
 
     def replace(self, decoder: Any) -> None:
         """Put another module in the decoder's place, such as its quantized form."""
@@ -37,49 +57,61 @@ class Trunk(nn.Module):
         visual_positions: torch.Tensor,
         text: torch.Tensor,
         text_mask: torch.Tensor,
-        text_start: int,
+        start: int | Layout,
         selection: runner.Chooser | None = None,
         reuse: runner.Reuse | None = None,
         observe: frozenset[int] = frozenset(),
     ) -> tuple[torch.Tensor, runner.PassResult]:
         """Return plan latents [B, Q, D] and what the pass told of the visual tokens.
 
-        ``visual`` [B, V, D] with position ids ``visual_positions`` [B, V] or [3, B, V]; ``text``
-        token ids [B, L] with ``text_mask`` bool [B, L]; the first text token has position
-        ``text_start``. ``selection`` and ``reuse`` take one sequence at a time.
+        ``visual`` [B, V, token width] with position ids ``visual_positions`` [B, V] or [3, B, V];
+        ``text`` token ids [B, L] with ``text_mask`` bool [B, L], whose last ones may be padding;
+        ``start`` says where the text is: a ``Layout``, or behind all visual tokens, beginning with
+        this position id. ``selection`` and ``reuse`` take one sequence at a time.
         """
         batch, count, _ = visual.shape
-        queries = len(self.queries)
+        length, queries = text.shape[1], len(self.queries)
+        layout = start
+        if not isinstance(layout, Layout):
+            layout = behind(layout, length, text.new_zeros(count))
+        order = layout.order
+        visual, *added = visual.split(self.queries.shape[1], -1)
+        words = self.parts.embed(text).to(visual.dtype)
         embeddings = torch.cat(
             [
-                visual,
-                self.parts.embed(text).to(visual.dtype),
+                torch.cat([visual, words], 1)[:, order],
                 self.queries.to(visual.dtype).expand(batch, -1, -1),
             ],
             1,
         )
-        lengths = text_mask.sum(1, keepdim=True)  # [B, 1]
-        text_positions = text_start + torch.arange(text.shape[1], device=text.device)
-        query_positions = text_start + lengths + torch.arange(queries, device=text.device)
-        ahead = torch.cat([text_positions.expand(batch, -1), query_positions], 1)
+        padding = length - text_mask.sum(1, keepdim=True)  # [B, 1]
+        after = layout.end - padding + torch.arange(queries, device=text.device)
+        axes = visual_positions.shape[:-2]
+        known = [visual_positions, layout.positions.expand(*axes, batch, -1)]
         positions = torch.cat(
-            [visual_positions, ahead.expand(*visual_positions.shape[:-2], -1, -1)], -1
+            [torch.cat(known, -1)[..., order], after.expand(*axes, -1, -1)],
+            -1,
         )
-        attend = torch.cat(
-            [
-                text_mask.new_ones(batch, count),
-                text_mask,
-                text_mask.new_ones(batch, queries),
-            ],
-            1,
-        )
+        seen = torch.cat([text_mask.new_ones(batch, count), text_mask], 1)[:, order]
+        attend = torch.cat([seen, text_mask.new_ones(batch, queries)], 1)
         mask = runner.causal_mask(attend)
+        unwindowed = None
         if self.bidirectional_prefix:
-            prefix = count + text.shape[1]
-            mask[:, :, :prefix, :prefix] |= attend[:, None, None, :prefix]
-        place = torch.arange(embeddings.shape[1], device=embeddings.device)
+            prefix = count + length
+            unwindowed = torch.zeros_like(mask)
+            unwindowed[:, :, :prefix, :prefix] = attend[:, None, None, :prefix]
+            mask |= unwindowed
+        if self.image_blocks:
+            places = layout.visual[:, None], layout.visual
+            mask[:, :, *places] |= layout.images[:, None] == layout.images
         sequence = runner.Sequence(
-            embeddings, positions, mask, place[:count], place[count : count + text.shape[1]]
+            embeddings,
+            positions,
+            mask,
+            layout.visual,
+            layout.text[layout.words],
+            unwindowed,
+            torch.stack(added) if added else None,
         )
         result = runner.run(self.parts, sequence, selection, reuse, observe)
         return result.hidden[:, -queries:], result

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 from torch.nn.utils.rnn import pad_sequence
 
 from efficient_vla import checkpoint
+from efficient_vla.reasoning.layout import behind
 from efficient_vla.types import VisualTokens, grid_map
 
 GAIN, SHIFT = 0.15, 0.08
@@ -101,7 +102,9 @@ class Frozen(Inputs):
         positions = parts.visual_positions(self.places).to(self.device)
         positions = positions.expand(*positions.shape[:-2], len(visual), -1)
         start = parts.text_start(self.places, self.tokens)
-        return self.trunk(visual, positions, text, text_mask, start)[0]
+        cameras = torch.from_numpy(self.places.camera).to(self.device)
+        layout = behind(start, text.shape[1], cameras)
+        return self.trunk(visual, positions, text, text_mask, layout)[0]
 
 
 def jittered(pixels: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,9 @@ from transformers import (
     AutoModel,
     AutoModelForImageTextToText,
     CLIPVisionConfig,
+    Gemma2Config,
+    Gemma3Config,
+    Gemma3TextConfig,
     GemmaConfig,
     Idefics3Config,
     LlamaConfig,
@@ -24,6 +27,7 @@ from transformers import (
     PaliGemmaConfig,
     Qwen2_5_VLConfig,
     Qwen2Config,
+    Qwen3VLConfig,
     SiglipVisionConfig,
     SmolVLMConfig,
 )
@@ -98,6 +102,54 @@ def qwen2_5_vl():
     )
 
 
+def qwen3_vl():
+    vision = {
+        'depth': 3,
+        'hidden_size': 32,
+        'intermediate_size': 48,
+        'num_heads': 2,
+        'patch_size': 8,
+        'num_position_embeddings': 9,
+        'deepstack_visual_indexes': [0, 1],
+        'out_hidden_size': 24,
+    }
+    rope = {'rope_type': 'default', 'rope_theta': 1e4, 'mrope_section': [2, 2, 2]}
+    text = {**TEXT, 'head_dim': 12, 'rope_parameters': rope}
+    return Qwen3VLConfig(vision_config=vision, text_config=text, image_token_id=399)
+
+
+def paligemma2():
+    text = Gemma2Config(
+        **TEXT,
+        head_dim=12,
+        query_pre_attn_scalar=20,
+        sliding_window=6,
+        attn_logit_softcapping=0.5,
+    )
+    return PaliGemmaConfig(
+        vision_config=SiglipVisionConfig(**VISION, projection_dim=24),
+        text_config=text,
+        projection_dim=24,
+        image_token_index=399,
+    )
+
+
+def gemma3():
+    text = Gemma3TextConfig(
+        **TEXT,
+        head_dim=12,
+        query_pre_attn_scalar=20,
+        sliding_window=6,
+        layer_types=['sliding_attention', 'full_attention', 'sliding_attention'],
+    )
+    return Gemma3Config(
+        vision_config=SiglipVisionConfig(**VISION, vision_use_head=False),
+        text_config=text,
+        mm_tokens_per_image=4,
+        image_token_index=399,
+    )
+
+
 def idefics3():
     return Idefics3Config(
         vision_config=VISION, text_config=LlamaConfig(**TEXT), scale_factor=2, image_token_id=399
@@ -126,9 +178,12 @@ MODELS = (
     llava_with_a_window,
     llava_of_siglip,
     paligemma,
+    paligemma2,
+    gemma3,
     qwen2_5_vl,
+    qwen3_vl,
 )
-PRE_SHUFFLED = ('smolvlm', 'idefics3', 'qwen2_5_vl')
+PRE_SHUFFLED = ('smolvlm', 'idefics3', 'qwen2_5_vl', 'qwen3_vl', 'gemma3')
 """Types whose connector makes one token of four patches."""
 
 
@@ -168,7 +223,7 @@ def other(request, layout, tmp_path_factory):
 def image_of(model, pixels: torch.Tensor) -> dict:
     """Return the arguments that carry an image [1, 3, 32, 32] into the stock model."""
     kind = model.config.model_type
-    if kind == 'qwen2_5_vl':
+    if kind in ('qwen2_5_vl', 'qwen3_vl'):
         options = {'do_resize': False, 'do_rescale': False, 'do_normalize': False}
         processor = Qwen2VLImageProcessorPil(patch_size=8, **options)
         return dict(processor(pixels[0].numpy(), return_tensors='pt'))
@@ -181,7 +236,7 @@ def test_the_tower_gives_the_stock_image_features(other):
     pixels = torch.randn(1, 3, 32, 32)
     _, tower = checkpoint.load_tower(folder)
     stock = model.model.get_image_features(**image_of(model, pixels)).pooler_output
-    torch.testing.assert_close(tower(pixels)[0], stock[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(tower(pixels)[0, :, :24], stock[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize('fused', [False, True])
@@ -215,9 +270,12 @@ def test_tower_and_trunk_give_the_hidden_states_of_the_whole_stock_model(other, 
     )
     ids = torch.cat([torch.full((1, count), 399), text], 1)
     kinds = (ids == 399).int()
-    given = {'mm_token_type_ids': kinds} if model.config.model_type == 'qwen2_5_vl' else {}
-    if model.config.model_type == 'paligemma':
-        given = {'token_type_ids': torch.zeros_like(ids)}
+    given = {
+        'qwen2_5_vl': {'mm_token_type_ids': kinds},
+        'qwen3_vl': {'mm_token_type_ids': kinds},
+        'paligemma': {'token_type_ids': torch.zeros_like(ids)},
+        'gemma3': {'token_type_ids': kinds},
+    }.get(model.config.model_type, {})
     stock = model.model(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
@@ -244,7 +302,10 @@ def test_half_precision_is_what_the_stock_loader_gives(other):
         assert torch.equal(weight, decoder.get_parameter(name))
     # The frequencies of positions stay in float32, as transformers keeps them.
     quantize(trunk.decoder, 'bf16')
-    assert torch.equal(trunk.decoder.rotary_emb.inv_freq, decoder.rotary_emb.inv_freq)
+    frequencies = {n: b for n, b in decoder.named_buffers() if n.endswith('inv_freq')}
+    assert frequencies
+    for name, frequency in frequencies.items():
+        assert torch.equal(trunk.decoder.get_buffer(name), frequency)
 
 
 @pytest.fixture
@@ -300,8 +361,8 @@ def test_a_model_without_a_policy_names_the_command_that_trains_one(changed):
 @pytest.mark.parametrize(
     ('config', 'expected'),
     [
-        ({'model_type': 'openvla'}, "type 'openvla'; expected one of idefics3, llava, paligemma"),
-        ({}, 'type None; expected one of idefics3'),
+        ({'model_type': 'openvla'}, "type 'openvla'; expected one of gemma3, idefics3, llava"),
+        ({}, 'type None; expected one of gemma3'),
     ],
 )
 def test_a_folder_of_another_kind_is_named(tmp_path, config, expected):
@@ -359,7 +420,8 @@ def test_the_first_and_last_hidden_states_can_be_chosen(small, tmp_path, layer):
 @pytest.mark.parametrize(
     ('change', 'expected'),
     [
-        ({'layer_types': ['sliding_attention'] * 3}, 'layers of type sliding_attention'),
+        ({'layer_types': ['sliding_attention'] * 3}, 'sliding_attention and no sliding_window'),
+        ({'layer_types': ['chunked_attention'] * 3}, 'layers of type chunked_attention'),
         (
             {'rope_parameters': {'rope_type': 'dynamic', 'rope_theta': 1e4, 'factor': 2.0}},
             "rope_type 'dynamic'; expected another",

@@ -10,6 +10,8 @@ import pytest
 import torch
 from transformers import (
     AutoModel,
+    Gemma2Config,
+    Gemma3TextConfig,
     GemmaConfig,
     GPTNeoXConfig,
     LlamaConfig,
@@ -17,8 +19,10 @@ from transformers import (
     MistralConfig,
     OPTConfig,
     Qwen2Config,
+    Qwen3Config,
 )
 from transformers.models.qwen2_5_vl import Qwen2_5_VLTextConfig, Qwen2_5_VLTextModel
+from transformers.models.qwen3_vl import Qwen3VLTextConfig, Qwen3VLTextModel
 
 from efficient_vla.attention import KeyValues, rows_of_attention
 from efficient_vla.compression.quantization import quantize
@@ -47,6 +51,12 @@ def qwen_vl():
     return Qwen2_5_VLTextModel._from_config(config)
 
 
+def qwen3_vl():
+    rope = {'rope_type': 'default', 'rope_theta': 1e4, 'mrope_section': [2, 1, 1]}
+    config = Qwen3VLTextConfig(**SIZES, head_dim=8, rope_parameters=rope)
+    return Qwen3VLTextModel._from_config(config)
+
+
 def neox():
     sizes = {k: v for k, v in SIZES.items() if k != 'num_key_value_heads'}
     return AutoModel.from_config(GPTNeoXConfig(**sizes))
@@ -58,6 +68,35 @@ def mamba():
     )
 
 
+WINDOWS = {
+    'qwen2': Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=4, max_window_layers=2),
+    'qwen3': Qwen3Config(
+        **SIZES,
+        head_dim=8,
+        use_sliding_window=True,
+        sliding_window=4,
+        layer_types=['full_attention', 'sliding_attention'] * 2,
+    ),
+    'gemma2': Gemma2Config(
+        **SIZES,
+        head_dim=8,
+        query_pre_attn_scalar=20,
+        sliding_window=4,
+        attn_logit_softcapping=0.5,
+    ),
+    'gemma3': Gemma3TextConfig(
+        **SIZES,
+        head_dim=8,
+        query_pre_attn_scalar=20,
+        sliding_window=4,
+        layer_types=['sliding_attention', 'full_attention'] * 2,
+    ),
+}
+"""Decoders with a window in some layers."""
+BY_KIND = ('qwen2', 'qwen2_5_vl_text', 'qwen3', 'gemma2', 'gemma3_text')
+"""Types of transformers that are given one mask a kind of layer."""
+
+
 ATTENDING = {
     'llama': lambda: AutoModel.from_config(LlamaConfig(**SIZES)),
     'qwen2': lambda: AutoModel.from_config(Qwen2Config(**SIZES)),
@@ -65,6 +104,10 @@ ATTENDING = {
     'gemma': lambda: AutoModel.from_config(GemmaConfig(**SIZES, head_dim=8)),
     'gpt_neox': neox,
     'qwen2_5_vl': qwen_vl,
+    'qwen3_vl': qwen3_vl,
+    'qwen3': lambda: AutoModel.from_config(copy.deepcopy(WINDOWS['qwen3'])),
+    'gemma2': lambda: AutoModel.from_config(copy.deepcopy(WINDOWS['gemma2'])),
+    'gemma3': lambda: AutoModel.from_config(copy.deepcopy(WINDOWS['gemma3'])),
 }
 ALL = {**ATTENDING, 'mamba': mamba}
 
@@ -82,8 +125,15 @@ class Case:
         options = {'inputs_embeds': embeddings[:, places], 'use_cache': False}
         if self.decoder.has_attention:
             mask = self.sequence.mask[:, :, places][..., places]
+            masks = {'full_attention': mask}
+            window = getattr(self.model.config, 'sliding_window', None)
+            if window:
+                far = (places[:, None] - places >= window)[None]
+                hidden = far if mask.dtype is torch.bool else torch.where(far, -torch.inf, 0.0)
+                masks['sliding_attention'] = mask & ~far if hidden is far else mask + hidden
+            by_kind = self.model.config.model_type in BY_KIND
             options |= {
-                'attention_mask': {'full_attention': mask} if self.decoder.three_axes else mask,
+                'attention_mask': masks if by_kind else mask,
                 'position_ids': self.sequence.positions[..., places],
             }
         return self.model(**options).last_hidden_state
@@ -397,9 +447,10 @@ def test_a_decoder_that_sees_both_ways_is_refused():
         Decoder(AutoModel.from_config(config))
 
 
-def test_sliding_window_layers_are_refused():
-    config = Qwen2Config(**SIZES, use_sliding_window=True, max_window_layers=2)
-    with pytest.raises(InvalidRecordError, match='sliding_attention'):
+def test_layers_of_another_kind_are_refused():
+    config = LlamaConfig(**SIZES)
+    config.layer_types = ['full_attention', 'chunked_attention'] * 2
+    with pytest.raises(InvalidRecordError, match='type chunked_attention; expected full_attention'):
         Decoder(AutoModel.from_config(config))
 
 
@@ -417,7 +468,74 @@ def test_a_window_of_the_decoder_hides_what_lies_further_back(window):
     torch.testing.assert_close(result.hidden, stock, **EXACT)
 
 
-def test_decoders_with_windows_in_some_layers_are_refused():
-    config = Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=4, max_window_layers=1)
-    with pytest.raises(InvalidRecordError, match='sliding_attention; expected full attention'):
-        Decoder(AutoModel.from_config(config))
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize('family', WINDOWS)
+@torch.inference_mode()
+def test_layers_of_two_kinds_are_those_of_the_eager_stock_model(family, fused):
+    """The stock model makes masks, rotary embeddings and caps by itself."""
+    torch.manual_seed(0)
+    model = AutoModel.from_config(
+        copy.deepcopy(WINDOWS[family]), attn_implementation='eager'
+    ).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    embeddings = torch.randn(1, LENGTH, WIDTH)
+    stock = model(inputs_embeds=embeddings).last_hidden_state
+    everything = copy.deepcopy(model)
+    everything.config.sliding_window = 64
+    assert not torch.allclose(everything(inputs_embeds=embeddings).last_hidden_state, stock)
+    decoder = Decoder(copy.deepcopy(model))
+    if fused:
+        decoder.fuse()
+    place = torch.arange(LENGTH)
+    mask = runner.causal_mask(torch.ones(1, LENGTH, dtype=torch.bool))
+    sequence = runner.Sequence(embeddings, place[None], mask, place[2:9], place[9:])
+    torch.testing.assert_close(runner.run(decoder, sequence).hidden, stock, **EXACT)
+
+
+@torch.inference_mode()
+def test_a_window_counts_what_was_dropped_in_between():
+    """Token 0 is 4 positions before the first row behind it, and 1 place."""
+    case = make('gemma2')
+    case.decoder.model.config.layer_types = ['sliding_attention'] * DEPTH
+    case.decoder.kinds = ('sliding_attention',) * DEPTH
+    case.decoder.model.config.sliding_window = 4
+    sequence = case.sequence
+    kept = runner.run(case.decoder, sequence, Fixed({0: [0, 4]})).hidden
+    sequence.embeddings = sequence.embeddings.clone()
+    sequence.embeddings[:, LEAD] += 1.0
+    other = runner.run(case.decoder, sequence, Fixed({0: [0, 4]})).hidden
+    assert not torch.equal(other[:, LEAD], kept[:, LEAD])
+    assert torch.equal(other[:, LEAD + 1 :], kept[:, LEAD + 1 :])
+
+
+@torch.inference_mode()
+def test_pairs_without_a_window_see_each_other_at_any_distance():
+    case = make('gemma3')
+    length = case.sequence.mask.shape[-1]
+    case.sequence.unwindowed = torch.ones(1, 1, length, length, dtype=torch.bool)
+    far = runner.run(case.decoder, case.sequence).hidden
+    case.decoder.model.config.sliding_window = length
+    case.sequence.unwindowed = None
+    torch.testing.assert_close(far, runner.run(case.decoder, case.sequence).hidden, **EXACT)
+
+
+@torch.inference_mode()
+def test_what_is_added_after_early_layers_follows_its_tokens():
+    """As the stock Qwen3-VL does it, of all tokens and of those that are kept."""
+    case = make('qwen3_vl')
+    added = torch.randn(2, 1, VISUAL, WIDTH)
+    case.sequence.added = added
+    for kept in (list(range(VISUAL)), [0, 3, 4, 8]):
+        places = torch.cat(
+            [torch.arange(LEAD), LEAD + torch.tensor(kept), torch.arange(11, LENGTH)]
+        )
+        seen = torch.isin(places, LEAD + torch.arange(VISUAL))[None]
+        stock = case.model(
+            inputs_embeds=case.sequence.embeddings[:, places],
+            position_ids=case.sequence.positions[..., places],
+            visual_pos_masks=seen,
+            deepstack_visual_embeds=list(added[:, 0, kept]),
+        ).last_hidden_state
+        ours = runner.run(case.decoder, case.sequence, Fixed({0: kept}))
+        torch.testing.assert_close(ours.hidden, stock, **EXACT)

@@ -1,0 +1,225 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy folder of LeRobot: its configuration, weights, and both processors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from efficient_vla.cards import read_json
+from efficient_vla.errors import CheckpointError
+from efficient_vla.lerobot import adapters, kind_of, legacy, tokenizer as tokenizers
+from efficient_vla.lerobot.features import (
+    ACTION,
+    STATE,
+    Features,
+    camera_name,
+    cameras_of,
+    features_of,
+)
+from efficient_vla.lerobot.fields import Fields
+from efficient_vla.lerobot.processors import Batch, Context, Step, pipeline
+from efficient_vla.lerobot.tokenizer import Words
+from efficient_vla.lerobot.weights import Stored, Tensors, stored
+from efficient_vla.types import InvalidRecordError
+
+WEIGHTS = 'model.safetensors'
+BEFORE, AFTER = 'policy_preprocessor', 'policy_postprocessor'
+
+
+@dataclass(frozen=True)
+class LeRobotFolder:
+    """A checked folder; weights are read when a policy is built of it."""
+
+    path: Path
+    type: str
+    config: Fields
+    input_features: Features
+    """In the order of the file, which is that of the cameras."""
+    output_features: Features
+    tensors: Tensors
+    before: list[Step]
+    after: list[Step]
+    renamed: Mapping[str, str]
+    """Key of the robot -> key of the policy, where they differ."""
+    normalisation: Mapping[str, str]
+    """Feature -> mode."""
+    words: Words | None
+    """Tokenizer, where a step needs one."""
+    relative: bool
+    """Whether actions are counted from the state of their observation."""
+
+    @property
+    def cameras(self) -> dict[str, str]:
+        """Key by which the robot gives an image -> key of the policy, in the policy's order."""
+        given = {policy: robot for robot, policy in self.renamed.items()}
+        return {given.get(key, key): key for key in cameras_of(self.input_features)}
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the robot's cameras."""
+        return tuple(camera_name(key) for key in self.cameras)
+
+    @property
+    def state_width(self) -> int:
+        """Numbers of the robot's state; 0 for a policy that does not look at it."""
+        state = self.input_features.get(STATE)
+        return state.shape[0] if state else 0
+
+    @property
+    def action_width(self) -> int:
+        """Numbers of an action."""
+        return self.output_features[ACTION].shape[0]
+
+    def preprocess(self, raw: Mapping[str, Any]) -> Batch:
+        """Return what the policy sees of an observation, as far as it is given.
+
+        ``raw`` has images uint8 [rows, columns, 3] in rgb order under ``observation.images.NAME``,
+        ``observation.state`` [S] in the units of the dataset, and the sentence under ``task``.
+        Tensors get a first axis of 1. Raises ``InvalidRecordError`` for another shape.
+        """
+        batch = {key: self._tensor(key, value) for key, value in raw.items()}
+        for step in self.before:
+            batch = step(batch)
+        return batch
+
+    def postprocess(self, chunk: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return a normalised chunk [1, H, A] in the units of the dataset.
+
+        ``batch`` is the observation that it was made from, as ``preprocess`` returned it.
+        """
+        batch = batch | {ACTION: chunk}
+        for step in self.after:
+            batch = step(batch)
+        found: torch.Tensor = batch[ACTION]
+        return found
+
+    def _tensor(self, key: str, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        array = np.asarray(value)
+        if array.ndim == 3:
+            if array.dtype != np.uint8 or array.shape[2] != 3:
+                raise InvalidRecordError(
+                    f'{key} is {array.dtype} {array.shape}; expected uint8 [rows, columns, 3].'
+                )
+            planes = torch.from_numpy(np.ascontiguousarray(array)).float() / 255
+            return planes.permute(2, 0, 1)[None]
+        feature = self.input_features.get(self.renamed.get(key, key))
+        if feature is not None and array.shape != feature.shape:
+            raise InvalidRecordError(
+                f'{key} has shape {list(array.shape)}; the policy expects {list(feature.shape)}. '
+                'Check the robot driver.'
+            )
+        return torch.from_numpy(np.array(array, np.float32))[None]
+
+
+def open_folder(path: Path, unnorm_key: str = '', tokenizer: str = '') -> LeRobotFolder:
+    """Return the policy folder at ``path``, checked but for the values of its weights.
+
+    ``unnorm_key`` names the dataset whose statistics apply where there are several, ``tokenizer``
+    the folder of a tokenizer that is neither in this one nor in the cache.
+    Raises ``CheckpointError`` for what is missing or damaged, ``InvalidSettingError`` for an
+    ``unnorm_key`` that the folder does not have.
+    """
+    kind = kind_of(path)
+    config = Fields(path / 'config.json', read_json(path / 'config.json'))
+    inputs, outputs = features_of(config, 'input_features'), features_of(config, 'output_features')
+    _check_features(config, inputs, outputs)
+    files = adapters.merged(path) if adapters.has_adapter(path) else stored(path / WEIGHTS)
+    tensors = Tensors(files)
+    context = Context(
+        path,
+        {**inputs, **outputs},
+        unnorm_key,
+        lambda name: tokenizers.load(name, path, tokenizer),
+    )
+    said = _processors(path, config, files, tensors, context)
+    before, after = (pipeline(said[name], context) for name in (BEFORE, AFTER))
+    _check_normalised(path, said, context)
+    return LeRobotFolder(
+        path,
+        kind,
+        config,
+        inputs,
+        outputs,
+        tensors,
+        before,
+        after,
+        context.renamed,
+        context.normalised,
+        context.tokenizer,
+        any(
+            entry['registry_name'] == 'absolute_actions_processor'
+            and entry['config'].get('enabled')
+            for entry in said[AFTER].values['steps']
+        ),
+    )
+
+
+def _check_features(config: Fields, inputs: Features, outputs: Features) -> None:
+    """Raise ``CheckpointError`` for features that no policy of this package can have."""
+    kinds = {STATE: 'STATE', ACTION: 'ACTION'}
+    for key, feature in (*inputs.items(), *outputs.items()):
+        if kinds.get(key, feature.kind) != feature.kind:
+            raise config.error(f'type of {key}', feature.kind, kinds[key])
+    wrong = [key for key, feature in inputs.items() if feature.kind == 'ACTION']
+    if wrong:
+        raise config.error('input_features', list(inputs), f'no action such as {wrong[0]}')
+    if list(outputs) != [ACTION]:
+        raise config.error('output_features', list(outputs), f'{ACTION} alone')
+
+
+def _processors(
+    path: Path,
+    config: Fields,
+    files: Mapping[str, Stored],
+    tensors: Tensors,
+    context: Context,
+) -> dict[str, Fields]:
+    """Return both files of processors, of an older folder as they would be today."""
+    places = {name: path / f'{name}.json' for name in (BEFORE, AFTER)}
+    if legacy.is_legacy(files):
+        tensors.without_effect(rf'{name}\..*' for name in legacy.WITHOUT_EFFECT)
+        if not any(place.exists() for place in places.values()):
+            context.statistics = lambda step: legacy.statistics_of(
+                step, tensors, path / WEIGHTS, context.features
+            )
+            made = legacy.processors_of(config)
+            return {name: Fields(path / 'config.json', made[name]) for name in places}
+    return {name: Fields(place, read_json(place)) for name, place in places.items()}
+
+
+def _check_normalised(path: Path, said: Mapping[str, Fields], context: Context) -> None:
+    """Raise ``CheckpointError`` where a file of processors leaves values as they are, silently."""
+    names = {
+        name: [entry['registry_name'] for entry in file.values['steps']]
+        for name, file in said.items()
+    }
+    for name, step in ((BEFORE, 'normalizer_processor'), (AFTER, 'unnormalizer_processor')):
+        if names[name].count(step) != 1:
+            raise CheckpointError(
+                f'{path / name}.json has {names[name].count(step)} steps {step}; expected one. '
+                'Copy the file of this policy again.'
+            )
+    if context.statistics is None:
+        _check_same(path, said)
+
+
+def _check_same(path: Path, said: Mapping[str, Fields]) -> None:
+    """Raise ``CheckpointError`` where both processors have other statistics of one feature."""
+    held = []
+    for file in said.values():
+        names = [entry.get('state_file') for entry in file.values['steps']]
+        held.append({k: v for name in names if name for k, v in stored(path / name).items()})
+    before, after = held
+    for name in sorted(before.keys() & after.keys()):
+        if not torch.equal(before[name].read(), after[name].read()):
+            raise CheckpointError(
+                f'{after[name].path} and {before[name].path.name} beside it say different things '
+                f'of {name}; expected the same statistics. Copy the files of one policy.'
+            )

@@ -1,0 +1,106 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The tokenizer that a policy names but its folder does not hold: where it lies, and its ids."""
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from efficient_vla.cards import read_json
+from efficient_vla.errors import CheckpointError
+from efficient_vla.lerobot.hub import cache_folders, cached
+
+FILES = 'tokenizer.json', 'tokenizer_config.json'
+SPARE_ROWS = 128
+"""Embeddings are padded up to a multiple of at most so many rows."""
+
+
+def find(name: str, folder: Path, given: str = '') -> Path | None:
+    """Return the folder with the files of the tokenizer ``name``, or ``None``.
+
+    ``given`` is a folder that a person names; then the policy's own, a path, and the cache follow.
+    """
+    if given:
+        places: list[Path | None] = [Path(given).expanduser()]
+    else:
+        places = [folder, Path(name).expanduser(), cached(name)]
+    for place in places:
+        if place is not None and (place / FILES[0]).is_file():
+            return place
+    return None
+
+
+def load(name: str, folder: Path, given: str = '') -> 'Words':
+    """Return the tokenizer ``name``.
+
+    Raises ``CheckpointError`` saying which files to copy where it is not on this machine.
+    """
+    found = find(name, folder, given)
+    if found is None:
+        where = given or f'{folder}, nor {name} in {cache_folders()[0]}'
+        raise CheckpointError(
+            f'the tokenizer {name} is not in {where}. Copy {FILES[0]} and {FILES[1]} of {name} '
+            f'into {folder}, or name their folder by the parameter tokenizer.'
+        )
+    return Words(found)
+
+
+class Words:
+    """Text -> token ids."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read both files of a tokenizer."""
+        path = folder / FILES[0]
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises nothing more precise
+            raise CheckpointError(
+                f'{path} is no tokenizer: {error}. Copy the file again.'
+            ) from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.path = path
+        self._config_path = folder / FILES[1]
+        self._config = read_json(self._config_path)
+
+    @property
+    def size(self) -> int:
+        """Ids that it may give."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def check_rows(self, rows: int) -> None:
+        """Raise ``CheckpointError`` unless embeddings of so many ``rows`` are of this tokenizer."""
+        if not 0 <= rows - self.size <= SPARE_ROWS:
+            raise CheckpointError(
+                f'{self.path} has {self.size} tokens; the policy has embeddings of {rows}. Copy '
+                'the tokenizer that the policy was trained with.'
+            )
+
+    def ids(self, text: str, limit: int | None = None) -> list[int]:
+        """Return the ids of a text, cut after ``limit``, with what its template adds."""
+        if limit is None:
+            self._tokenizer.no_truncation()
+        else:
+            self._tokenizer.enable_truncation(limit)
+        found: list[int] = self._tokenizer.encode(text).ids
+        return found
+
+    def special(self, name: str) -> int:
+        """Return the id of a token with a role, such as ``pad_token`` or ``fake_image_token``.
+
+        Raises ``CheckpointError`` where the tokenizer has none.
+        """
+        roles: dict[str, Any] = dict(self._config)
+        for more in ('extra_special_tokens', 'model_specific_special_tokens'):
+            if isinstance(self._config.get(more), dict):
+                roles |= self._config[more]
+        token = roles.get(name)
+        token = token.get('content') if isinstance(token, dict) else token
+        found = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+        if found is None:
+            raise CheckpointError(
+                f'{self._config_path} names {token!r} as {name}; expected a token of '
+                f'{self.path.name}. Copy both files of the tokenizer again.'
+            )
+        return int(found)

@@ -38,7 +38,7 @@ ROSDEP = {
 }
 """Import name -> key of rosdep, where there is one."""
 WITHOUT_KEY = {
-    'imageio-ffmpeg', 'metaworld', 'ruckig', 'safetensors', 'tokenizers',
+    'imageio-ffmpeg', 'metaworld', 'pyarrow', 'ruckig', 'safetensors', 'tokenizers',
 }  # fmt: skip
 """Packages of requirements.txt that rosdep does not know; transformers brings the last two."""
 PIP_NAMES = {

@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import random
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,10 +221,10 @@ OPTIONS = {
     '--out': (Path('data/metaworld'), 'folder to fill'),
     '--tasks': (','.join(TASKS), 'comma-separated tasks'),
     '--episodes': (150, 'episodes a task'),
-    '--cross': (40, 'episodes a pair of scene and another task of that scene'),
+    '--cross': (40, 'npz: episodes a pair of scene and another task of that scene'),
     '--speed': (0.6, "largest fraction of the arm's speed that experts use"),
-    '--default-share': (0.1, 'share of frames rendered with shadows and multisampling'),
-    '--policy': ('', 'folder of a policy that drives, while experts relabel (DAgger)'),
+    '--default-share': (0.1, 'npz: share of frames rendered with shadows and multisampling'),
+    '--policy': ('', 'npz: folder of a policy that drives, while experts relabel (DAgger)'),
     '--first': (0, 'index of the first episode; give each DAgger round its own range'),
     '--workers': (os.cpu_count() or 1, 'processes, one a core'),
 }
@@ -258,10 +259,6 @@ def main(args: argparse.Namespace) -> int:
     random.Random(0).shuffle(jobs)
     counts = {'made': 0, 'kept': 0, 'failed': 0}
     frames = 0
-    # The first pool of a process starts this, and would let workers get Ctrl-C again.
-    resource_tracker.ensure_running()
-    with unfinished.postponed(), unfinished.kept_from_children():
-        workers = multiprocessing.get_context('spawn').Pool(args.workers)
 
     def write() -> None:
         """Say how the episodes were made that are there."""
@@ -274,8 +271,20 @@ def main(args: argparse.Namespace) -> int:
             + (f'; interrupted, {missing} are missing: the same command goes on' * bool(missing))
         )
 
-    with workers as pool, unfinished.saving(write):
-        for outcome, length in track(pool.imap_unordered(_job, jobs), 'episodes', len(jobs)):
+    with unfinished.saving(write):
+        for outcome, length in in_workers(_job, jobs, args.workers):
             counts[outcome] += 1
             frames += length
     return 0
+
+
+def in_workers(
+    function: Callable[[tuple], tuple[str, int]], jobs: Sequence[tuple], workers: int
+) -> Iterator[tuple[str, int]]:
+    """Yield what ``function`` returns for each job, as the worker processes finish them."""
+    # The first pool of a process starts this, and would let workers get Ctrl-C again.
+    resource_tracker.ensure_running()
+    with unfinished.postponed(), unfinished.kept_from_children():
+        pool = multiprocessing.get_context('spawn').Pool(workers)
+    with pool:
+        yield from track(pool.imap_unordered(function, jobs), 'episodes', len(jobs))

@@ -1,0 +1,160 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Demonstrations as a LeRobotDataset: `efficient-vla data --format lerobot`.
+
+A policy that learns from such a dataset takes the rows after an image for its chunk. So the labels
+must be what was executed: first a disturbed expert leads the arm off its path, unrecorded, then
+the expert goes on undisturbed from there, and that is the episode.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from efficient_vla import unfinished
+from efficient_vla.errors import UsageError
+from efficient_vla.sim.metaworld.tasks import SIMULATION, TASKS
+from efficient_vla.training.demonstrations import (
+    ATTEMPTS,
+    MAX_STEPS,
+    TRAIN_SEED,
+    Disturbance,
+    in_workers,
+)
+from efficient_vla.training.lerobot_dataset import DatasetWriter, Layout
+
+LED_ASTRAY = 0.75
+"""Share of the episodes that begin where a disturbed expert has led the arm."""
+ASTRAY_STEPS = 70
+"""Steps of that at most."""
+AFTERWARDS = 10
+"""Steps that are recorded after success, so that a policy does not stop on its brink."""
+
+
+def record(
+    task: str, seed: int, speed: float, size: int, render: str, sims: dict
+) -> dict[str, np.ndarray] | None:
+    """Return one episode, or ``None`` where the expert failed or had nothing left to do.
+
+    Arrays: image uint8 [T, size, size, 3], state float32 [T, 4] (hand x, y, z [m], gripper
+    opening), action float32 [T, 4] (displacement of the set-point [m] in the step that begins
+    with the image, gripper effort).
+    """
+    from efficient_vla.sim.metaworld.experts import Expert
+    from efficient_vla.sim.metaworld.scene import MetaWorldSim
+
+    if (task, render, size) not in sims:
+        sims[task, render, size] = MetaWorldSim(task, render, size)
+    sim = sims[task, render, size]
+    rng = np.random.default_rng([seed, TASKS.index(task)])
+    expert, disturbance = Expert(task, speed), Disturbance(rng)
+    astray = int(rng.integers(ASTRAY_STEPS)) if rng.random() < LED_ASTRAY else 0
+    sim.reset(seed)
+    while sim.steps < astray and not sim.success:
+        sim.step_action(disturbance.apply(expert.action(sim), sim.steps))
+    if sim.success:
+        return None
+    frames: dict[str, list] = {'image': [], 'state': [], 'action': []}
+    left = AFTERWARDS
+    while left:
+        if sim.steps >= MAX_STEPS:
+            return None
+        frames['image'].append(sim.render())
+        frames['state'].append(sim.state())
+        action, before = expert.action(sim), sim.setpoint()
+        sim.step_action(action)
+        frames['action'].append(np.append(sim.setpoint() - before, action[3]).astype(np.float32))
+        left -= sim.success
+    return {key: np.stack(values) for key, values in frames.items()}
+
+
+def layout(size: int) -> Layout:
+    """Return what the frames of Meta-World hold; the camera gives ``size`` x ``size`` pixels."""
+    return Layout(
+        round(1 / SIMULATION.period),
+        {SIMULATION.camera: (size, size)},
+        SIMULATION.state_names,
+        SIMULATION.command_names,
+        'metaworld',
+    )
+
+
+def _path(folder: Path, task: str, index: int) -> Path:
+    return folder / f'{task}.{index:05d}.npz'
+
+
+def _job(arguments: tuple) -> tuple[str, int]:
+    folder, task, index, speed, size, render = arguments
+    path = _path(Path(folder), task, index)
+    if path.exists():
+        return 'kept', 0
+    for attempt in range(ATTEMPTS):
+        seed = TRAIN_SEED + ATTEMPTS * index + attempt
+        episode = record(task, seed, speed, size, render, _SIMS)
+        if episode is not None:
+            temporary = path.with_suffix('.tmp')
+            with open(temporary, 'wb') as file:
+                np.savez(file, allow_pickle=False, **episode)  # type: ignore[arg-type]
+            os.replace(temporary, path)
+            return 'made', len(episode['state'])
+    return 'failed', 0
+
+
+_SIMS: dict = {}
+"""The simulators of this worker process, one a task, rendering and size."""
+
+
+def main(args: argparse.Namespace) -> int:
+    """Make the episodes that are missing, then write all as one dataset.
+
+    Until then they are kept beside ``--out``, so that an interrupted run resumes.
+    """
+    tasks = args.tasks.split(',')
+    numbers = range(args.first, args.first + args.episodes)
+    writer = DatasetWriter(args.out, layout(args.image_size))
+    parts = args.out.with_name(args.out.name + '.parts')
+    kind = f'{args.image_size}-{args.render}-{args.speed:g}'
+    folder = parts / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (str(folder), task, number, args.speed, args.image_size, args.render)
+        for number in numbers
+        for task in tasks
+    ]
+    counts = {'made': 0, 'kept': 0, 'failed': 0}
+
+    def say() -> None:
+        missing = len(jobs) - sum(counts.values())
+        Console().print(
+            f'{counts["made"]} episodes made, {counts["kept"]} were there, '
+            f'{counts["failed"]} failed'
+            + (f'; interrupted, {missing} are missing: the same command goes on' * bool(missing))
+        )
+
+    with unfinished.saving(say):
+        for outcome, _ in in_workers(_job, jobs, args.workers):
+            counts[outcome] += 1
+    if counts['failed'] == len(jobs):
+        raise UsageError('no expert succeeded in any episode; choose another --speed or --first.')
+    with writer:
+        for number in numbers:
+            for task in tasks:
+                if _path(folder, task, number).exists():
+                    _add(writer, task, _path(folder, task, number))
+    shutil.rmtree(parts)
+    Console().print(f'{writer.episodes} episodes, {writer.frames} frames in {args.out}')
+    return 0
+
+
+def _add(writer: DatasetWriter, task: str, path: Path) -> None:
+    with np.load(path) as episode:
+        writer.add_episode(
+            {SIMULATION.camera: episode['image']},
+            episode['state'],
+            episode['action'],
+            SIMULATION.instructions[task],
+        )

@@ -62,7 +62,8 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
     source = HeadFolder(folder)
     card = checkpoint.read_card(folder)
-    generator = import_module(f'efficient_vla.action.heads.{settings.head}').load(source, settings)
+    head = import_module(f'efficient_vla.action.heads.{settings.own_head}')
+    generator = head.load(source, settings)
     generator.to(torch_device(settings.device))
     space = ActionSpace(
         card.state_names,

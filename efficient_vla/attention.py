@@ -8,7 +8,8 @@ layer, let alone the whole model, in eager mode. Keys and values of rows that ar
 this pass come from an earlier one, by slot, so that no cache of transformers has to know of gaps.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 NAME = 'sdpa_with_hooks'
-_HOOK = '_efficient_vla_hook'
+_active = threading.local()
+"""The module that has a hook and the hook, in each thread: two may run the same layers at once."""
 
 
 class KeyValues:
@@ -55,6 +57,25 @@ class KeyValues:
         return self.keys[:, :, columns], self.values[:, :, columns]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PrefixCache:
+    """What an action expert attends to: the keys and values of a prefix, layer by layer.
+
+    It holds the rows that are left in a layer, and belongs to one plan: nobody writes to it.
+    """
+
+    keys: tuple[torch.Tensor, ...]
+    """Rotated, [1, key heads, n, d], where n may differ from layer to layer."""
+    values: tuple[torch.Tensor, ...]
+    """[1, key heads, n, d]."""
+    length: int
+    """Position id of what follows the prefix."""
+    state: torch.Tensor | None = None
+    """Normalised robot state [1, S] that the last row was made of, where that is one."""
+    renewed: Callable[[torch.Tensor], 'PrefixCache'] | None = None
+    """Return the cache with a last row of another state [1, S]; the rows before it are shared."""
+
+
 @dataclass(slots=True)
 class Hook:
     """What one attention module does beside attending, during one pass."""
@@ -87,7 +108,7 @@ def attention_with_hooks(
     query [B, heads, N, d], key and value [B, key heads, N, d], mask [B, 1, N, M] of bool. Logits
     that a decoder caps (``softcap``, Gemma 2) are no business of the fused kernel.
     """
-    hook: Hook | None = getattr(module, _HOOK, None)
+    hook = _hook_of(module)
     softcap: float | None = options.get('softcap')
     if hook is not None and hook.slots is not None:
         assert hook.rows is not None
@@ -150,11 +171,24 @@ def hooked(attention: nn.Module | None, hook: Hook | None) -> Iterator[None]:
     if attention is None or hook is None:
         yield
         return
-    setattr(attention, _HOOK, hook)
+    before, _active.hook = getattr(_active, 'hook', None), (attention, hook)
     try:
         yield
     finally:
-        delattr(attention, _HOOK)
+        _active.hook = before
+
+
+def _hook_of(module: nn.Module) -> Hook | None:
+    owner, hook = getattr(_active, 'hook', None) or (None, None)
+    return hook if owner is module else None
+
+
+def keep(module: nn.Module, keys: torch.Tensor, values: torch.Tensor) -> None:
+    """Write keys and values of a module that does not attend to the slots of its hook."""
+    hook = _hook_of(module)
+    if hook is not None and hook.slots is not None:
+        assert hook.rows is not None
+        hook.slots.exchange(keys, values, hook.rows, hook.columns)
 
 
 AttentionInterface.register(NAME, attention_with_hooks)

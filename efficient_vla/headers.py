@@ -22,6 +22,8 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     size: int
     """Bytes."""
+    start: int
+    """Byte of the file at which its numbers begin."""
 
     @property
     def values(self) -> int:
@@ -42,7 +44,8 @@ def read_header(path: Path) -> dict[str, Entry]:
                 raise ValueError(f'{size} bytes hold no header of {length}')
             found = json.loads(file.read(length))
         found.pop('__metadata__', None)
-        entries = {name: _entry(said) for name, said in found.items()}
+        begin = LENGTH_BYTES + length
+        entries = {name: _entry(said, begin) for name, said in found.items()}
     except FileNotFoundError as error:
         raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.') from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -53,9 +56,9 @@ def read_header(path: Path) -> dict[str, Entry]:
     return entries
 
 
-def _entry(said: dict[str, Any]) -> Entry:
+def _entry(said: dict[str, Any], start: int) -> Entry:
     begin, end = said['data_offsets']
-    return Entry(str(said['dtype']), tuple(map(int, said['shape'])), end - begin)
+    return Entry(str(said['dtype']), tuple(map(int, said['shape'])), end - begin, start + begin)
 
 
 def _damaged(path: Path, why: str) -> str:

@@ -186,8 +186,8 @@ class PassthroughActor(PassthroughStage):
 
     def __init__(self, card: PassthroughCard, settings: ActorSettings) -> None:
         super().__init__(card, settings)
-        self.architecture = settings.architecture
-        self.needs_image = settings.architecture == 'dual'
+        self.architecture = settings.own_architecture
+        self.needs_image = self.architecture == 'dual'
 
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return [H, 4] rows: displacement [m], then gripper effort."""

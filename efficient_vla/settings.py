@@ -98,7 +98,8 @@ def without_effect(settings: Any) -> list[str]:
             outer, _, own = group.rpartition('.')
             beside = [n for n in declared if n.rpartition('.')[0] == outer]
             choices = {n: own for n in beside if own in declared[n][1].choices}
-            if choices.items() - values.items():
+            chosen = {values[name] for name in choices} - {'auto'}
+            if chosen - set(choices.values()):
                 (choice,) = choices
                 idle.setdefault(name, f'{choice} is {values[choice]}')
             elif name != f'{group}.method' and values.get(f'{group}.method') == 'none':

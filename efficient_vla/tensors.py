@@ -12,6 +12,36 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from efficient_vla.errors import CheckpointError
+from efficient_vla.headers import Entry
+
+FORMATS = {
+    'F64': torch.float64,
+    'F32': torch.float32,
+    'F16': torch.float16,
+    'BF16': torch.bfloat16,
+}
+"""Number formats of weights in safetensors files."""
+
+
+def read_numbers(path: Path, entry: Entry, start: int = 0, count: int | None = None) -> Any:
+    """Return ``count`` numbers of a tensor from number ``start`` on, by default all, [count].
+
+    They come into memory of their own: a mapped file would count in full as memory of the process,
+    beside what is made of it. Raises ``CheckpointError`` where the file became shorter.
+    """
+    count = entry.values - start if count is None else count
+    tensor = torch.empty(count, dtype=FORMATS[entry.dtype])
+    if not count:
+        return tensor
+    wanted, got = memoryview(tensor.view(torch.uint8).numpy()), 0
+    with path.open('rb', buffering=0) as file:
+        file.seek(entry.start + start * tensor.element_size())
+        while got < len(wanted):
+            read = file.readinto(wanted[got:])
+            if not read:
+                raise CheckpointError(f'{path} became shorter while it was read. Copy it again.')
+            got += read
+    return tensor
 
 
 def read_tensors(path: Path, prefix: str = '') -> dict[str, torch.Tensor]:

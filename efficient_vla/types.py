@@ -212,10 +212,10 @@ def grid_map(count: int, grid: tuple[int, int]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What the slow reasoner decided: last hidden states of its action queries."""
+    """What the slow reasoner decided: last hidden states of its action queries, or a prefix."""
 
     latents: np.ndarray
-    """float32, [Q, D]."""
+    """float32, [Q, D]; of a plan of keys and values its last row, [1, D]."""
     instruction: str
     stamp: float
     """Capture time of the frame that the plan is about [s]."""
@@ -245,6 +245,9 @@ class Plan:
     """Why tokens were kept or dropped this time; empty where no technique is active."""
     saved_ms: float = math.nan
     """Median time of recent full passes minus that of this pass [ms]; NaN until one is known."""
+    cache: Any = None
+    """Keys and values that an action expert attends to, an ``attention.PrefixCache``, handed on by
+    reference inside one process and never in a message; ``None`` where the latents say it all."""
 
     def __post_init__(self) -> None:
         _require(

@@ -11,18 +11,33 @@ from efficient_vla.settings import described, group, setting
 
 SHORTCUTS = (1, 2, 5)
 """Numbers of equal steps that the head flow learns as shortcuts."""
+STEPS = 1
+"""Steps of the head flow where the settings name no number."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowSettings:
     """The head flow."""
 
-    steps: int = setting(1, 'Steps from noise to chunk.', low=1, high=10)
+    steps: int = setting(
+        0,
+        f"Steps from noise to chunk; 0 is the policy's own number: {STEPS} of the head flow, and "
+        'of an action expert what its folder says.',
+        low=0,
+        high=50,
+    )
+    cache_every: int = setting(
+        1,
+        'Compute the layers in every so many steps and keep what they added in between '
+        '(EfficientVLA); 1 computes them always.',
+        low=1,
+        high=10,
+    )
     shortcut: bool = setting(
         True,
-        'Ask for the mean velocity of each step, which was learned from ten small ones, instead '
-        f'of that at its start; with steps {", ".join(map(str, SHORTCUTS))}, for which it was '
-        'learned, and without adaptive.',
+        'Ask the head flow for the mean velocity of each step, which it learned from ten small '
+        f'ones, instead of that at its start; with steps {", ".join(map(str, SHORTCUTS))}, for '
+        'which it was learned, and without adaptive. An action expert has not learned it.',
     )
     adaptive: bool = setting(
         False,
@@ -116,18 +131,22 @@ class ActorSettings:
 
     device: str = device_setting()
     architecture: str = setting(
-        'dual',
-        'dual conditions a light policy on the slow plan and a fresh image; single decodes '
-        'the plan alone.',
-        choices=('dual', 'single'),
+        'auto',
+        'dual makes chunks at a rate of its own: a light policy on the slow plan and a fresh '
+        'image, or an action expert on the keys and values of a slow plan and the newest state. '
+        'single makes one for each plan. auto: dual for the head regression, otherwise single.',
+        choices=('auto', 'dual', 'single'),
         read_only=True,
     )
     head: str = setting(
-        'regression',
-        f'{described(HEADS)} All but regression need architecture single and an add-on file of '
-        'the policy.',
-        choices=tuple(HEADS),
+        'auto',
+        f"{described(HEADS)} auto: the policy's own head. All but regression need architecture "
+        'single and an add-on file of the policy.',
+        choices=('auto', *HEADS),
         read_only=True,
+    )
+    seed: int = setting(
+        0, 'Of the noise that a head starts from; the same after each reset.', low=0, high=2**31 - 1
     )
     flow: FlowSettings = group(FlowSettings)
     diffusion: DiffusionSettings = group(DiffusionSettings)
@@ -137,17 +156,29 @@ class ActorSettings:
     unnorm_key: str = unnorm_key_setting()
     joints: JointSettings = group(JointSettings)
 
+    @property
+    def own_head(self) -> str:
+        """The head of a policy of this package."""
+        return 'regression' if self.head == 'auto' else self.head
+
+    @property
+    def own_architecture(self) -> str:
+        """The architecture of a policy of this package: 'dual' or 'single'."""
+        if self.architecture != 'auto':
+            return self.architecture
+        return HEADS[self.own_head].architectures[0]
+
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
         return self._check_head() or self.joints.check()
 
     def _check_head(self) -> str | None:
-        if self.architecture not in HEADS[self.head].architectures:
+        if self.own_architecture not in HEADS[self.own_head].architectures:
             return (
                 f'head is {self.head} with architecture {self.architecture}; expected single, '
                 'since only the heads of the plan alone were trained. Set architecture to single.'
             )
-        if self.head == 'flow':
+        if self.head in ('auto', 'flow'):
             return self._check_flow()
         if self.head == 'tokens':
             return self._check_tokens()
@@ -165,7 +196,7 @@ class ActorSettings:
                 'flow.adaptive is true with flow.shortcut; a shortcut is learned for a number of '
                 'steps known before. Turn one of them off.'
             )
-        if flow.shortcut and flow.steps not in SHORTCUTS:
+        if self.head == 'flow' and flow.shortcut and (flow.steps or STEPS) not in SHORTCUTS:
             return (
                 f'flow.steps is {flow.steps} with flow.shortcut true; expected one of '
                 f'{", ".join(map(str, SHORTCUTS))}, or flow.shortcut false.'

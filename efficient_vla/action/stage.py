@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -35,9 +36,38 @@ ROUNDING = 1e-3
 """Rows by which a delay of whole rows may be measured too long."""
 
 
+class Space(Protocol):
+    """Units and names on both sides of a fast policy."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Of the robot's state."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns of a chunk."""
+
+    @property
+    def control_mode(self) -> ControlMode:
+        """What a row means."""
+
+    @property
+    def dt(self) -> float:
+        """Seconds one row lasts."""
+
+    def normalised(self, state: np.ndarray) -> np.ndarray:
+        """Return the policy's state, float32 [S], for the robot's."""
+
+    def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Return the robot's rows, float32 [H, A], for those of the policy made at ``state``."""
+
+    def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Return the policy's rows [H, A] made at one state of the robot as made at another."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActionSpace:
-    """Units and names on both sides of a fast policy."""
+    """Units and names of a policy of this package, whose rows are displacements."""
 
     state_names: tuple[str, ...]
     state_mean: np.ndarray
@@ -47,6 +77,18 @@ class ActionSpace:
     control_mode: ControlMode
     dt: float
 
+    def normalised(self, state: np.ndarray) -> np.ndarray:
+        """Return the policy's state, float32 [S], for the robot's."""
+        return ((state - self.state_mean) / self.state_std).astype(np.float32)
+
+    def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Return the robot's rows, float32 [H, A], for those of the policy made at ``state``."""
+        return (chunk * self.scale).astype(np.float32)
+
+    def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Return the rows as they are: a displacement means the same in any state."""
+        return chunk
+
 
 @dataclass(frozen=True, slots=True)
 class _Last:
@@ -54,6 +96,8 @@ class _Last:
 
     normalised: torch.Tensor
     """[H, A]."""
+    state: np.ndarray
+    """Of the robot, [S]."""
     stamp: float
     instruction: str
 
@@ -65,19 +109,22 @@ class Actor:
         self,
         generator: Generator,
         cameras: tuple[str, ...],
-        space: ActionSpace,
-        pixels: Callable[[dict[str, np.ndarray]], np.ndarray],
+        space: Space,
+        pixels: Callable[[dict[str, np.ndarray]], np.ndarray] | None,
         plan_shape: tuple[int, int],
+        architecture: str = '',
     ) -> None:
         """Decode plans of ``plan_shape``, [Q, D].
 
-        ``pixels`` turns the images of a frame into a float array [cameras * 3, rows, columns].
+        ``pixels`` turns the images of a frame into a float array [cameras * 3, rows, columns],
+        where the policy looks at images. ``architecture`` says at which rate chunks are made, by
+        default by whether it does.
         """
         self.generator = generator
         self.cameras = cameras
         self.space = space
         self.needs_image = generator.needs_image
-        self.architecture = 'dual' if self.needs_image else 'single'
+        self.architecture = architecture or ('dual' if self.needs_image else 'single')
         self.state_names = space.state_names
         weight = next(generator.parameters(), None)
         self._device = torch.device('cpu') if weight is None else weight.device
@@ -119,12 +166,16 @@ class Actor:
         fresh = known is None or known.stamp != execution.stamp
         if fresh and math.isfinite(execution.delay):
             self._delays.append(max(0, math.ceil(execution.delay - ROUNDING)))
-        if execution.help != HeadHelp.NONE and not self.generator.guides:
-            raise InvalidSettingError(
-                f'controller.blending.method is {execution.blending}, but this head cannot draw a '
-                'chunk to the one before. Set actor.head to flow, or controller.blending.method to '
-                'offset_fade.'
-            )
+        if execution.help in (HeadHelp.NONE, *self.generator.helps):
+            return
+        lacks = 'cannot draw a chunk to the one before'
+        if self.generator.helps:
+            lacks = 'was not trained for it'
+        raise InvalidSettingError(
+            f'controller.blending.method is {execution.blending}, but this head {lacks}. Set '
+            'controller.blending.method to offset_fade, or actor.head to flow in a policy that '
+            'has it.'
+        )
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode: forget the chunk before; the delay is the machine's and stays."""
@@ -140,22 +191,17 @@ class Actor:
         a head make no chunk.
         """
         started = time.perf_counter()
-        if plan.latents.shape != self._plan_shape:
-            raise InvalidRecordError(
-                f'plan has shape {list(plan.latents.shape)}; the policy expects '
-                f'{list(self._plan_shape)}. Give reasoner and actor the same policy.'
-            )
+        self._check_plan(plan)
         if frame.state.shape != (len(self.state_names),):
             raise InvalidRecordError(
                 f'robot state has {len(frame.state)} numbers; the policy expects '
                 f'{len(self.state_names)}: {", ".join(self.state_names)}. Check the robot driver.'
             )
         space = self.space
-        state = torch.from_numpy(
-            ((frame.state - space.state_mean) / space.state_std).astype(np.float32)
-        )[None].to(self._device)
+        state = torch.from_numpy(space.normalised(frame.state))[None].to(self._device)
         pixels = None
         if self.needs_image:
+            assert self._pixels is not None
             pixels = torch.from_numpy(self._pixels(frame.images))[None].to(self._device)
         before, same_task = self._before(plan, frame)
         with torch.inference_mode():
@@ -168,11 +214,12 @@ class Actor:
                     self.delay,
                     same_task,
                     self._execution.help if self._execution is not None else HeadHelp.NONE,
+                    plan.cache,
                 )
             )
-        self._made.append(_Last(made.chunk, frame.stamp, plan.instruction))
+        self._made.append(_Last(made.chunk, frame.state, frame.stamp, plan.instruction))
         self._sequence += 1
-        actions = (made.chunk.cpu().numpy() * space.scale).astype(np.float32)
+        actions = space.actions(made.chunk.cpu().numpy(), frame.state)
         if 'gripper' in space.names:
             # Heads overshoot; an effort saturates.
             effort = space.names.index('gripper')
@@ -194,25 +241,39 @@ class Actor:
             note=made.note,
         )
 
+    def _check_plan(self, plan: Plan) -> None:
+        """Refuse a plan of another policy, and one whose keys and values stayed elsewhere."""
+        if plan.latents.shape != self._plan_shape:
+            raise InvalidRecordError(
+                f'plan has shape {list(plan.latents.shape)}; the policy expects '
+                f'{list(self._plan_shape)}. Give reasoner and actor the same policy.'
+            )
+        if self.generator.needs_cache and plan.cache is None:
+            raise InvalidRecordError(
+                'plan came without the keys and values that this policy decodes; they are handed '
+                'on inside one process only. Run reasoner and actor in the same process.'
+            )
+
     def _before(self, plan: Plan, frame: Frame) -> tuple[torch.Tensor | None, bool]:
         """Return the rows of the chunk before from this frame on, and whether its task is ours.
 
-        Rows are displacements of one ``dt`` each, so that they mean the same in any later state.
-        They are counted from what the controller says of that chunk, as far as it did yet, and from
-        the observation otherwise. Of a robot that stands none is ahead.
+        They are the policy's own at the state of this frame, counted from what the controller says
+        of that chunk, as far as it did yet, and from the observation otherwise. Of a robot that
+        stands none is ahead.
         """
         if not self._made or frame.stamp < self._made[-1].stamp:
             return None, True
         last, execution = self._followed(), self._execution
-        rows = (frame.stamp - last.stamp) / self.space.dt
+        ahead = (frame.stamp - last.stamp) / self.space.dt
         if execution is not None and self._is_of(execution, last):
             if execution.time_scale == 0:
                 return None, True
-            rows = execution.row_at(frame.stamp, self.space.dt)
-        passed = round(rows)
+            ahead = execution.row_at(frame.stamp, self.space.dt)
+        passed = round(ahead)
         if passed >= len(last.normalised):
             return None, True
-        return last.normalised[passed:].to(self._device), last.instruction == plan.instruction
+        rows = self.space.carried(last.normalised[passed:].cpu().numpy(), last.state, frame.state)
+        return torch.from_numpy(rows).to(self._device), last.instruction == plan.instruction
 
     def _followed(self) -> _Last:
         """Return the chunk that the robot follows when the next one comes.

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from efficient_vla.errors import CheckpointError
-from efficient_vla.headers import read_header
-from efficient_vla.tensors import check_finite
+from efficient_vla.headers import Entry, read_header
+from efficient_vla.tensors import check_finite, read_numbers
 
 COMPILED = re.compile(r'(^|\.)_orig_mod(?=\.)')
 FLOATS = ('F64', 'F32', 'F16', 'BF16')
+PIECE = 1 << 21
+"""Numbers of a table that are looked at in one go."""
 NAMED = 3
 """Names that a message lists."""
 
@@ -30,6 +31,8 @@ class Stored:
     dtype: str
     shape: tuple[int, ...]
     read: Callable[[], torch.Tensor]
+    rows: Callable[[int, int], torch.Tensor] | None = None
+    """First row, and the one after the last -> those rows of a table alone."""
 
 
 def stored(path: Path) -> dict[str, Stored]:
@@ -37,16 +40,16 @@ def stored(path: Path) -> dict[str, Stored]:
 
     Raises ``CheckpointError`` where it is missing or damaged.
     """
-    header = read_header(path)
-    try:
-        file = safe_open(path, 'pt')
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f'{path} cannot be read: {error}. Copy it again.') from error
     found: dict[str, Stored] = {}
-    for name, entry in header.items():
+    for name, entry in read_header(path).items():
 
-        def read(name: str = name) -> torch.Tensor:
-            return file.get_tensor(name)
+        def read(entry: Entry = entry) -> torch.Tensor:
+            return read_numbers(path, entry).reshape(entry.shape)
+
+        def rows(start: int, stop: int, entry: Entry = entry) -> torch.Tensor:
+            width = entry.values // entry.shape[0]
+            numbers = read_numbers(path, entry, start * width, (stop - start) * width)
+            return numbers.reshape(stop - start, *entry.shape[1:])
 
         plain = COMPILED.sub('', name).removeprefix('.')
         if plain in found:
@@ -54,7 +57,7 @@ def stored(path: Path) -> dict[str, Stored]:
                 f'{path} holds {plain} twice, as {found[plain].name} and as {name}; expected it '
                 'once. Save the policy again.'
             )
-        found[plain] = Stored(path, name, entry.dtype, entry.shape, read)
+        found[plain] = Stored(path, name, entry.dtype, entry.shape, read, rows)
     return found
 
 
@@ -80,6 +83,20 @@ class Tensors(Mapping[str, torch.Tensor]):
         Raises ``CheckpointError`` where it is missing, holds no floating point numbers, or some
         that are not finite.
         """
+        entry = self._floats(name)
+        tensor = entry.read().to(torch.float32)
+        check_finite(entry.path, entry.name, tensor)
+        return tensor
+
+    def table(self, name: str) -> 'Table':
+        """Return a table [N, D] whose rows are read when they are asked for.
+
+        Raises ``CheckpointError`` as reading it whole would.
+        """
+        return Table(self._floats(name))
+
+    def _floats(self, name: str) -> Stored:
+        """Return a tensor of floating point numbers, and note that it is used."""
         entry = self._entry(name)
         if entry.dtype not in FLOATS:
             raise CheckpointError(
@@ -87,9 +104,7 @@ class Tensors(Mapping[str, torch.Tensor]):
                 f'{", ".join(FLOATS)}. Save the policy as LeRobot does, without quantization.'
             )
         self._used.add(self._prefix + name)
-        tensor = entry.read().to(torch.float32)
-        check_finite(entry.path, entry.name, tensor)
-        return tensor
+        return entry
 
     def take(self, name: str, *shape: int) -> torch.Tensor:
         """Return a tensor of this shape.
@@ -153,3 +168,25 @@ class Tensors(Mapping[str, torch.Tensor]):
                 'policy as config.json describes it has. Use files of one training.'
             )
         return entry
+
+
+class Table:
+    """A table of which few rows are needed: it stays in its file."""
+
+    def __init__(self, entry: Stored) -> None:
+        """Look once at all numbers, since one that is not finite is refused before it is used."""
+        self._entry, self.count = entry, entry.shape[0]
+        if entry.rows is None:
+            self._whole = entry.read().float()
+            check_finite(entry.path, entry.name, self._whole)
+            return
+        step = max(1, PIECE // max(1, entry.shape[1]))
+        for start in range(0, self.count, step):
+            piece = entry.rows(start, min(start + step, self.count))
+            check_finite(entry.path, entry.name, piece)
+
+    def rows(self, numbers: Iterable[int]) -> torch.Tensor:
+        """Return rows [n, D] in float32."""
+        if self._entry.rows is None:
+            return self._whole[list(numbers)]
+        return torch.cat([self._entry.rows(row, row + 1) for row in numbers]).float()

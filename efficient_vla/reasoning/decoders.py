@@ -99,7 +99,7 @@ class Decoder:
                 'the decoder has use_bidirectional_attention; expected one whose rows see what '
                 'came before, as when an answer is generated. Use another checkpoint.'
             )
-        self._fused = isinstance(model.layers[0], fused.FusedLayer)
+        self._fused = isinstance(model.layers[0], (fused.FusedLayer, fused.KeysValuesLayer))
         if self.has_attention:
             model.config._attn_implementation = attention.NAME
 
@@ -137,12 +137,17 @@ class Decoder:
     @property
     def device(self) -> torch.device:
         """Where the decoder computes."""
-        return getattr(self.model, self.family.embedding).weight.device
+        return self._weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number format of the embeddings."""
-        return getattr(self.model, self.family.embedding).weight.dtype
+        """Number format of the hidden states."""
+        return self._weight.dtype
+
+    @property
+    def _weight(self) -> torch.Tensor:
+        """One of the weights; packed int8 weights are none, but norms are never packed."""
+        return next(self.model.layers.parameters())
 
     def norm(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the last norm."""

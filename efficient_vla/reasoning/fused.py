@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from efficient_vla.attention import attention_with_hooks
+from efficient_vla.attention import attention_with_hooks, keep
 
 
 def fuse(decoder: Any) -> None:
@@ -134,6 +134,41 @@ class FusedLayer(nn.Module):
     def _feed(self, normed: torch.Tensor) -> torch.Tensor:
         gate, up = self.gate_up(normed).chunk(2, -1)
         return self.down_proj(self.activation(gate) * up)
+
+
+class KeysValues(nn.Module):
+    """The keys and values of an attention module, without what asks for them."""
+
+    def __init__(self, stock: Any) -> None:
+        super().__init__()
+        self.head_dim: int = stock.head_dim
+        self.kv = _stacked(stock.k_proj, stock.v_proj)
+
+    def forward(self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+        """Give keys and values of normalised hidden states [B, N, D] to the hook."""
+        heads = self.kv(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        key, value = heads.chunk(2, 1)
+        keep(self, torch.addcmul(key * cos, key.roll(self.head_dim // 2, -1), sin), value)
+
+
+class KeysValuesLayer(nn.Module):
+    """The last layer of a prefix, of which nothing but keys and values is used."""
+
+    def __init__(self, stock: Any) -> None:
+        """Take the norm and the two projections of a stock layer."""
+        super().__init__()
+        self.self_attn = KeysValues(stock.self_attn)
+        self.input_layernorm = _norm(stock.input_layernorm)
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the hidden states [B, N, D] as they came."""
+        self.self_attn(self.input_layernorm(hidden), *position_embeddings)
+        return hidden
 
 
 def _stacked(*linears: nn.Linear) -> nn.Linear:

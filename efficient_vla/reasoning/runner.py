@@ -106,6 +106,8 @@ class PassResult:
     """Layer -> attention of the instruction to the visual tokens, [L, V], NaN where dropped."""
     entropy: dict[int, float] = field(default_factory=dict)
     """Layer -> mean entropy of those rows [nat]."""
+    columns: list[torch.Tensor] = field(default_factory=list)
+    """Places that each layer attended to, int64, increasing."""
 
 
 def causal_mask(attend: torch.Tensor) -> torch.Tensor:
@@ -188,6 +190,7 @@ class _Walk:
         self.hook: Hook | None = None
         self.found: dict[int, torch.Tensor] = {}
         self.entropy: dict[int, float] = {}
+        self.attended: list[torch.Tensor] = []
 
     def drop(self, index: int, selection: Chooser) -> None:
         """Let the selection choose, and take what it does not keep out of rows and columns."""
@@ -248,6 +251,7 @@ class _Walk:
             rows = torch.searchsorted(self.rows, self.sequence.visual[self.computed])
             self.hidden = self.hidden.index_add(1, rows, added[index][:, self.computed])
         self.hook = hook
+        self.attended.append(self.columns)
         if hook is not None and index in self.ranked_by:
             self.ranking.append(hook.scores)
         if index in self.observe:
@@ -283,4 +287,6 @@ class _Walk:
     def result(self) -> PassResult:
         """Return what the pass gave."""
         hidden = self.decoder.norm(self.hidden)
-        return PassResult(hidden, self.rows, self.kept, self.computed, self.found, self.entropy)
+        return PassResult(
+            hidden, self.rows, self.kept, self.computed, self.found, self.entropy, self.attended
+        )

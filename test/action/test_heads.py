@@ -61,7 +61,7 @@ def test_a_straight_flow_arrives_in_any_number_of_steps(steps):
     head, (features, noise) = flow(), draws()
     goal = torch.linspace(-1, 1, HORIZON * ACTIONS).view(1, HORIZON, ACTIONS)
     head.network = Straight(goal)
-    found = head.sample(features, noise, steps)
+    found = head.sample(features, noise, steps)[0]
     assert torch.allclose(found, goal * head.std + head.mean, atol=1e-4)
     assert head.network.passes == steps
 
@@ -73,7 +73,7 @@ def test_steps_are_those_of_euler():
     for step in range(4):
         time = torch.full((2, HORIZON), step / 4)
         x = x + head.network(x, time, torch.zeros(2), condition) / 4
-    assert torch.allclose(head.sample(features, noise, 4), x * head.std + head.mean, atol=1e-6)
+    assert torch.allclose(head.sample(features, noise, 4)[0], x * head.std + head.mean, atol=1e-6)
 
 
 def test_a_shortcut_asks_for_the_mean_velocity_of_its_steps():
@@ -84,18 +84,18 @@ def test_a_shortcut_asks_for_the_mean_velocity_of_its_steps():
         torch.ones(1),
         head.network.condition(features),
     )
-    found = head.sample(features, noise, 1, shortcut=True)
+    found = head.sample(features, noise, 1, shortcut=True)[0]
     assert torch.allclose(found, (noise + asked) * head.std + head.mean, atol=1e-6)
-    assert not torch.allclose(found, head.sample(features, noise, 1), atol=1e-3)
+    assert not torch.allclose(found, head.sample(features, noise, 1)[0], atol=1e-3)
 
 
 @pytest.mark.parametrize('rows', [0, 1, 5, HORIZON])
 def test_prefix_rows_stay_and_steer_the_others(rows):
     head, (features, noise) = flow(), draws()
     first = torch.rand(1, rows, ACTIONS)
-    found = head.sample(features, noise, 3, prefix=first)
+    found = head.sample(features, noise, 3, prefix=first)[0]
     assert torch.allclose(found[:, :rows], first, atol=1e-5)
-    other = head.sample(features, noise, 3, prefix=first + 1.0)
+    other = head.sample(features, noise, 3, prefix=first + 1.0)[0]
     assert rows in (0, HORIZON) or not torch.allclose(found[:, rows:], other[:, rows:], atol=1e-4)
 
 
@@ -125,7 +125,7 @@ def test_adaptive_with_equal_bounds_is_the_fixed_count():
     head, (features, noise) = flow(), draws()
     found, passes = head.sample_adaptive(features, noise, 5, 5)
     assert passes == 6
-    assert torch.allclose(found, head.sample(features, noise, 5), atol=1e-6)
+    assert torch.allclose(found, head.sample(features, noise, 5)[0], atol=1e-6)
 
 
 def test_a_horizon_that_patches_do_not_fill_is_refused():
@@ -245,8 +245,8 @@ def test_guidance_draws_the_first_rows_to_the_chunk_before():
     weights = soft_mask(HORIZON, 3, 6, 'exponential')
     drawn = Guidance(target, weights, 5.0)
     with torch.no_grad():
-        free = head.inner(head.sample(features, noise, 5))
-        found = head.inner(head.sample(features, noise, 5, guidance=drawn))
+        free = head.inner(head.sample(features, noise, 5)[0])
+        found = head.inner(head.sample(features, noise, 5, guidance=drawn)[0])
     assert (found - target)[:, :3].abs().mean() < 0.2 * (free - target)[:, :3].abs().mean()
 
 
@@ -254,5 +254,5 @@ def test_guidance_without_weight_changes_nothing():
     head, (features, noise) = flow(), draws()
     none = Guidance(torch.ones_like(noise), torch.zeros(HORIZON), 5.0)
     with torch.no_grad():
-        found = head.sample(features, noise, 4, guidance=none)
-        assert torch.allclose(found, head.sample(features, noise, 4), atol=1e-6)
+        found = head.sample(features, noise, 4, guidance=none)[0]
+        assert torch.allclose(found, head.sample(features, noise, 4)[0], atol=1e-6)

@@ -37,10 +37,11 @@ SINGLE = {'architecture': 'single'}
         ),
         (
             ActorSettings,
-            {'flow.steps': 5},
+            {'flow.steps': 5, 'head': 'regression'},
             ['flow.steps 5 has no effect: head is regression'],
         ),
         (ActorSettings, {'flow.steps': 5, 'head': 'flow', **SINGLE}, []),
+        (ActorSettings, {'flow.steps': 5}, []),
         (ReasonerSettings, {'pruning.method': 'sqap', 'pruning.sqap.top': 0.3}, []),
         (ReasonerSettings, {}, []),
     ],

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.attention import PrefixCache
 from efficient_vla.types import HeadHelp
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Given:
     """Whether the chunk before was made for the same instruction."""
     help: HeadHelp = HeadHelp.NONE
     """What the controller's blending asks for."""
+    cache: PrefixCache | None = None
+    """Keys and values of the prefix, where the plan has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,10 @@ class Generator(nn.Module):
     """A head with all that it needs."""
 
     needs_image = False
-    guides = False
-    """Whether it can draw a chunk to the one before."""
+    needs_cache = False
+    """Whether it attends to the keys and values of a plan."""
+    helps: frozenset[HeadHelp] = frozenset()
+    """How it can draw a chunk to the one before."""
 
     def make(self, given: Given) -> Made:
         """Return a chunk."""

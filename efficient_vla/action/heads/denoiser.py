@@ -147,7 +147,7 @@ class DenoisingGenerator(Generator):
 
     def reset(self) -> None:
         """Start the same noise again."""
-        self._random.manual_seed(0)
+        self._random.manual_seed(self.settings.seed)
 
     def start(self, given: Given) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features [1, F] and the next noise [1, H, A], the same on every device."""

@@ -9,18 +9,16 @@ VLA with two-step targets), so that one step can do what ten do.
 """
 
 import torch
-from torch.nn import functional
 
-from efficient_vla.action.guidance import Guidance, guided_velocity, soft_mask
+from efficient_vla.action.euler import Velocity, follow, follow_adaptively
+from efficient_vla.action.guidance import Guidance, soft_mask
 from efficient_vla.action.heads import Given, HeadSource, Made
 from efficient_vla.action.heads.denoiser import DenoisingGenerator, DenoisingHead
-from efficient_vla.action.settings import ActorSettings
+from efficient_vla.action.settings import STEPS, ActorSettings
 from efficient_vla.types import HeadHelp
 
 MAX_PREFIX = 32
 """Most first rows that training gave clean: 0.4 s of 12.5 ms, the longest delay to be bridged."""
-PROBE = 0.5
-"""Time to which the first velocity is followed to see whether it still holds."""
 
 
 class FlowHead(DenoisingHead):
@@ -33,11 +31,17 @@ class FlowHead(DenoisingHead):
         condition: torch.Tensor,
         clean: int = 0,
         span: float = 0.0,
+        branches: list[torch.Tensor] | None = None,
+        whole: bool = True,
     ) -> torch.Tensor:
-        """Return the velocity of a noisy chunk whose first ``clean`` rows are data."""
+        """Return the velocity of a noisy chunk whose first ``clean`` rows are data.
+
+        ``branches`` are those of the network; without ``whole`` they are taken from there.
+        """
         times = x.new_full(x.shape[:2], time)
         times[:, :clean] = 1.0
-        return self.network(x, times, x.new_full(x.shape[:1], span), condition)
+        spans = x.new_full(x.shape[:1], span)
+        return self.network(x, times, spans, condition, branches, not whole)
 
     def sample(
         self,
@@ -47,18 +51,17 @@ class FlowHead(DenoisingHead):
         shortcut: bool = False,
         prefix: torch.Tensor | None = None,
         guidance: Guidance | None = None,
-    ) -> torch.Tensor:
-        """Return the chunk that ``noise`` [B, H, A] leads to in ``steps`` equal steps.
+        cache_every: int = 1,
+    ) -> tuple[torch.Tensor, int]:
+        """Return the chunk that ``noise`` [B, H, A] leads to in equal steps, and whole passes.
 
         ``shortcut`` asks for the mean velocity of each step. ``prefix`` [B, P, A] are first rows in
         the policy's units that are certain: they stay as they are (training-time RTC).
         """
-        condition = self.network.condition(features)
-        span = 1.0 / steps if shortcut else 0.0
         x, clean = self._start(noise, prefix)
-        for step in range(steps):
-            x = self._step(x, step / steps, 1 / steps, condition, clean, span, guidance)
-        return self.outer(x)
+        path = self._path(features, clean, 1.0 / steps if shortcut else 0.0, cache_every)
+        x, passes = follow(path, x, steps, clean, guidance, cache_every)
+        return self.outer(x), passes
 
     def sample_adaptive(
         self,
@@ -68,27 +71,21 @@ class FlowHead(DenoisingHead):
         most: int,
         prefix: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, int]:
-        """Return the chunk and how many passes it took, by how straight the way is (ProbeFlow).
-
-        The cosine between the velocity at the start and that at a probe half-way along it says
-        how straight: 1 takes the fewest steps, 0 and less the most. ProbeFlow's own rule between
-        the two is not public in detail; here the steps grow evenly with the angle.
-        """
-        condition = self.network.condition(features)
+        """Return the chunk and how many passes it took, by how straight the way is."""
         x, clean = self._start(noise, prefix)
-        first = self.velocity(x, 0.0, condition, clean)
-        probe = x.clone()
-        probe[:, clean:] += PROBE * first[:, clean:]
-        later = self.velocity(probe, PROBE, condition, clean)
-        straight = functional.cosine_similarity(
-            first[:, clean:].flatten(1), later[:, clean:].flatten(1)
-        )
-        angle = float(straight.min().clamp(0.0, 1.0).acos()) / (torch.pi / 2)
-        steps = fewest + round(angle * (most - fewest))
-        x[:, clean:] += first[:, clean:] / steps
-        for step in range(1, steps):
-            x = self._step(x, step / steps, 1 / steps, condition, clean, 0.0, None)
-        return self.outer(x), steps + 1
+        path = self._path(features, clean, 0.0, 1)
+        x, passes = follow_adaptively(path, x, fewest, most, clean)
+        return self.outer(x), passes
+
+    def _path(self, features: torch.Tensor, clean: int, span: float, cache_every: int) -> Velocity:
+        """Return the velocity along the way of one chunk."""
+        condition = self.network.condition(features)
+        branches: list[torch.Tensor] | None = [] if cache_every > 1 else None
+
+        def velocity(x: torch.Tensor, time: float, whole: bool = True) -> torch.Tensor:
+            return self.velocity(x, time, condition, clean, span, branches, whole)
+
+        return velocity
 
     def _start(self, noise: torch.Tensor, prefix: torch.Tensor | None) -> tuple[torch.Tensor, int]:
         x = noise.clone()
@@ -97,29 +94,11 @@ class FlowHead(DenoisingHead):
         x[:, : prefix.shape[1]] = self.inner(prefix)
         return x, prefix.shape[1]
 
-    def _step(
-        self,
-        x: torch.Tensor,
-        time: float,
-        length: float,
-        condition: torch.Tensor,
-        clean: int,
-        span: float,
-        guidance: Guidance | None,
-    ) -> torch.Tensor:
-        def velocity(at: torch.Tensor) -> torch.Tensor:
-            return self.velocity(at, time, condition, clean, span)
-
-        found = velocity(x) if guidance is None else guided_velocity(velocity, x, time, guidance)
-        after = x + length * found
-        after[:, :clean] = x[:, :clean]
-        return after
-
 
 class Flow(DenoisingGenerator):
     """The head flow, free, or guided by the chunk before."""
 
-    guides = True
+    helps = frozenset({HeadHelp.INPAINT, HeadHelp.PREFIX})
     head: FlowHead
 
     def make(self, given: Given) -> Made:
@@ -137,8 +116,15 @@ class Flow(DenoisingGenerator):
                 features, noise, flow.min_steps, flow.max_steps, prefix
             )
             return Made(chunk[0], steps, delay)
-        chunk = self.head.sample(features, noise, flow.steps, flow.shortcut, prefix)
-        return Made(chunk[0], flow.steps, delay)
+        chunk, steps = self.head.sample(
+            features,
+            noise,
+            flow.steps or STEPS,
+            flow.shortcut,
+            prefix,
+            cache_every=flow.cache_every,
+        )
+        return Made(chunk[0], steps, delay)
 
     def _guided(
         self, features: torch.Tensor, noise: torch.Tensor, given: Given, before: torch.Tensor
@@ -161,8 +147,9 @@ class Flow(DenoisingGenerator):
                 soft_mask(horizon, delay, pulling, schedule).to(noise.device),
                 guidance.max_weight,
             )
-            steps = guidance.steps
-            chunk = self.head.sample(features.clone(), noise.clone(), steps, guidance=drawn)
+            chunk, steps = self.head.sample(
+                features.clone(), noise.clone(), guidance.steps, guidance=drawn
+            )
         return Made(chunk[0], steps, delay)
 
 

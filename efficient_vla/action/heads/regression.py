@@ -53,4 +53,4 @@ class Regression(Generator):
 
 def load(source: HeadSource, settings: ActorSettings) -> Regression:
     """Return the head that the policy itself has for the architecture."""
-    return Regression(source.single() if settings.architecture == 'single' else source.dual())
+    return Regression(source.single() if settings.own_architecture == 'single' else source.dual())

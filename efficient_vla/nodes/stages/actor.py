@@ -90,7 +90,8 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
 
     def method(self) -> str:
         """Return the architecture."""
-        return f'architecture={self.settings.architecture}'
+        found = self.settings if self.stage is None else self.stage
+        return f'architecture={found.architecture}'
 
     def work(self, job: ChunkJob) -> Pass | None:
         """Make one chunk; it is not sent when its plan ran out or was superseded meanwhile."""

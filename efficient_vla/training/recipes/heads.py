@@ -105,8 +105,10 @@ class FlowRecipe(DenoisingRecipe):
         features = self.condition(plans, 0.0)
         noise = torch.randn_like(plans.chunk)
         head = self.trained
-        found = {f'steps_{steps}': head.sample(features, noise, steps) for steps in MEASURED_STEPS}
-        found['shortcut'] = head.sample(features, noise, 1, shortcut=True)
+        found = {
+            f'steps_{steps}': head.sample(features, noise, steps)[0] for steps in MEASURED_STEPS
+        }
+        found['shortcut'] = head.sample(features, noise, 1, shortcut=True)[0]
         gap = (found['shortcut'] - found['steps_10']).abs().mean().item()
         return self.action_losses(found, plans) | {'shortcut_gap': gap}
 

@@ -1,0 +1,401 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The action expert of a prefix policy: a small decoder beside the language model, a flow head.
+
+Rows of a noisy chunk attend to the keys and values of the prefix, layer by layer. SmolVLA
+(arXiv 2506.01844) alternates layers that attend to the prefix and to the rows before them with
+layers that attend to projections of the prefix alone; pi0 (arXiv 2410.24164) has a row of the
+state, and all rows see each other; in pi0.5 (arXiv 2504.16054) time scales and gates the norms.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from efficient_vla.action.euler import follow, follow_adaptively
+from efficient_vla.action.guidance import Guidance, soft_mask
+from efficient_vla.action.heads import Generator, Given, Made
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.attention import PrefixCache
+from efficient_vla.types import HeadHelp
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertShape:
+    """What the tensors of an expert do not tell."""
+
+    rows: int
+    """Of a chunk."""
+    actions: int
+    """Columns of a chunk that mean something; the others are padding."""
+    head: int
+    """Numbers in an attention head."""
+    serves: tuple[int, ...]
+    """Layer of the prefix that each layer of the expert attends to."""
+    min_period: float
+    max_period: float
+    causal: bool
+    """Whether a row sees those after it."""
+    rope_base: float = 10_000.0
+
+
+class Norm(nn.Module):
+    """A root-mean-square norm."""
+
+    def __init__(self, weight: torch.Tensor, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.eps = eps
+
+    def forward(
+        self, x: torch.Tensor, condition: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """Return the normalised rows [B, N, W], and by what the branch behind is multiplied."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps), 1.0
+
+
+class AdaptiveNorm(nn.Module):
+    """A root-mean-square norm that time scales, shifts and gates."""
+
+    def __init__(self, dense: nn.Linear, eps: float) -> None:
+        super().__init__()
+        self.dense = dense
+        self.eps = eps
+
+    def forward(
+        self, x: torch.Tensor, condition: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """Return the normalised rows [B, N, W], and by what the branch behind is multiplied."""
+        assert condition is not None
+        scale, shift, gate = self.dense(condition)[:, None].chunk(3, -1)
+        normed = F.rms_norm(x, x.shape[-1:], None, self.eps)
+        return torch.addcmul(shift, normed, 1 + scale), gate
+
+
+class Feed(nn.Module):
+    """A gated feed-forward network."""
+
+    def __init__(self, gate_up: nn.Linear, down: nn.Linear, tanh_gelu: bool) -> None:
+        super().__init__()
+        self.gate_up, self.down, self.tanh_gelu = gate_up, down, tanh_gelu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map rows [B, N, W]."""
+        gate, up = self.gate_up(x).chunk(2, -1)
+        active = F.gelu(gate, approximate='tanh') if self.tanh_gelu else F.silu(gate)
+        return self.down(active * up)
+
+
+class Turn(NamedTuple):
+    """Rotary embedding of some rows, [1, 1, N, d] each."""
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Rotate heads [B, H, N, d], halves against each other."""
+        return torch.addcmul(x * self.cos, x.roll(x.shape[-1] // 2, -1), self.sin)
+
+
+def turn_of(positions: torch.Tensor, head: int, base: float) -> Turn:
+    """Return the rotation of rows at ``positions`` [N]."""
+    half = head // 2
+    rate = 1.0 / base ** (torch.arange(half, device=positions.device, dtype=torch.float32) / half)
+    angle = positions.float()[:, None] * rate  # [N, d / 2]
+    sin = angle.sin()
+    return Turn(
+        torch.cat([angle.cos()] * 2, -1)[None, None], torch.cat([-sin, sin], -1)[None, None]
+    )
+
+
+class Joint(nn.Module):
+    """Attention to the prefix and to the rows of the chunk."""
+
+    def __init__(self, qkv: nn.Linear, out: nn.Linear, head: int, key_heads: int) -> None:
+        super().__init__()
+        self.qkv, self.out, self.head, self.key_heads = qkv, out, head, key_heads
+
+    def memory(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is the same in all passes over one prefix, of [1, key heads, n, d]."""
+        return keys, values
+
+    def forward(self, x: torch.Tensor, seen: 'Seen') -> torch.Tensor:
+        """Map normalised rows [B, N, W]."""
+        heads = self.qkv(x).unflatten(-1, (-1, self.head)).transpose(1, 2)
+        count = heads.shape[1] - 2 * self.key_heads
+        query, key, value = heads.split((count, self.key_heads, self.key_heads), 1)
+        key = torch.cat([seen.keys, seen.ahead(key)], 2)
+        value = torch.cat([seen.values, value], 2)
+        return self.out(_attend(seen.ahead(query), key, value, seen.mask))
+
+
+class Cross(nn.Module):
+    """Attention to projections of the prefix alone."""
+
+    def __init__(
+        self, query: nn.Linear, key: nn.Linear, value: nn.Linear, out: nn.Linear, head: int
+    ) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = query, key, value, out
+        self.head = head
+
+    def memory(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is the same in all passes over one prefix, of [1, key heads, n, d]."""
+        pair = (self.key, keys), (self.value, values)
+        made = [
+            project(part.transpose(1, 2).flatten(2)).unflatten(-1, (-1, self.head)).transpose(1, 2)
+            for project, part in pair
+        ]
+        return made[0], made[1]
+
+    def forward(self, x: torch.Tensor, seen: 'Seen') -> torch.Tensor:
+        """Map normalised rows [B, N, W]."""
+        query = self.query(x).unflatten(-1, (-1, self.head)).transpose(1, 2)
+        return self.out(_attend(seen.own(query), seen.keys, seen.values, None))
+
+
+class Seen(NamedTuple):
+    """What the rows of one layer attend to in one prefix."""
+
+    keys: torch.Tensor
+    """[1, key heads, n, d]."""
+    values: torch.Tensor
+    ahead: Turn
+    """Rotation of rows that come after the prefix."""
+    own: Turn
+    """Rotation of rows that count from 0."""
+    mask: torch.Tensor | None
+    """Who sees whom, bool [groups x N, n + N]; ``None``: all see all."""
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Return [B, N, heads x d]; heads that share keys are rows of one head, so nothing is copied.
+
+    ``query`` [B, heads, N, d], ``key`` and ``value`` [B, key heads, M, d].
+    """
+    shape, rows = (key.shape[1], query.shape[1] // key.shape[1]), query.shape[2]
+    grouped = query.unflatten(1, shape).flatten(2, 3)
+    found = F.scaled_dot_product_attention(grouped, key, value, attn_mask=mask)
+    return found.unflatten(2, (shape[1], rows)).flatten(1, 2).transpose(1, 2).flatten(2)
+
+
+class ExpertLayer(nn.Module):
+    """A pre-norm layer."""
+
+    def __init__(
+        self, norms: tuple[nn.Module, nn.Module], attention: Joint | Cross, feed: Feed
+    ) -> None:
+        super().__init__()
+        self.before_attention, self.before_feed = norms
+        self.attention, self.feed = attention, feed
+
+    def forward(self, x: torch.Tensor, seen: Seen, condition: torch.Tensor | None) -> torch.Tensor:
+        """Map rows [B, N, W]."""
+        y, gate = self.before_attention(x, condition)
+        x = x + gate * self.attention(y, seen)
+        y, gate = self.before_feed(x, condition)
+        return x + gate * self.feed(y)
+
+
+@dataclass(slots=True)
+class Ends:
+    """The projections at both ends of an expert."""
+
+    action_in: nn.Linear
+    action_out: nn.Linear
+    time_in: nn.Linear
+    time_out: nn.Linear
+    state: nn.Linear | None
+    """pi0's row of the state; ``None`` where the state is in the prefix."""
+
+
+class Expert(nn.Module):
+    """Noise [B, rows, columns] and the cache of a prefix -> velocity towards the chunk."""
+
+    def __init__(
+        self, shape: ExpertShape, ends: Ends, layers: list[ExpertLayer], norm: nn.Module
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self.action_in, self.action_out = ends.action_in, ends.action_out
+        self.time_in, self.time_out, self.state = ends.time_in, ends.time_out, ends.state
+        self.layers, self.norm = nn.ModuleList(layers), norm
+        self.adaptive = isinstance(norm, AdaptiveNorm)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a noisy chunk."""
+        return self.action_out.out_features
+
+    def prepare(self, cache: PrefixCache) -> list[Seen]:
+        """Return what each layer attends to, the same in all passes over one prefix."""
+        weight = self.action_in.weight
+        rows = self.shape.rows + (self.state is not None)
+        count = torch.arange(rows, device=weight.device)
+        ahead = turn_of(cache.length + count, self.shape.head, self.shape.rope_base)
+        own = turn_of(count, self.shape.head, self.shape.rope_base)
+        seen = []
+        for layer, index in zip(self.layers, self.shape.serves, strict=True):
+            keys, values = (part[index].to(weight) for part in (cache.keys, cache.values))
+            mask = None
+            if isinstance(layer.attention, Joint):
+                groups = layer.attention.out.in_features // self.shape.head // keys.shape[1]
+                mask = self._mask(rows, keys.shape[2], groups)
+            keys, values = layer.attention.memory(keys, values)
+            seen.append(Seen(keys, values, ahead, own, mask))
+        return seen
+
+    def _mask(self, rows: int, prefix: int, groups: int) -> torch.Tensor | None:
+        """Return which of the prefix and of themselves the rows see, bool [groups x N, n + N]."""
+        device = self.action_in.weight.device
+        own = torch.ones(rows, rows, dtype=torch.bool, device=device)
+        if self.shape.causal:
+            own = own.tril()
+        elif self.state is not None:
+            own[0, 1:] = False
+        else:
+            return None
+        before = own.new_ones(rows, prefix)
+        return torch.cat([before, own], 1).repeat(groups, 1)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        time: float,
+        seen: list[Seen],
+        state: torch.Tensor | None = None,
+        kept: list[torch.Tensor] | None = None,
+        whole: bool = True,
+    ) -> torch.Tensor:
+        """Return the velocity from noise to data at ``time``, 0 noise and 1 data.
+
+        ``kept`` takes what the layers added; without ``whole`` it is taken from there instead, and
+        only both ends are computed (EfficientVLA, arXiv 2506.10100, section 3.4).
+        """
+        start, condition = self._enter(x, time, state)
+        rows = start
+        if whole or kept is None:
+            for layer, memory in zip(self.layers, seen, strict=True):
+                rows = layer(rows, memory, condition)
+            if kept is not None:
+                kept[:] = [rows - start]
+        else:
+            rows = rows + kept[0]
+        rows, _ = self.norm(rows, condition)
+        # LeRobot's time runs from 1 (noise) to 0, and its velocity against ours.
+        return -self.action_out(rows[:, -self.shape.rows :])
+
+    def _enter(
+        self, x: torch.Tensor, time: float, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return what enters the first layer [B, N, W], and what the norms depend on."""
+        actions = self.action_in(x.to(self.action_in.weight))
+        moment = self._moment(1.0 - time).to(actions)
+        if self.adaptive:
+            condition = F.silu(self.time_out(F.silu(self.time_in(moment))))
+            return actions, condition
+        both = torch.cat([actions, moment[:, None].expand_as(actions)], -1)
+        rows = self.time_out(F.silu(self.time_in(both)))
+        if self.state is not None:
+            assert state is not None
+            room = self.state.in_features - state.shape[1]
+            first = self.state(F.pad(state, (0, room)).to(self.state.weight))
+            rows = torch.cat([first[:, None], rows], 1)
+        return rows, None
+
+    def _moment(self, time: float) -> torch.Tensor:
+        """Return sines and cosines of a time from 1 (noise) to 0, [1, W]."""
+        shape, half = self.shape, self.action_in.out_features // 2
+        share = torch.linspace(0, 1, half, dtype=torch.float64)
+        period = shape.min_period * (shape.max_period / shape.min_period) ** share
+        angle = 2 * math.pi * time / period
+        return torch.cat([angle.sin(), angle.cos()])[None].float().to(self.action_in.weight.device)
+
+
+class ExpertGenerator(Generator):
+    """The expert with its noise, free, or guided by the chunk before."""
+
+    needs_cache = True
+    helps = frozenset({HeadHelp.INPAINT})
+
+    def __init__(self, expert: Expert, steps: int, settings: ActorSettings) -> None:
+        """Take ``steps`` from noise to chunk where the settings name no number."""
+        super().__init__()
+        self.expert, self.steps, self.settings = expert, steps, settings
+        self.requires_grad_(False)
+        self._random = torch.Generator()
+        self.reset()
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""
+        self.settings = settings
+
+    def reset(self) -> None:
+        """Start the same noise again."""
+        self._random.manual_seed(self.settings.seed)
+
+    def make(self, given: Given) -> Made:
+        """Return the chunk that the next noise leads to."""
+        shape = 1, self.expert.shape.rows, self.expert.columns
+        noise = torch.randn(shape, generator=self._random).to(given.state.device)
+        return self.sample(given, noise)
+
+    def sample(self, given: Given, noise: torch.Tensor) -> Made:
+        """Return the chunk that ``noise`` [1, rows, columns] leads to."""
+        assert given.cache is not None
+        cache, state = given.cache, given.state
+        if cache.renewed is not None and not torch.equal(cache.state, state):
+            cache = cache.renewed(state)
+        flow, actions = self.settings.flow, self.expert.shape.actions
+        if given.help == HeadHelp.INPAINT and given.before is not None:
+            return self._guided(cache, noise, given, given.before)
+        seen = self.expert.prepare(cache)
+        kept: list[torch.Tensor] | None = [] if flow.cache_every > 1 else None
+
+        def velocity(x: torch.Tensor, time: float, whole: bool = True) -> torch.Tensor:
+            return self.expert(x, time, seen, state, kept, whole).float()
+
+        if flow.adaptive:
+            x, passes = follow_adaptively(velocity, noise, flow.min_steps, flow.max_steps)
+        else:
+            steps = flow.steps or self.steps
+            x, passes = follow(velocity, noise, steps, cache_every=flow.cache_every)
+        return Made(x[0, :, :actions], passes)
+
+    def _guided(
+        self, cache: PrefixCache, noise: torch.Tensor, given: Given, before: torch.Tensor
+    ) -> Made:
+        """Return the chunk drawn to the rows ``before`` [P, A] (RTC)."""
+        guidance, actions = self.settings.guidance, self.expert.shape.actions
+        known = min(len(before), noise.shape[1])
+        delay = min(given.delay, known)
+        pulling = min(known, max(guidance.execution_horizon, delay))
+        schedule = guidance.schedule if given.same_task else 'hard'
+        with torch.inference_mode(False), torch.no_grad():
+            # What a backward pass reads must not have been made in inference mode.
+            target = torch.zeros_like(noise)
+            target[0, :known, :actions] = before[:known].clone()
+            state = given.state.clone()
+            lasting = PrefixCache(
+                tuple(part.clone() for part in cache.keys),
+                tuple(part.clone() for part in cache.values),
+                cache.length,
+            )
+            drawn = Guidance(
+                target,
+                soft_mask(noise.shape[1], delay, pulling, schedule).to(noise.device),
+                guidance.max_weight,
+            )
+            seen = self.expert.prepare(lasting)
+
+            def velocity(x: torch.Tensor, time: float, whole: bool = True) -> torch.Tensor:
+                return self.expert(x, time, seen, state).float()
+
+            x, passes = follow(velocity, noise.clone(), guidance.steps, guidance=drawn)
+        return Made(x[0, :, :actions], passes, delay)

@@ -1,0 +1,52 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of action experts, read from the tensors of a folder and checked against each other."""
+
+import torch
+from torch import nn
+
+from efficient_vla.action.heads.expert import AdaptiveNorm, Feed, Norm
+from efficient_vla.lerobot.weights import Tensors
+
+
+def linear(tensors: Tensors, names: str | tuple[str, ...], inputs: int) -> nn.Linear:
+    """Return a linear layer, of several one after the other, that takes ``inputs`` numbers.
+
+    Raises ``CheckpointError`` where a tensor is missing or of another shape.
+    """
+    names = (names,) if isinstance(names, str) else names
+    rows = [tensors.shape(f'{name}.weight')[0] for name in names]
+    pairs = list(zip(names, rows, strict=True))
+    weight = _joined([tensors.take(f'{name}.weight', count, inputs) for name, count in pairs])
+    made = nn.Linear(inputs, len(weight), bias=False, device='meta')
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    if f'{names[0]}.bias' in tensors:
+        bias = _joined([tensors.take(f'{name}.bias', count) for name, count in pairs])
+        made.bias = nn.Parameter(bias, requires_grad=False)
+    return made
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def norm(tensors: Tensors, name: str, width: int, eps: float, less_one: bool = False) -> Norm:
+    """Return a norm of rows ``width`` wide; ``less_one``: its weights are stored less one."""
+    weight = tensors.take(f'{name}.weight', width)
+    return Norm(weight + 1 if less_one else weight, eps)
+
+
+def adaptive_norm(tensors: Tensors, name: str, width: int, eps: float) -> AdaptiveNorm:
+    """Return a norm of rows ``width`` wide that time scales, shifts and gates."""
+    weight, bias = (3 * width, width), (3 * width,)
+    dense = nn.Linear(width, 3 * width, device='meta')
+    dense.weight = nn.Parameter(tensors.take(f'{name}.dense.weight', *weight), requires_grad=False)
+    dense.bias = nn.Parameter(tensors.take(f'{name}.dense.bias', *bias), requires_grad=False)
+    return AdaptiveNorm(dense, eps)
+
+
+def feed(tensors: Tensors, width: int, tanh_gelu: bool) -> Feed:
+    """Return the feed-forward network ``mlp`` of a layer."""
+    gate_up = linear(tensors, ('mlp.gate_proj', 'mlp.up_proj'), width)
+    down = linear(tensors, 'mlp.down_proj', gate_up.out_features // 2)
+    return Feed(gate_up, down, tanh_gelu)

@@ -4,6 +4,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from efficient_vla.cli import bench_reports, bench_success, bench_transport
 from efficient_vla.cli.run_options import (
@@ -27,6 +28,7 @@ Measure single parts.
   decoding      heads and decodings of actions: success, latency, tokens, with a page
   motion        seams between chunks, delays of inference, the control loop, beside LeRobot
   tokens        everything about visual tokens, with pictures and a page
+  parity        folders of LeRobot beside what LeRobot itself computed, from their reference.npz
   transport     images between two processes at camera rate, with the shipped middleware profile"""
 
 EXAMPLE = """\
@@ -64,6 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs = add_part(parts, 'compare', text, 'dense.json fastv.json', _compare)
     pairs.add_argument('first', type=Path, help='JSON file of an evaluation')
     pairs.add_argument('second', type=Path, help='JSON file of another one with the same seeds')
+    text = 'folders of LeRobot beside their reference.npz'
+    same = add_part(parts, 'parity', text, 'pretrained_model --json parity.json', _parity)
+    same.add_argument('folders', metavar='FOLDER', nargs='+', type=Path, help='policy folder')
+    same.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     bench_transport.add_parsers(parts)
 
 
@@ -79,6 +85,20 @@ def _compare(arguments: argparse.Namespace) -> int:
     found = compare(read_outcomes(arguments.first), read_outcomes(arguments.second))
     console.print(comparison_table(found))
     return 0
+
+
+def _parity(arguments: argparse.Namespace) -> int:
+    from efficient_vla.bench.parity import LIMIT, parity
+    from efficient_vla.cli.display import console, parity_table
+
+    target = writable_file(arguments.json) if arguments.json else None
+    rows: list[dict[str, Any]] = []
+    with written(target) as write:
+        for folder in arguments.folders:
+            rows.append(parity(folder))
+        write({'limit': LIMIT, 'rows': rows})
+    console.print(parity_table(rows, LIMIT))
+    return 0 if all(row['max_error'] <= LIMIT for row in rows) else 1
 
 
 def _stages(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -121,6 +122,22 @@ def comparison_table(found: dict[str, Any]) -> Table:
             str(row['only_first']),
             str(row['only_second']),
             f'{row["p_value"]:.3f}',
+        )
+    return table
+
+
+def parity_table(rows: list[dict[str, Any]], limit: float) -> Table:
+    """Return one row a folder: its largest errors, and whether they are below the limit."""
+    table = _table('folder', 'type', 'chunk', 'largest', 'of', 'equal')
+    for row in rows:
+        worst = max(row['errors'], key=row['errors'].get)
+        table.add_row(
+            Path(row['folder']).name,
+            row['policy_type'],
+            f'{row["max_error"]:.1e}',
+            f'{row["errors"][worst]:.1e}',
+            worst,
+            'yes' if row['max_error'] <= limit else 'no',
         )
     return table
 

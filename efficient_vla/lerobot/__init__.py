@@ -10,7 +10,9 @@ from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 
 TYPES = ('act', 'diffusion', 'pi0', 'pi05', 'smolvla')
-"""``type`` of ``config.json``, each a module of this room with the loaders of its stages."""
+"""``type`` of ``config.json``, each a module of this room with the loaders of its stages, and with
+``replay(folder, batch, noise)``: by the names of ``reference.npz`` what the policy makes of a batch
+of ``LeRobotFolder.preprocess``, at least the normalised ``chunk`` [1, H, A]."""
 
 
 def kind_of(folder: Path) -> str:

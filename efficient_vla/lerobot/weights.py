@@ -136,6 +136,11 @@ class Tensors(Mapping[str, torch.Tensor]):
         """Return how many there are."""
         return sum(1 for _ in self)
 
+    def label(self, name: str) -> str:
+        """Return where a tensor stands, for messages."""
+        entry = self._entry(name)
+        return f'{entry.path}: {entry.name}'
+
     def numbered(self) -> int:
         """Return how many modules 0, 1, 2, ... there are."""
         found = {name.split('.')[0] for name in self}

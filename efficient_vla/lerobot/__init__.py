@@ -8,6 +8,7 @@ from typing import Any
 
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
+from efficient_vla.policy_folders import FolderFacts
 
 TYPES = ('act', 'diffusion', 'pi0', 'pi05', 'smolvla')
 """``type`` of ``config.json``, each a module of this room with the loaders of its stages, and with
@@ -47,3 +48,10 @@ def load_reasoner(folder: Path, settings: Any) -> Any:
 def load_actor(folder: Path, settings: Any) -> Any:
     """Return the actor of a folder."""
     return module_of(folder).load_actor(folder, settings)
+
+
+def facts(folder: Path) -> FolderFacts:
+    """Return what a folder says of itself."""
+    from efficient_vla.lerobot.describe import facts_of
+
+    return facts_of(folder, kind_of(folder))

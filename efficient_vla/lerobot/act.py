@@ -2,12 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders of type ``act``: their stages, and what they make of a recorded observation."""
 
+from pathlib import Path
+
 import torch
 
+from efficient_vla.action.settings import ActorSettings
 from efficient_vla.lerobot.act_network import ActNetwork
 from efficient_vla.lerobot.features import cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.processors import Batch
+from efficient_vla.lerobot.visuomotor import (
+    ImageActor,
+    load_perception,
+    load_reasoner,
+    open_for,
+)
+from efficient_vla.tensors import weights_mb
+
+__all__ = ['load_actor', 'load_perception', 'load_reasoner', 'replay']
 
 
 def network_of(folder: LeRobotFolder) -> ActNetwork:
@@ -24,6 +36,36 @@ def network_of(folder: LeRobotFolder) -> ActNetwork:
     )
     folder.tensors.finish()
     return network.eval()
+
+
+class ActPolicy:
+    """One pass makes one chunk."""
+
+    def __init__(self, folder: LeRobotFolder, network: ActNetwork) -> None:
+        config, chunk = folder.config, folder.config.integer('chunk_size')
+        self._rows = config.integer('n_action_steps', high=chunk)
+        # Where chunks are averaged, as controller.blending.method temporal_ensemble does, each is
+        # needed to its end.
+        if config.raw('temporal_ensemble_coeff', None) is not None:
+            self._rows = chunk
+        self._network = network
+        self.parameters_mb = weights_mb(network)
+
+    def act(self, batch: Batch, stamp: float) -> tuple[torch.Tensor, int, str]:
+        """Return the rows to execute."""
+        return self._network(batch)[:, : self._rows], 1, ''
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Do nothing: no setting concerns the network."""
+
+    def reset(self) -> None:
+        """Do nothing: no chunk depends on an earlier one."""
+
+
+def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
+    """Return the actor of a folder."""
+    opened, device = open_for(folder, settings)
+    return ImageActor(opened, ActPolicy(opened, network_of(opened).to(device)), settings, device)
 
 
 def replay(

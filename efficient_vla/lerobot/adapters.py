@@ -12,21 +12,14 @@ from pathlib import Path
 
 import torch
 
-from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
+from efficient_vla.lerobot.base import ADAPTER, adapter_config, weights_path
 from efficient_vla.lerobot.fields import Fields
-from efficient_vla.lerobot.hub import cached
 from efficient_vla.lerobot.weights import Stored, Tensors, stored
 
-CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 PREFIX = 'base_model.model.'
 FACTORS = re.compile(r'(?P<module>.+)\.lora_(?P<factor>[AB])(\.default)?\.weight')
 SAVED = re.compile(r'\.modules_to_save(\.default)?(?=\.)')
-
-
-def has_adapter(folder: Path) -> bool:
-    """Return whether a folder holds an adapter in place of weights."""
-    return (folder / CONFIG).is_file()
 
 
 def merged(folder: Path) -> dict[str, Stored]:
@@ -35,14 +28,14 @@ def merged(folder: Path) -> dict[str, Stored]:
     W + s B A with s = alpha / r, or alpha / sqrt(r) with ``use_rslora``, computed in float32.
     Raises ``CheckpointError`` where the base is not on this machine or the two do not fit.
     """
-    config = Fields(folder / CONFIG, read_json(folder / CONFIG))
+    config = adapter_config(folder)
     config.refuse('peft_type', 'LORA', why='other adapters are not read. Merge it with PEFT')
     for name in ('use_dora', 'fan_in_fan_out', 'lora_bias'):
         config.refuse(name, False, None, why='only plain LoRA is read. Merge it with PEFT')
     config.refuse('bias', 'none', why='only plain LoRA is read. Merge it with PEFT')
-    base = stored(_base(config, folder) / 'model.safetensors')
+    base = stored(weights_path(folder))
     factors: dict[str, dict[str, str]] = {}
-    adapter = stored(folder / WEIGHTS)
+    adapter = stored(folder / ADAPTER)
     for name, entry in adapter.items():
         plain = SAVED.sub('', name.removeprefix(PREFIX))
         match = FACTORS.fullmatch(plain)
@@ -57,28 +50,17 @@ def merged(folder: Path) -> dict[str, Stored]:
             )
     if not factors:
         raise CheckpointError(
-            f'{folder / WEIGHTS} holds no lora_A and lora_B. Copy the adapter again.'
+            f'{folder / ADAPTER} holds no lora_A and lora_B. Copy the adapter again.'
         )
     for module, names in factors.items():
         weight = f'{module}.weight'
         if set(names) != {'A', 'B'} or weight not in base:
             raise CheckpointError(
-                f'{folder / WEIGHTS} changes {weight} with {", ".join(names.values())}; expected '
+                f'{folder / ADAPTER} changes {weight} with {", ".join(names.values())}; expected '
                 'lora_A and lora_B of a tensor of the base. Use the base that it was trained on.'
             )
         base[weight] = _changed(base[weight], adapter[names['A']], adapter[names['B']], config)
     return base
-
-
-def _base(config: Fields, folder: Path) -> Path:
-    name = config.word('base_model_name_or_path')
-    for place in (Path(name).expanduser(), folder / name, cached(name)):
-        if place is not None and (place / 'model.safetensors').is_file():
-            return place
-    raise CheckpointError(
-        f'{config.path} names the base {name!r}, which is no folder with model.safetensors on this '
-        'machine. Download it and write its path there.'
-    )
 
 
 def _changed(weight: Stored, down: Stored, up: Stored, config: Fields) -> Stored:

@@ -13,6 +13,7 @@ import torch
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.lerobot import adapters, kind_of, legacy, tokenizer as tokenizers
+from efficient_vla.lerobot.base import WEIGHTS, has_adapter
 from efficient_vla.lerobot.features import (
     ACTION,
     STATE,
@@ -27,7 +28,6 @@ from efficient_vla.lerobot.tokenizer import Words
 from efficient_vla.lerobot.weights import Stored, Tensors, stored
 from efficient_vla.types import InvalidRecordError
 
-WEIGHTS = 'model.safetensors'
 BEFORE, AFTER = 'policy_preprocessor', 'policy_postprocessor'
 
 
@@ -130,7 +130,7 @@ def open_folder(path: Path, unnorm_key: str = '', tokenizer: str = '') -> LeRobo
     config = Fields(path / 'config.json', read_json(path / 'config.json'))
     inputs, outputs = features_of(config, 'input_features'), features_of(config, 'output_features')
     _check_features(config, inputs, outputs)
-    files = adapters.merged(path) if adapters.has_adapter(path) else stored(path / WEIGHTS)
+    files = adapters.merged(path) if has_adapter(path) else stored(path / WEIGHTS)
     tensors = Tensors(files)
     context = Context(
         path,

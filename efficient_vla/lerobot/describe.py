@@ -1,0 +1,136 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a folder of LeRobot says of itself, read without its weights and without torch."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.cards import read_json
+from efficient_vla.headers import read_header
+from efficient_vla.lerobot.base import ADAPTER, has_adapter, weights_path
+from efficient_vla.lerobot.features import ACTION, STATE, camera_name, cameras_of, features_of
+from efficient_vla.lerobot.fields import Fields
+from efficient_vla.lerobot.tokenizer import FILES, find
+from efficient_vla.policy_folders import FolderFacts
+
+NO_TOKENS = 'the policy reads images directly and has no visual tokens'
+NO_LANGUAGE = 'the policy has no language model'
+IMAGE_POLICIES = {
+    'perception.cache.method': NO_TOKENS,
+    'perception.quantization.mode': 'the policy has no vision tower of its own stage',
+    'reasoner.pruning.method': NO_TOKENS,
+    'reasoner.reuse.method': NO_LANGUAGE,
+    'reasoner.schedule.method': NO_LANGUAGE,
+    'reasoner.resampling.method': NO_TOKENS,
+    'reasoner.quantization.mode': NO_LANGUAGE,
+    'reasoner.ecot.method': NO_LANGUAGE,
+}
+"""Parameters of techniques that mean nothing to a policy of images alone -> why."""
+PARTS = {'STATE': 'state', 'ACTION': 'action', 'VISUAL': 'images'}
+
+
+def facts_of(folder: Path, kind: str) -> FolderFacts:
+    """Return the facts of a folder that holds a policy of type ``kind``.
+
+    Raises ``CheckpointError`` where a file that says them is missing or damaged.
+    """
+    config = Fields(folder / 'config.json', read_json(folder / 'config.json'))
+    inputs, outputs = features_of(config, 'input_features'), features_of(config, 'output_features')
+    steps = steps_of(folder)
+    renamed = {new: old for old, new in _config(steps, 'rename_observations').items()}
+    sized = kind in ('act', 'diffusion')
+    cameras = {
+        camera_name(renamed.get(key, key)): size if sized else None
+        for key, size in cameras_of(inputs).items()
+    }
+    if ACTION not in outputs:
+        raise config.error('output_features', list(outputs), ACTION)
+    named = config.raw('action_feature_names', None)
+    tokenizer = _tokenizer(folder, steps)
+    return FolderFacts(
+        family='lerobot',
+        kind=kind,
+        cameras=cameras,
+        state_width=inputs[STATE].shape[0] if STATE in inputs else 0,
+        action_names=config.words('action_feature_names') if named else (),
+        action_width=outputs[ACTION].shape[0],
+        normalisation=_normalisation(config, steps),
+        horizon=config.integer('n_action_steps'),
+        prompt=_prompt(steps),
+        tokenizer=tokenizer,
+        **_size(folder),
+        techniques=('actor.diffusion.steps',) if kind == 'diffusion' else (),
+        refused=IMAGE_POLICIES if sized else {},
+        missing=_missing(folder, steps, tokenizer),
+    )
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the steps before the policy, as far as a file names them."""
+    path = folder / 'policy_preprocessor.json'
+    if not path.exists():
+        return []
+    file = Fields(path, read_json(path))
+    steps = file.raw('steps')
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise file.error('steps', steps, 'a list of steps')
+    return steps
+
+
+def _config(steps: Iterable[Mapping[str, Any]], begin: str) -> dict[str, Any]:
+    """Return what configures the first step whose name begins so."""
+    found = (s for s in steps if str(s.get('registry_name', '')).startswith(begin))
+    config = next(found, {}).get('config', {})
+    inner = config.get('rename_map', config) if isinstance(config, dict) else {}
+    return inner if isinstance(inner, dict) else {}
+
+
+def _normalisation(config: Fields, steps: list[dict[str, Any]]) -> dict[str, str]:
+    modes = _config(steps, 'normalizer').get('norm_map') or config.raw('normalization_mapping', {})
+    return {part: str(modes[name]) for name, part in PARTS.items() if name in modes}
+
+
+def _prompt(steps: list[dict[str, Any]]) -> str:
+    names = [str(step.get('registry_name', '')) for step in steps]
+    if any('prepare_state' in name for name in names):
+        return 'Task: {task}, State: {bins};'
+    return '{task}\n' if any('new_line' in name for name in names) else ''
+
+
+def _tokenizer(folder: Path, steps: list[dict[str, Any]]) -> str | None:
+    name = _config(steps, 'tokenizer_processor').get('tokenizer_name')
+    if not isinstance(name, str):
+        return None
+    place = find(name, folder)
+    return str(place) if place is not None else ''
+
+
+def _size(folder: Path) -> dict[str, Any]:
+    """Return how many numbers the weights have, and their megabytes."""
+    paths = [weights_path(folder), *([folder / ADAPTER] if has_adapter(folder) else [])]
+    entries = [entry for path in paths for entry in read_header(path).values()]
+    return {
+        'parameters': sum(entry.values for entry in entries),
+        'memory_mb': sum(entry.size for entry in entries) / 1e6,
+    }
+
+
+def _missing(folder: Path, steps: list[dict[str, Any]], tokenizer: str | None) -> tuple[str, ...]:
+    found = []
+    if tokenizer == '':
+        name = _config(steps, 'tokenizer_processor')['tokenizer_name']
+        found.append(
+            f'The tokenizer {name} is not on this machine: copy {" and ".join(FILES)} of it into '
+            f'{folder}, or name their folder by the parameter tokenizer.'
+        )
+    groups = sorted(_groups(folder))
+    if groups:
+        found.append(f'unnorm_key has to name one of the datasets {", ".join(groups)}.')
+    return tuple(found)
+
+
+def _groups(folder: Path) -> set[str]:
+    """Return the datasets whose statistics the processors have, where there are several."""
+    names = [name for path in folder.glob('policy_*.safetensors') for name in read_header(path)]
+    return {name.partition('.buffer.')[0] for name in names if '.buffer.' in name}

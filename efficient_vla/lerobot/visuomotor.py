@@ -1,0 +1,264 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Stages of policies that turn images and state into a chunk, without words.
+
+The images go to the actor itself. Perception and reasoner hand on when a frame was taken and what
+is asked for, so that the graph and its safety stay as they are.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.devices import torch_device
+from efficient_vla.instructions import checked_instruction
+from efficient_vla.joints import Joints, joints_of
+from efficient_vla.lerobot import facts
+from efficient_vla.lerobot.describe import IMAGE_POLICIES
+from efficient_vla.lerobot.features import STATE, cameras_of
+from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.processors import Batch
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.settings import InvalidSettingError, flatten
+from efficient_vla.types import (
+    ActionChunk,
+    Execution,
+    Frame,
+    HeadHelp,
+    InvalidRecordError,
+    Plan,
+    VisualTokens,
+    grid_map,
+)
+
+
+def refuse_techniques(stage: str, settings: Any) -> None:
+    """Raise ``InvalidSettingError`` for a technique that such a policy has no use for."""
+    values = flatten(settings)
+    for name, why in IMAGE_POLICIES.items():
+        own = name.removeprefix(f'{stage}.')
+        if own in values and values[own] != 'none':
+            raise InvalidSettingError(f'{own} is {values[own]}; expected none, since {why}.')
+
+
+class FramePerception:
+    """One token that stands for the frame."""
+
+    parameters_mb = 0.0
+    last = None
+
+    def __init__(self, cameras: tuple[str, ...], settings: PerceptionSettings) -> None:
+        self.cameras = cameras
+        self.epoch = 0
+        self.configure(settings)
+
+    def configure(self, settings: PerceptionSettings) -> None:
+        """Raise ``InvalidSettingError`` for a technique of tokens."""
+        refuse_techniques('perception', settings)
+        if settings.signals:
+            raise InvalidSettingError(
+                'signals is true; expected false, since the policy has no visual tokens.'
+            )
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Begin anew."""
+        self.epoch += 1
+
+    def encode(self, frame: Frame) -> VisualTokens:
+        """Return the token of a frame."""
+        return VisualTokens(
+            features=np.zeros((1, 1), np.float32),
+            **grid_map(1, (1, 1)),
+            age=np.zeros(1, np.float32),
+            grid=(1, 1),
+            stamp=frame.stamp,
+            epoch=self.epoch,
+        )
+
+
+class SentenceReasoner:
+    """A plan that says what is asked for."""
+
+    parameters_mb = 0.0
+    signals = False
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, settings: ReasonerSettings) -> None:
+        self._sequence = 0
+        self.configure(settings)
+
+    def configure(self, settings: ReasonerSettings) -> None:
+        """Raise ``InvalidSettingError`` for a technique of tokens or of language."""
+        refuse_techniques('reasoner', settings)
+        self._settings = settings
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Forget earlier frames; none is remembered."""
+
+    def observe(self, state: np.ndarray, stamp: float) -> None:
+        """Take in the robot's state; the actor reads its own."""
+
+    def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
+        """Return the plan of a frame."""
+        begin = time.perf_counter()
+        instruction = checked_instruction(instruction)
+        self._sequence += 1
+        return Plan(
+            latents=np.zeros((1, 1), np.float32),
+            instruction=instruction,
+            stamp=tokens.stamp,
+            valid_for=self._settings.plan_validity,
+            sequence=self._sequence,
+            kept=tokens.position,
+            tokens_total=len(tokens.position),
+            latency_ms=(time.perf_counter() - begin) * 1e3,
+        )
+
+
+class ImagePolicy(Protocol):
+    """What is behind the actor."""
+
+    parameters_mb: float
+
+    def act(self, batch: Batch, stamp: float) -> tuple[torch.Tensor, int, str]:
+        """Return the rows to execute, normalised [1, H, A], passes, and what was mended."""
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""
+
+    def reset(self) -> None:
+        """Start a new episode."""
+
+
+class ImageActor:
+    """Images, state -> chunk in the robot's names and units."""
+
+    architecture = 'dual'
+    needs_image = True
+
+    def __init__(
+        self,
+        folder: LeRobotFolder,
+        policy: ImagePolicy,
+        settings: ActorSettings,
+        device: torch.device,
+    ) -> None:
+        """Take the joints of the robot from the settings.
+
+        Raises ``InvalidSettingError`` where they do not say what the folder leaves open.
+        """
+        names = folder.config.raw('action_feature_names', None) or ()
+        self.joints: Joints = joints_of(
+            settings.joints, folder.state_width, folder.action_width, names
+        )
+        self.cameras = folder.camera_names
+        self.state_names = self.joints.state_names if folder.state_width else ()
+        self.parameters_mb = policy.parameters_mb
+        self._folder, self._policy, self._device = folder, policy, device
+        sizes = cameras_of(folder.input_features)
+        self._sizes = {
+            name: (key, sizes[own])
+            for name, (key, own) in zip(self.cameras, folder.cameras.items(), strict=True)
+        }
+        self._sequence = 0
+        self.configure(settings)
+
+    def configure(self, settings: ActorSettings) -> None:
+        """Apply settings from the next chunk on."""
+        if settings.architecture != 'dual' or settings.head != 'regression':
+            raise InvalidSettingError(
+                f'architecture is {settings.architecture} and head {settings.head}; expected dual '
+                f'and regression, as a policy of type {self._folder.type} makes its own chunk of '
+                'the newest image.'
+            )
+        self._policy.configure(settings)
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Start a new episode."""
+        self._policy.reset()
+
+    def note_execution(self, execution: Execution | None) -> None:
+        """Refuse a blending that needs a head which draws to the chunk before."""
+        if execution is not None and execution.help != HeadHelp.NONE:
+            raise InvalidSettingError(
+                f'controller.blending.method is {execution.blending}, but a policy of type '
+                f'{self._folder.type} cannot draw a chunk to the one before. Set '
+                'controller.blending.method to offset_fade or temporal_ensemble.'
+            )
+
+    def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
+        """Return the actions that follow ``frame``.
+
+        Raises ``InvalidRecordError`` where an image or the state is not as in training.
+        """
+        begin = time.perf_counter()
+        batch = self._folder.preprocess(self._raw(frame))
+        seen = {
+            key: value.to(self._device) if isinstance(value, torch.Tensor) else value
+            for key, value in batch.items()
+        }
+        with torch.inference_mode():
+            chunk, steps, note = self._policy.act(seen, frame.stamp)
+            actions = self._folder.postprocess(chunk.cpu(), batch)[0].numpy()
+        if not np.isfinite(actions).all():
+            raise InvalidRecordError(
+                'the policy made a chunk with numbers that are not finite; expected finite ones. '
+                'Check its folder.'
+            )
+        self._sequence += 1
+        return ActionChunk(
+            actions=self.joints.rows_to_robot(actions),
+            dt=self.joints.dt,
+            names=self.joints.action_names,
+            control_mode=self.joints.control_mode,
+            stamp=frame.stamp,
+            sequence=self._sequence,
+            plan_sequence=plan.sequence,
+            plan_stamp=plan.stamp,
+            plan_valid_for=plan.valid_for,
+            instruction=plan.instruction,
+            latency_ms=(time.perf_counter() - begin) * 1e3,
+            steps=steps,
+            note=note,
+        )
+
+    def _raw(self, frame: Frame) -> dict[str, Any]:
+        """Return the observation under the keys of the dataset, in its order and units."""
+        raw: dict[str, Any] = {}
+        for name, (key, size) in self._sizes.items():
+            image = frame.images.get(name)
+            if image is None or image.shape[:2] != size:
+                given = 'missing' if image is None else f'{image.shape[1]}x{image.shape[0]} pixels'
+                raise InvalidRecordError(
+                    f'image of camera {name!r} is {given}; expected {size[1]}x{size[0]} pixels, '
+                    'as the policy was trained. Set the camera driver to that size.'
+                )
+            raw[key] = image
+        if self.state_names:
+            if frame.state.shape != (len(self.state_names),):
+                raise InvalidRecordError(
+                    f'robot state has {len(frame.state)} numbers; the policy expects '
+                    f'{len(self.state_names)}: {", ".join(self.state_names)}. Check the driver.'
+                )
+            raw[STATE] = self.joints.state_to_policy(frame.state)
+        return raw
+
+
+def load_perception(folder: Path, settings: PerceptionSettings) -> FramePerception:
+    """Return the perception of such a policy."""
+    return FramePerception(tuple(facts(folder).cameras), settings)
+
+
+def load_reasoner(folder: Path, settings: ReasonerSettings) -> SentenceReasoner:
+    """Return the reasoner of such a policy."""
+    return SentenceReasoner(settings)
+
+
+def open_for(folder: Path, settings: ActorSettings) -> tuple[LeRobotFolder, torch.device]:
+    """Return the folder for an actor, and where it computes."""
+    return open_folder(folder, settings.unnorm_key), torch_device(settings.device)

@@ -16,12 +16,15 @@ from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.devices import torch_device
+from efficient_vla.errors import CheckpointError
 from efficient_vla.perception.preprocess import pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
 from efficient_vla.perception.tower import VisionTower
+from efficient_vla.prompts import BARE
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Reasoner
+from efficient_vla.reasoning.words import prompt_words
 from efficient_vla.types import ControlMode
 
 
@@ -51,10 +54,18 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     trunk.to(device)
     trunk.replace(quantize(trunk.decoder, mode))
     tokens = card.tokens_per_camera * len(card.cameras)
+    if resampled and card.prompt != BARE:
+        raise CheckpointError(
+            f'{folder} has the prompt {card.prompt!r} with resampling.method '
+            f'{settings.resampling.method}; expected {BARE!r}, since resampled tokens are of no '
+            'image. Set resampling.method to none.'
+        )
     learned, lacking = checkpoint.load_learned(folder)
     learned = {method: module.to(device) for method, module in learned.items()}
+    encode = partial(prompt_words, tokenizer, card.prompt, len(card.cameras))
+    encode('')  # what is wrong with the tokenizer is said now, not with the first instruction
     return Reasoner(
-        trunk, tokenizer, tokens, settings, card.state_names, learned, resampler, lacking
+        trunk, tokenizer, tokens, settings, card.state_names, learned, resampler, lacking, encode
     )
 
 

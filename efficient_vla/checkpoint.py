@@ -32,6 +32,7 @@ from efficient_vla.families import Family, known_family, train_command
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.qwen_tower import QwenTower
 from efficient_vla.perception.tower import ENCODERS, VisionTower
+from efficient_vla.prompts import BARE, PROMPTS
 from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
@@ -84,6 +85,8 @@ class Card:
     image_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     """Of intensities in [0, 1], as the vision tower was trained."""
     image_std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    prompt: str = BARE
+    """Template around the sentence, one of ``prompts.PROMPTS``."""
     policy_type: str = 'evla'
     format: int = FORMAT
 
@@ -132,7 +135,7 @@ def _misfit(card: Card) -> str:
     if not np.all(np.asarray(card.action_scale, np.float32)):
         return f'action_scale is {list(card.action_scale)}; expected no 0'
     modes = tuple(mode.name for mode in ControlMode if mode)
-    for name, known in {'stem': STEMS, 'control_mode': modes}.items():
+    for name, known in {'stem': STEMS, 'control_mode': modes, 'prompt': PROMPTS}.items():
         if getattr(card, name) not in known:
             return f'{name} is {getattr(card, name)!r}; expected one of {", ".join(known)}'
     return ''

@@ -10,6 +10,7 @@ from efficient_vla.cli.options import writable_folder
 from efficient_vla.cli.run_options import add_policy, policy_folder, refuse_below
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
+from efficient_vla.prompts import BARE
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.recipes import RECIPES
 
@@ -51,7 +52,7 @@ OF_METHODS = ('steps', 'batch', 'rank', 'frames', 'validation-frames', 'validati
 USED = {
     'the stages': tuple(f'{stage}-steps' for stage in STEPS),
     '--method': (*OF_METHODS, 'policy', 'install'),
-    '--vlm': (*OF_METHODS, 'image-size'),
+    '--vlm': (*OF_METHODS, 'image-size', 'prompt'),
 }
 """What is trained -> its own options; the others belong to all."""
 
@@ -94,6 +95,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='train queries and heads for the vision-language model in this folder instead, and '
         'write them beside it',
+    )
+    method.add_argument(
+        '--prompt',
+        choices=(BARE, 'own'),
+        default=BARE,
+        help='with --vlm, words around the sentence: none, or those that the model was tuned with '
+        '(default: %(default)s)',
     )
     _add_numbers(method, METHOD_NUMBERS)
     method.add_argument(

@@ -11,6 +11,10 @@ from functools import cached_property
 
 import torch
 
+from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.words import Words
+from efficient_vla.types import VisualTokens
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -51,3 +55,33 @@ def behind(start: int, length: int, images: torch.Tensor) -> Layout:
     """
     words = torch.arange(length, device=images.device)
     return Layout(torch.full_like(words, len(images)), start + words, start + length, images, words)
+
+
+def arranged(
+    parts: Decoder, tokens: VisualTokens, full: int, words: Words
+) -> tuple[torch.Tensor, Layout]:
+    """Return the position ids of visual tokens, [1, V] or [3, 1, V], and where the words are.
+
+    ``full`` is the count of tokens of a whole frame. On the device of the decoder.
+    """
+    device, length = parts.device, len(words.ids)
+    positions = parts.visual_positions(tokens).to(device)
+    if words.after is None:
+        start = parts.text_start(tokens, full)
+        camera = torch.from_numpy(tokens.camera).long().to(device)
+        return positions, behind(start, length, camera)
+    after = words.after.to(device)
+    count = int(after[-1])
+    # An image takes up so many positions; with three axes, its longer side.
+    step = max(tokens.grid) if parts.three_axes else full // count
+    own = tokens.camera if parts.three_axes else tokens.position // step
+    image = torch.from_numpy(own).long().to(device)
+    before = torch.searchsorted(after, image, right=True)
+    layout = Layout(
+        torch.searchsorted(image, after),
+        torch.arange(length, device=device) + after * step,
+        length + count * step,
+        image,
+        words.sentence.to(device),
+    )
+    return positions + before, layout

@@ -5,6 +5,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.ecot.cache import Ecot, Thought
 from efficient_vla.reasoning.gate import MotionGate
-from efficient_vla.reasoning.layout import Layout, behind
+from efficient_vla.reasoning.layout import Layout, arranged, behind
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.protection import protected
 from efficient_vla.reasoning.pruning import METHODS
@@ -24,12 +25,10 @@ from efficient_vla.reasoning.schedule import PassSchedule
 from efficient_vla.reasoning.selection import TokenSelection, drop_layers, observed_layers
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.trunk import Trunk
+from efficient_vla.reasoning.words import Words, bare_words, checked
 from efficient_vla.statistics import Savings
 from efficient_vla.tensors import weights_mb
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
-
-MAX_TEXT_TOKENS = 48
-"""Tokens of the instruction that are read, as in SmolVLA; a longer one is refused, not cut."""
 
 
 class Reasoner:
@@ -45,8 +44,11 @@ class Reasoner:
         learned: Mapping[str, Any] | None = None,
         resampler: nn.Module | None = None,
         lacking: Mapping[str, str] | None = None,
+        encode: Callable[[str], Words] | None = None,
     ) -> None:
         """Use a tokenizer of transformers; positions of text start after a full frame's tokens.
+
+        ``encode`` puts the instruction into a prompt; without, it is read bare.
 
         ``state_names`` name what ``observe`` is given, ``learned`` are the scorers of pruning by
         method and, as 'ecot', the ``Thinker`` that puts plans into words; ``lacking`` says of
@@ -56,7 +58,7 @@ class Reasoner:
         self.trunk = trunk
         self.parameters_mb = weights_mb(trunk)
         self._device = trunk.queries.device
-        self.tokenizer = tokenizer
+        self._encode = encode or partial(bare_words, tokenizer)
         self.text_start = tokens_per_frame
         self.state_names = state_names
         self._learned = learned or {}
@@ -64,7 +66,7 @@ class Reasoner:
         self._resampler = resampler
         self._ecot = Ecot(self._learned['ecot']) if 'ecot' in self._learned else None
         self._sequence = 0
-        self._text: dict[str, torch.Tensor] = {}
+        self._known: dict[str, Words] = {}
         self._generator = torch.Generator().manual_seed(0)
         self._memory = ScoreMemory()
         self._gate = MotionGate(state_names)
@@ -175,11 +177,11 @@ class Reasoner:
                 'Start perception and reasoner from the same policy.'
             )
         self.signals = len(tokens.saliency) > 0
-        text = self._encode(instruction)
+        words = self._words(instruction)
         again = self._again(tokens, instruction)
         try:
             with torch.inference_mode():
-                plan = again or self._pass(tokens, instruction, text)
+                plan = again or self._pass(tokens, instruction, words)
         except BaseException:
             # Some slots may be newer than others now, and none of them is known to be right.
             self._cache.flush('pass failed')
@@ -229,13 +231,14 @@ class Reasoner:
             reason=reason,
         )
 
-    def _pass(self, tokens: VisualTokens, instruction: str, text: torch.Tensor) -> Plan:
+    def _pass(self, tokens: VisualTokens, instruction: str, words: Words) -> Plan:
         """Run the decoder and return its plan, without what the plan cost."""
         settings, total = self._settings, len(tokens.features)
         if self._plan is None or instruction != self._plan.instruction:
             self._memory.reset()
         self._memory.fit(total)
-        features, positions = self._entering(tokens, text)
+        features, positions, layout = self._entering(tokens, words)
+        text = words.ids[None]
         selection, dense = self._choose(tokens)
         first = selection.first if selection else 0
         reuse, refresh = self._reuse(tokens, instruction, features, text, first)
@@ -248,7 +251,7 @@ class Reasoner:
             positions,
             text,
             torch.ones_like(text, dtype=torch.bool),
-            self._layout(tokens, text.shape[1], len(features)),
+            layout,
             selection,
             reuse,
             observed,
@@ -286,27 +289,24 @@ class Reasoner:
             reason='; '.join(part for part in (spent, refresh) if part),
         )
 
-    def _layout(self, tokens: VisualTokens, length: int, count: int) -> Layout:
-        """Return where ``length`` words are behind ``count`` visual tokens."""
-        start = self.trunk.parts.text_start(tokens, self.text_start)
-        camera = tokens.camera if count == len(tokens.camera) else np.zeros(count, np.int32)
-        return behind(start, length, torch.from_numpy(camera).to(self._device))
-
     def _entering(
-        self, tokens: VisualTokens, text: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the tokens that enter the decoder [V, D] and their position ids [..., 1, V]."""
+        self, tokens: VisualTokens, words: Words
+    ) -> tuple[torch.Tensor, torch.Tensor, Layout]:
+        """Return visual tokens [V, D], their position ids [..., 1, V] and where the words are."""
         device, parts = self._device, self.trunk.parts
         features = torch.from_numpy(tokens.features).to(device)
-        full = parts.visual_positions(tokens).to(device)
+        full, layout = arranged(parts, tokens, self.text_start, words)
         if self._resampler is None:
-            return features, full
-        words = parts.embed(text).float()
+            return features, full, layout
+        text = words.ids[None]
         mask = torch.ones_like(text, dtype=torch.bool)
-        made = self._resampler(features[None], places_of(tokens, device), words, mask)[0]
+        embedded = parts.embed(text).float()
+        made = self._resampler(features[None], places_of(tokens, device), embedded, mask)[0]
         if len(made) == len(features):
-            return made, full
-        return made, output_positions(len(made), self.text_start)[None].to(device)
+            return made, full, layout
+        spread = output_positions(len(made), self.text_start)[None].to(device)
+        start = parts.text_start(tokens, self.text_start)
+        return made, spread, behind(start, text.shape[1], spread.new_zeros(len(made)))
 
     def _choose(self, tokens: VisualTokens) -> tuple[TokenSelection | None, str]:
         """Return the selection of this plan, or ``None`` and the reason for all tokens."""
@@ -353,19 +353,11 @@ class Reasoner:
         reuse, reason = self._cache.begin(frame, self._memory.attention[0], settings, first)
         return reuse, f'all computed: {reason}' if reason else ''
 
-    def _encode(self, instruction: str) -> torch.Tensor:
-        """Return token ids [1, L]; the last instruction is remembered."""
-        if instruction not in self._text:
-            ids = self.tokenizer(instruction.strip().lower())['input_ids']
-            if not 0 < len(ids) <= MAX_TEXT_TOKENS:
-                raise InvalidRecordError(
-                    f'instruction has {len(ids)} tokens; expected 1 to {MAX_TEXT_TOKENS}. '
-                    'Say it in one short sentence.'
-                )
+    def _words(self, instruction: str) -> Words:
+        """Return the instruction as the decoder reads it; the last one is remembered."""
+        if instruction not in self._known:
             rows = self.trunk.decoder.get_input_embeddings().num_embeddings
-            if max(ids) >= rows:
-                raise InvalidRecordError(
-                    f'instruction has token {max(ids)}; the decoder knows {rows}. Say it otherwise.'
-                )
-            self._text = {instruction: torch.tensor([ids], device=self._device)}
-        return self._text[instruction]
+            words = checked(self._encode(instruction), rows)
+            words = replace(words, ids=words.ids.to(self._device))
+            self._known = {instruction: words}
+        return self._known[instruction]

@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 from torch.nn.utils.rnn import pad_sequence
 
 from efficient_vla import checkpoint
-from efficient_vla.reasoning.layout import behind
+from efficient_vla.reasoning.layout import arranged
+from efficient_vla.reasoning.words import Words, prompt_words
 from efficient_vla.types import VisualTokens, grid_map
 
 GAIN, SHIFT = 0.15, 0.08
@@ -58,12 +59,14 @@ class Inputs:
 
     def text(self, sentences: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return padded token ids and their mask, [B, L] each."""
-        encoded = self.tokenizer([sentence.lower() for sentence in sentences])
-        ids = [torch.tensor(part) for part in encoded['input_ids']]
+        ids = [self._words(sentence).ids for sentence in sentences]
         lengths = torch.tensor([len(part) for part in ids])
         padded = pad_sequence(ids, batch_first=True)
         mask = torch.arange(padded.shape[1]) < lengths[:, None]
         return padded.to(self.device), mask.to(self.device)
+
+    def _words(self, sentence: str) -> Words:
+        return prompt_words(self.tokenizer, self.card.prompt, len(self.card.cameras), sentence)
 
 
 class Frozen(Inputs):
@@ -98,12 +101,16 @@ class Frozen(Inputs):
         self, visual: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor
     ) -> torch.Tensor:
         """Return the plan [B, Q, D] of all visual tokens [B, V, D]."""
-        parts = self.trunk.parts
-        positions = parts.visual_positions(self.places).to(self.device)
+        words = self._words('x')  # the sentence follows all images, so any will do
+        after = words.after
+        if after is not None:
+            before = after[after < after[-1]]
+            after = torch.cat([before, after[-1:].expand(text.shape[1] - len(before))])
+        everything = torch.arange(text.shape[1])
+        positions, layout = arranged(
+            self.trunk.parts, self.places, self.tokens, Words(text[0], after, everything)
+        )
         positions = positions.expand(*positions.shape[:-2], len(visual), -1)
-        start = parts.text_start(self.places, self.tokens)
-        cameras = torch.from_numpy(self.places.camera).to(self.device)
-        layout = behind(start, text.shape[1], cameras)
         return self.trunk(visual, positions, text, text_mask, layout)[0]
 
 

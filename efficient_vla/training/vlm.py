@@ -4,8 +4,8 @@
 
 The model stays as it is. Trained are the action queries, both heads and, with a rank above 0,
 low-rank updates of the decoder; they are written beside the model, as ``policy.safetensors`` and
-``policy.json``. Images are square, and the instruction is the bare sentence, without the prompt
-template that the model was tuned with.
+``policy.json``. Images are square; the instruction is the bare sentence, or with `--prompt own` in
+the template that the model was tuned with.
 """
 
 import argparse
@@ -39,10 +39,17 @@ class Untrained(Frozen):
     """A vision-language model with queries and heads as they begin."""
 
     def __init__(
-        self, folder: Path, device: torch.device, precision: str, size: int, units: dict[str, Any]
+        self,
+        folder: Path,
+        device: torch.device,
+        precision: str,
+        size: int,
+        prompt: str,
+        units: dict[str, Any],
     ) -> None:
-        """Load the model; ``size`` is that of its images, 0 its own, ``units`` those of the data.
+        """Load the model; ``units`` are those of the data.
 
+        ``size`` is that of its images, 0 its own; ``prompt`` is 'bare' or 'own'.
         On CUDA with 'bf16' the model itself is in bfloat16.
         """
         self.folder = folder
@@ -59,6 +66,7 @@ class Untrained(Frozen):
             tokens_per_camera=_tokens(tower, size, dtype),
             stem='patch',
             queries=QUERIES,
+            prompt=config.model_type if prompt == 'own' else prompt,
             image_mean=mean,
             image_std=std,
             **units,
@@ -166,7 +174,14 @@ class PolicyTrainer(MethodTrainer):
 
     def _parts(self, device: torch.device) -> Frozen:
         args = self.args
-        return Untrained(self.policy, device, args.precision, args.image_size, self.data.units())
+        return Untrained(
+            self.policy,
+            device,
+            args.precision,
+            args.image_size,
+            args.prompt,
+            self.data.units(),
+        )
 
     def _recipe(self) -> Any:
         return PolicyRecipe

@@ -525,8 +525,8 @@ def test_after_a_pass_that_failed_nothing_of_it_is_reused(monkeypatch):
 
 
 def test_an_instruction_beyond_the_vocabulary_of_the_decoder_is_refused():
-    stage = reasoner()
-    stage.tokenizer = lambda text: {'input_ids': [3, 39 if text == 'open it' else 40]}
+    ids = {'open it': [3, 39], 'close it': [3, 40]}
+    stage = Reasoner(trunk(), lambda text: {'input_ids': ids[text]}, COUNT, ReasonerSettings())
     with pytest.raises(InvalidRecordError, match='has token 40; the decoder knows 40'):
         stage.plan(tokens(), 'close it')
     assert len(stage.plan(tokens(), 'open it').kept) == COUNT

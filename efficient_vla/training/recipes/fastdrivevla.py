@@ -62,6 +62,8 @@ class Painter(nn.Module):
 class FastDriveRecipe(Recipe):
     """The scorer and, while it is trained, the painter."""
 
+    bare = True
+
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Make both; the decoder of the policy takes no part, so ``rank`` is not used."""
         card = frozen.card

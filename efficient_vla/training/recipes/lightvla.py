@@ -27,6 +27,8 @@ SHOWN = 1 / 3
 class LightRecipe(Recipe):
     """The text's side of the vote."""
 
+    bare = True
+
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Start from the instruction as it is, beside the action queries; no decoder updates."""
         super().__init__(frozen)

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from efficient_vla.addons import LORA, MODULE
+from efficient_vla.errors import UsageError
+from efficient_vla.prompts import BARE
 from efficient_vla.training import lora
 from efficient_vla.training.files import prefixed
 from efficient_vla.training.frozen import Frozen
@@ -22,7 +24,17 @@ class Recipe:
     shape: dict[str, Any]
     """Keywords of the add-on's module."""
 
+    bare = False
+    """Whether the method works on visual tokens that the bare sentence follows, of one level."""
+
     def __init__(self, frozen: Frozen) -> None:
+        """Take what is trained for; raises ``UsageError`` for a policy that does not suit."""
+        if self.bare and (frozen.card.prompt != BARE or frozen.trunk.levels):
+            raise UsageError(
+                f'this method is not trained for a policy with prompt {frozen.card.prompt!r} and '
+                f'{frozen.trunk.levels} levels of visual features; expected {BARE!r} and 0. '
+                'Choose another method or policy.'
+            )
         self.frozen = frozen
 
     @cached_property

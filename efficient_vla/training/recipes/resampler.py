@@ -19,6 +19,8 @@ from efficient_vla.training.recipes.recipe import Recipe
 class ResamplerRecipe(Recipe):
     """Module and updates together learn to give the dense plan and the demonstrated actions."""
 
+    bare = True
+
     kind: type[nn.Module]
 
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:

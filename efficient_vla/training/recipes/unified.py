@@ -40,6 +40,8 @@ TAIL = 0.002
 class UnifiedRecipe(Recipe):
     """Vocabulary, decoder updates and action words."""
 
+    bare = True
+
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Fit codebook and bins, and start from the decoder and head that there are."""
         super().__init__(frozen)

@@ -13,3 +13,7 @@ class UsageError(Exception):
 
 class EpisodeError(RuntimeError):
     """The running graph did not do what was asked; the message says which part."""
+
+
+class PolicyServerError(ConnectionError):
+    """A policy server cannot be reached, or its answer cannot be used; the message names it."""

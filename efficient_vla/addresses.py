@@ -26,6 +26,10 @@ class ServerAddress:
         host = f'[{self.host}]' if ':' in self.host else self.host
         return f'{self.scheme}://{host}:{self.port}'
 
+    def __fspath__(self) -> str:
+        """Stand where a path may."""
+        return str(self)
+
 
 def server_address(given: str | PathLike[str]) -> ServerAddress | None:
     """Return the address that ``given`` is, ``None`` for anything that is no ``ws://`` or ``wss://``.

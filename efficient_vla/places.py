@@ -3,9 +3,14 @@
 """Where the package keeps what it ships."""
 
 import os
+from os import PathLike
 from pathlib import Path
 
+from efficient_vla.addresses import ServerAddress, server_address
 from efficient_vla.errors import UsageError
+
+PolicyPlace = Path | ServerAddress
+"""Where a policy is: a folder, or a server that offers it."""
 
 
 def share_folder(name: str) -> Path:
@@ -36,3 +41,13 @@ def policy_folder(name: str | Path) -> Path:
     except UsageError:
         return folder
     return shipped if shipped.is_dir() else folder
+
+
+def policy_place(name: str | PathLike[str]) -> PolicyPlace:
+    """Return where a policy is: a path, the name of a shipped policy, or ``ws://host:port``."""
+    return server_address(name) or policy_folder(Path(name))
+
+
+def given_place(path: str | PathLike[str]) -> PolicyPlace:
+    """Return where a policy is that is no name of a shipped one."""
+    return server_address(path) or Path(path)

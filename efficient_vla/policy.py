@@ -18,7 +18,7 @@ from efficient_vla.instructions import checked_instruction
 from efficient_vla.joints import JointSettings
 from efficient_vla.observation import frame_of
 from efficient_vla.perception.settings import PerceptionSettings
-from efficient_vla.places import policy_folder
+from efficient_vla.places import PolicyPlace, given_place, policy_place
 from efficient_vla.policy_folders import module_of
 from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -50,8 +50,8 @@ def default_policy() -> Path:
     raise CheckpointError('the policy evla-nano is not installed. Name a policy folder.')
 
 
-def stages_of(folder: Path) -> Any:
-    """Return the module that makes the stages of the policy in a folder.
+def stages_of(folder: PolicyPlace) -> Any:
+    """Return the module that makes the stages of the policy in a place.
 
     Raises ``CheckpointError`` for a type that nobody offers or that lacks a stage, and
     ``PluginError`` for a package that cannot be imported.
@@ -68,20 +68,23 @@ def stages_of(folder: Path) -> Any:
 
 
 def load_perception(path: str | PathLike[str], settings: PerceptionSettings) -> PerceptionStage:
-    """Return the perception stage of a policy folder."""
-    made: PerceptionStage = stages_of(Path(path)).load_perception(Path(path), settings)
+    """Return the perception stage of a policy folder or server."""
+    place = given_place(path)
+    made: PerceptionStage = stages_of(place).load_perception(place, settings)
     return made
 
 
 def load_reasoner(path: str | PathLike[str], settings: ReasonerSettings) -> ReasonerStage:
-    """Return the reasoner of a policy folder."""
-    made: ReasonerStage = stages_of(Path(path)).load_reasoner(Path(path), settings)
+    """Return the reasoner of a policy folder or server."""
+    place = given_place(path)
+    made: ReasonerStage = stages_of(place).load_reasoner(place, settings)
     return made
 
 
 def load_actor(path: str | PathLike[str], settings: ActorSettings) -> ActorStage:
-    """Return the actor of a policy folder."""
-    made: ActorStage = stages_of(Path(path)).load_actor(Path(path), settings)
+    """Return the actor of a policy folder or server."""
+    place = given_place(path)
+    made: ActorStage = stages_of(place).load_actor(place, settings)
     return made
 
 
@@ -107,7 +110,7 @@ class Policy:
     def from_pretrained(
         cls, path: str | PathLike[str] | None = None, preset: str = '', **keywords: Any
     ) -> 'Policy':
-        """Load a policy folder, or a shipped policy by name.
+        """Load a policy folder, a shipped policy by name, or the one of a server, ``ws://host:port``.
 
         Keywords are settings with underscores for dots.
 
@@ -120,13 +123,13 @@ class Policy:
         the reasoner; ``perception_device``, ``perception_quantization_mode`` and the like are for
         one stage. Those that a ROS node adds, such as ``threads``, are no keywords.
         """
-        folder = policy_folder(Path(path)) if path is not None else default_policy()
+        place = policy_place(path) if path is not None else default_policy()
         names: dict[str, list[tuple[str, str]]] = {}
         for stage, kind in SETTINGS.items():
             for dotted, _, _ in specs(kind):
-                word, place = dotted.replace('.', '_'), (stage, dotted)
-                names[word] = [*names.get(word, ()), place] if word in EVERYWHERE else [place]
-                names[f'{stage}_{word}'] = [place]
+                word, own = dotted.replace('.', '_'), (stage, dotted)
+                names[word] = [*names.get(word, ()), own] if word in EVERYWHERE else [own]
+                names[f'{stage}_{word}'] = [own]
         given: dict[tuple[str, str], Any] = dict(preset_of(preset)) if preset else {}
         # What is meant for one stage comes last and decides there.
         for keyword in sorted(keywords, key=lambda word: -len(names.get(word, ()))):
@@ -137,7 +140,7 @@ class Policy:
             for stage, dotted in names[keyword]:
                 given[stage, dotted] = keywords[keyword]
         return cls.from_settings(
-            folder,
+            place,
             {
                 stage: build(kind, {n: v for (of, n), v in given.items() if of == stage})
                 for stage, kind in SETTINGS.items()
@@ -146,7 +149,7 @@ class Policy:
 
     @classmethod
     def from_settings(cls, path: str | PathLike[str], settings: Mapping[str, Any]) -> 'Policy':
-        """Load a policy folder with one settings object a stage, which have to fit together."""
+        """Load a policy with one settings object a stage, which have to fit together."""
         refuse_unmet(settings)
         return cls(
             load_perception(path, settings['perception']),

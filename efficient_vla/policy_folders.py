@@ -1,19 +1,22 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which kind of policy a folder holds, and what it says of itself; importing this loads no torch.
+"""Which kind of policy a place holds, and what a folder says of itself; this loads no torch.
 
 A folder of this package has ``policy.json``; those of other projects are known by ``config.json``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from efficient_vla import plugins
+from efficient_vla.addresses import ServerAddress
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.headers import read_header
+from efficient_vla.places import PolicyPlace
 
 FAMILIES = {
     'evla': 'efficient_vla.assembly',
@@ -22,6 +25,8 @@ FAMILIES = {
 }
 """Policy type -> module with the loaders of its stages; one whose folders have no ``policy.json``
 imports without torch and has ``facts(folder)``."""
+SERVED = 'efficient_vla.serving.stages'
+"""The same of policies that a server has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,13 @@ class FolderFacts:
     """What has to be given beside the folder, a sentence each."""
 
 
-def policy_type(folder: Path) -> str:
-    """Return the type of the policy that a folder holds: of its card, or its family's name.
+def policy_type(folder: PolicyPlace) -> str:
+    """Return the type of the policy in a place: of its card, or its family's name.
 
     Raises ``CheckpointError`` where the folder holds none.
     """
+    if isinstance(folder, ServerAddress):
+        return 'remote'
     card, model = folder / 'policy.json', folder / 'config.json'
     if not card.is_file() and model.is_file():
         config = read_json(model)
@@ -83,9 +90,9 @@ def policy_type(folder: Path) -> str:
     return kind
 
 
-def why_none(folder: Path) -> str:
-    """Return why a folder holds no policy; empty where it holds one, in whatever state."""
-    if not (folder / 'policy.json').is_file():
+def why_none(folder: PolicyPlace) -> str:
+    """Return why there is no policy in a place; empty where it holds one, in whatever state."""
+    if isinstance(folder, ServerAddress) or not (folder / 'policy.json').is_file():
         try:
             policy_type(folder)
         except CheckpointError as error:
@@ -93,17 +100,19 @@ def why_none(folder: Path) -> str:
     return ''
 
 
-def module_of(folder: Path) -> Any:
-    """Return the module that makes the stages of the policy in a folder.
+def module_of(folder: PolicyPlace) -> Any:
+    """Return the module that makes the stages of the policy in a place.
 
     Raises ``CheckpointError`` for a type that nobody offers, and ``PluginError`` for a package
     that cannot be imported.
     """
+    if isinstance(folder, ServerAddress):
+        return import_module(SERVED)
     kind = policy_type(folder)
     known = plugins.names(plugins.POLICIES, FAMILIES)
     if kind not in known:
         raise CheckpointError(
-            f'{folder / "policy.json"} has policy_type {kind!r}; expected '
+            f'{folder} has policy_type {kind!r}; expected '
             f'{", ".join(known[:-1])} or {known[-1]}. '
             'Use a checkpoint of this package, or install the package that brings this type.'
         )

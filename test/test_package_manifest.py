@@ -26,6 +26,7 @@ ROSDEP = {
     'hypothesis': 'python3-hypothesis',
     'imageio': 'python3-imageio',
     'matplotlib': 'python3-matplotlib',
+    'msgpack': 'python3-msgpack',
     'mujoco': 'python3-mujoco-pip',
     'numpy': 'python3-numpy',
     'psutil': 'python3-psutil',
@@ -38,9 +39,10 @@ ROSDEP = {
 }
 """Import name -> key of rosdep, where there is one."""
 WITHOUT_KEY = {
-    'imageio-ffmpeg', 'metaworld', 'pyarrow', 'ruckig', 'safetensors', 'tokenizers',
+    'imageio-ffmpeg', 'metaworld', 'pyarrow', 'ruckig', 'safetensors', 'tokenizers', 'websockets',
 }  # fmt: skip
-"""Packages of requirements.txt that rosdep does not know; transformers brings the last two."""
+"""Packages of requirements.txt that rosdep does not know; transformers brings tokenizers and
+safetensors, and the key of websockets is of releases too old."""
 PIP_NAMES = {
     'OpenGL': 'PyOpenGL',
     'PIL': 'pillow',

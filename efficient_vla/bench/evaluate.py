@@ -19,6 +19,7 @@ from efficient_vla.bench.overrides import build_settings, flat
 from efficient_vla.bench.report import report
 from efficient_vla.errors import UsageError
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import Policy
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
@@ -30,7 +31,7 @@ from efficient_vla.sim.interface import Scene, Simulation
 class Request:
     """What to evaluate; it travels to the worker processes."""
 
-    policy: Path
+    policy: PolicyPlace
     tasks: tuple[str, ...]
     episodes: int
     seed: int

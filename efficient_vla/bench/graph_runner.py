@@ -18,6 +18,7 @@ from efficient_vla.bench.overrides import flat, graph_settings
 from efficient_vla.bench.report import merged_stages, report
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.errors import EpisodeError
+from efficient_vla.places import PolicyPlace
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
 from efficient_vla.sim.episodes import sensing
@@ -37,7 +38,7 @@ DEFAULT_FPS = 10.0
 class GraphRequest:
     """What to run through the graph."""
 
-    policy: Path
+    policy: PolicyPlace
     jobs: Sequence[tuple[str, int]]
     """Task and seed of every episode."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from efficient_vla.places import PolicyPlace
+
 PACKAGES = (
     'efficient_vla',
     'torch',
@@ -28,14 +30,20 @@ PACKAGES = (
 )
 
 
-def manifest(policy: Path | None, parameters: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+def manifest(
+    policy: PolicyPlace | None, parameters: Mapping[str, Any], **facts: Any
+) -> dict[str, Any]:
     """Return versions, parameters, checkpoint hash, machine, command line and time.
 
     ``policy`` is ``None`` where no policy runs.
     ``parameters`` maps ``node.param`` to its value; ``facts`` are those of the run: seeds,
     rendering, camera, state width and what else decides about its result.
     """
-    checkpoint = {'name': policy.name, 'sha256': checkpoint_hash(policy)} if policy else None
+    checkpoint = None
+    if isinstance(policy, Path):
+        checkpoint = {'name': policy.name, 'sha256': checkpoint_hash(policy)}
+    elif policy is not None:
+        checkpoint = {'server': str(policy)}
     return {
         'time': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
         'command': shlex.join(['efficient-vla', *sys.argv[1:]]),

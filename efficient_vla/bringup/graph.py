@@ -23,7 +23,7 @@ from efficient_vla.bringup.parameter_files import (
     merge,
     typed,
 )
-from efficient_vla.places import policy_folder, share_folder
+from efficient_vla.places import PolicyPlace, policy_place, share_folder
 from efficient_vla.policy_folders import folder_facts, why_none
 from efficient_vla.presets import unmet
 from efficient_vla.settings import InvalidSettingError, build
@@ -71,7 +71,7 @@ class Selection:
     """Simulated robot, or a profile, in ``config/robots`` or a file, of one with a driver."""
     hardware: str = 'cpu_2core'
     policy: str = 'evla_nano'
-    """Profile in ``config/policies`` or a policy folder."""
+    """Profile in ``config/policies``, a policy folder, or the address of a policy server."""
     namespace: str = ''
     use_sim_time: bool = False
     autostart: bool = True
@@ -112,7 +112,8 @@ def options() -> tuple[Option, ...]:
         Option(
             'policy',
             'evla_nano',
-            f'policy profile in config/policies ({policies}), or a policy folder',
+            f'policy profile in config/policies ({policies}), a policy folder, or '
+            'ws://HOST:PORT of a policy server',
         ),
         Option('namespace', '', 'namespace of all nodes; empty: none'),
         Option('log_level', 'info', 'least level that nodes log', LOG_LEVELS),
@@ -190,11 +191,11 @@ def describe(selection: Selection) -> Graph:
     files = [config / f'{name}.yaml' for name in nodes]
     files = [path for path in files if path.is_file()]
     files += [hardware, robot]
-    folder = None
+    place = None
     if selection.policy in profiles('policies'):
         files.append(config / 'policies' / f'{selection.policy}.yaml')
     else:
-        folder = _policy_folder(selection.policy)
+        place = _policy_place(selection.policy)
     files += selection.parameter_files
     for word in selection.remaps:
         if len(word.split(':=')) != 2:
@@ -207,7 +208,7 @@ def describe(selection: Selection) -> Graph:
         merged = merge(files, KINDS, nodes, namespace)
     except ParameterFileError as error:
         raise ProfileError(str(error)) from error
-    _complete(merged, selection, folder)
+    _complete(merged, selection, place)
     _refuse_values(merged)
     _refuse_cameras(merged)
     return Graph(
@@ -254,18 +255,18 @@ def robot_profile(robot: str) -> Path:
     return simulation(robot).profile or share_folder('config') / 'robots' / f'{robot}.yaml'
 
 
-def _policy_folder(policy: str) -> Path:
-    folder = policy_folder(policy).resolve()
-    none = why_none(folder)
+def _policy_place(policy: str) -> PolicyPlace:
+    place = policy_place(policy)
+    none = why_none(place)
     if none:
         raise ProfileError(
             f'policy {policy!r} is neither a profile ({", ".join(profiles("policies"))}) nor a '
             f'shipped policy, nor a folder that holds a policy: {none}'
         )
-    return folder
+    return place.resolve() if isinstance(place, Path) else place
 
 
-def _complete(merged: Merged, selection: Selection, folder: Path | None) -> None:
+def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -> None:
     """Add what the selection says, and what follows from it for the clock."""
     overrides: dict[str, dict[str, Any]] = {name: {} for name in merged.values}
     for word, value in selection.overrides.items():
@@ -285,9 +286,9 @@ def _complete(merged: Merged, selection: Selection, folder: Path | None) -> None
     paced = robot.get('real_time_factor', 1.0) != 1.0
     simulated = selection.use_sim_time or lockstep or paced or robot.get('publish_clock')
     implied: dict[str, dict[str, Any]] = {name: {} for name in given}
-    if folder is not None:
+    if place is not None:
         for name in POLICY_NODES:
-            implied[name]['policy'] = str(folder)
+            implied[name]['policy'] = str(place)
     if lockstep:
         # Simulated time waits for a plan and a chunk of every image.
         implied['reasoner']['max_rate'] = UNLIMITED_HZ
@@ -334,9 +335,10 @@ def _refuse_values(merged: Merged) -> None:
 def _refuse_cameras(merged: Merged) -> None:
     """Raise ``ProfileError`` where the monitor looks at cameras that the policy does not have."""
     shown = tuple(merged.values['monitor'].get('cameras', ()))
-    folder = policy_folder(merged.values['perception'].get('policy', ''))
-    if shown and not why_none(folder):
-        cameras = list(folder_facts(folder).cameras)
+    place = policy_place(merged.values['perception'].get('policy', ''))
+    # What a server has is known once it was asked.
+    if shown and isinstance(place, Path) and not why_none(place):
+        cameras = list(folder_facts(place).cameras)
         if list(shown) != cameras:
             raise ProfileError(
                 f'monitor.cameras is {list(shown)}; expected {cameras}, those of the policy in its '

@@ -20,6 +20,7 @@ COMMANDS = {
     'demo': 'drive the simulated arm through the demonstration tasks, with the whole graph',
     'eval': 'measure success, latencies and rates of a policy, in process or in the graph',
     'up': 'bring up the graph of nodes, supervise it and show its state',
+    'serve': "offer a policy to others over openpi's websocket protocol",
     'data': 'make demonstrations from scripted experts',
     'train': 'train a policy on demonstrations',
     'doctor': 'check an installation and say what is wrong',
@@ -119,6 +120,7 @@ EXPLAINED_ERRORS = {
     'UnknownTaskError': EXIT_USAGE,
     'ProfileError': EXIT_USAGE,
     'EpisodeError': EXIT_FAILED,
+    'PolicyServerError': EXIT_FAILED,
 }
 """By name, since importing the modules that define them would load torch and the simulator."""
 

@@ -13,7 +13,7 @@ from efficient_vla.cli.options import writable_folder
 from efficient_vla.cli.run_options import (
     add_graph_run,
     graph_request,
-    policy_folder,
+    policy_place,
     task_list,
     writable_file,
     written,
@@ -114,7 +114,7 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
             print(f'{node}.{line}', file=sys.stderr)
     cores = len(os.sched_getaffinity(0))
     request = Request(
-        policy=policy_folder(arguments.policy),
+        policy=policy_place(arguments.policy),
         tasks=arguments.tasks,
         robot=arguments.robot,
         episodes=arguments.episodes,

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,8 @@ def add_policy(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--policy',
         metavar='DIR',
-        type=Path,
-        help='folder of the policy, or the name of a shipped one (default: evla-nano)',
+        help='folder of the policy, or the name of a shipped one (default: evla-nano); some '
+        'commands take ws://HOST:PORT of a server too',
     )
 
 
@@ -135,7 +136,7 @@ def graph_request(arguments: argparse.Namespace, tasks: Sequence[str]) -> 'Graph
     if arguments.render:
         words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
     return GraphRequest(
-        policy=policy_folder(arguments.policy),
+        policy=policy_place(arguments.policy),
         jobs=jobs(tasks, arguments.seed, arguments.episodes, arguments.robot),
         overrides=parse_overrides(words, NODE_SETTINGS),
         hardware=arguments.hardware,
@@ -163,18 +164,30 @@ def task_list(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
-def policy_folder(given: Path | None) -> Path:
-    """Return the folder of the policy that ``given`` is or names, by default the shipped one."""
+def policy_place(given: str | PathLike[str] | None) -> places.PolicyPlace:
+    """Return the folder or the server that ``given`` is or names, by default the shipped folder."""
     from efficient_vla.policy import default_policy
 
-    folder = places.policy_folder(given) if given is not None else default_policy()
-    none = why_none(folder)
+    place = places.policy_place(given) if given is not None else default_policy()
+    none = why_none(place)
     if none:
         raise UsageError(
-            f'{folder} is no policy folder: {none} Give --policy the folder that '
-            '`efficient-vla train` or LeRobot wrote, or the name of a shipped policy.'
+            f'{place} is no policy folder: {none} Give --policy the folder that '
+            '`efficient-vla train` or LeRobot wrote, the name of a shipped policy, or '
+            'ws://HOST:PORT of a server.'
         )
-    return folder
+    return place
+
+
+def policy_folder(given: str | PathLike[str] | None) -> Path:
+    """Return the folder of a policy as ``policy_place`` does; refuse a server."""
+    place = policy_place(given)
+    if not isinstance(place, Path):
+        raise UsageError(
+            f'--policy is {place}; this command looks into a policy, so it needs the folder. Give '
+            'the folder that the server has.'
+        )
+    return place
 
 
 def writable_file(path: Path) -> Path:

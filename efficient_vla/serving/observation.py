@@ -92,9 +92,9 @@ def state_parts(names: Sequence[str], given: Sequence[str] = ()) -> tuple[StateP
         )
     _refuse_double(keys)
     parts, rest = [], tuple(names)
-    for key, count in zip(keys, counts, strict=True):
-        parts.append(StatePart(key, rest[:count]))
-        rest = rest[count:]
+    for key, size in zip(keys, counts, strict=True):
+        parts.append(StatePart(key, rest[:size]))
+        rest = rest[size:]
     return tuple(parts)
 
 

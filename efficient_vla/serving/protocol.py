@@ -15,8 +15,8 @@ from typing import Any
 import msgpack
 import numpy as np
 
-MAX_OBSERVATION = 64 * 2**20
-"""Bytes of the longest observation: seven images of 1920 x 1080 and more."""
+MAX_OBSERVATION = 32 * 2**20
+"""Bytes of the longest observation: five images of 1920 x 1080."""
 MAX_ANSWER = 8 * 2**20
 """Bytes of the longest metadata and of the longest answer."""
 NUMBERS = re.compile(r'[<>|=]?([biu][1248]|f[248])')

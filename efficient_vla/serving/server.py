@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
@@ -38,9 +39,12 @@ LOG = logging.getLogger('efficient_vla.serving')
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches ``host``; raise ``UsageError`` for an unknown one."""
+    """Return whether only this machine reaches ``host``.
+
+    Raises ``UsageError`` for one that is none of its addresses.
+    """
     try:
-        found = socket.getaddrinfo(host or None, None, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host or None, 0, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise UsageError(
             f'--host {host!r} is no address of this machine: {error}. Give 127.0.0.1, or the '
@@ -109,7 +113,9 @@ class _Server:
         if request.path == '/healthz':
             return connection.respond(http.HTTPStatus.OK, 'OK\n')
         given = ', '.join(request.headers.get_all('Authorization'))
-        if self._expected and not hmac.compare_digest(given.encode(), self._expected):
+        if self._expected and not hmac.compare_digest(
+            given.encode(errors='replace'), self._expected
+        ):
             LOG.warning('refused %s: wrong token', _name(connection))
             return connection.respond(
                 http.HTTPStatus.UNAUTHORIZED,
@@ -150,8 +156,8 @@ class _Server:
             async with self._turn:
                 if connection.state is not State.OPEN:
                     return '', CloseCode.GOING_AWAY
-                call = (self._served.answer, connection, frame, total)
-                return await loop.run_in_executor(self.thread, *call), None
+                call = partial(self._served.answer, connection, frame, total)
+                return await loop.run_in_executor(self.thread, call), None
         except ProtocolError as error:
             return str(error), CloseCode.UNSUPPORTED_DATA
         except (InvalidRecordError, InvalidSettingError, PolicyServerError) as error:

@@ -3,10 +3,11 @@
 """Which episodes a run has, and what its manifest says about sensing; no simulator needed."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from efficient_vla.addresses import ServerAddress
 from efficient_vla.errors import UsageError
+from efficient_vla.places import PolicyPlace
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 
@@ -42,11 +43,13 @@ def check_tasks(tasks: Sequence[str], robot: str = DEFAULT_ROBOT) -> None:
             )
 
 
-def sensing(policy: Path, render: str, image_size: int) -> dict[str, Any]:
+def sensing(policy: PolicyPlace, render: str, image_size: int) -> dict[str, Any]:
     """Return what the manifest says about cameras and robot state, as far as the folder names them.
 
     Raises ``CheckpointError`` when the policy folder cannot be read.
     """
+    if isinstance(policy, ServerAddress):
+        return {'render': render, 'camera': {'rows': image_size, 'columns': image_size}}
     facts = folder_facts(policy)
     return {
         'render': render,

@@ -3,7 +3,6 @@
 """Plan, image and robot state in, action chunks out."""
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from efficient_vla import msg
@@ -20,6 +19,7 @@ from efficient_vla.nodes.base.source import OneSource
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import Pass
+from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import load_actor
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.stages import ActorStage
@@ -70,9 +70,9 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
             msg.ControllerStatus, 'controller_status', self._status_received, latched_qos()
         )
 
-    def load(self, folder: Path) -> ActorStage:
+    def load(self, place: PolicyPlace) -> ActorStage:
         """Return the actor."""
-        return load_actor(folder, self.settings)
+        return load_actor(place, self.settings)
 
     def connect(self) -> None:
         """Subscribe to robot and cameras, where the architecture looks at images."""

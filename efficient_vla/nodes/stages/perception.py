@@ -3,7 +3,6 @@
 """Images in, visual tokens out."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from efficient_vla.nodes.base.qos import newest_qos, state_qos
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet
 from efficient_vla.nodes.stages.frozen import FrozenCameras
 from efficient_vla.nodes.stages.stage import SIGNALS_WANTED, Pass, StageNode
+from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import load_perception
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.stages import PerceptionStage
@@ -44,9 +44,9 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
         """Of the tokens; it rises when the caches are emptied."""
         return self.stage.epoch if self.stage is not None else 0
 
-    def load(self, folder: Path) -> PerceptionStage:
+    def load(self, place: PolicyPlace) -> PerceptionStage:
         """Return the perception stage."""
-        return load_perception(folder, self.settings)
+        return load_perception(place, self.settings)
 
     def connect(self) -> None:
         """Subscribe to the cameras of the policy."""

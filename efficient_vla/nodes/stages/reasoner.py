@@ -3,7 +3,6 @@
 """Visual tokens and an instruction in, a plan out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from std_msgs.msg import Empty
@@ -22,6 +21,7 @@ from efficient_vla.nodes.base.source import SOURCE_S, OneSource
 from efficient_vla.nodes.stages.cameras import transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import SIGNALS_WANTED, Pass
+from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import load_reasoner
 from efficient_vla.stages import ReasonerStage
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
@@ -72,9 +72,9 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
             'visual_tokens', msg.VisualTokens, qos, needed=lambda: self.tasked
         )
 
-    def load(self, folder: Path) -> ReasonerStage:
+    def load(self, place: PolicyPlace) -> ReasonerStage:
         """Return the reasoner."""
-        return load_reasoner(folder, self.settings)
+        return load_reasoner(place, self.settings)
 
     def connect(self) -> None:
         """Subscribe to the robot's state; plans go on without it."""

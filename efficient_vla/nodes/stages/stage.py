@@ -8,7 +8,6 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rclpy.qos import QoSProfile
@@ -24,7 +23,7 @@ from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.base.scheduling import apply_niceness
 from efficient_vla.nodes.base.waiting import Expectation
 from efficient_vla.nodes.stages.cameras import Cameras
-from efficient_vla.places import policy_folder
+from efficient_vla.places import PolicyPlace, policy_place
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.stages import Stage
 from efficient_vla.statistics import LatencyWindow, RateMeter
@@ -116,8 +115,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         return self.stage
 
     @abstractmethod
-    def load(self, folder: Path) -> PolicyStage:
-        """Return the stage of the policy in ``folder``."""
+    def load(self, place: PolicyPlace) -> PolicyStage:
+        """Return the stage of the policy in a folder or of a server."""
 
     def connect(self) -> None:
         """Subscribe to what the stage looks at, until it is freed."""
@@ -150,7 +149,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
     def setup(self) -> None:
         """Load the policy and start the worker thread."""
         settings = self.applied = self.settings
-        self.stage = self.load(policy_folder(settings.policy))
+        self.stage = self.load(policy_place(settings.policy))
         self._worker = LatestWorker(self.get_name(), self._guarded_work, self._pass_failed)
         use_threads(settings.threads)
         # OpenMP keeps its number of threads, and Linux the niceness, for each thread by itself.

@@ -1,0 +1,119 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``efficient-vla serve``."""
+
+import argparse
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.cli.options import add_overrides
+from efficient_vla.cli.run_options import add_policy, add_robot, policy_place
+
+DESCRIPTION = """\
+Offer a policy, with any of its parameters, over openpi's websocket protocol, so that clients and
+evaluation harnesses that speak it, and graphs elsewhere, can drive it. Ctrl-C ends it.
+
+Only this machine can reach it unless --host says otherwise, and then clients need the token of
+--token-file. What clients send is named in the metadata that they get first; --image-key,
+--state-key and --prompt-key choose other names, whose dots are steps into nested maps."""
+
+EXAMPLE = """\
+  efficient-vla serve --policy evla-nano --preset sp_vla
+  efficient-vla eval --policy ws://127.0.0.1:8000 --tasks reach-v3 --json out.json
+  efficient-vla serve --host 0.0.0.0 --token-file ~/.efficient_vla_token \\
+      --image-key images.cam_high --state-key state"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_policy(parser)
+    add_robot(parser)
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen on; beyond this machine only with a token (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--port',
+        type=_port,
+        default=8000,
+        help='port to listen on; 0: any that is free (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--token-file',
+        metavar='FILE',
+        default='',
+        help='file whose word clients must send as "Authorization: Api-Key WORD"',
+    )
+    parser.add_argument(
+        '--image-key',
+        metavar='KEY',
+        action='append',
+        default=[],
+        help='key of an image, one for each camera in their order '
+        '(default: observation/image, or observation/CAMERA where there are several)',
+    )
+    parser.add_argument(
+        '--state-key',
+        metavar='KEY[:COUNT]',
+        action='append',
+        default=[],
+        help='key of the state, or of so many of its numbers (default: observation/state)',
+    )
+    parser.add_argument(
+        '--prompt-key', metavar='KEY', default='prompt', help='key of the sentence (%(default)s)'
+    )
+    add_overrides(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serve until asked to end."""
+    from efficient_vla.bench.overrides import build_settings, parse_overrides
+    from efficient_vla.policy import SETTINGS
+    from efficient_vla.serving.server import run_server
+    from efficient_vla.serving.tokens import read_token
+
+    logging.basicConfig(level=logging.WARNING, format='%(message)s')
+    logging.getLogger('efficient_vla.serving').setLevel(logging.INFO)
+    token = read_token(arguments.token_file)
+    overrides = parse_overrides(arguments.overrides, SETTINGS)
+    served, name = _load(arguments, build_settings(overrides, arguments.robot))
+
+    def ready(host: str, port: int) -> None:
+        print(f'serving {name} at ws://{f"[{host}]" if ":" in host else host}:{port}', flush=True)
+
+    asyncio.run(run_server(served, arguments.host, arguments.port, token, ready))
+    return 0
+
+
+def _load(arguments: argparse.Namespace, settings: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the policy, loaded and run once, and its name."""
+    from efficient_vla.policy import Policy
+    from efficient_vla.policy_folders import folder_facts
+    from efficient_vla.serving.observation import Keys, image_keys, state_parts
+    from efficient_vla.serving.served import ServedPolicy, at_rest
+
+    place = policy_place(arguments.policy)
+    policy = Policy.from_settings(place, settings)
+    cameras, names = policy.perception.cameras, policy.actor.state_names
+    keys = Keys(
+        image_keys(cameras, arguments.image_key),
+        state_parts(names, arguments.state_key),
+        arguments.prompt_key,
+    )
+    sizes: dict[str, Any] = {}
+    if isinstance(place, Path):
+        sizes = dict(folder_facts(place).cameras)
+    sides = {camera: sizes.get(camera) or (224, 224) for camera in cameras}
+    first = at_rest(sides, names, settings['actor'].joints)
+    name = place.name if isinstance(place, Path) else str(place)
+    return ServedPolicy(policy, name, keys, first), name
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f'{text!r} is no port; expected 0 to 65535.')
+    return int(text)

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """LeRobot's own class behind a pipe: an observation in, a chunk out; run by the peer's Python.
 
-``python lerobot_server.py FOLDER``. It stands alone: nothing of efficient_vla is imported here, and
-LeRobot is imported nowhere else. A message is a line of JSON and, where ``bytes`` says so, that many
-bytes after it. In: ``{"task", "state", "images": {camera: [rows, columns]}, "seed", "bytes"}`` with
-the images, uint8; out: ``{"shape", "bytes"}`` with the chunk [H, A], float32, in the robot's units.
-The first message out says what the policy is.
+``python lerobot_server.py FOLDER``. It stands alone: nothing of efficient_vla is imported here. A
+message is a line of JSON and, where ``bytes`` says so, that many bytes after it. In:
+``{"task", "state", "images": {camera: [rows, columns]}, "seed", "bytes"}`` with the images, uint8;
+out: ``{"shape", "bytes"}`` with the chunk [H, A], float32, in the robot's units. The first message
+out says what the policy is.
 """
 
 import importlib.metadata

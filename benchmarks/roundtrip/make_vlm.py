@@ -22,14 +22,15 @@ SENTENCES = (
     'push the puck to the goal\n',
     'pick up the puck and place it at the goal\n',
 )
+IMAGE, PATCH, VOCABULARY = 128, 16, 320
 VISION = {
     'model_type': 'smolvlm_vision',
     'hidden_size': 128,
     'intermediate_size': 384,
     'num_hidden_layers': 4,
     'num_attention_heads': 4,
-    'image_size': 128,
-    'patch_size': 16,
+    'image_size': IMAGE,
+    'patch_size': PATCH,
 }
 TEXT = {
     'model_type': 'llama',
@@ -39,7 +40,7 @@ TEXT = {
     'num_attention_heads': 4,
     'num_key_value_heads': 4,
     'head_dim': 32,
-    'vocab_size': 320,
+    'vocab_size': VOCABULARY,
     'rope_theta': 1e4,
     'rms_norm_eps': 1e-5,
 }
@@ -65,7 +66,7 @@ def tokenizer() -> Any:
     )
     words.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=TEXT['vocab_size'],
+        vocab_size=VOCABULARY,
         special_tokens=list(SPECIALS.values()),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -96,9 +97,8 @@ def write(hub: Path) -> Path:
         image_token_id=words.convert_tokens_to_ids('<image>'),
         pad_token_id=words.pad_token_id,
     ).save_pretrained(folder)
-    patches = (VISION['image_size'] // VISION['patch_size']) ** 2
     SmolVLMProcessor(
-        SmolVLMImageProcessor(), words, SmolVLMVideoProcessor(), image_seq_len=patches
+        SmolVLMImageProcessor(), words, SmolVLMVideoProcessor(), image_seq_len=(IMAGE // PATCH) ** 2
     ).save_pretrained(folder)
     return folder
 

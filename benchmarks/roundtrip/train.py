@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a policy on our dataset with LeRobot's own trainer; the same command resumes.
 
-``python benchmarks/roundtrip/train.py act --peer-python PYTHON --dataset FOLDER --out FOLDER``, or
+``python -m benchmarks.roundtrip.train act --peer-python PYTHON --dataset FOLDER --out FOLDER``, or
 ``smolvla``. ``PYTHON`` has LeRobot 0.6.1 with what its datasets and training need. One thread
 computes, on the CPU, and a checkpoint is written every 250 steps.
 """
@@ -13,8 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import make_vlm
+from benchmarks.roundtrip import make_vlm
 
 COMMON = {
     'dataset.repo_id': 'local/metaworld',

@@ -214,8 +214,10 @@ class DatasetWriter:
         )
 
     def _close_files(self) -> None:
-        for file in (self._frames, self._episodes, *self._videos.values()):
-            file.close()
+        self._frames.close()
+        self._episodes.close()
+        for video in self._videos.values():
+            video.close()
 
     def __enter__(self) -> 'DatasetWriter':
         return self

@@ -10,6 +10,7 @@ from efficient_vla.lerobot.fields import Fields
 STATE, ACTION, ENVIRONMENT = 'observation.state', 'action', 'observation.environment_state'
 IMAGES = 'observation.images.'
 EMPTY_CAMERA = f'{IMAGES}empty_camera_'
+LARGEST_SIDE = 8192
 KINDS = ('STATE', 'VISUAL', 'ENV', 'ACTION')
 
 
@@ -34,8 +35,8 @@ def features_of(config: Fields, name: str) -> dict[str, Feature]:
         kind = said.word('type', choices=KINDS)
         rank = 3 if kind == 'VISUAL' else 1
         shape = said.integers('shape', rank)
-        if kind == 'VISUAL' and shape[0] != 3:
-            raise said.error(f'{key}.shape', list(shape), '[3, rows, columns]')
+        if kind == 'VISUAL' and (shape[0] != 3 or max(shape) > LARGEST_SIDE):
+            raise said.error('shape', list(shape), f'[3, rows, columns] to {LARGEST_SIDE} pixels')
         found[key] = Feature(kind, shape)
     return found
 

@@ -188,6 +188,10 @@ def _scalings(step: Fields, context: Context, kinds: tuple[str, ...]) -> dict[st
     modes = config.part('norm_map')
     eps = config.number('eps', 1e-8, 0, 1)
     only = config.words('normalize_observation_keys', tuple(declared))
+    known = [key for key in declared if key in context.features]
+    order = [key for key in context.features if key in declared]
+    if known != order:
+        raise config.error('order of features', known, f'{order}, as config.json has')
     found: dict[str, Scaling] = {}
     held: Statistics | None = None
     for key, feature in context.features.items():

@@ -22,6 +22,8 @@ NEEDED = {
     'QUANTILE10': ('q10', 'q90'),
 }
 """Mode -> the two statistics that it reads."""
+NAMED = 6
+"""Features that a message lists."""
 GROUPED = re.compile(r'(?P<group>.*?)[._]buffer[._](?P<key>.+)')
 
 
@@ -117,6 +119,7 @@ class Statistics(NamedTuple):
                 'yours by the parameter unnorm_key.'
             )
         found = sorted({feature for feature, _ in self.names.get('', {})})
+        found = [*found[:NAMED], 'others'] if len(found) > NAMED else found
         return (
             f'{self.path} lacks {statistic} of {key}, which {mode} reads; it has statistics of '
             f'{", ".join(found) or "nothing"}. Save the processors again with the statistics of '

@@ -12,6 +12,9 @@ from efficient_vla.lerobot.fields import Fields
 from efficient_vla.lerobot.layers import Conv1d, group_norm, linear
 from efficient_vla.lerobot.weights import Tensors
 
+LAST_GROUPS = 8
+"""Of the norm before the output, whatever ``n_groups`` says."""
+
 
 class ConvBlock(nn.Module):
     """Convolution, group norm, Mish."""
@@ -92,9 +95,12 @@ class UNet(nn.Module):
         if embedding % 2 or embedding < 4:
             raise config.error('diffusion_step_embed_dim', embedding, 'an even number from 4 up')
         groups = config.integer('n_groups')
-        wrong = [width for width in widths if width % groups]
-        if wrong:
-            raise config.error('down_dims', list(widths), f'multiples of n_groups {groups}')
+        if any(width % groups for width in widths) or widths[0] % LAST_GROUPS:
+            raise config.error(
+                'down_dims',
+                list(widths),
+                f'multiples of n_groups {groups}, the first one of {LAST_GROUPS} too',
+            )
         if not config.integer('kernel_size') % 2:
             raise config.error('kernel_size', config.raw('kernel_size'), 'an odd number')
         condition, last = embedding + seen, len(widths) - 1
@@ -117,7 +123,7 @@ class UNet(nn.Module):
             self.up.append(Stage(part, config, outputs, 2 * inputs, condition, twice))
         kernel = config.integer('kernel_size')
         end = tensors.at('final_conv')
-        self.last = ConvBlock(end.at('0.block'), widths[0], widths[0], kernel, groups)
+        self.last = ConvBlock(end.at('0.block'), widths[0], widths[0], kernel, LAST_GROUPS)
         self.out = Conv1d(end, '1', actions, widths[0], 1)
         frequency = torch.arange(embedding // 2) * -(math.log(10_000) / (embedding // 2 - 1))
         self.register_buffer('frequency', frequency.exp())

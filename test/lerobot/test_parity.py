@@ -17,7 +17,7 @@ DEGREES = 1e-3
 """Actions are some 60 times as large as the normalised chunk."""
 
 
-@pytest.mark.parametrize('name', ['act', 'diffusion'])
+@pytest.mark.parametrize('name', ['act', 'act_switches', 'diffusion', 'diffusion_switches'])
 def test_every_stage_of_a_policy_equals_that_of_lerobot(name):
     row = parity(FIXTURES / name)
     assert row['policy_type'] == open_folder(FIXTURES / name).type

@@ -1,0 +1,343 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A damaged folder is one sentence, and is never run as if it were whole."""
+
+import json
+
+import pytest
+import torch
+from lerobot_folders import rewrite
+from safetensors.torch import load_file, save_file
+
+from efficient_vla.bench.parity import parity
+from efficient_vla.errors import CheckpointError
+
+FILES = (
+    'config.json',
+    'model.safetensors',
+    'policy_preprocessor.json',
+    'policy_postprocessor.json',
+    'policy_preprocessor_step_3_normalizer_processor.safetensors',
+    'policy_postprocessor_step_0_unnormalizer_processor.safetensors',
+)
+WEIGHTS, BEFORE, AFTER = FILES[1], FILES[2], FILES[3]
+STATE_STATISTICS, ACTION_STATISTICS = FILES[4], FILES[5]
+
+
+def refused(folder, expected):
+    """Check that a folder is refused by one sentence or two that match."""
+    with pytest.raises(CheckpointError, match=expected) as caught:
+        parity(folder)
+    text = str(caught.value)
+    assert '\n' not in text
+    assert text.endswith('.')
+    assert str(folder) in text
+    assert len(text) < 600
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_a_missing_file_is_named(copied, name):
+    folder = copied('act')
+    (folder / name).unlink()
+    refused(folder, f'{name} is missing')
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_an_empty_file_is_named(copied, name):
+    folder = copied('act')
+    (folder / name).write_bytes(b'')
+    refused(folder, rf'{name} (is not JSON|cannot be read)')
+
+
+@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize('share', [0.01, 0.5, 0.99])
+def test_a_truncated_file_is_named(copied, name, share):
+    folder = copied('act')
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: int(len(data) * share)])
+    refused(folder, rf'{name} (is not JSON|cannot be read)')
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_a_file_of_another_kind_is_named(copied, name):
+    folder = copied('act')
+    other = folder / ('config.json' if name.endswith('safetensors') else WEIGHTS)
+    (folder / name).write_bytes(other.read_bytes())
+    refused(folder, rf'{name} (is not JSON|cannot be read)')
+
+
+def put(config, path, value):
+    """Set the value under ``a.b.c``, or remove it with ``...``."""
+    *way, last = path
+    for word in way:
+        config = config[word]
+    if value is ...:
+        del config[last]
+    else:
+        config[last] = value
+
+
+STATE, FRONT = (
+    ('input_features', 'observation.state'),
+    ('input_features', 'observation.images.front'),
+)
+CONFIGS = [
+    ('act', ('type',), 'acted', "type 'acted'; expected one of act"),
+    ('act', ('type',), ['act'], r"type \['act'\]; expected one of act"),
+    ('act', ('input_features',), ..., 'has no input_features'),
+    ('act', ('input_features',), [], 'input_features is .*; expected an object'),
+    ('act', ('output_features',), {}, 'output_features is .*; expected action alone'),
+    ('act', (*STATE, 'shape'), [7], r'expected \{.*7.* as config.json has'),
+    ('act', (*STATE, 'shape'), [6, 1], 'shape is .*; expected 1 whole numbers'),
+    ('act', (*STATE, 'type'), 'VISUAL', 'shape is .*; expected 3 whole numbers'),
+    ('act', (*STATE, 'type'), 'JOINTS', "'JOINTS'; expected STATE or VISUAL"),
+    ('act', (*FRONT, 'shape'), [1, 48, 64], r'shape is \[1, 48, 64\]; expected \[3, rows'),
+    ('act', (*FRONT, 'shape'), [3, 10**9, 64], 'expected .* to 8192 pixels'),
+    ('act', (*FRONT, 'shape'), [3, '48', 64], 'expected 3 whole numbers'),
+    ('act', ('output_features', 'action', 'shape'), [5], r'expected \{.*5.* as config.json has'),
+    ('act', ('chunk_size',), 9, r'decoder_pos_embed.weight of shape \[8, 32\]; expected \[9, 32\]'),
+    ('act', ('chunk_size',), '8', "chunk_size is '8'; expected a whole number"),
+    ('act', ('chunk_size',), True, 'chunk_size is True; expected a whole number'),
+    ('act', ('chunk_size',), ..., 'has no chunk_size'),
+    ('act', ('dim_model',), 64, r'expected \[64, 32, 1, 1\]'),
+    ('act', ('n_heads',), 5, 'dim_model is 32; expected a multiple of 4 and of n_heads 5'),
+    ('act', ('dim_feedforward',), 47, r'linear1.weight of shape \[48, 32\]; expected \[47, 32\]'),
+    ('act', ('n_encoder_layers',), 1, r'holds .*encoder.layers.1.*, which a policy .* not have'),
+    ('act', ('n_encoder_layers',), 3, r'lacks model.encoder.layers.2.self_attn'),
+    ('act', ('pre_norm',), True, 'lacks model.encoder.norm.weight'),
+    ('act', ('pre_norm',), 'no', "pre_norm is 'no'; expected true or false"),
+    ('act', ('vision_backbone',), 'vit_b', "'vit_b'; expected resnet18"),
+    ('act', ('vision_backbone',), 'resnet50', 'layer1.0.conv1.weight of shape'),
+    ('act', ('feedforward_activation',), 'glu', "'glu'; expected relu or gelu"),
+    ('act', ('replace_final_stride_with_dilation',), True, 'is True; expected false for resnet18'),
+    ('diffusion', ('horizon',), 15, 'horizon is 15; expected a multiple of 4'),
+    ('diffusion', ('n_obs_steps',), 3, r'cond_encoder.1.weight of shape \[32, 92\]'),
+    ('diffusion', ('down_dims',), [16, 25], 'down_dims is .*; expected multiples of n_groups'),
+    ('diffusion', ('down_dims',), [16], r'holds .*up_modules|shape'),
+    ('diffusion', ('crop_shape',), [49, 64], r'crop_shape is \[49, 64\]; expected at most \[48'),
+    ('diffusion', ('crop_shape',), [20, 20], r'pool.pos_grid of shape \[4, 2\]; expected \[1'),
+    ('diffusion', ('use_separate_rgb_encoder_per_camera',), False, 'lacks diffusion.rgb_encoder'),
+    ('diffusion', ('kernel_size',), 3, r'shape \[16, 6, 5\]; expected \[16, 6, 3\]'),
+    ('diffusion', ('n_action_steps',), 16, 'n_action_steps is 16; expected .* to 15'),
+    ('diffusion', ('num_inference_steps',), 21, 'num_inference_steps is 21'),
+    ('diffusion', ('beta_schedule',), 'sigmoid', "beta_schedule is 'sigmoid'"),
+]
+
+
+@pytest.mark.parametrize(('name', 'path', 'value', 'expected'), CONFIGS)
+def test_a_configuration_that_does_not_fit_is_named(copied, name, path, value, expected):
+    folder = copied(name)
+    rewrite(folder, 'config.json', lambda config: put(config, path, value))
+    refused(folder, expected)
+
+
+def swap_cameras(config):
+    features = config['input_features']
+    config['input_features'] = dict(sorted(features.items(), reverse=True))
+
+
+def test_cameras_in_another_order_are_refused(copied):
+    folder = copied('act')
+    rewrite(folder, 'config.json', swap_cameras)
+    refused(folder, 'order of features is .*; expected .*, as config.json has')
+
+
+def change_tensors(path, change):
+    """Rewrite a safetensors file."""
+    held = load_file(path)
+    save_file(change(held) or held, path)
+
+
+def renamed(old, new):
+    def change(held):
+        held[new] = held.pop(old)
+
+    return change
+
+
+def replaced(name, make):
+    def change(held):
+        held[name] = make(held[name].clone())
+
+    return change
+
+
+def at(index, value):
+    def make(tensor):
+        tensor.view(-1)[index] = value
+        return tensor
+
+    return make
+
+
+HEAD, NORM = 'model.action_head.weight', 'model.backbone.bn1'
+TENSORS = [
+    (renamed(HEAD, 'model.action_heads.weight'), f'lacks {HEAD}'),
+    (lambda held: {k: v for k, v in held.items() if k != HEAD}, f'lacks {HEAD}'),
+    (lambda held: held | {'model.extra': torch.ones(2)}, 'holds model.extra, which a policy'),
+    (
+        lambda held: held | {f'model.extra.{n}': torch.ones(2) for n in range(9)},
+        'and 6 more, which a policy',
+    ),
+    (replaced(HEAD, lambda t: t[:5].contiguous()), r'shape \[5, 32\]; expected \[6, 32\]'),
+    (replaced(HEAD, lambda t: t.T.contiguous()), r'shape \[32, 6\]; expected \[6, 32\]'),
+    (replaced(HEAD, at(3, float('nan'))), f'1 values in {HEAD} that are not finite'),
+    (replaced(HEAD, at(3, float('inf'))), f'1 values in {HEAD} that are not finite'),
+    (replaced(HEAD, lambda t: t.to(torch.int8)), f'{HEAD} as I8; expected one of F64'),
+    (replaced(HEAD, lambda t: t.to(torch.float8_e4m3fn)), f'{HEAD} as F8_E4M3'),
+    (replaced(f'{NORM}.running_var', at(0, -1.0)), 'holds variances below 0'),
+    (
+        lambda held: held | {'model._orig_mod.action_head.weight': held[HEAD] + 1},
+        f'{HEAD} twice',
+    ),
+    (lambda held: {'model.action_head.bias': held['model.action_head.bias']}, 'lacks model'),
+    (lambda held: {f'module.{k}': v for k, v in held.items()}, 'lacks model'),
+]
+
+
+@pytest.mark.parametrize(('change', 'expected'), TENSORS)
+def test_weights_that_do_not_fit_are_named(copied, change, expected):
+    folder = copied('act')
+    change_tensors(folder / WEIGHTS, change)
+    refused(folder, expected)
+
+
+MEAN = 'observation.state.mean'
+STATISTICS = [
+    (renamed(MEAN, 'observation.states.mean'), 'lacks mean of observation.state, which MEAN_STD'),
+    (replaced(MEAN, lambda t: t[:5].contiguous()), r'mean of shape \[5\]; expected \[6\]'),
+    (replaced(MEAN, lambda t: t[None].contiguous()), r'mean of shape \[1, 6\]; expected \[6\]'),
+    (replaced(MEAN, at(0, float('nan'))), f'1 values in {MEAN} that are not finite'),
+    (replaced(MEAN, lambda t: t.to(torch.int64)), f'{MEAN} as I64; expected'),
+    (replaced('observation.state.std', at(0, -1.0)), 'observation.state with std below 0'),
+    (lambda held: {'action.mean': held['action.mean']}, 'it has statistics of action'),
+    (
+        lambda held: {k: v for k, v in held.items() if 'front' not in k},
+        'lacks mean of observation.images.front',
+    ),
+]
+
+
+@pytest.mark.parametrize(('change', 'expected'), STATISTICS)
+def test_statistics_that_do_not_fit_are_named(copied, change, expected):
+    folder = copied('act')
+    change_tensors(folder / STATE_STATISTICS, change)
+    refused(folder, expected)
+
+
+def test_statistics_of_actions_are_needed_too(copied):
+    folder = copied('act')
+    for name in (STATE_STATISTICS, ACTION_STATISTICS):
+        change_tensors(folder / name, renamed('action.std', 'actions.std'))
+    refused(folder, 'lacks std of action, which MEAN_STD reads')
+
+
+def test_statistics_of_state_and_action_in_each_others_place_are_refused(copied):
+    folder = copied('act')
+
+    def swap(held):
+        other = {'observation.state': 'action', 'action': 'observation.state'}
+        parts = {name: name.rpartition('.') for name in held}
+        return {f'{other.get(p[0], p[0])}.{p[2]}': held[name] for name, p in parts.items()}
+
+    change_tensors(folder / STATE_STATISTICS, swap)
+    refused(folder, 'say different things of action.max; expected the same statistics')
+
+
+def test_a_range_upside_down_is_refused(copied):
+    folder = copied('diffusion')
+    for path in folder.glob('policy_*.safetensors'):
+        change_tensors(path, replaced('action.min', at(2, 1e6)))
+    refused(folder, 'statistics of action with max below min')
+
+
+def step(number, *path):
+    return ('steps', number, *path)
+
+
+PROCESSORS = [
+    ('act', BEFORE, ('steps',), {}, r'steps is \{\}; expected a list of steps'),
+    ('act', BEFORE, ('steps',), [], r'steps is \[\]; expected a list of steps'),
+    ('act', BEFORE, step(0), 'rename', r"steps\[0\] is 'rename'; expected an object"),
+    ('act', BEFORE, step(0, 'registry_name'), ..., r'has no steps\[0\].registry_name'),
+    ('act', BEFORE, step(0, 'registry_name'), 'flip', "a step 'flip'; expected some of rename"),
+    ('act', BEFORE, step(0, 'config', 'rename_map'), {'a': 1}, 'rename_map.a is 1'),
+    ('act', BEFORE, step(3), ..., 'has 0 steps normalizer_processor; expected one'),
+    ('act', BEFORE, step(3, 'state_file'), ..., r'has no steps\[3\].state_file'),
+    ('act', BEFORE, step(3, 'state_file'), '../x.safetensors', 'expected a file of the same'),
+    ('act', BEFORE, step(3, 'state_file'), WEIGHTS, 'lacks mean of observation.images.front'),
+    ('act', BEFORE, step(3, 'config', 'eps'), -1, 'eps is -1'),
+    ('act', BEFORE, step(3, 'config', 'norm_map', 'STATE'), 'ZSCORE', "'ZSCORE'; expected IDENT"),
+    ('act', BEFORE, step(3, 'config', 'features'), {}, 'is None; expected .*as config.json has'),
+    ('act', BEFORE, step(3, 'config', 'features', 'action', 'type'), 'ACT', "'ACT'; expected"),
+    ('act', AFTER, step(0), ..., 'has 0 steps unnormalizer_processor; expected one'),
+    ('act', AFTER, step(0, 'config'), ..., r'has no steps\[0\].config'),
+    ('smolvla', BEFORE, step(3, 'config', 'tokenizer_name'), 'no/where', 'tokenizer no/where is'),
+    ('smolvla', BEFORE, step(3, 'config', 'max_length'), 0, 'max_length is 0'),
+    ('smolvla', BEFORE, step(3, 'config', 'padding'), 'loose', "padding is 'loose'; expected max"),
+    (
+        'smolvla',
+        BEFORE,
+        step(3, 'config', 'task_key'),
+        'words',
+        "task_key 'words'; expected 'task'",
+    ),
+]
+
+
+@pytest.mark.parametrize(('name', 'file', 'path', 'value', 'expected'), PROCESSORS)
+def test_processors_that_do_not_fit_are_named(copied, name, file, path, value, expected):
+    folder = copied(name)
+    rewrite(folder, file, lambda found: put(found, path, value))
+    refused(folder, expected)
+
+
+def test_two_normalizers_are_refused(copied):
+    folder = copied('act')
+    rewrite(folder, AFTER, lambda file: file['steps'].append(file['steps'][0]))
+    refused(folder, 'has 2 steps unnormalizer_processor; expected one')
+
+
+TOKENIZER = 'models--HuggingFaceTB--SmolVLM2-500M-Video-Instruct'
+
+
+@pytest.fixture
+def own_tokenizer(copied, hub):
+    """Return a folder of SmolVLA that has its tokenizer in itself."""
+    folder = copied('smolvla_base')
+    snapshot = next((hub / TOKENIZER / 'snapshots').iterdir())
+    for name in ('tokenizer.json', 'tokenizer_config.json'):
+        (folder / name).write_bytes((snapshot / name).read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('name', 'data', 'expected'),
+    [
+        ('tokenizer.json', '', 'tokenizer.json is no tokenizer'),
+        ('tokenizer.json', '{"model": {}}', 'tokenizer.json is no tokenizer'),
+        ('tokenizer_config.json', None, 'tokenizer_config.json is missing'),
+        ('tokenizer_config.json', '{', 'tokenizer_config.json is not JSON'),
+        ('tokenizer_config.json', '{}', 'names None as pad_token; expected a token'),
+        ('tokenizer_config.json', '{"pad_token": "<none>"}', "names '<none>' as pad_token"),
+        ('tokenizer_config.json', '{"pad_token": 3}', 'names 3 as pad_token'),
+    ],
+)
+def test_a_damaged_tokenizer_is_named(own_tokenizer, name, data, expected):
+    path = own_tokenizer / name
+    path.unlink()
+    if data is not None:
+        path.write_text(data)
+    refused(own_tokenizer, expected)
+
+
+def test_a_file_that_is_no_text_is_named(copied):
+    folder = copied('act')
+    (folder / 'config.json').write_bytes(b'\xff\xfe\x00')
+    refused(folder, 'config.json is not JSON')
+
+
+def test_a_configuration_that_is_a_list_is_named(copied):
+    folder = copied('act')
+    (folder / 'config.json').write_text(json.dumps([1]))
+    refused(folder, 'config.json holds a list; expected an object')

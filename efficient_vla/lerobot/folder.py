@@ -218,7 +218,8 @@ def _check_same(path: Path, said: Mapping[str, Fields]) -> None:
         held.append({k: v for name in names if name for k, v in stored(path / name).items()})
     before, after = held
     for name in sorted(before.keys() & after.keys()):
-        if not torch.equal(before[name].read(), after[name].read()):
+        # The shapes may differ: LeRobot's trainer writes the count of images as [1] and [1, 1, 1].
+        if not torch.equal(before[name].read().flatten(), after[name].read().flatten()):
             raise CheckpointError(
                 f'{after[name].path} and {before[name].path.name} beside it say different things '
                 f'of {name}; expected the same statistics. Copy the files of one policy.'

@@ -24,7 +24,7 @@ from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
-from efficient_vla.types import ActionChunk, Plan, VisualTokens
+from efficient_vla.types import ActionChunk, InvalidRecordError, Plan, VisualTokens
 
 LOADERS = ('load_perception', 'load_reasoner', 'load_actor')
 """What such a module has, each made of (folder, settings of the stage)."""
@@ -184,6 +184,25 @@ class Policy:
         if self._plan is None or self._plan.instruction != instruction:
             assert self._tokens is not None
             self._plan = self.reasoner.plan(self._tokens, instruction)
+        return self.actor.chunk(self._plan, frame)
+
+    def follow(
+        self, state: Sequence[float] | np.ndarray, stamp: float | None = None
+    ) -> ActionChunk:
+        """Return the chunk of the plan before and the ``state`` of now, without an image.
+
+        For policies whose actor makes chunks at a rate of its own and looks at no image. Raises
+        ``InvalidRecordError`` for others, and where there is no plan yet.
+        """
+        if self.actor.needs_image or self.actor.architecture != 'dual':
+            raise InvalidRecordError(
+                f'this policy has the architecture {self.actor.architecture}'
+                f'{" and looks at images" if self.actor.needs_image else ""}; expected dual, of a '
+                'policy whose actor needs the state alone. Use act.'
+            )
+        if self._plan is None:
+            raise InvalidRecordError('there is no plan to follow; expected one. Use act first.')
+        frame = frame_of({}, state, stamp, (), self.actor.state_names)
         return self.actor.chunk(self._plan, frame)
 
     def reset(self) -> None:

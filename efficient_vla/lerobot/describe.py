@@ -11,6 +11,7 @@ from efficient_vla.headers import read_header
 from efficient_vla.lerobot.base import ADAPTER, has_adapter, weights_path
 from efficient_vla.lerobot.features import ACTION, STATE, camera_name, cameras_of, features_of
 from efficient_vla.lerobot.fields import Fields
+from efficient_vla.lerobot.techniques import techniques
 from efficient_vla.lerobot.tokenizer import FILES, find
 from efficient_vla.policy_folders import FolderFacts
 
@@ -48,6 +49,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         raise config.error('output_features', list(outputs), ACTION)
     named = config.raw('action_feature_names', None)
     tokenizer = _tokenizer(folder, steps)
+    applied, refused = _techniques(kind)
     return FolderFacts(
         family='lerobot',
         kind=kind,
@@ -60,10 +62,17 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         prompt=_prompt(steps),
         tokenizer=tokenizer,
         **_size(folder),
-        techniques=('actor.diffusion.steps',) if kind == 'diffusion' else (),
-        refused=IMAGE_POLICIES if sized else {},
+        techniques=applied,
+        refused=refused,
         missing=_missing(folder, steps, tokenizer),
     )
+
+
+def _techniques(kind: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Return the parameters of techniques that apply to a type, and those that do not -> why."""
+    if kind in ('act', 'diffusion'):
+        return (('actor.diffusion.steps',) if kind == 'diffusion' else (), IMAGE_POLICIES)
+    return techniques(state_in_words=kind == 'pi05')
 
 
 def steps_of(folder: Path) -> list[dict[str, Any]]:

@@ -2,34 +2,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """pi0 (arXiv 2410.24164): its parts, from a folder of LeRobot."""
 
+from pathlib import Path
+
+import torch
 from torch import nn
 
 from efficient_vla.action.heads.expert import Ends, Expert, ExpertLayer, ExpertShape, Joint
-from efficient_vla.lerobot import vlm
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.action.stage import Actor
+from efficient_vla.lerobot import actor, perception, reasoner, vlm
 from efficient_vla.lerobot.embeddings import Embeddings
 from efficient_vla.lerobot.expert_layers import adaptive_norm, feed, linear, norm
-from efficient_vla.lerobot.features import ACTION
-from efficient_vla.lerobot.folder import LeRobotFolder
+from efficient_vla.lerobot.features import ACTION, STATE
+from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.parts import Canvas, square
+from efficient_vla.lerobot.perception import PrefixPerception
+from efficient_vla.lerobot.processors import Batch
+from efficient_vla.lerobot.reasoner import PrefixReasoner
+from efficient_vla.lerobot.replay import replayed
 from efficient_vla.lerobot.weights import Tensors
+from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.prefix import Prefix
+from efficient_vla.reasoning.settings import ReasonerSettings
 
 PALIGEMMA = 'paligemma_with_expert.paligemma'
 TEXT = f'{PALIGEMMA}.model.language_model'
 EXPERT = 'paligemma_with_expert.gemma_expert.model'
 EPS = 1e-6
-
-
-def without_effect(folder: LeRobotFolder) -> list[str]:
-    """Return patterns of the tensors that change no action."""
-    root = 'model.' if 'model.action_in_proj.weight' in folder.tensors else ''
-    last = folder.tensors.at(f'{root}{TEXT}.layers').numbered() - 1
-    beside = '(self_attn.[qo]_proj|mlp.(gate|up|down)_proj|post_attention_layernorm)'
-    return [
-        rf'{root}paligemma_with_expert\.(paligemma|gemma_expert)\.lm_head\.weight',
-        rf'{root}{TEXT}\.norm\.weight',
-        rf'{root}{TEXT}\.layers\.{last}\.{beside}\.weight',
-    ]
 
 
 class Pi:
@@ -42,6 +42,30 @@ class Pi:
         nested = 'model.action_in_proj.weight' in folder.tensors
         self.tensors = folder.tensors.at('model') if nested else folder.tensors
         self.steps = self.config.integer('num_inference_steps', 10)
+        self.state_in_words = adaptive
+        name = 'image_resolution'
+        self.canvas = Canvas(square(self.config.integers(name, 2), folder, name), 'centre', True)
+        root = r'model\.' if nested else ''
+        last = self.tensors.at(f'{TEXT}.layers').numbered() - 1
+        heads = rf'{root}paligemma_with_expert\.(paligemma|gemma_expert)\.lm_head\.weight'
+        vision = r'(vision_tower|multi_modal_projector)'
+        self.owned = {
+            'perception': (rf'{root}{PALIGEMMA}\.model\.{vision}\..*',),
+            'reasoner': (rf'{root}{TEXT}\..*',),
+            'actor': (rf'{root}{EXPERT}\..*', rf'{root}(action|time|state)_.*'),
+            '': (
+                heads,
+                rf'{root}{TEXT}\.norm\.weight',
+                rf'{root}{TEXT}\.layers\.{last}\.{vlm.UNUSED_OF_LAST}\.weight',
+            ),
+        }
+        if not folder.state_width:
+            raise self.config.error('input_features', list(folder.input_features), STATE)
+
+    @property
+    def prefix_width(self) -> int:
+        """Numbers in a row of the prefix."""
+        return self.tensors.shape(f'{TEXT}.layers.0.input_layernorm.weight')[0]
 
     def tower(self) -> VisionTower:
         """Return the vision tower."""
@@ -108,3 +132,25 @@ class Pi:
         if self.adaptive:
             return adaptive_norm(tensors, name, width, EPS)
         return norm(tensors, name, width, EPS, less_one=True)
+
+
+def load_perception(folder: Path, settings: PerceptionSettings) -> PrefixPerception:
+    """Return the perception stage of a folder."""
+    return perception.load(Pi(open_folder(folder), adaptive=False), settings)
+
+
+def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
+    """Return the reasoner of a folder."""
+    return reasoner.load(Pi(reasoner.opened(folder, settings), adaptive=False), settings)
+
+
+def load_actor(folder: Path, settings: ActorSettings) -> Actor:
+    """Return the actor of a folder."""
+    return actor.load(Pi(open_folder(folder, settings.unnorm_key), adaptive=False), settings)
+
+
+def replay(
+    folder: LeRobotFolder, batch: Batch, noise: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """Return what the policy makes of a processed observation, stage by stage."""
+    return replayed(Pi(folder, adaptive=False), batch, noise)

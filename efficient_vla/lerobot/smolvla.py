@@ -8,16 +8,25 @@ from typing import Any
 import torch
 
 from efficient_vla.action.heads.expert import Cross, Ends, Expert, ExpertLayer, ExpertShape, Joint
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.action.stage import Actor
 from efficient_vla.cards import read_json
-from efficient_vla.lerobot import vlm
+from efficient_vla.lerobot import actor, perception, reasoner, vlm
 from efficient_vla.lerobot.embeddings import Embeddings
 from efficient_vla.lerobot.expert_layers import feed, linear, norm
-from efficient_vla.lerobot.features import ACTION
-from efficient_vla.lerobot.folder import LeRobotFolder
+from efficient_vla.lerobot.features import ACTION, STATE, cameras_of
+from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
 from efficient_vla.lerobot.hub import cached
+from efficient_vla.lerobot.parts import Canvas, images_of, square
+from efficient_vla.lerobot.perception import PrefixPerception
+from efficient_vla.lerobot.processors import Batch
+from efficient_vla.lerobot.reasoner import PrefixReasoner
+from efficient_vla.lerobot.replay import replayed
 from efficient_vla.lerobot.weights import Tensors
+from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.prefix import Markers, Prefix
+from efficient_vla.reasoning.settings import ReasonerSettings
 
 VLM = 'vlm_with_expert.vlm.model'
 TEXT = f'{VLM}.text_model'
@@ -27,19 +36,10 @@ CROSS = 'cross_attn'
 """Attention mode in which only some layers see the rows of the chunk."""
 
 
-def without_effect(folder: LeRobotFolder) -> list[str]:
-    """Return patterns of the tensors that change no action."""
-    last = folder.tensors.at('model').at(f'{TEXT}.layers').numbered() - 1
-    beside = '(self_attn.[qo]_proj|mlp.(gate|up|down)_proj|post_attention_layernorm)'
-    return [
-        r'model\.vlm_with_expert\.vlm\.lm_head\.weight',
-        rf'model\.{TEXT}\.norm\.weight',
-        rf'model\.{TEXT}\.layers\.{last}\.{beside}\.weight',
-    ]
-
-
 class SmolVla:
     """The parts of one folder; each is read when it is asked for."""
+
+    state_in_words = False
 
     def __init__(self, folder: LeRobotFolder) -> None:
         """Check what ``config.json`` says."""
@@ -51,6 +51,25 @@ class SmolVla:
         config.word('attention_mode', CROSS, (CROSS, 'self_attn'))
         self.steps = config.integer('num_steps', 10)
         self.heads = self._heads()
+        self.canvas = self._canvas()
+        last = self.tensors.at(f'{TEXT}.layers').numbered() - 1
+        self.owned = {
+            'perception': (rf'model\.{VLM}\.(vision_model|connector)\..*',),
+            'reasoner': (rf'model\.{TEXT}\..*', r'model\.state_proj\..*'),
+            'actor': (rf'model\.{EXPERT}\..*', r'model\.action_.*'),
+            '': (
+                r'model\.vlm_with_expert\.vlm\.lm_head\.weight',
+                rf'model\.{TEXT}\.norm\.weight',
+                rf'model\.{TEXT}\.layers\.{last}\.{vlm.UNUSED_OF_LAST}\.weight',
+            ),
+        }
+        if not folder.state_width:
+            raise config.error('input_features', list(folder.input_features), STATE)
+
+    @property
+    def prefix_width(self) -> int:
+        """Numbers in a row of the prefix."""
+        return self.tensors.shape(f'{TEXT}.layers.0.input_layernorm.weight')[0]
 
     def tower(self) -> VisionTower:
         """Return the vision tower."""
@@ -134,7 +153,19 @@ class SmolVla:
         assert self.folder.words is not None
         ids = (self.folder.words.special(f'{n}_image_token') for n in ('fake', 'global'))
         fake, start = (words.table.rows([token]) for token in ids)
-        return Markers(torch.cat([fake, start]), fake)
+        count, _ = images_of(self.folder)
+        blanks = self.config.integer('empty_cameras', 0, low=0)
+        return Markers(torch.cat([fake, start]), fake, count, blanks)
+
+    def _canvas(self) -> Canvas:
+        """Return how images are laid out; where none are resized, all have to be as in training."""
+        name = 'resize_imgs_with_padding'
+        if self.config.raw(name, None) is not None:
+            return Canvas(square(self.config.integers(name, 2), self.folder, name), 'end', False)
+        sizes = set(cameras_of(self.folder.input_features).values())
+        if len(sizes) != 1:
+            raise self.config.error(name, None, 'a size, since the cameras have several')
+        return Canvas(square(sizes.pop(), self.folder, 'images of'), 'end', False)
 
     def _heads(self) -> vlm.Heads:
         model = self.config.word('vlm_model_name')
@@ -147,3 +178,25 @@ def _described(model: str, folder: Path) -> Any:
         if place is not None and (place / 'config.json').is_file():
             return read_json(place / 'config.json')
     return {}
+
+
+def load_perception(folder: Path, settings: PerceptionSettings) -> PrefixPerception:
+    """Return the perception stage of a folder."""
+    return perception.load(SmolVla(open_folder(folder)), settings)
+
+
+def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
+    """Return the reasoner of a folder."""
+    return reasoner.load(SmolVla(reasoner.opened(folder, settings)), settings)
+
+
+def load_actor(folder: Path, settings: ActorSettings) -> Actor:
+    """Return the actor of a folder."""
+    return actor.load(SmolVla(open_folder(folder, settings.unnorm_key)), settings)
+
+
+def replay(
+    folder: LeRobotFolder, batch: Batch, noise: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """Return what the policy makes of a processed observation, stage by stage."""
+    return replayed(SmolVla(folder), batch, noise)

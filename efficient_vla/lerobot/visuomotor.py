@@ -170,7 +170,7 @@ class ImageActor:
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on."""
-        if settings.architecture != 'dual' or settings.head != 'regression':
+        if settings.own_architecture != 'dual' or settings.own_head != 'regression':
             raise InvalidSettingError(
                 f'architecture is {settings.architecture} and head {settings.head}; expected dual '
                 f'and regression, as a policy of type {self._folder.type} makes its own chunk of '

@@ -147,6 +147,10 @@ def _vision_sizes(vision: Tensors) -> dict[str, Any]:
     }
 
 
+UNUSED_OF_LAST = r'(self_attn\.[qo]_proj|mlp\.(gate|up|down)_proj|post_attention_layernorm)'
+"""Pattern of what the last layer of a prefix does not need."""
+
+
 class PrefixDecoder(nn.Module):
     """The layers of a decoder, of whose last one nothing but keys and values is there."""
 

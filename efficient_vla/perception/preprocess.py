@@ -6,25 +6,50 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 LOW, HIGH = 100, 200
 """Thresholds of Canny's hysteresis, as SP-VLA sets them, arXiv 2506.12723, in its code."""
 
 
-def squared(image: np.ndarray) -> np.ndarray:
-    """Return the image, padded with black to a square where it is none, its content centred.
+def squared(image: np.ndarray, anchor: str = 'centre') -> np.ndarray:
+    """Return the image, padded with black to a square where it is none.
 
     Policies see squares. Stretching another shape would move and bend what is seen; a border is
-    at worst unknown. Cells, tokens and projections are those of the padded square.
+    at worst unknown. Cells, tokens and projections are those of the padded square. Content is in
+    the middle, or below and on the right of the border with ``anchor`` 'end'.
     """
     rows, columns = image.shape[:2]
     if rows == columns:
         return image
     side = max(rows, columns)
     square = np.zeros((side, side, 3), image.dtype)
-    top, left = (side - rows) // 2, (side - columns) // 2
+    top, left = _before((side - rows, side - columns), anchor)
     square[top : top + rows, left : left + columns] = image
     return square
+
+
+def _before(room: tuple[int, int], anchor: str) -> tuple[int, int]:
+    """Return the part of the border that is above and on the left."""
+    return room if anchor == 'end' else (room[0] // 2, room[1] // 2)
+
+
+def padded(planes: torch.Tensor, size: tuple[int, int], anchor: str) -> torch.Tensor:
+    """Return float images [B, 3, rows, columns] in ``size``, their shape kept by a border of zeros.
+
+    Bilinear without smoothing, as LeRobot resizes; an image that fits stays as it is. The border is
+    as ``squared`` has it.
+    """
+    rows, columns = planes.shape[2:]
+    if (rows, columns) == size:
+        return planes
+    ratio = max(columns / size[1], rows / size[0])
+    inner = int(rows / ratio), int(columns / ratio)
+    smaller = F.interpolate(planes, inner, mode='bilinear', align_corners=False)
+    room = size[0] - inner[0], size[1] - inner[1]
+    top, left = _before(room, anchor)
+    return F.pad(smaller, (left, room[1] - left, top, room[0] - top))
 
 
 def shrink(image: np.ndarray, size: int) -> np.ndarray:

@@ -91,6 +91,13 @@ class PerceptionSettings:
     """Parameters of the perception stage."""
 
     device: str = device_setting()
+    cameras: tuple[str, ...] = setting(
+        (),
+        'Cameras that the robot has, of those that the policy was trained with, where it works '
+        'without the others, as policies of LeRobot with a language model do; empty: all.',
+        read_only=True,
+        calibrated=True,
+    )
     cache: CacheSettings = group(CacheSettings)
     quantization: TowerQuantizationSettings = group(TowerQuantizationSettings)
     signals: bool = setting(

@@ -43,15 +43,17 @@ class Perception:
         cameras: tuple[str, ...],
         pixels: Callable[[np.ndarray], np.ndarray],
         settings: PerceptionSettings,
+        framed: Callable[[np.ndarray], np.ndarray] = squared,
     ) -> None:
         """Use a ``VisionTower``, or another that cannot update and is only called.
 
-        ``pixels`` maps one camera image to the tower's input [3, size, size].
+        ``pixels`` maps one camera image to the tower's input [3, size, size], and ``framed`` to the
+        square whose cells are the tower's patches.
         """
         self.tower = tower
         self.cameras = cameras
         self.last = PassReport()
-        self._pixels = pixels
+        self._pixels, self._framed = pixels, framed
         self._settings = settings
         self._size = pixels(np.zeros((MIN_IMAGE_SIDE, MIN_IMAGE_SIDE, 3), np.uint8)).shape[-1]
         before, after = (math.ceil(QUARTERS * px / tower.patch_size) for px in tower.reach)
@@ -99,13 +101,13 @@ class Perception:
                 f'frame has the cameras {sorted(frame.images)}; the policy expects '
                 f'{list(self.cameras)}. Remap the topics of the cameras {missing}.'
             )
-        images = {camera: squared(frame.images[camera]) for camera in self.cameras}
+        images = {camera: self._framed(frame.images[camera]) for camera in self.cameras}
         cache = self._settings.cache
         decision = self._gate.decide(images, frame.stamp, self.patches, cache)
         rows, reason, error = decision.rows, decision.reason, 0.0
         if decision.encode:
             try:
-                rows, reason, error = self._compute(list(images.values()), decision)
+                rows, reason, error = self._compute(frame, list(images.values()), decision)
                 self._gate.commit(rows, frame.stamp)
                 self._sent = self._tokens(frame.stamp, rows, reason, started)
             except BaseException:
@@ -127,10 +129,11 @@ class Perception:
         return self._sent
 
     def _compute(
-        self, images: list[np.ndarray], decision: Decision
+        self, frame: Frame, framed: list[np.ndarray], decision: Decision
     ) -> tuple[np.ndarray, str, float]:
         """Compute at least what was decided on; return what, why, and the measured error."""
         cache, signals = self._settings.cache, self._settings.signals
+        images = [frame.images[camera] for camera in self.cameras]
         keep = cache.method == 'patch' and self.tower.can_update
         rows, reason, error = decision.rows.copy(), decision.reason, 0.0
         if cache.method == 'patch' and not keep:
@@ -160,7 +163,7 @@ class Perception:
         if signals:
             for camera in np.flatnonzero(rows.any(1)):
                 side = math.isqrt(len(self._features[camera]))
-                self._contour[camera] = contour(images[camera], self._size, side)
+                self._contour[camera] = contour(framed[camera], self._size, side)
         return rows, reason, error
 
     def _update(self, camera: int, image: torch.Tensor, decision: Decision) -> float:

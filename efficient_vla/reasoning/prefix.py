@@ -29,8 +29,10 @@ class Markers:
     """[n, D]."""
     after: torch.Tensor
     """[m, D]."""
-    blanks: int = 0
-    """Cameras without an image, whose markers are in the sequence all the same."""
+    cameras: int
+    """Cameras that the policy was trained with."""
+    blanks: int
+    """How many of those that are missing have their markers in the sequence all the same."""
 
 
 class Prefix(nn.Module):
@@ -57,8 +59,8 @@ class Prefix(nn.Module):
         self.parts = Decoder(decoder, both_ways=True)
 
     @property
-    def width(self) -> int:
-        """Numbers in a row."""
+    def token_width(self) -> int:
+        """Numbers in a visual token."""
         return self.decoder.config.hidden_size  # type: ignore[union-attr, return-value]
 
     @property
@@ -132,7 +134,8 @@ class Prefix(nn.Module):
             mine = torch.from_numpy(camera == name).to(device)
             rows += [before, visual[mine], after]
             places[mine] += number * (len(before) + len(after)) + len(before)
-        return rows + [before, after] * self.markers.blanks, places
+        missing = max(0, self.markers.cameras - len(cameras))
+        return rows + [before, after] * min(missing, self.markers.blanks), places
 
     def _state_row(self, state: torch.Tensor | None, like: torch.Tensor) -> list[torch.Tensor]:
         if self.state is None:

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from efficient_vla.attention import PrefixCache
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.ecot.cache import Ecot, Thought
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.layout import Layout, arranged, behind
 from efficient_vla.reasoning.memory import ScoreMemory
+from efficient_vla.reasoning.prefix import Prefix
 from efficient_vla.reasoning.protection import protected
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling.layers import output_positions, places_of
@@ -30,13 +32,18 @@ from efficient_vla.statistics import Savings
 from efficient_vla.tensors import weights_mb
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
+Entering = tuple[torch.Tensor, torch.Tensor, torch.Tensor, Layout]
+"""Visual tokens [V, D], their position ids, token ids [1, L], and where the words are."""
+Techniques = tuple[TokenSelection | None, runner.Reuse | None, frozenset[int]]
+"""Which tokens stay, what is reused, and the layers whose attention is looked at."""
+
 
 class Reasoner:
     """Plan with a vision-language trunk, spending only the tokens that the settings allow."""
 
     def __init__(
         self,
-        trunk: Trunk,
+        trunk: Trunk | Prefix,
         tokenizer: Callable[..., Any],
         tokens_per_frame: int,
         settings: ReasonerSettings,
@@ -57,7 +64,7 @@ class Reasoner:
         """
         self.trunk = trunk
         self.parameters_mb = weights_mb(trunk)
-        self._device = trunk.queries.device
+        self._device = trunk.parts.device
         self._encode = encode or partial(bare_words, tokenizer)
         self.text_start = tokens_per_frame
         self.state_names = state_names
@@ -71,7 +78,7 @@ class Reasoner:
         self._memory = ScoreMemory()
         self._gate = MotionGate(state_names)
         self._schedule = PassSchedule(state_names)
-        self._cache = VlaCache(len(trunk.parts.layers))
+        self._cache = VlaCache(len(trunk.parts.layers), trunk.scored_depth)
         self.signals = settings.pruning.needs_signals != ''
         """Whether tokens carry contours and saliency; who starts with a method grants it."""
         self._tokens: VisualTokens | None = None
@@ -89,8 +96,14 @@ class Reasoner:
         """
         parts, pruning = self.trunk.parts, settings.pruning
         if pruning.method != 'none':
-            drop_layers(pruning, len(parts.layers))
+            first, _ = drop_layers(pruning, len(parts.layers))
             method = METHODS[pruning.method]
+            if first >= self.trunk.scored_depth and 'projections' in method.needs:
+                raise InvalidRecordError(
+                    f'pruning.layer is {first} with pruning.method {pruning.method}; expected less '
+                    f'than {self.trunk.scored_depth}, since the last layer of this policy gives '
+                    'keys and values alone. Set it to -1.'
+                )
             if method.needs_attention and not parts.has_attention:
                 raise InvalidRecordError(
                     f'pruning.method {pruning.method} ranks tokens by attention, which a '
@@ -242,20 +255,12 @@ class Reasoner:
         selection, dense = self._choose(tokens)
         first = selection.first if selection else 0
         reuse, refresh = self._reuse(tokens, instruction, features, text, first)
-        depth = len(self.trunk.parts.layers)
+        depth = self.trunk.scored_depth
         remembered = observed = observed_layers(settings.pruning, depth, reuse is not None)
         if reuse is not None and settings.reuse.adaptive and self._cache.wants_entropy:
             observed = frozenset(range(depth))
-        latents, result = self.trunk(
-            features[None].to(self.trunk.parts.dtype),
-            positions,
-            text,
-            torch.ones_like(text, dtype=torch.bool),
-            layout,
-            selection,
-            reuse,
-            observed,
-        )
+        entering = features, positions, text, layout
+        latents, result, cache = self._decode(tokens, entering, (selection, reuse, observed))
         if remembered:
             rows = [result.scores[layer].mean(0) for layer in sorted(remembered)]
             self._memory.update(features, torch.stack(rows))
@@ -263,7 +268,7 @@ class Reasoner:
             self._cache.end(result)
         thought = Thought()
         if self._ecot is not None and settings.ecot.method != 'none':
-            thought = self._ecot.think(latents[0].float(), instruction, tokens.stamp, settings.ecot)
+            thought = self._ecot.think(latents.float(), instruction, tokens.stamp, settings.ecot)
         kept, computed = result.kept.cpu().numpy(), result.computed.cpu().numpy()
         reused = kept[~np.isin(kept, computed)] if len(computed) else kept
         guarded = kept[selection.protected[kept]] if selection else kept[:0]
@@ -273,7 +278,7 @@ class Reasoner:
             ids = positions[0].cpu().numpy().astype(np.int32)
             spent = f'{settings.resampling.method}: {len(ids)} tokens in place of {total}'
         return Plan(
-            latents=latents[0].float().cpu().numpy(),
+            latents=latents.float().cpu().numpy(),
             instruction=instruction,
             stamp=tokens.stamp,
             valid_for=settings.plan_validity,
@@ -287,7 +292,23 @@ class Reasoner:
             reused_age=self._cache.age(reused, tokens.stamp),
             protected=ids[guarded],
             reason='; '.join(part for part in (spent, refresh) if part),
+            cache=cache,
         )
+
+    def _decode(
+        self, tokens: VisualTokens, entering: Entering, techniques: Techniques
+    ) -> tuple[torch.Tensor, runner.PassResult, PrefixCache | None]:
+        """Return latents [Q, D], what the pass told, and keys and values where those count."""
+        features, positions, text, layout = entering
+        latents, result = self.trunk(
+            features[None].to(self.trunk.parts.dtype),
+            positions,
+            text,
+            torch.ones_like(text, dtype=torch.bool),
+            layout,
+            *techniques,
+        )
+        return latents[0], result, None
 
     def _entering(
         self, tokens: VisualTokens, words: Words
@@ -346,7 +367,7 @@ class Reasoner:
             return None, ''
         frame = CachedFrame(
             features,
-            len(features) + text.shape[1] + len(self.trunk.queries),
+            len(features) + text.shape[1] + self.trunk.rows_beside,
             (instruction, tokens.epoch, tokens.position.tobytes()),
             tokens.stamp,
         )

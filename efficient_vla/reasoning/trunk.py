@@ -46,6 +46,16 @@ class Trunk(nn.Module):
         """Width of visual tokens, those of all levels one after the other."""
         return (1 + self.levels) * self.queries.shape[1]
 
+    @property
+    def rows_beside(self) -> int:
+        """Rows beside those of visual tokens and words."""
+        return len(self.queries)
+
+    @property
+    def scored_depth(self) -> int:
+        """Layers whose attention can be looked at."""
+        return len(self.parts.layers)
+
     def replace(self, decoder: Any) -> None:
         """Put another module in the decoder's place, such as its quantized form."""
         self.decoder = decoder

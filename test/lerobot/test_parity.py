@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from lerobot_folders import FIXTURES, reference
+from lerobot_folders import FIXTURES, FOLDERS, reference
 
 from efficient_vla import cli
 from efficient_vla.bench.parity import LIMIT, parity
@@ -17,7 +17,7 @@ DEGREES = 1e-3
 """Actions are some 60 times as large as the normalised chunk."""
 
 
-@pytest.mark.parametrize('name', ['act', 'act_switches', 'diffusion', 'diffusion_switches'])
+@pytest.mark.parametrize('name', FOLDERS)
 def test_every_stage_of_a_policy_equals_that_of_lerobot(name):
     row = parity(FIXTURES / name)
     assert row['policy_type'] == open_folder(FIXTURES / name).type

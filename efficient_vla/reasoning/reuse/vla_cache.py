@@ -41,8 +41,12 @@ class CachedFrame:
 class VlaCache:
     """Slots of all layers and what is known about them."""
 
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
+    def __init__(self, depth: int, scored: int | None = None) -> None:
+        """Keep slots of ``depth`` layers, of which the attention of the first ``scored`` is known.
+
+        By default that of all; further layers reuse what the last of these does.
+        """
+        self._depth, self._scored = depth, depth if scored is None else scored
         self.flush('first plan')
 
     def flush(self, reason: str) -> None:
@@ -82,8 +86,8 @@ class VlaCache:
         assert self._frame is not None
         self._from[result.computed] = self._frame.features[result.computed]
         self.stamps[result.computed.cpu()] = self._frame.stamp
-        if len(result.entropy) == self._depth:
-            self._shares = tuple(result.entropy[layer] for layer in range(self._depth))
+        if len(result.entropy) == self._scored:
+            self._shares = tuple(result.entropy[layer] for layer in range(self._scored))
 
     def age(self, tokens: np.ndarray, stamp: float) -> np.ndarray:
         """Return how old the slots of these tokens are at ``stamp``, float32 [s]."""

@@ -1,0 +1,72 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Frame -> VisualTokens, of policies of LeRobot with a language model."""
+
+from functools import partial
+
+import numpy as np
+
+from efficient_vla.compression.quantization import quantize
+from efficient_vla.devices import torch_device
+from efficient_vla.lerobot.parts import PrefixParts, finish
+from efficient_vla.lerobot.techniques import NO_SKIP
+from efficient_vla.perception.preprocess import squared
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.perception.stage import Perception
+from efficient_vla.settings import InvalidSettingError
+
+
+class PrefixPerception(Perception):
+    """The stage of this package; where words hold the state, no frame may be skipped."""
+
+    state_in_words = False
+
+    def configure(self, settings: PerceptionSettings) -> None:
+        """Apply settings from the next frame on; raises ``InvalidSettingError`` for others."""
+        refuse_skip(settings, self.state_in_words)
+        super().configure(settings)
+
+
+def refuse_skip(settings: PerceptionSettings, state_in_words: bool) -> None:
+    """Raise ``InvalidSettingError`` where a skipped frame would leave an old state in the words."""
+    if state_in_words and settings.cache.method == 'skip':
+        raise InvalidSettingError(
+            f'cache.method is skip; expected another, since {NO_SKIP}. Use reuse.'
+        )
+
+
+def load(parts: PrefixParts, settings: PerceptionSettings) -> PrefixPerception:
+    """Return the perception stage of a folder."""
+    refuse_skip(settings, parts.state_in_words)
+    cameras = chosen(parts.folder.camera_names, settings.cameras)
+    # All cameras are treated alike.
+    key, inner = next(iter(parts.folder.cameras.items()))
+
+    def pixels(image: np.ndarray) -> np.ndarray:
+        """Return uint8 [rows, columns, 3] as the tower sees it, float32 [3, size, size]."""
+        planes = parts.folder.preprocess({key: image})[inner]
+        laid: np.ndarray = parts.canvas(planes)[0].numpy()
+        return laid
+
+    tower = parts.tower()
+    finish(parts, 'perception')
+    mode = settings.quantization.mode
+    tower = quantize(tower.to(torch_device(settings.device)), mode)
+    framed = partial(squared, anchor=parts.canvas.anchor)
+    made = PrefixPerception(tower, cameras, pixels, settings, framed)
+    made.state_in_words = parts.state_in_words
+    return made
+
+
+def chosen(known: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the cameras that the robot has, in the policy's order.
+
+    Raises ``InvalidSettingError`` for one that the policy was not trained with.
+    """
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise InvalidSettingError(
+            f'cameras are {", ".join(wanted)}; the policy was trained with {", ".join(known)} and '
+            f'knows no {unknown[0]}. Name those of them that the robot has.'
+        )
+    return tuple(name for name in known if name in wanted) if wanted else known

@@ -1,0 +1,126 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""VisualTokens, instruction and state -> keys and values, of policies of LeRobot."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from efficient_vla.attention import PrefixCache
+from efficient_vla.compression.quantization import quantize
+from efficient_vla.devices import torch_device
+from efficient_vla.joints import Joints, joints_of
+from efficient_vla.lerobot.features import STATE
+from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.parts import PrefixParts, finish
+from efficient_vla.lerobot.processors import MASK, TASK, TOKENS, Batch
+from efficient_vla.lerobot.techniques import LACKING, REFUSED, refuse
+from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.prefix import Prefix
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.reasoning.stage import Entering, Reasoner, Techniques
+from efficient_vla.reasoning.words import Words
+from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
+
+STATES_S = 10.0
+"""Robot states of so long are remembered [s]."""
+MAX_SKEW_S = 0.5
+"""A state further from the frame than that says nothing about it [s]."""
+
+
+class PrefixReasoner(Reasoner):
+    """Plan the keys and values of a prefix with the state nearest to the frame."""
+
+    trunk: Prefix
+
+    def __init__(
+        self, prefix: Prefix, folder: LeRobotFolder, joints: Joints, settings: ReasonerSettings
+    ) -> None:
+        self._folder, self._joints = folder, joints
+        self._states: deque[tuple[float, np.ndarray]] = deque()
+        self._batch: Batch = {}
+        super().__init__(prefix, _no_words, 0, settings, joints.state_names, lacking=LACKING)
+
+    def configure(self, settings: ReasonerSettings) -> None:
+        """Apply settings from the next plan on; raises ``InvalidSettingError`` for others."""
+        refuse('reasoner', settings, REFUSED)
+        super().configure(settings)
+
+    def reset(self, reason: str = 'reset') -> None:
+        """Start a new episode."""
+        super().reset(reason)
+        self._states.clear()
+
+    def observe(self, state: np.ndarray, stamp: float) -> None:
+        """Take in the robot's state [S] at ``stamp`` [s]."""
+        super().observe(state, stamp)
+        if self._states and stamp < self._states[-1][0]:
+            self._states.clear()
+        self._states.append((stamp, state))
+        while self._states[0][0] < stamp - STATES_S:
+            self._states.popleft()
+
+    def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
+        """Return the plan for one frame.
+
+        Raises ``InvalidRecordError`` where no state is known of the time of the frame.
+        """
+        state = self._joints.state_to_policy(self._nearest(tokens.stamp))
+        self._batch = self._folder.preprocess({STATE: state, TASK: instruction})
+        return super().plan(tokens, instruction)
+
+    def _nearest(self, stamp: float) -> np.ndarray:
+        nearest = min(self._states, key=lambda pair: abs(pair[0] - stamp), default=None)
+        if nearest is None or abs(nearest[0] - stamp) > MAX_SKEW_S:
+            found = 'none came' if nearest is None else f'{abs(nearest[0] - stamp):.2f} s off'
+            raise InvalidRecordError(
+                f'no robot state for the frame: {found}; expected one within {MAX_SKEW_S} s, since '
+                'the plan of this policy depends on it. Check the robot driver.'
+            )
+        return nearest[1]
+
+    def _words(self, instruction: str) -> Words:
+        """Return the instruction without padding, as the processors of the folder wrote it."""
+        ids = self._batch[TOKENS][self._batch[MASK]].to(self._device)
+        return Words(ids, None, torch.arange(len(ids), device=self._device))
+
+    def _decode(
+        self, tokens: VisualTokens, entering: Entering, techniques: Techniques
+    ) -> tuple[torch.Tensor, runner.PassResult, PrefixCache | None]:
+        features, _, text, _ = entering
+        state = self._batch[STATE].to(self._device)
+        cache, result = self.trunk(features, tokens.camera, text[0], state, *techniques)
+        return result.hidden[0, -1:], result, cache
+
+
+def _no_words(*given: Any) -> Any:
+    raise NotImplementedError('words come from the processors of the folder')
+
+
+def opened(folder: Path, settings: ReasonerSettings) -> LeRobotFolder:
+    """Return the folder as a reasoner reads it."""
+    return open_folder(folder, settings.unnorm_key, settings.tokenizer)
+
+
+def load(parts: PrefixParts, settings: ReasonerSettings) -> PrefixReasoner:
+    """Return the reasoner of a folder, with its decoder in the number format of the settings."""
+    refuse('reasoner', settings, REFUSED)
+    device, mode = torch_device(settings.device), settings.quantization.mode
+    if settings.device == 'auto' and mode == 'int8_dynamic':
+        device = torch.device('cpu')
+    folder = parts.folder
+    joints = joints_for(folder, settings)
+    prefix = parts.prefix()
+    finish(parts, 'reasoner')
+    prefix.to(device)
+    prefix.replace(quantize(prefix.decoder, mode))
+    return PrefixReasoner(prefix, folder, joints, settings)
+
+
+def joints_for(folder: LeRobotFolder, settings: Any) -> Joints:
+    """Return the robot's side of state and actions, as the settings of a stage name it."""
+    names = folder.config.raw('action_feature_names', None) or ()
+    return joints_of(settings.joints, folder.state_width, folder.action_width, names)

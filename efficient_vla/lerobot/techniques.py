@@ -1,0 +1,57 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which techniques apply to policies with a language model and an action expert; loads no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from efficient_vla.settings import InvalidSettingError, flatten
+
+NO_QUERIES = (
+    'it is trained together with the action queries of a policy of this package, which this policy '
+    'does not have'
+)
+APPLIED = (
+    'perception.cache.method',
+    'perception.quantization.mode',
+    'reasoner.pruning.method',
+    'reasoner.reuse.method',
+    'reasoner.schedule.method',
+    'reasoner.quantization.mode',
+    'actor.flow.steps',
+    'actor.flow.adaptive',
+    'actor.flow.cache_every',
+    'actor.guidance.steps',
+    'actor.architecture',
+)
+"""Parameters of techniques that work; guidance is that of controller.blending.method rtc."""
+REFUSED = {'reasoner.resampling.method': NO_QUERIES, 'reasoner.ecot.method': NO_QUERIES}
+"""Parameters of techniques that do not -> why."""
+LACKING = {
+    'fastdrivevla': f'{NO_QUERIES}. Choose another method.',
+    'ecot': f'{NO_QUERIES}. Set it to none.',
+}
+"""Learned methods of the reasoner -> why this policy has no module of theirs."""
+NO_SKIP = 'the words of this policy hold the state of the robot, which changes while images do not'
+NO_DUAL = (
+    'the words of this policy hold the state of the robot, so that a newer state needs a whole new '
+    'plan'
+)
+
+
+def techniques(state_in_words: bool) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the parameters that apply, and those that do not or not in full -> why."""
+    if not state_in_words:
+        return APPLIED, REFUSED
+    applied = tuple(name for name in APPLIED if name != 'actor.architecture')
+    more = {'perception.cache.method=skip': NO_SKIP, 'actor.architecture': NO_DUAL}
+    return applied, REFUSED | more
+
+
+def refuse(stage: str, settings: Any, refused: Mapping[str, str]) -> None:
+    """Raise ``InvalidSettingError`` for a technique that the policy has no use for."""
+    values = flatten(settings)
+    for name, why in refused.items():
+        own = name.removeprefix(f'{stage}.')
+        if own in values and values[own] != 'none':
+            raise InvalidSettingError(f'{own} is {values[own]}; expected none, since {why}.')

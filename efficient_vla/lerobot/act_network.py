@@ -43,14 +43,34 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
+class FirstAttention(nn.Module):
+    """Attention to rows of zeros, whose values are the bias alone, whatever looks at which."""
+
+    def __init__(self, tensors: Tensors, width: int) -> None:
+        super().__init__()
+        bias = tensors.take('in_proj_bias', 3 * width).chunk(3)[2]
+        self.same = constant(linear(tensors, 'out_proj', width, width)(bias))
+        tensors.without_effect(['in_proj_weight'])
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Return the one row [D] that all are."""
+        return self.same
+
+
 class Layer(nn.Module):
     """A layer of the encoder, and one of the decoder where it looks at ``memory``."""
 
-    def __init__(self, tensors: Tensors, config: Fields, looks: bool) -> None:
+    def __init__(self, tensors: Tensors, config: Fields, looks: bool, first: bool = False) -> None:
+        """Read a layer; the ``first`` of the decoder is given zeros."""
         super().__init__()
         width, heads = config.integer('dim_model'), config.integer('n_heads')
         hidden = config.integer('dim_feedforward')
-        self.attention = Attention(tensors.at('self_attn'), width, heads)
+        self._before = config.flag('pre_norm', False)
+        own = tensors.at('self_attn')
+        if first and self._before:
+            tensors.without_effect([r'norm1\.weight'])
+        still = first and not self._before
+        self.attention = FirstAttention(own, width) if still else Attention(own, width, heads)
         self.look = Attention(tensors.at('multihead_attn'), width, heads) if looks else None
         self.norms = nn.ModuleList(
             layer_norm(tensors, f'norm{place + 1}', width) for place in range(3 if looks else 2)
@@ -60,7 +80,6 @@ class Layer(nn.Module):
         self._activation = ACTIVATIONS[
             config.word('feedforward_activation', 'relu', tuple(ACTIVATIONS))
         ]
-        self._before = config.flag('pre_norm', False)
 
     def forward(
         self,
@@ -128,7 +147,7 @@ class ActNetwork(nn.Module):
             for place in range(config.integer('n_encoder_layers', low=0))
         )
         self.decoder = nn.ModuleList(
-            Layer(tensors.at(f'decoder.layers.{place}'), config, looks=True)
+            Layer(tensors.at(f'decoder.layers.{place}'), config, looks=True, first=not place)
             for place in range(config.integer('n_decoder_layers', low=0))
         )
         self.encoded = None

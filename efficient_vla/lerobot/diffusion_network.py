@@ -34,7 +34,8 @@ class ImageEncoder(nn.Module):
         self.backbone = ResNet(tensors.at('backbone'), name, AS_LISTED, grouped=grouped)
         points, channels = config.integer('spatial_softmax_num_keypoints'), self.backbone.channels
         self.weight = constant(tensors.take('pool.nets.weight', points, channels, 1, 1))
-        self.bias = constant(tensors.take('pool.nets.bias', points))
+        # What is added to a whole map changes no softmax over it.
+        tensors.without_effect([r'pool\.nets\.bias'])
         pixels = self.backbone.side(rows) * self.backbone.side(columns)
         self.grid = constant(tensors.take('pool.pos_grid', pixels, 2))
         self.out = linear(tensors, 'out', 2 * points, 2 * points)
@@ -52,7 +53,7 @@ class ImageEncoder(nn.Module):
                 for side, part in zip(images.shape[2:], self._crop, strict=True)
             )
             images = images[:, :, top : top + rows, left : left + columns]
-        maps = F.conv2d(self.backbone(images), self.weight, self.bias).flatten(2)  # [B, K, h * w]
+        maps = F.conv2d(self.backbone(images), self.weight).flatten(2)  # [B, K, h * w]
         points = (maps.softmax(-1) @ self.grid).flatten(1)
         return F.relu(self.out(points))
 

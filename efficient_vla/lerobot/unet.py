@@ -25,6 +25,9 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.convolution = Conv1d(tensors, '0', outputs, inputs, kernel)
         self.norm = group_norm(tensors, '1', groups, outputs)
+        if groups == outputs:
+            # A norm of each channel alone takes away what was added to it.
+            tensors.without_effect([r'0\.bias'])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return [B, outputs, T]."""

@@ -70,11 +70,13 @@ class Tensors(Mapping[str, torch.Tensor]):
     def __init__(self, files: Mapping[str, Stored], prefix: str = '') -> None:
         self._files, self._prefix = files, prefix
         self._used: set[str] = set()
+        self.idle: set[str] = set()
+        """Names of all tensors that were declared to change no action."""
 
     def at(self, name: str) -> 'Tensors':
         """Return the tensors whose names begin with ``name`` and a point, without that."""
         part = Tensors(self._files, f'{self._prefix}{name}.')
-        part._used = self._used
+        part._used, part.idle = self._used, self.idle
         return part
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -149,13 +151,13 @@ class Tensors(Mapping[str, torch.Tensor]):
     def without_effect(self, patterns: Iterable[str]) -> None:
         """Declare tensors, by regular expressions of whole names, that change no action."""
         for pattern in patterns:
-            self._used |= {
+            self.idle |= {
                 self._prefix + name for name in self if re.fullmatch(pattern, name) is not None
             }
 
     def finish(self) -> None:
         """Raise ``CheckpointError`` naming what was neither read nor declared without effect."""
-        left = [self._files[name] for name in self._files if name not in self._used]
+        left = [self._files[name] for name in self._files if name not in self._used | self.idle]
         if left:
             names = ', '.join(entry.name for entry in left[:NAMED])
             more = f' and {len(left) - NAMED} more' if len(left) > NAMED else ''

@@ -13,6 +13,8 @@ SHORTCUTS = (1, 2, 5)
 """Numbers of equal steps that the head flow learns as shortcuts."""
 STEPS = 1
 """Steps of the head flow where the settings name no number."""
+DDIM_STEPS = 10
+"""Steps of the head diffusion where they name none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,13 @@ class FlowSettings:
 class DiffusionSettings:
     """The head diffusion."""
 
-    steps: int = setting(10, 'DDIM steps from noise to chunk.', low=1, high=50)
+    steps: int = setting(
+        0,
+        f"Steps from noise to chunk; 0 is the policy's own number: {DDIM_STEPS} of the head "
+        'diffusion, and of a diffusion policy of LeRobot what its folder says.',
+        low=0,
+        high=1000,
+    )
     cache_every: int = setting(
         1,
         'Compute attention and feed-forward features in every so many steps and keep them in '

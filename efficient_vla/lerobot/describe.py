@@ -11,23 +11,10 @@ from efficient_vla.headers import read_header
 from efficient_vla.lerobot.base import ADAPTER, has_adapter, weights_path
 from efficient_vla.lerobot.features import ACTION, STATE, camera_name, cameras_of, features_of
 from efficient_vla.lerobot.fields import Fields
-from efficient_vla.lerobot.techniques import techniques
+from efficient_vla.lerobot.techniques import IMAGE_POLICIES, techniques
 from efficient_vla.lerobot.tokenizer import FILES, find
 from efficient_vla.policy_folders import FolderFacts
 
-NO_TOKENS = 'the policy reads images directly and has no visual tokens'
-NO_LANGUAGE = 'the policy has no language model'
-IMAGE_POLICIES = {
-    'perception.cache.method': NO_TOKENS,
-    'perception.quantization.mode': 'the policy has no vision tower of its own stage',
-    'reasoner.pruning.method': NO_TOKENS,
-    'reasoner.reuse.method': NO_LANGUAGE,
-    'reasoner.schedule.method': NO_LANGUAGE,
-    'reasoner.resampling.method': NO_TOKENS,
-    'reasoner.quantization.mode': NO_LANGUAGE,
-    'reasoner.ecot.method': NO_LANGUAGE,
-}
-"""Parameters of techniques that mean nothing to a policy of images alone -> why."""
 PARTS = {'STATE': 'state', 'ACTION': 'action', 'VISUAL': 'images'}
 
 

@@ -21,7 +21,6 @@ from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 
 __all__ = ['load_actor', 'load_perception', 'load_reasoner', 'replay']
-SEED = 0
 
 
 def network_of(folder: LeRobotFolder) -> DiffusionNetwork:
@@ -50,7 +49,8 @@ class DiffusionPolicy:
         self.parameters_mb = weights_mb(network)
         self._seen: dict[float, torch.Tensor] = {}
         """Capture time -> what the policy is told of that observation."""
-        self.reset()
+        self._seed = 0
+        self._random = torch.Generator().manual_seed(self._seed)
 
     def act(self, batch: Batch, stamp: float) -> tuple[torch.Tensor, int, str]:
         """Return the rows to execute; the note says where earlier observations were not there."""
@@ -75,17 +75,21 @@ class DiffusionPolicy:
         return min(self._seen, key=lambda known: abs(known - stamp))
 
     def configure(self, settings: ActorSettings) -> None:
-        """Refuse what the network of LeRobot cannot do."""
+        """Take other steps from noise to chunk, and refuse what the network cannot do."""
         if settings.diffusion.cache_every != 1:
             raise InvalidSettingError(
                 f'diffusion.cache_every is {settings.diffusion.cache_every}; expected 1, since the '
                 'network of LeRobot has convolutions in place of attention. Set it to 1.'
             )
+        self._network.schedule.take(settings.diffusion.steps)
+        if settings.seed != self._seed:
+            self._seed = settings.seed
+            self._random.manual_seed(self._seed)
 
     def reset(self) -> None:
         """Forget earlier observations, and draw the same noise again."""
         self._seen.clear()
-        self._random = torch.Generator().manual_seed(SEED)
+        self._random.manual_seed(self._seed)
 
 
 def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:

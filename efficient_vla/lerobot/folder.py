@@ -219,7 +219,8 @@ def _check_same(path: Path, said: Mapping[str, Fields]) -> None:
     before, after = held
     for name in sorted(before.keys() & after.keys()):
         # The shapes may differ: LeRobot's trainer writes the count of images as [1] and [1, 1, 1].
-        if not torch.equal(before[name].read().flatten(), after[name].read().flatten()):
+        first, second = (held[name].read().double().flatten() for held in (before, after))
+        if not torch.equal(first, second):
             raise CheckpointError(
                 f'{after[name].path} and {before[name].path.name} beside it say different things '
                 f'of {name}; expected the same statistics. Copy the files of one policy.'

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from efficient_vla.lerobot.fields import Fields
+from efficient_vla.settings import InvalidSettingError
 
 LARGEST_BETA = 0.999
 SMALLEST_VARIANCE = 1e-20
@@ -21,17 +22,32 @@ class NoiseSchedule:
 
     def __init__(self, config: Fields) -> None:
         """Read what ``config.json`` says of the sampler."""
-        train = config.integer('num_train_timesteps', high=100_000)
+        self.trained = config.integer('num_train_timesteps', high=100_000)
         steps = config.raw('num_inference_steps', None)
-        count = train if steps is None else config.integer('num_inference_steps', high=train)
-        self._stride = train // count
-        self.times = tuple(place * self._stride for place in reversed(range(count)))
+        self._own = self.trained
+        if steps is not None:
+            self._own = config.integer('num_inference_steps', high=self.trained)
+        self.take(0)
         self._random = config.word('noise_scheduler_type', 'DDPM', ('DDPM', 'DDIM')) == 'DDPM'
         kinds = ('epsilon', 'sample')
         self._noise_told = config.word('prediction_type', 'epsilon', kinds) == 'epsilon'
         bound = config.number('clip_sample_range', 1.0, low=0)
         self._bound = bound if config.flag('clip_sample', True) else math.inf
-        self._signal = torch.cumprod(1 - _betas(config, train), 0)
+        self._signal = torch.cumprod(1 - _betas(config, self.trained), 0)
+
+    def take(self, steps: int) -> None:
+        """Take so many steps of those of training from now on, 0: as the folder says.
+
+        Raises ``InvalidSettingError`` where training had fewer.
+        """
+        if steps > self.trained:
+            raise InvalidSettingError(
+                f'diffusion.steps is {steps}; expected at most {self.trained}, the steps that the '
+                'policy was trained for.'
+            )
+        count = steps or self._own
+        self._stride = self.trained // count
+        self.times = tuple(place * self._stride for place in reversed(range(count)))
 
     def sample(
         self,

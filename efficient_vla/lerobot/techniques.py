@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which techniques apply to policies with a language model and an action expert; loads no torch."""
+"""Which techniques apply to which policies of LeRobot; importing this loads no torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +32,19 @@ LACKING = {
     'ecot': f'{NO_QUERIES}. Set it to none.',
 }
 """Learned methods of the reasoner -> why this policy has no module of theirs."""
+NO_TOKENS = 'the policy reads images directly and has no visual tokens'
+NO_LANGUAGE = 'the policy has no language model'
+IMAGE_POLICIES = {
+    'perception.cache.method': NO_TOKENS,
+    'perception.quantization.mode': 'the policy has no vision tower of its own stage',
+    'reasoner.pruning.method': NO_TOKENS,
+    'reasoner.reuse.method': NO_LANGUAGE,
+    'reasoner.schedule.method': NO_LANGUAGE,
+    'reasoner.resampling.method': NO_TOKENS,
+    'reasoner.quantization.mode': NO_LANGUAGE,
+    'reasoner.ecot.method': NO_LANGUAGE,
+}
+"""Parameters of techniques that mean nothing to a policy of images alone -> why."""
 NO_SKIP = 'the words of this policy hold the state of the robot, which changes while images do not'
 NO_DUAL = (
     'the words of this policy hold the state of the robot, so that a newer state needs a whole new '

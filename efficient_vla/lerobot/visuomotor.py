@@ -18,13 +18,13 @@ from efficient_vla.devices import torch_device
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.joints import Joints, joints_of
 from efficient_vla.lerobot import facts
-from efficient_vla.lerobot.describe import IMAGE_POLICIES
 from efficient_vla.lerobot.features import STATE, cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
 from efficient_vla.lerobot.processors import Batch
+from efficient_vla.lerobot.techniques import IMAGE_POLICIES, refuse
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import InvalidSettingError, flatten
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import (
     ActionChunk,
     Execution,
@@ -35,15 +35,6 @@ from efficient_vla.types import (
     VisualTokens,
     grid_map,
 )
-
-
-def refuse_techniques(stage: str, settings: Any) -> None:
-    """Raise ``InvalidSettingError`` for a technique that such a policy has no use for."""
-    values = flatten(settings)
-    for name, why in IMAGE_POLICIES.items():
-        own = name.removeprefix(f'{stage}.')
-        if own in values and values[own] != 'none':
-            raise InvalidSettingError(f'{own} is {values[own]}; expected none, since {why}.')
 
 
 class FramePerception:
@@ -59,7 +50,7 @@ class FramePerception:
 
     def configure(self, settings: PerceptionSettings) -> None:
         """Raise ``InvalidSettingError`` for a technique of tokens."""
-        refuse_techniques('perception', settings)
+        refuse('perception', settings, IMAGE_POLICIES)
         if settings.signals:
             raise InvalidSettingError(
                 'signals is true; expected false, since the policy has no visual tokens.'
@@ -94,7 +85,7 @@ class SentenceReasoner:
 
     def configure(self, settings: ReasonerSettings) -> None:
         """Raise ``InvalidSettingError`` for a technique of tokens or of language."""
-        refuse_techniques('reasoner', settings)
+        refuse('reasoner', settings, IMAGE_POLICIES)
         self._settings = settings
 
     def reset(self, reason: str = 'reset') -> None:

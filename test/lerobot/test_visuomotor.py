@@ -7,11 +7,12 @@ import pytest
 import torch
 from lerobot_folders import FIXTURES, observation, reference, rewrite
 
+from efficient_vla.action.settings import ActorSettings
 from efficient_vla.lerobot.diffusion import DiffusionPolicy, network_of
 from efficient_vla.lerobot.folder import open_folder
 from efficient_vla.policy import Policy
 from efficient_vla.policy_folders import folder_facts
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import ControlMode, InvalidRecordError
 
 DT = 0.1
@@ -183,3 +184,25 @@ def test_an_episode_repeats_itself_after_a_reset(diffusion):
         runs.append([policy.act(first, 1.0)[0], policy.act(second, 1.1)[0]])
     torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0)
     assert not torch.equal(runs[0][0], policy.act(first, 1.2)[0])
+
+
+def test_steps_and_noise_of_diffusion_are_parameters(diffusion):
+    folder, policy = diffusion
+    first, _ = batches(folder)
+
+    def made(**settings):
+        policy.reset()
+        policy.configure(build(ActorSettings, settings))
+        chunk, steps, _ = policy.act(first, 1.0)
+        return chunk, steps
+
+    own, steps = made()
+    assert steps == 5
+    few, steps = made(**{'diffusion.steps': 2})
+    assert steps == 2
+    assert not torch.allclose(few, own)
+    other, _ = made(seed=3)
+    assert not torch.allclose(other, own)
+    torch.testing.assert_close(made()[0], own, rtol=0, atol=0)
+    with pytest.raises(InvalidSettingError, match=r'steps is 21; expected at most 20'):
+        made(**{'diffusion.steps': 21})

@@ -14,7 +14,7 @@ import torch
 
 from efficient_vla.action.heads import Given, HeadSource, Made
 from efficient_vla.action.heads.denoiser import DenoisingGenerator, DenoisingHead
-from efficient_vla.action.settings import ActorSettings
+from efficient_vla.action.settings import DDIM_STEPS, ActorSettings
 
 
 class DiffusionHead(DenoisingHead):
@@ -60,7 +60,8 @@ class Diffusion(DenoisingGenerator):
     def make(self, given: Given) -> Made:
         """Return the chunk that the next noise leads to; ``steps`` counts whole passes."""
         settings = self.settings.diffusion
-        chunk, passes = self.head.sample(*self.start(given), settings.steps, settings.cache_every)
+        steps = settings.steps or DDIM_STEPS
+        chunk, passes = self.head.sample(*self.start(given), steps, settings.cache_every)
         return Made(chunk[0], passes)
 
 

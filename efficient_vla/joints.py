@@ -21,10 +21,11 @@ from efficient_vla.types import LONGEST_ROW, SHORTEST_ROW, ControlMode, InvalidR
 GRIPPER = 'gripper'
 """Name of a column that is an effort for the controller, from -1, open, to 1, closed."""
 GRIPPER_WORDS = (GRIPPER, 'jaw', 'finger')
-SCALES = {'rad': 1.0, 'deg': math.pi / 180, 'm': 1.0, 'mm': 1e-3, 'effort': 1.0}
-"""Unit of a column -> the robot's unit [rad or m, or effort] in one of it."""
+SCALES = {'rad': 1.0, 'deg': math.pi / 180, 'm': 1.0, 'mm': 1e-3}
+"""Unit of a column -> the robot's unit [rad or m] in one of it."""
 SPANS = {'percent': (0.0, 100.0), 'signed_percent': (-100.0, 100.0), 'share': (0.0, 1.0)}
 """Unit that counts along a calibrated range -> its values at both ends."""
+UNITS = (*SCALES, *SPANS, 'effort')
 MODES = tuple(mode.name.lower() for mode in ControlMode if mode)
 POSITIONS = ('joint_position', 'ee_position')
 
@@ -66,7 +67,7 @@ class JointSettings:
         'What the policy counts a column in. percent, signed_percent (-100 to 100) and share (0 '
         'to 1) count along the range from joints.low to joints.high; deg from where '
         'joints.offset is; effort is for the column gripper, from -1, open, to 1, closed.',
-        choices=(*SCALES, *SPANS),
+        choices=UNITS,
         read_only=True,
         calibrated=True,
     )
@@ -110,8 +111,8 @@ class JointSettings:
     )
     overshoot: float = setting(
         0.1,
-        'A position this share of its range beyond an end is taken as that end; one further '
-        'beyond is refused, and so is its chunk.',
+        'A position, or an effort, this share of its range beyond an end is taken as that end; one '
+        'further beyond is refused, and so is its chunk.',
         low=0.0,
         high=1.0,
         read_only=True,
@@ -273,8 +274,10 @@ def joints_of(
     action = _columns(settings, positions=absolute)
     places = _columns(settings, positions=True)
     named = dict(zip(settings.names, zip(*places, strict=True), strict=True))
+    # What a robot measures of a gripper that is driven by effort has an end of its own.
+    named[GRIPPER] = as_counted = (1.0, 0.0, -math.inf, math.inf)
     names = _state_names(settings, states)
-    state = [named.get(name, (1.0, 0.0, -math.inf, math.inf)) for name in names]
+    state = [named.get(name, as_counted) for name in names]
     return Joints(
         state_names=names,
         action_names=settings.names,
@@ -318,7 +321,7 @@ def faults(
         )
     if not settings.unit:
         found.append(
-            f'joints.unit is empty; expected one of {", ".join((*SCALES, *SPANS))} for each '
+            f'joints.unit is empty; expected one of {", ".join(UNITS)} for each '
             'column. SO-100 and SO-101: deg for the joints, percent for the gripper.'
         )
     elif names and len(features) == len(names):
@@ -376,6 +379,9 @@ def _columns(settings: JointSettings, positions: bool) -> Columns:
     """Return the conversion of every column, of positions or of displacements."""
     rows = []
     for unit, sign, offset, low, high in zip(*settings.columns(), strict=True):
+        if unit == 'effort':
+            rows.append((1.0, 0.0, -1.0, 1.0))
+            continue
         if unit in SPANS:
             first, last = SPANS[unit]
             scale = (high - low) / (last - first)

@@ -67,6 +67,12 @@ class FolderFacts:
     """Those that do not -> why."""
     missing: tuple[str, ...] = ()
     """What has to be given beside the folder, a sentence each."""
+    trained_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Camera -> rows and columns of the images of training, where the folder says."""
+    groups: tuple[str, ...] = ()
+    """Datasets whose statistics it has, one of which unnorm_key has to name; empty: of one."""
+    one_process: bool = False
+    """Whether the three stages have to share a process: they hand on more than messages hold."""
 
 
 def policy_type(folder: PolicyPlace) -> str:
@@ -136,14 +142,12 @@ def _card_facts(folder: Path) -> FolderFacts:
     path = folder / 'policy.json'
     card, kind = read_json(path), policy_type(folder)
     try:
-        side = card.get('image_size')
-        size = (int(side), int(side)) if side else None
         state, actions = tuple(card.get('state_names', ())), tuple(card.get('action_names', ()))
         parameters, memory = weights_of(folder)
         return FolderFacts(
             family=kind,
             kind=str(card.get('name', kind)),
-            cameras=dict.fromkeys(card.get('cameras', ()), size),
+            cameras=dict.fromkeys(card.get('cameras', ())),
             state_names=state,
             state_width=len(state),
             action_names=actions,

@@ -60,7 +60,7 @@ def record(
     while not sim.done and sim.steps < limit:
         now = sim.steps * sim.PERIOD
         stages.reasoner.observe(sim.state(), now)
-        frame = camera.frame(stages.perception.cameras, now)
+        frame = camera.frame(stages.perception.cameras, stages.actor.state_names, now)
         tokens = stages.perception.encode(frame)
         assert tokens is not None, 'frames are not skipped while recording'
         plan = stages.reasoner.plan(tokens, sim.instruction)

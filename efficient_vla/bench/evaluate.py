@@ -17,14 +17,19 @@ from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.manifest import manifest
 from efficient_vla.bench.overrides import build_settings, flat
 from efficient_vla.bench.report import report
+from efficient_vla.bringup.fit import image_side, misfits, robot_of
 from efficient_vla.errors import UsageError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import Policy
+from efficient_vla.policy_folders import FolderFacts, folder_facts
 from efficient_vla.records import EpisodeResult
+from efficient_vla.settings import flatten
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 from efficient_vla.sim.episodes import jobs, sensing
 from efficient_vla.sim.interface import Scene, Simulation
+
+IMAGE_SIDE = 480
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Request:
     instruction: str | None = None
     """Asked for instead of the task's own sentence."""
     render: str = 'default'
-    image_size: int = 480
+    image_size: int = 0
+    """Side of the images [px]; 0: that of the policy's training, where it says so, else 480."""
     video: Path | None = None
     workers: int = 1
     robot: str = DEFAULT_ROBOT
@@ -69,6 +75,17 @@ class Request:
         """What is known of the robot."""
         return simulation(self.robot)
 
+    @property
+    def side(self) -> int:
+        """Side of the images [px]."""
+        facts = self.facts
+        return self.image_size or (image_side(facts) if facts else None) or IMAGE_SIDE
+
+    @property
+    def facts(self) -> FolderFacts | None:
+        """What the policy's folder says; ``None`` of a server, which was not asked yet."""
+        return folder_facts(self.policy) if isinstance(self.policy, Path) else None
+
     def sentence(self, task: str) -> str:
         """Return the instruction that the policy gets for ``task``; refuse what no policy reads."""
         return checked_instruction(
@@ -89,7 +106,7 @@ def evaluate(
     ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input, and
     ``Interrupted`` with the object of the episodes until then.
     """
-    build_settings(request.overrides, request.robot)
+    _refuse_misfit(request, build_settings(request.overrides, request.robot))
     results: list[EpisodeResult] = []
     with unfinished.carrying(lambda: _found(request, results)):
         for result in _run_all(request):
@@ -99,12 +116,22 @@ def evaluate(
     return _found(request, results)
 
 
+def _refuse_misfit(request: Request, settings: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` where policy and robot do not fit together."""
+    facts = request.facts
+    if facts is not None:
+        values = {node: flatten(group) for node, group in settings.items()}
+        wrong = misfits(facts, robot_of(request.robot, values, request.simulation))
+        if wrong:
+            raise UsageError(wrong[0])
+
+
 def _found(request: Request, results: list[EpisodeResult]) -> dict[str, Any]:
     """Return the JSON object of these results, with a note where some are missing."""
     if not results:
         return {}
     settings = build_settings(request.overrides, request.robot)
-    facts = sensing(request.policy, request.render, request.image_size)
+    facts = sensing(request.policy, request.render, request.side)
     order = {job: index for index, job in enumerate(request.jobs())}
     results.sort(key=lambda result: order[result.task, result.seed])
     parameters = {**flat(settings), 'controller.rate': 1 / request.simulation.period}
@@ -137,7 +164,7 @@ class Worker:
         if self._sim is None or self._sim.task != task:
             self.close()
             self._sim = request.simulation.make(
-                task, request.render, request.image_size, self.settings['eval'].max_steps
+                task, request.render, request.side, self.settings['eval'].max_steps
             )
         video = request.video / f'{task}-{seed}.mp4' if request.video else None
         return run_episode(

@@ -94,7 +94,7 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
             log_level='warn',
         )
     )
-    settings = graph_settings(graph.parameter_files, request.overrides)
+    settings = graph_settings(graph.parameters)
     robot = settings[node_name(request.robot)]
     facts = sensing(request.policy, robot.camera.render, robot.camera.size)
     limit = request.episode_s / robot.real_time_factor + START_S

@@ -50,9 +50,15 @@ class SceneCamera:
             self._step = self.sim.steps
         return self._image
 
-    def frame(self, cameras: tuple[str, ...], now: float) -> Frame:
-        """Return what ``cameras`` see and where the robot is."""
-        return Frame({name: self.image() for name in cameras}, self.sim.state(), now)
+    def frame(self, cameras: tuple[str, ...], names: tuple[str, ...], now: float) -> Frame:
+        """Return what ``cameras`` see and where the robot is, as ``state`` says it."""
+        return Frame({name: self.image() for name in cameras}, self.state(names), now)
+
+    def state(self, names: tuple[str, ...]) -> np.ndarray:
+        """Return what the robot reports under ``names``, float32 [len(names)]."""
+        reported = np.concatenate([self.sim.state(), self.sim.setpoint()])
+        values = dict(zip(self.sim.simulation.reported_names, reported, strict=True))
+        return np.array([values[name] for name in names], np.float32)
 
 
 class Handover:
@@ -138,20 +144,21 @@ def run_episode(
             if writer and sim.steps % VIDEO_STEPS == 0:
                 writer.add(camera.image(), now, sim.success)
             fresh = False
-            stages.reasoner.observe(sim.state(), now)
+            if stages.reasoner.state_names:
+                stages.reasoner.observe(camera.state(stages.reasoner.state_names), now)
             handover.deliver(now)
             may_ask = handover.may_ask()
             if plans.due(sim.steps) and (may_ask or not single):
                 plans.started(sim.steps)
-                frame = camera.frame(stages.perception.cameras, now)
+                frame = camera.frame(stages.perception.cameras, (), now)
                 newest = plan_from(stages, frame, instruction, records)
                 fresh = newest is not None
                 plan = newest or plan
             due = fresh if single else may_ask and chunks.due(sim.steps)
             if plan is not None and due:
                 chunks.started(sim.steps)
-                cameras = stages.perception.cameras if stages.actor.needs_image else ()
-                frame = camera.frame(cameras, now)
+                cameras = stages.actor.cameras if stages.actor.needs_image else ()
+                frame = camera.frame(cameras, stages.actor.state_names, now)
                 handover.tell(now)
                 chunk = timed(records['actor'], stages.actor.chunk, plan, frame)
                 handover.inference.start(chunk)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of all nodes of a run, from ``node.param=value`` words."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import yaml
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.bringup import catalogue
 from efficient_vla.bringup.graph import robot_profile
-from efficient_vla.bringup.parameter_files import merge
+from efficient_vla.bringup.parameter_files import is_ros_parameter, merge
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings
@@ -170,22 +170,24 @@ def build_settings(
     settings: dict[str, Any] = {}
     for node, kind in KINDS.items():
         known = {name for name, _, _ in specs(kind)}
-        profile = {k: v for k, v in node_values(files, node).items() if k in known}
+        # The evaluation itself is no node.
+        given = node_values(files, node) if node in catalogue.KINDS else {}
+        profile = {k: v for k, v in given.items() if k in known}
         settings[node] = _build(node, kind, {**profile, **overrides.get(node, {})})
     refuse_unmet(settings)
     return settings
 
 
-def graph_settings(
-    files: Sequence[Path], overrides: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return node -> settings of all nodes of the graph, from its files and the overrides."""
-    settings = {
-        node: _build(node, kind, {**node_values(files, node), **overrides.get(node, {})})
-        for node, kind in catalogue.NODE_SETTINGS.items()
+def graph_settings(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return node -> settings of the nodes of a graph, from the parameters that they get."""
+    return {
+        node: _build(
+            node,
+            catalogue.NODE_SETTINGS[node],
+            {name: value for name, value in values.items() if not is_ros_parameter(name)},
+        )
+        for node, values in parameters.items()
     }
-    refuse_unmet(settings)
-    return settings
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from efficient_vla.bringup import fit
 from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES
 from efficient_vla.bringup.fastdds import profile_variable
 from efficient_vla.bringup.parameter_files import (
@@ -23,8 +24,9 @@ from efficient_vla.bringup.parameter_files import (
     merge,
     typed,
 )
+from efficient_vla.errors import CheckpointError
 from efficient_vla.places import PolicyPlace, policy_place, share_folder
-from efficient_vla.policy_folders import folder_facts, why_none
+from efficient_vla.policy_folders import FolderFacts, folder_facts, why_none
 from efficient_vla.presets import unmet
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
@@ -209,10 +211,14 @@ def describe(selection: Selection) -> Graph:
     except ParameterFileError as error:
         raise ProfileError(str(error)) from error
     _complete(merged, selection, place)
+    facts = _facts(merged)
+    if facts is not None:
+        _follow(merged, facts, selection)
     _refuse_values(merged)
-    _refuse_cameras(merged)
+    if facts is not None:
+        _refuse_misfit(merged, facts, selection)
     return Graph(
-        processes,
+        _sharing(processes, facts),
         tuple(files),
         merged.values,
         namespace,
@@ -332,18 +338,56 @@ def _refuse_values(merged: Merged) -> None:
         typed(values, KINDS[name])
 
 
-def _refuse_cameras(merged: Merged) -> None:
-    """Raise ``ProfileError`` where the monitor looks at cameras that the policy does not have."""
-    shown = tuple(merged.values['monitor'].get('cameras', ()))
+def _facts(merged: Merged) -> FolderFacts | None:
+    """Return what the policy's folder says; ``None`` where the nodes will say that there is none.
+
+    Raises ``ProfileError`` where it cannot be read.
+    """
     place = policy_place(merged.values['perception'].get('policy', ''))
     # What a server has is known once it was asked.
-    if shown and isinstance(place, Path) and not why_none(place):
-        cameras = list(folder_facts(place).cameras)
-        if list(shown) != cameras:
-            raise ProfileError(
-                f'monitor.cameras is {list(shown)}; expected {cameras}, those of the policy in its '
-                'order, or [] where it has one.'
-            )
+    if not isinstance(place, Path) or why_none(place):
+        return None
+    try:
+        return folder_facts(place)
+    except CheckpointError as error:
+        raise ProfileError(str(error)) from error
+
+
+def _sharing(processes: tuple[Process, ...], facts: FolderFacts | None) -> tuple[Process, ...]:
+    """Return the processes, in one of them all stages of a policy that asks for that."""
+    if facts is None or not facts.one_process:
+        return processes
+    others = (process for process in processes if not set(process.nodes) & set(POLICY_NODES))
+    return (Process('policy', POLICY_NODES), *others)
+
+
+def _follow(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
+    """Add what follows from the policy, where only the default files say something else."""
+    follows = fit.implied(facts, merged.values)
+    side = fit.image_side(facts)
+    driver = node_name(selection.robot)
+    if side is not None and driver in merged.values:
+        follows[driver] = {'camera.size': side}
+    for node, values in follows.items():
+        default = f'the parameter file {str(share_folder("config") / f"{node}.yaml")!r},'
+        for name, value in values.items():
+            unsaid = name not in merged.values[node]
+            if unsaid or merged.places.get((node, name), '').startswith(default):
+                merged.values[node][name] = value
+
+
+def _refuse_misfit(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
+    """Raise ``ProfileError`` where policy, robot and monitor do not fit together."""
+    shown, cameras = list(merged.values['monitor'].get('cameras', ())), list(facts.cameras)
+    if shown and shown != cameras:
+        raise ProfileError(
+            f'monitor.cameras is {shown}; expected {cameras}, those of the policy in its order, or '
+            '[] where it has one.'
+        )
+    simulated = simulation(selection.robot) if selection.robot in robots() else None
+    wrong = fit.misfits(facts, fit.robot_of(selection.robot, merged.values, simulated))
+    if wrong:
+        raise ProfileError(wrong[0])
 
 
 def arguments(graph: Graph, parameters: Path) -> list[str]:

@@ -216,6 +216,7 @@ def merge(
     merged = Merged({name: {} for name in nodes})
     for path in files:
         left_out: set[str] = set()
+        taken: set[str] = set()
         sections = read(path)
         for section in sections:
             _refuse_name(path, section, sections, known, nodes, namespace)
@@ -224,18 +225,19 @@ def merge(
                     continue
                 for name, (value, line) in section.values.items():
                     own = name in known[node] or is_ros_parameter(name)
+                    if section.wildcard:
+                        (taken if own else left_out).add(name)
                     if section.wildcard and not own:
-                        left_out.add(name)
                         continue
                     _refuse_bare_word(path, line, name, value, known[node].get(name))
                     if name == 'use_sim_time' and not isinstance(value, bool):
                         raise _refusal(path, line, f'has {name} {value!r}; write true or false.')
                     merged.values[node][name] = value
                     merged.places[node, name] = f'the parameter file {str(path)!r}, line {line}'
-        if left_out:
+        if left_out - taken:
             merged.notes.append(
-                f'{path}: {", ".join(sorted(left_out))} below a wildcard: ignored by the nodes '
-                'that have no such parameter.'
+                f'{path}: {", ".join(sorted(left_out - taken))} below a wildcard: ignored, since '
+                'no node has such a parameter.'
             )
     return merged
 

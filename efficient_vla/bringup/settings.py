@@ -6,6 +6,7 @@ No ROS here, so that the documentation and the command line can read the table w
 classes have no slots: Python cannot join two bases that both have some.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from efficient_vla.action.settings import ActorSettings
@@ -48,9 +49,40 @@ class PolicyNodeSettings(NodeSettings):
     )
 
 
+def camera_topics_setting() -> tuple[str, ...]:
+    """Declare where the images of a policy's cameras come from."""
+    return setting(
+        (),
+        "Topic of each of the policy's cameras, as camera:=topic; cameras that the policy does not "
+        'have are passed over, so that a robot names all of its own. One that is not named is '
+        'NAME/image_raw, or camera/image_raw where the policy has one camera.',
+        read_only=True,
+    )
+
+
+def camera_topic(topics: Sequence[str], cameras: Sequence[str], name: str) -> str:
+    """Return the topic of the camera ``name`` of a policy with these ``cameras``."""
+    given = dict(word.split(':=') for word in topics)
+    return given.get(name) or ('camera/image_raw' if len(cameras) == 1 else f'{name}/image_raw')
+
+
+def refuse_topics(topics: Sequence[str]) -> str | None:
+    """Return why ``camera_topics`` cannot be meant, or ``None``."""
+    names = [word.partition(':=')[0] for word in topics]
+    whole = all(len(word.split(':=')) == 2 and all(word.split(':=')) for word in topics)
+    if whole and len(set(names)) == len(names):
+        return None
+    return (
+        f'camera_topics is {list(topics)}; expected camera:=topic each, no camera twice, for '
+        'example wrist:=/wrist_camera/image_raw.'
+    )
+
+
 @dataclass(frozen=True)
 class CameraNodeSettings(PolicyNodeSettings):
     """What the nodes that see images have."""
+
+    camera_topics: tuple[str, ...] = camera_topics_setting()
 
     camera_skew: float = setting(
         0.1,
@@ -64,6 +96,10 @@ class CameraNodeSettings(PolicyNodeSettings):
 @dataclass(frozen=True)
 class PerceptionNodeSettings(PerceptionSettings, CameraNodeSettings):
     """Parameters of the perception node."""
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        return refuse_topics(self.camera_topics) or super().check()
 
 
 @dataclass(frozen=True)
@@ -96,6 +132,10 @@ class ActorNodeSettings(ActorSettings, CameraNodeSettings):
         low=0.001,
         high=10.0,
     )
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        return refuse_topics(self.camera_topics) or super().check()
 
 
 @dataclass(frozen=True)
@@ -265,6 +305,7 @@ class MonitorNodeSettings(NodeSettings):
         'camera/image_raw.',
         read_only=True,
     )
+    camera_topics: tuple[str, ...] = camera_topics_setting()
     frame_id: str = setting(
         'world', 'Frame of the predicted path where the chunk names none.', read_only=True
     )
@@ -274,3 +315,7 @@ class MonitorNodeSettings(NodeSettings):
     dim: float = setting(
         0.3, 'Brightness that is left to dropped tokens in the overlay.', low=0.0, high=1.0
     )
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        return refuse_topics(self.camera_topics)

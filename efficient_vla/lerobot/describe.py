@@ -12,7 +12,7 @@ from efficient_vla.lerobot.base import ADAPTER, has_adapter, weights_path
 from efficient_vla.lerobot.features import ACTION, STATE, camera_name, cameras_of, features_of
 from efficient_vla.lerobot.fields import Fields
 from efficient_vla.lerobot.techniques import IMAGE_POLICIES, techniques
-from efficient_vla.lerobot.tokenizer import FILES, find
+from efficient_vla.lerobot.tokenizer import find
 from efficient_vla.policy_folders import FolderFacts
 
 PARTS = {'STATE': 'state', 'ACTION': 'action', 'VISUAL': 'images'}
@@ -28,30 +28,30 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
     steps = steps_of(folder)
     renamed = {new: old for old, new in _config(steps, 'rename_observations').items()}
     sized = kind in ('act', 'diffusion')
-    cameras = {
-        camera_name(renamed.get(key, key)): size if sized else None
-        for key, size in cameras_of(inputs).items()
+    sizes = {
+        camera_name(renamed.get(key, key)): size for key, size in cameras_of(inputs).items()
     }
     if ACTION not in outputs:
         raise config.error('output_features', list(outputs), ACTION)
     named = config.raw('action_feature_names', None)
-    tokenizer = _tokenizer(folder, steps)
     applied, refused = _techniques(kind)
     return FolderFacts(
         family='lerobot',
         kind=kind,
-        cameras=cameras,
+        cameras={name: size if sized else None for name, size in sizes.items()},
         state_width=inputs[STATE].shape[0] if STATE in inputs else 0,
         action_names=config.words('action_feature_names') if named else (),
         action_width=outputs[ACTION].shape[0],
         normalisation=_normalisation(config, steps),
         horizon=config.integer('n_action_steps'),
         prompt=_prompt(steps),
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer(folder, steps),
         **_size(folder),
         techniques=applied,
         refused=refused,
-        missing=_missing(folder, steps, tokenizer),
+        trained_sizes=sizes,
+        groups=tuple(sorted(_groups(folder))),
+        one_process=True,
     )
 
 
@@ -110,20 +110,6 @@ def _size(folder: Path) -> dict[str, Any]:
         'parameters': sum(entry.values for entry in entries),
         'memory_mb': sum(entry.size for entry in entries) / 1e6,
     }
-
-
-def _missing(folder: Path, steps: list[dict[str, Any]], tokenizer: str | None) -> tuple[str, ...]:
-    found = []
-    if tokenizer == '':
-        name = _config(steps, 'tokenizer_processor')['tokenizer_name']
-        found.append(
-            f'The tokenizer {name} is not on this machine: copy {" and ".join(FILES)} of it into '
-            f'{folder}, or name their folder by the parameter tokenizer.'
-        )
-    groups = sorted(_groups(folder))
-    if groups:
-        found.append(f'unnorm_key has to name one of the datasets {", ".join(groups)}.')
-    return tuple(found)
 
 
 def _groups(folder: Path) -> set[str]:

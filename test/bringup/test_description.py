@@ -15,7 +15,7 @@ from fixtures.policies import write_policy
 
 from efficient_vla.bench import parameters_doc
 from efficient_vla.bringup import graph as module
-from efficient_vla.bringup.catalogue import NODE_SETTINGS
+from efficient_vla.bringup.catalogue import KINDS, NODE_SETTINGS
 from efficient_vla.bringup.graph import (
     HARDWARE,
     Graph,
@@ -36,7 +36,12 @@ CONFIG = ROOT / 'config'
 def parameters(path: Path) -> dict[str, dict[str, Any]]:
     """Return node -> dotted parameter -> value of a ROS parameter file."""
     tree = yaml.safe_load(path.read_text())['/**']
-    return {node: dict(dotted(entry['ros__parameters'])) for node, entry in tree.items()}
+    everywhere = dict(dotted(tree.pop('ros__parameters', {})))
+    found = {node: dict(dotted(entry['ros__parameters'])) for node, entry in tree.items()}
+    for node, known in KINDS.items():
+        if shared := {name: value for name, value in everywhere.items() if name in known}:
+            found[node] = shared | found.get(node, {})
+    return found
 
 
 def dotted(tree: dict[str, Any], prefix: str = '') -> Any:
@@ -194,7 +199,7 @@ def test_override_is_stronger_than_what_lockstep_implies() -> None:
 
 
 def test_policy_may_be_a_folder(tmp_path: Path) -> None:
-    (tmp_path / 'policy.json').write_text('{}')
+    write_policy(tmp_path)
     graph = describe(Selection(policy=str(tmp_path)))
     assert graph.parameters['reasoner']['policy'] == str(tmp_path)
     assert 'policy' not in graph.parameters['controller']
@@ -301,13 +306,21 @@ def test_middleware_profile_is_well_formed_and_the_default() -> None:
 
 def test_cameras_of_the_monitor_are_those_of_the_policy(tmp_path: Path) -> None:
     write_policy(tmp_path, cameras=('left', 'right'))
+    robot = tmp_path / 'robot.yaml'
+    robot.write_text('')
+
+    def two_cameras(shown: list[str]) -> Selection:
+        return Selection(
+            robot=str(robot), policy=str(tmp_path), overrides={'monitor.cameras': shown}
+        )
+
     for cameras in (['left', 'wrist'], ['right', 'left'], ['left']):
         with pytest.raises(ProfileError, match=r"monitor\.cameras is .* \['left', 'right'\]"):
-            describe(Selection(policy=str(tmp_path), overrides={'monitor.cameras': cameras}))
+            describe(two_cameras(cameras))
     with pytest.raises(ProfileError, match=r"expected \['corner2'\]"):
         describe(Selection(overrides={'monitor.cameras': ['a', 'b']}))
     for chosen in ([], ['left', 'right']):
-        describe(Selection(policy=str(tmp_path), overrides={'monitor.cameras': chosen}))
+        describe(two_cameras(chosen))
 
 
 def test_a_task_that_the_robot_does_not_have_is_refused_before_anything_starts() -> None:

@@ -149,7 +149,7 @@ def test_wildcard_parameters_go_to_the_nodes_that_have_them(tmp_path: Path) -> N
     assert graph.parameters['controller']['use_sim_time'] is True
     assert not any('foo' in values for values in graph.parameters.values())
     (note,) = graph.notes
-    assert note.startswith(f'{own}: foo, threads below a wildcard: ignored by the nodes')
+    assert note.startswith(f'{own}: foo below a wildcard: ignored, since no node')
 
 
 @pytest.mark.parametrize(

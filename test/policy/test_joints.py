@@ -128,6 +128,11 @@ def test_a_space_of_the_end_effector_passes_unchanged():
     assert np.array_equal(found.rows_to_robot(row), row)
     assert np.array_equal(found.state_to_policy(row[0]), row[0])
     assert (found.dt, found.control_mode) == (0.0125, ControlMode.EE_DELTA)
+    # An effort saturates as a position does; what is measured of the gripper has no such ends.
+    assert found.rows_to_robot(row * 1.1)[0, 3] == -1
+    with pytest.raises(InvalidRecordError, match=r'chunk has -1\.3 for gripper'):
+        found.rows_to_robot(row * 1.3)
+    assert found.state_to_policy(row[0] * 5)[3] == -5
 
 
 def test_a_state_may_have_other_columns_than_an_action():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fixtures.profiles import so101
 
 from efficient_vla.bringup.graph import ProfileError, Selection, describe
 from efficient_vla.cli.run_options import policy_folder
@@ -62,7 +63,7 @@ def test_a_folder_of_lerobot_is_taken_where_a_policy_is(tmp_path: Path) -> None:
     folder = LEROBOT / 'act'
     assert why_none(folder) == ''
     assert policy_folder(folder) == folder
-    graph = describe(Selection(policy=str(folder)))
+    graph = describe(Selection(policy=str(folder), robot=str(so101(tmp_path))))
     assert graph.parameters['actor']['policy'] == str(folder)
 
 
@@ -77,7 +78,7 @@ def test_facts_of_a_card_are_those_that_it_names(tmp_path: Path) -> None:
     write(tmp_path, 'policy.json', policy_type='evla', horizon=8, **card)
     facts = folder_facts(tmp_path)
     assert facts.family == 'evla'
-    assert facts.cameras == {'top': (64, 64)}
+    assert facts.cameras == {'top': None}  # the size it is brought to, not one it must have
     assert (facts.state_names, facts.state_width, facts.horizon, facts.dt) == (
         ('x', 'y'),
         2,

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
 from efficient_vla import msg
-from efficient_vla.bringup.settings import MonitorNodeSettings
+from efficient_vla.bringup.settings import MonitorNodeSettings, camera_topic
 from efficient_vla.control.state import State
 from efficient_vla.nodes.base.conversions import (
     array_to_image,
@@ -156,8 +156,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
 
     def _topics(self) -> tuple[str, ...]:
         """Return the topics of the cameras, those that perception reads."""
-        names = self.settings.cameras
-        return tuple(f'{n}/image_raw' for n in names) if len(names) > 1 else ('camera/image_raw',)
+        names = self.settings.cameras or ('',)
+        return tuple(camera_topic(self.settings.camera_topics, names, name) for name in names)
 
     def _camera(self, number: int, topic: str) -> Any:
         store = self._images.setdefault(number, OrderedDict())

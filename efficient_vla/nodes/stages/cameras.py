@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sensor_msgs.msg import Image
 
+from efficient_vla.bringup.settings import camera_topic
 from efficient_vla.nodes.base.conversions import image_to_array, refuse_future, stamp_to_seconds
 from efficient_vla.nodes.base.history import overtaken
 from efficient_vla.nodes.base.qos import image_qos
@@ -36,7 +37,8 @@ class ImageSet:
 class Cameras:
     """Subscribe to the cameras of a policy and hand over each complete set of images.
 
-    A policy with one camera reads ``camera/image_raw``, one with several ``NAME/image_raw`` each.
+    ``camera_topics`` names the topic of each, by default ``NAME/image_raw``, and
+    ``camera/image_raw`` of a policy with one camera.
     ``needed`` says whether a camera that stays away is missed.
     """
 
@@ -59,7 +61,7 @@ class Cameras:
         self._newest.clear()
 
     def _subscribe(self, name: str, needed: Callable[[], bool]) -> None:
-        topic = 'camera/image_raw' if len(self.names) == 1 else f'{name}/image_raw'
+        topic = camera_topic(self._node.settings.camera_topics, self.names, name)
         source = OneSource(self._node, topic, 'images')
 
         def callback(message: Image, info: Any) -> None:

@@ -1,0 +1,168 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a policy folder fits a robot, and what it asks of the graph around it.
+
+``inspect``, the graph and the evaluation in process ask here, so that all refuse for the same
+reasons before anything moves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.joints import JointSettings, faults
+from efficient_vla.policy_folders import FolderFacts
+from efficient_vla.settings import build
+
+if TYPE_CHECKING:
+    from efficient_vla.sim.interface import Simulation
+
+CHUNK_TIMEOUT_S, PLAN_VALIDITY_S = 0.5, 2.0
+"""What ``watchdog.chunk_timeout`` and ``plan_validity`` are at least."""
+LONGEST_S = 60.0
+"""More than that is no parameter of either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Robot:
+    """What a policy meets: the profile of a robot, and its simulator where it has one."""
+
+    name: str
+    joints: JointSettings
+    commanded: tuple[str, ...]
+    """Columns of its commands, ``controller.names``."""
+    cameras: tuple[str, ...] = ()
+    """Those whose topic the profile names; empty: any, on NAME/image_raw."""
+    reported: tuple[str, ...] = ()
+    """What its state tells; empty: not known before it runs."""
+    tokenizer: str = ''
+    """Where its profile says that the tokenizer of the policy is."""
+    unnorm_key: str = ''
+    square: bool = False
+    """Whether it is simulated: its one camera is square, of the size that is asked for."""
+
+
+def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | None' = None) -> Robot:
+    """Return the robot that parameters describe: node -> parameter -> value of its profile."""
+    actor, reasoner = values.get('actor', {}), values.get('reasoner', {})
+    given = {key: value for key, value in actor.items() if key.startswith('joints.')}
+    topics = values.get('perception', {}).get('camera_topics', ())
+    robot = Robot(
+        name,
+        joints=build(ActorSettings, given).joints,
+        commanded=tuple(values.get('controller', {}).get('names', ())),
+        cameras=tuple(word.partition(':=')[0] for word in topics),
+        tokenizer=reasoner.get('tokenizer', ''),
+        unnorm_key=actor.get('unnorm_key', ''),
+    )
+    if simulation is None:
+        return robot
+    return replace(
+        robot,
+        commanded=simulation.command_names,
+        cameras=robot.cameras or (simulation.camera,),
+        reported=simulation.reported_names,
+        square=True,
+    )
+
+
+def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
+    """Return what is missing or wrong for a policy to drive a robot, a sentence each."""
+    found = [*facts.missing, *_unsaid(facts, robot)]
+    absent = [name for name in facts.cameras if robot.cameras and name not in robot.cameras]
+    if absent:
+        found.append(
+            f'the policy looks through {", ".join(facts.cameras)}; {robot.name} has '
+            f'{", ".join(robot.cameras)}. '
+            + (
+                'Use a policy that was trained on this robot.'
+                if robot.square
+                else f'Name the topic of {absent[0]} in camera_topics, as {absent[0]}:=TOPIC.'
+            )
+        )
+    if robot.square:
+        found += _no_squares(facts)
+    joints = robot.joints
+    named = facts.dt is not None or not facts.action_width
+    if not named:
+        wrong = faults(joints, facts.state_width, facts.action_width, facts.action_names)
+        if wrong:
+            return [*found, *wrong]
+    actions = facts.action_names if named else joints.names
+    states = facts.state_names if named else (joints.state_names or joints.names)
+    if actions and robot.commanded and actions != robot.commanded:
+        found.append(
+            f'the policy acts on {", ".join(actions)}; {robot.name} is commanded by '
+            f'{", ".join(robot.commanded)}, which have to be the same in the same order. '
+            + ('Correct controller.names.' if not robot.square else 'Use a policy of this robot.')
+        )
+    strange = [name for name in states if robot.reported and name not in robot.reported]
+    if strange:
+        found.append(
+            f'the policy looks at {", ".join(strange)} of the state; {robot.name} tells '
+            f'{", ".join(robot.reported)}. Use a policy of this robot.'
+        )
+    return found
+
+
+def image_side(facts: FolderFacts) -> int | None:
+    """Return the side of the square images that a policy was trained on, where it has some."""
+    sizes = set(facts.trained_sizes.values())
+    rows, columns = next(iter(sizes)) if len(sizes) == 1 else (0, 1)
+    return rows if rows == columns else None
+
+
+def implied(facts: FolderFacts, values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict]:
+    """Return node -> parameter -> value that follow from a policy where nobody says otherwise.
+
+    A policy that gives long chunks is a slow one: its chunk may drive the robot until the next has
+    been made in the time that it lasts, and its plan for one more chunk.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    rate = values['actor'].get('joints.rate', 0.0)
+    if facts.dt is None and rate:
+        lasts = facts.horizon / rate
+        timeout = min(max(2 * lasts, CHUNK_TIMEOUT_S), LONGEST_S)
+        found['controller'] = {'watchdog.chunk_timeout': timeout}
+        found['reasoner'] = {'plan_validity': min(max(3 * lasts, PLAN_VALIDITY_S), LONGEST_S)}
+    topics = values['perception'].get('camera_topics', ())
+    if len(facts.cameras) > 1 or topics:
+        found['monitor'] = {'cameras': list(facts.cameras), 'camera_topics': list(topics)}
+    return found
+
+
+def _unsaid(facts: FolderFacts, robot: Robot) -> list[str]:
+    """Return what a parameter has to say of tokenizer and statistics."""
+    found = []
+    given = robot.tokenizer
+    if given and not (Path(given).expanduser() / 'tokenizer.json').is_file():
+        found.append(
+            f'reasoner.tokenizer is {given!r}; expected a folder with tokenizer.json and '
+            'tokenizer_config.json. Correct it.'
+        )
+    elif facts.tokenizer == '' and not given:
+        found.append(
+            'the tokenizer is neither in the folder nor in the cache of Hugging Face. Copy '
+            'tokenizer.json and tokenizer_config.json of the model that the folder names into it, '
+            'or name their folder by reasoner.tokenizer.'
+        )
+    if facts.groups and robot.unnorm_key not in facts.groups:
+        found.append(
+            f'unnorm_key is {robot.unnorm_key!r}; expected one of {", ".join(facts.groups)}, the '
+            'datasets whose statistics the folder has. Set actor.unnorm_key and '
+            'reasoner.unnorm_key to that of your robot.'
+        )
+    return found
+
+
+def _no_squares(facts: FolderFacts) -> list[str]:
+    odd = {name: size for name, size in facts.trained_sizes.items() if size[0] != size[1]}
+    if not odd and len(set(facts.trained_sizes.values())) < 2:
+        return []
+    told = ', '.join(f'{name} {rows}x{columns}' for name, (rows, columns) in odd.items())
+    return [
+        f'the policy was trained on images of {told or "several sizes"} (rows x columns); expected '
+        'square ones of one size, as the simulated camera makes them. Use a policy of this robot.'
+    ]

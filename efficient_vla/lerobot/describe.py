@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a folder of LeRobot says of itself, read without its weights and without torch."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from efficient_vla.lerobot.techniques import IMAGE_POLICIES, techniques
 from efficient_vla.lerobot.tokenizer import find
 from efficient_vla.policy_folders import FolderFacts
 
+GROUPED = re.compile(r'unnormalize_outputs\.(?P<group>.+)_buffer_action\..+')
 PARTS = {'STATE': 'state', 'ACTION': 'action', 'VISUAL': 'images'}
 
 
@@ -28,9 +30,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
     steps = steps_of(folder)
     renamed = {new: old for old, new in _config(steps, 'rename_observations').items()}
     sized = kind in ('act', 'diffusion')
-    sizes = {
-        camera_name(renamed.get(key, key)): size for key, size in cameras_of(inputs).items()
-    }
+    sizes = {camera_name(renamed.get(key, key)): size for key, size in cameras_of(inputs).items()}
     if ACTION not in outputs:
         raise config.error('output_features', list(outputs), ACTION)
     named = config.raw('action_feature_names', None)
@@ -113,6 +113,13 @@ def _size(folder: Path) -> dict[str, Any]:
 
 
 def _groups(folder: Path) -> set[str]:
-    """Return the datasets whose statistics the processors have, where there are several."""
+    """Return the datasets whose statistics a folder has, where there are several.
+
+    An older folder has them inside its weights.
+    """
     names = [name for path in folder.glob('policy_*.safetensors') for name in read_header(path)]
-    return {name.partition('.buffer.')[0] for name in names if '.buffer.' in name}
+    found = {name.partition('.buffer.')[0] for name in names if '.buffer.' in name}
+    if not names:
+        inside = (GROUPED.fullmatch(name) for name in read_header(weights_path(folder)))
+        found = {match['group'] for match in inside if match}
+    return found

@@ -89,6 +89,18 @@ def test_statistics_in_groups_are_listed(tmp_path):
     assert facts('smolvla').groups == ()
 
 
+def test_statistics_inside_the_weights_of_older_folders_are_listed(tmp_path):
+    names = ('normalize_inputs.x_y_buffer_action.q', 'unnormalize_outputs.x_y_buffer_action.q')
+        'normalize_inputs.a_b_buffer_action.mean',
+        'unnormalize_outputs.a_b_buffer_action.mean',
+    )
+    header(tmp_path / 'model.safetensors', *names, 'model.weight')
+    (tmp_path / 'config.json').write_text((LEROBOT / 'act' / 'config.json').read_text())
+    assert folder_facts(tmp_path).groups == ('x_y',)
+    header(tmp_path / 'model.safetensors', 'unnormalize_outputs.buffer_action.mean')
+    assert folder_facts(tmp_path).groups == ()
+
+
 def test_what_is_missing_or_damaged_is_told(tmp_path):
     (tmp_path / 'config.json').write_text('{"type": "act", "input_features": {}}')
     with pytest.raises(CheckpointError, match=r'config\.json has no output_features'):

@@ -91,9 +91,6 @@ def test_statistics_in_groups_are_listed(tmp_path):
 
 def test_statistics_inside_the_weights_of_older_folders_are_listed(tmp_path):
     names = ('normalize_inputs.x_y_buffer_action.q', 'unnormalize_outputs.x_y_buffer_action.q')
-        'normalize_inputs.a_b_buffer_action.mean',
-        'unnormalize_outputs.a_b_buffer_action.mean',
-    )
     header(tmp_path / 'model.safetensors', *names, 'model.weight')
     (tmp_path / 'config.json').write_text((LEROBOT / 'act' / 'config.json').read_text())
     assert folder_facts(tmp_path).groups == ('x_y',)

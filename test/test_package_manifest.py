@@ -269,7 +269,7 @@ def test_simulated_robot_that_is_not_installed_is_told_with_how_to_get_it(robot:
 
 def test_robot_without_a_simulator_is_described_and_checked(robot: Path, tmp_path: Path) -> None:
     own = tmp_path / 'own.yaml'
-    own.write_text('controller:\n  ros__parameters: {names: [shoulder, elbow]}\n')
+    own.write_text('controller:\n  ros__parameters: {limits: {max_velocity: [0.1]}}\n')
     code = (
         'from efficient_vla.bringup import check_machine, graph; '
         f'graph.describe(graph.Selection(robot={str(own)!r})); '

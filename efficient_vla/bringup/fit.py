@@ -50,7 +50,7 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
     given = {key: value for key, value in actor.items() if key.startswith('joints.')}
     topics = values.get('perception', {}).get('camera_topics', ())
     robot = Robot(
-        name,
+        Path(name).stem,
         joints=build(ActorSettings, given).joints,
         commanded=tuple(values.get('controller', {}).get('names', ())),
         cameras=tuple(word.partition(':=')[0] for word in topics),
@@ -95,8 +95,8 @@ def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
     if actions and robot.commanded and actions != robot.commanded:
         found.append(
             f'the policy acts on {", ".join(actions)}; {robot.name} is commanded by '
-            f'{", ".join(robot.commanded)}, which have to be the same in the same order. '
-            + ('Correct controller.names.' if not robot.square else 'Use a policy of this robot.')
+            f'{", ".join(robot.commanded)}; expected the same in the same order. '
+            f'Use a policy of this robot{"" if robot.square else ", or correct controller.names"}.'
         )
     strange = [name for name in states if robot.reported and name not in robot.reported]
     if strange:

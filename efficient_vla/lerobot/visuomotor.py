@@ -129,7 +129,6 @@ class ImagePolicy(Protocol):
 class ImageActor:
     """Images, state -> chunk in the robot's names and units."""
 
-    architecture = 'dual'
     needs_image = True
 
     def __init__(
@@ -157,15 +156,15 @@ class ImageActor:
             for name, (key, own) in zip(self.cameras, folder.cameras.items(), strict=True)
         }
         self._sequence = 0
+        self.architecture = 'dual' if settings.architecture == 'auto' else settings.architecture
         self.configure(settings)
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on."""
-        if settings.own_architecture != 'dual' or settings.own_head != 'regression':
+        if settings.own_head != 'regression':
             raise InvalidSettingError(
-                f'architecture is {settings.architecture} and head {settings.head}; expected dual '
-                f'and regression, as a policy of type {self._folder.type} makes its own chunk of '
-                'the newest image.'
+                f'head is {settings.head}; expected auto, as a policy of type {self._folder.type} '
+                'has its own head.'
             )
         self._policy.configure(settings)
 

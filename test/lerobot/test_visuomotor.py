@@ -92,6 +92,14 @@ def test_an_image_of_another_size_is_refused_by_camera(act):
 
 
 @pytest.mark.parametrize(
+    ('given', 'architecture'), [('auto', 'dual'), ('dual', 'dual'), ('single', 'single')]
+)
+def test_chunks_may_follow_the_images_or_the_plans(given, architecture):
+    actor = Policy.from_pretrained(FIXTURES / 'act', **JOINTS, architecture=given).actor
+    assert (actor.architecture, actor.needs_image) == (architecture, True)
+
+
+@pytest.mark.parametrize(
     ('change', 'expected'),
     [
         ({'joints_rate': 0.0}, 'joints.rate is 0; expected the rows a second'),
@@ -99,7 +107,7 @@ def test_an_image_of_another_size_is_refused_by_camera(act):
         ({'joints_names': ('a', 'b')}, 'has 2 names'),
         ({'joints_unit': ()}, 'joints.unit is empty'),
         ({'joints_mode': 'unknown'}, 'joints.mode is unknown'),
-        ({'architecture': 'single'}, 'architecture is single .*expected dual'),
+        ({'head': 'flow', 'architecture': 'single'}, 'head is flow; expected auto'),
         ({'pruning_method': 'fastv'}, 'pruning.method is fastv; expected none, since the policy'),
         ({'reuse_method': 'vla_cache'}, 'reuse.method is vla_cache; expected none'),
         ({'cache_method': 'reuse'}, 'cache.method is reuse; expected none'),

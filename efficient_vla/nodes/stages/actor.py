@@ -46,7 +46,8 @@ class ChunkJob(NamedTuple):
 class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     """Turn the newest valid plan into chunks.
 
-    ``dual`` makes one on the newest image, ``rate`` times a second; ``single`` one for each plan.
+    ``dual`` makes one on the newest image, ``rate`` times a second; ``single`` one for each plan,
+    on the newest image where the policy looks at one.
     Without a valid plan nothing is sent, and the controller holds.
     """
 
@@ -56,6 +57,8 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self._plan: Plan | None = None
         self._instructed = float('-inf')
         self._valid_s = 0.0
+        self._seen: ImageSet | None = None
+        """Newest images, for the next plan where every plan gives one chunk."""
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self._output = self.create_lifecycle_publisher(
             msg.ActionChunk, 'action_chunk', newest_qos()
@@ -84,7 +87,7 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
 
     def flush(self, reason: str) -> None:
         """Forget states, images and the plan."""
-        self._plan = None
+        self._plan = self._seen = None
         self._instructed = min(self._instructed, self._latest)
         super().flush(reason)
 
@@ -158,8 +161,13 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
             return
         self._plan = plan
         self._states.keep = max(KEEP_S, plan.valid_for, self.settings.max_image_age)
-        if self.active and self.stage is not None and not self.stage.needs_image:
+        if not self.active or self.stage is None:
+            return
+        if not self.stage.needs_image:
             self._make_chunk({}, plan.stamp, now, transport_ms(info))
+        elif self.stage.architecture == 'single' and self._seen is not None:
+            seen = self._seen
+            self._make_chunk(seen.images, seen.stamp, now, seen.transport_ms)
 
     def _images_received(self, images: ImageSet) -> None:
         now = self.seconds()
@@ -174,7 +182,9 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self.health.clear('image_age')
         if self._instruction == '' or (self._plan is None and self._instruction is None):
             return
-        if self._pace.due(images.stamp, self.settings.rate):
+        if self.loaded.architecture == 'single':
+            self._seen = images
+        elif self._pace.due(images.stamp, self.settings.rate):
             made = self._make_chunk(images.images, images.stamp, now, images.transport_ms)
             if not made:
                 # The next image, or this one once more, need not wait for its turn.

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of policies that turn images and state into a chunk, without words.
 
-The images go to the actor itself. Perception and reasoner hand on when a frame was taken and what
-is asked for, so that the graph and its safety stay as they are.
+The images go to the actor itself.
 """
 
 import time
@@ -15,13 +14,13 @@ import torch
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.devices import torch_device
-from efficient_vla.instructions import checked_instruction
+from efficient_vla.frame_stages import FramePerception, SentenceReasoner
 from efficient_vla.joints import Joints, joints_of
 from efficient_vla.lerobot import facts
 from efficient_vla.lerobot.features import STATE, cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
 from efficient_vla.lerobot.processors import Batch
-from efficient_vla.lerobot.techniques import IMAGE_POLICIES, refuse
+from efficient_vla.lerobot.techniques import IMAGE_POLICIES
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError
@@ -32,83 +31,7 @@ from efficient_vla.types import (
     HeadHelp,
     InvalidRecordError,
     Plan,
-    VisualTokens,
-    grid_map,
 )
-
-
-class FramePerception:
-    """One token that stands for the frame."""
-
-    parameters_mb = 0.0
-    last = None
-
-    def __init__(self, cameras: tuple[str, ...], settings: PerceptionSettings) -> None:
-        self.cameras = cameras
-        self.epoch = 0
-        self.configure(settings)
-
-    def configure(self, settings: PerceptionSettings) -> None:
-        """Raise ``InvalidSettingError`` for a technique of tokens."""
-        refuse('perception', settings, IMAGE_POLICIES)
-        if settings.signals:
-            raise InvalidSettingError(
-                'signals is true; expected false, since the policy has no visual tokens.'
-            )
-
-    def reset(self, reason: str = 'reset') -> None:
-        """Begin anew."""
-        self.epoch += 1
-
-    def encode(self, frame: Frame) -> VisualTokens:
-        """Return the token of a frame."""
-        return VisualTokens(
-            features=np.zeros((1, 1), np.float32),
-            **grid_map(1, (1, 1)),
-            age=np.zeros(1, np.float32),
-            grid=(1, 1),
-            stamp=frame.stamp,
-            epoch=self.epoch,
-        )
-
-
-class SentenceReasoner:
-    """A plan that says what is asked for."""
-
-    parameters_mb = 0.0
-    signals = False
-    state_names: tuple[str, ...] = ()
-
-    def __init__(self, settings: ReasonerSettings) -> None:
-        self._sequence = 0
-        self.configure(settings)
-
-    def configure(self, settings: ReasonerSettings) -> None:
-        """Raise ``InvalidSettingError`` for a technique of tokens or of language."""
-        refuse('reasoner', settings, IMAGE_POLICIES)
-        self._settings = settings
-
-    def reset(self, reason: str = 'reset') -> None:
-        """Forget earlier frames; none is remembered."""
-
-    def observe(self, state: np.ndarray, stamp: float) -> None:
-        """Take in the robot's state; the actor reads its own."""
-
-    def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
-        """Return the plan of a frame."""
-        begin = time.perf_counter()
-        instruction = checked_instruction(instruction)
-        self._sequence += 1
-        return Plan(
-            latents=np.zeros((1, 1), np.float32),
-            instruction=instruction,
-            stamp=tokens.stamp,
-            valid_for=self._settings.plan_validity,
-            sequence=self._sequence,
-            kept=tokens.position,
-            tokens_total=len(tokens.position),
-            latency_ms=(time.perf_counter() - begin) * 1e3,
-        )
 
 
 class ImagePolicy(Protocol):
@@ -241,12 +164,12 @@ class ImageActor:
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> FramePerception:
     """Return the perception of such a policy."""
-    return FramePerception(tuple(facts(folder).cameras), settings)
+    return FramePerception(tuple(facts(folder).cameras), settings, IMAGE_POLICIES)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> SentenceReasoner:
     """Return the reasoner of such a policy."""
-    return SentenceReasoner(settings)
+    return SentenceReasoner(settings, IMAGE_POLICIES)
 
 
 def open_for(folder: Path, settings: ActorSettings) -> tuple[LeRobotFolder, torch.device]:

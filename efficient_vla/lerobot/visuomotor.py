@@ -6,6 +6,7 @@ The images go to the actor itself.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from efficient_vla.joints import Joints, joints_of
 from efficient_vla.lerobot import facts
 from efficient_vla.lerobot.features import STATE, cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.frames import EarlierFrames
 from efficient_vla.lerobot.processors import Batch
 from efficient_vla.lerobot.techniques import IMAGE_POLICIES
 from efficient_vla.perception.settings import PerceptionSettings
@@ -38,9 +40,14 @@ class ImagePolicy(Protocol):
     """What is behind the actor."""
 
     parameters_mb: float
+    observations: int
+    """Frames that a chunk is made of."""
 
-    def act(self, batch: Batch, stamp: float) -> tuple[torch.Tensor, int, str]:
-        """Return the rows to execute, normalised [1, H, A], passes, and what was mended."""
+    def describe(self, batch: Batch) -> Any:
+        """Return what the policy is told of one frame."""
+
+    def act(self, told: Sequence[Any]) -> tuple[torch.Tensor, int]:
+        """Return the rows to execute, normalised [1, H, A], and passes; ``told`` ends with now."""
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on."""
@@ -79,6 +86,9 @@ class ImageActor:
             for name, (key, own) in zip(self.cameras, folder.cameras.items(), strict=True)
         }
         self._sequence = 0
+        self._frames = EarlierFrames(policy.observations, self.joints.dt)
+        self._told: dict[float, tuple[Batch, Any]] = {}
+        """Capture time -> the batch of a frame, and what the policy is told of it."""
         self.architecture = 'dual' if settings.architecture == 'auto' else settings.architecture
         self.configure(settings)
 
@@ -93,7 +103,18 @@ class ImageActor:
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode."""
+        self._frames.clear()
+        self._told.clear()
         self._policy.reset()
+
+    @property
+    def looks_back(self) -> float:
+        """Seconds to the oldest frame that a chunk is made of."""
+        return self._frames.span
+
+    def see(self, frame: Frame) -> None:
+        """Remember a frame for later chunks."""
+        self._frames.add(frame)
 
     def note_execution(self, execution: Execution | None) -> None:
         """Refuse a blending that needs a head which draws to the chunk before."""
@@ -110,13 +131,12 @@ class ImageActor:
         Raises ``InvalidRecordError`` where an image or the state is not as in training.
         """
         begin = time.perf_counter()
-        batch = self._folder.preprocess(self._raw(frame))
-        seen = {
-            key: value.to(self._device) if isinstance(value, torch.Tensor) else value
-            for key, value in batch.items()
-        }
+        self._frames.add(frame)
+        frames, note = self._frames.until(frame)
         with torch.inference_mode():
-            chunk, steps, note = self._policy.act(seen, frame.stamp)
+            self._told = {one.stamp: self._tell(one) for one in frames}
+            batch = self._told[frame.stamp][0]
+            chunk, steps = self._policy.act([self._told[one.stamp][1] for one in frames])
             actions = self._folder.postprocess(chunk.cpu(), batch)[0].numpy()
         if not np.isfinite(actions).all():
             raise InvalidRecordError(
@@ -139,6 +159,18 @@ class ImageActor:
             steps=steps,
             note=note,
         )
+
+    def _tell(self, frame: Frame) -> tuple[Batch, Any]:
+        """Return the batch of a frame, and what the policy is told of it."""
+        known = self._told.get(frame.stamp)
+        if known is not None:
+            return known
+        batch = self._folder.preprocess(self._raw(frame))
+        there = {
+            key: value.to(self._device) if isinstance(value, torch.Tensor) else value
+            for key, value in batch.items()
+        }
+        return batch, self._policy.describe(there)
 
     def _raw(self, frame: Frame) -> dict[str, Any]:
         """Return the observation under the keys of the dataset, in its order and units."""

@@ -103,6 +103,18 @@ def test_single_makes_one_chunk_for_each_plan_on_the_newest_image(graph, setup):
     assert stamp_to_seconds(setup.chunks[0].header.stamp) == pytest.approx(100.2)
 
 
+def test_frames_between_chunks_are_shown_to_a_policy_that_looks_back(graph, setup):
+    seen = []
+    setup.node.stage.looks_back = 0.1
+    setup.node.stage.see = seen.append
+    for index in range(3):
+        graph.set_time(100.0 + index / 50)
+        setup.send_state(graph.state())
+        setup.see(graph.image())
+    assert [round(frame.stamp, 2) for frame in seen] == [100.0, 100.02, 100.04]
+    assert all(len(frame.state) == 4 and frame.images for frame in seen)
+
+
 def test_plan_older_than_its_validity_makes_no_chunk(graph, setup):
     graph.set_time(103.0)
     setup.send_state(graph.state())

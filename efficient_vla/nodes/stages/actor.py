@@ -22,7 +22,7 @@ from efficient_vla.nodes.stages.stage import Pass
 from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import load_actor
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.stages import ActorStage
+from efficient_vla.stages import ActorStage, looking_back
 from efficient_vla.types import Frame, InvalidRecordError, Plan
 
 PLAN_GRACE_S = 1.5
@@ -182,6 +182,7 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self.health.clear('image_age')
         if self._instruction == '' or (self._plan is None and self._instruction is None):
             return
+        self._remember(images)
         if self.loaded.architecture == 'single':
             self._seen = images
         elif self._pace.due(images.stamp, self.settings.rate):
@@ -189,6 +190,12 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
             if not made:
                 # The next image, or this one once more, need not wait for its turn.
                 self._pace.reset()
+
+    def _remember(self, images: ImageSet) -> None:
+        """Hand images to a stage that looks at earlier ones too, with the state of their time."""
+        stage, nearest = looking_back(self.loaded), self._states.nearest(images.stamp)
+        if stage is not None and nearest is not None:
+            stage.see(Frame(images.images, nearest[0], images.stamp))
 
     def _valid_plan(self, now: float) -> Plan | None:
         """Return the plan, where it may drive the robot; otherwise say why it may not."""

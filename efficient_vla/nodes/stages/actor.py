@@ -16,6 +16,7 @@ from efficient_vla.nodes.base.conversions import (
 from efficient_vla.nodes.base.history import KEEP_S, overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
 from efficient_vla.nodes.base.source import OneSource
+from efficient_vla.nodes.stages import plan_cache
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import Pass
@@ -46,8 +47,9 @@ class ChunkJob(NamedTuple):
 class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     """Turn the newest valid plan into chunks.
 
-    ``dual`` makes one on the newest image, ``rate`` times a second; ``single`` one for each plan,
-    on the newest image where the policy looks at one.
+    ``dual`` makes one on the newest image, ``rate`` times a second, or on the newest state of the
+    robot where the policy looks at no image beside its plan; ``single`` one for each plan, on the
+    newest image where the policy looks at one.
     Without a valid plan nothing is sent, and the controller holds.
     """
 
@@ -59,12 +61,13 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self._valid_s = 0.0
         self._seen: ImageSet | None = None
         """Newest images, for the next plan where every plan gives one chunk."""
+        self._state_stamp = float('-inf')
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self._output = self.create_lifecycle_publisher(
             msg.ActionChunk, 'action_chunk', newest_qos()
         )
         self._source = OneSource(self, 'plan', 'plans')
-        self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
+        self._plans = self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
         # A plan that holds is waited for no longer than that, which is a rule of its own.
         self._expected = self.waiting.expect(
             'plan', msg.Plan, latched_qos(), needed=lambda: self.tasked, patience=math.inf
@@ -88,6 +91,7 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     def flush(self, reason: str) -> None:
         """Forget states, images and the plan."""
         self._plan = self._seen = None
+        self._state_stamp = float('-inf')
         self._instructed = min(self._instructed, self._latest)
         super().flush(reason)
 
@@ -141,7 +145,7 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     def _plan_received(self, message: msg.Plan, info: Any) -> None:
         now = self.seconds()
         try:
-            plan = message_to_plan(message)
+            plan = plan_cache.joined(self._plans.topic_name, message_to_plan(message))
             # A latched plan comes once, perhaps before the first tick of a simulated clock.
             if now > 0:
                 refuse_future('plan', plan.stamp, now, self.settings.max_future)
@@ -163,11 +167,28 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self._states.keep = max(KEEP_S, plan.valid_for, self.settings.max_image_age)
         if not self.active or self.stage is None:
             return
-        if not self.stage.needs_image:
+        paced = self.stage.architecture == 'dual'
+        if not self.stage.needs_image and paced:
+            # The new plan need not wait for the turn of the next state.
+            self._pace.reset()
+            self.state_taken(self._state_stamp)
+        elif not self.stage.needs_image:
             self._make_chunk({}, plan.stamp, now, transport_ms(info))
-        elif self.stage.architecture == 'single' and self._seen is not None:
+        elif not paced and self._seen is not None:
             seen = self._seen
             self._make_chunk(seen.images, seen.stamp, now, seen.transport_ms)
+
+    def state_taken(self, stamp: float) -> None:
+        """Make a chunk of the plan and the newest state, at ``rate``, where no image is needed."""
+        self._state_stamp = max(stamp, self._state_stamp)
+        stage = self.stage
+        if stage is None or stage.needs_image or stage.architecture != 'dual':
+            return
+        if self._plan is None or stamp < self._state_stamp:
+            return
+        due = self._pace.due(stamp, self.settings.rate)
+        if due and not self._make_chunk({}, stamp, self.seconds(), 0.0):
+            self._pace.reset()
 
     def _images_received(self, images: ImageSet) -> None:
         now = self.seconds()

@@ -19,10 +19,9 @@ from efficient_vla.joints import JointSettings
 from efficient_vla.observation import frame_of
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.places import PolicyPlace, given_place, policy_place
-from efficient_vla.policy_folders import module_of
+from efficient_vla.policy_folders import folder_facts, module_of
 from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.remote import RemoteCameraSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
 from efficient_vla.types import ActionChunk, InvalidRecordError, Plan, VisualTokens
@@ -33,7 +32,6 @@ EVERYWHERE = (
     'device',
     'unnorm_key',
     *(name.replace('.', '_') for name, _, _ in specs(JointSettings, 'joints.')),
-    *(name.replace('.', '_') for name, _, _ in specs(RemoteCameraSettings, 'remote.')),
 )
 """Keywords that are meant for every stage that has them."""
 SETTINGS = {
@@ -67,6 +65,13 @@ def stages_of(folder: PolicyPlace) -> Any:
             'Repair the package that offers it.'
         )
     return module
+
+
+def architecture_of(path: str | PathLike[str], settings: ActorSettings) -> str:
+    """Return the architecture of the actor that a policy gets with these settings."""
+    place = given_place(path)
+    own = folder_facts(place).architecture if isinstance(place, Path) else ''
+    return own if own and settings.architecture == 'auto' else settings.own_architecture
 
 
 def load_perception(path: str | PathLike[str], settings: PerceptionSettings) -> PerceptionStage:
@@ -187,6 +192,16 @@ class Policy:
             assert self._tokens is not None
             self._plan = self.reasoner.plan(self._tokens, instruction)
         return self.actor.chunk(self._plan, frame)
+
+    @property
+    def tokens(self) -> VisualTokens | None:
+        """Of the newest frame, ``None`` before the first."""
+        return self._tokens
+
+    @property
+    def plan(self) -> Plan | None:
+        """That the newest chunk follows, ``None`` before the first."""
+        return self._plan
 
     def follow(
         self, state: Sequence[float] | np.ndarray, stamp: float | None = None

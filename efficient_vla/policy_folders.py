@@ -71,6 +71,8 @@ class FolderFacts:
     """Camera -> rows and columns of the images of training, where the folder says."""
     groups: tuple[str, ...] = ()
     """Datasets whose statistics it has, one of which unnorm_key has to name; empty: of one."""
+    architecture: str = ''
+    """What actor.architecture auto means; empty: what the head that is chosen needs."""
     one_process: bool = False
     """Whether the three stages have to share a process: they hand on more than messages hold."""
 

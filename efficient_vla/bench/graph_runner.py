@@ -19,6 +19,7 @@ from efficient_vla.bench.report import merged_stages, report
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.errors import EpisodeError
 from efficient_vla.places import PolicyPlace
+from efficient_vla.policy import architecture_of
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
 from efficient_vla.sim.episodes import sensing
@@ -238,7 +239,8 @@ def _report(
     # The controller's passes are chunks; its rate is that of the commands.
     found['rates_hz']['controller'] = float(np.mean(rates)) if rates else 0.0
     stages = merged_stages(results)
-    found['camera_to_command'] = camera_to_command(stages, settings['actor'].architecture)
+    shape = architecture_of(request.policy, settings['actor'])
+    found['camera_to_command'] = camera_to_command(stages, shape)
     found['resident_mb'] = {name: round(value, 1) for name, value in resident.items()}
     # The checkpoint has its own entry; a path would name this machine.
     parameters = {k: v for k, v in flat(settings).items() if not k.endswith('.policy')}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli import bench_reports, bench_success, bench_transport
+from efficient_vla.cli import bench_policies, bench_reports, bench_success, bench_transport
 from efficient_vla.cli.run_options import (
     add_hardware,
     add_part,
@@ -29,6 +29,7 @@ Measure single parts.
   motion        seams between chunks, delays of inference, the control loop, beside LeRobot
   tokens        everything about visual tokens, with pictures and a page
   parity        folders of LeRobot beside what LeRobot itself computed, from their reference.npz
+  policies      load time, memory and stages of a folder, beside LeRobot's own class in turns
   transport     images between two processes at camera rate, with the shipped middleware profile"""
 
 EXAMPLE = """\
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     same = add_part(parts, 'parity', text, 'pretrained_model --json parity.json', _parity)
     same.add_argument('folders', metavar='FOLDER', nargs='+', type=Path, help='policy folder')
     same.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
+    bench_policies.add_parsers(parts)
     bench_transport.add_parsers(parts)
 
 

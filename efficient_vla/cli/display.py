@@ -142,6 +142,27 @@ def parity_table(rows: list[dict[str, Any]], limit: float) -> Table:
     return table
 
 
+def policy_table(rows: list[dict[str, Any]]) -> Table:
+    """Return one row a folder and side: load time, memory, median times [ms], the difference."""
+    stages = ('perception', 'reasoner', 'actor', 'total')
+    table = _table('folder', 'side', 'load s', 'peak MB', *stages, 'apart')
+    for row in rows:
+        for side in ('ours', 'peer'):
+            found = row.get(side, {})
+            if 'stages' not in found:
+                continue
+            times = [found['stages'].get(stage, {}).get('p50_ms') for stage in stages]
+            table.add_row(
+                row['folder'],
+                side,
+                f'{found["load_s"]:.2f}',
+                f'{found["peak_mb"]:.0f}',
+                *('-' if time is None else f'{time:.1f}' for time in times),
+                f'{row["max_error"]:.1e}' if side == 'peer' else '',
+            )
+    return table
+
+
 def _table(name: str, *columns: str) -> Table:
     """Return an empty table whose first column holds names and whose others hold numbers."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)

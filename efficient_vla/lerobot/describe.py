@@ -51,6 +51,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         refused=refused,
         trained_sizes=sizes,
         groups=tuple(sorted(_groups(folder))),
+        architecture='dual' if sized else 'single',
         one_process=True,
     )
 

@@ -12,8 +12,6 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.lerobot.hub import cache_folders, cached
 
 FILES = 'tokenizer.json', 'tokenizer_config.json'
-SPARE_ROWS = 128
-"""Embeddings are padded up to a multiple of at most so many rows."""
 
 
 def find(name: str, folder: Path, given: str = '') -> Path | None:
@@ -70,8 +68,8 @@ class Words:
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def check_rows(self, rows: int) -> None:
-        """Raise ``CheckpointError`` unless embeddings of so many ``rows`` are of this tokenizer."""
-        if not 0 <= rows - self.size <= SPARE_ROWS:
+        """Raise ``CheckpointError`` where it has tokens beyond embeddings of so many ``rows``."""
+        if self.size > rows:
             raise CheckpointError(
                 f'{self.path} has {self.size} tokens; the policy has embeddings of {rows}. Copy '
                 'the tokenizer that the policy was trained with.'

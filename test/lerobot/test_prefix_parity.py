@@ -3,16 +3,24 @@
 """Prefix and expert of LeRobot's policies, from the rows that LeRobot itself gave them."""
 
 import functools
+import re
 
 import numpy as np
 import pytest
 import torch
-from lerobot_folders import FIXTURES
+from lerobot_folders import FIXTURES, observation
+from safetensors.torch import load_file, save_file
 
+from efficient_vla import lerobot
 from efficient_vla.action.euler import follow
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.errors import CheckpointError
+from efficient_vla.joints import JointSettings
 from efficient_vla.lerobot.folder import open_folder
 from efficient_vla.lerobot.pi0 import Pi
 from efficient_vla.lerobot.smolvla import SmolVla
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.reasoning.settings import ReasonerSettings
 
 SMOLVLAS = ('smolvla', 'smolvla_base', 'smolvla_switches', 'smolvla_self')
 CASES = (*SMOLVLAS, 'pi0', 'pi05')
@@ -28,6 +36,7 @@ class Case:
         self.reference = dict(np.load(FIXTURES / name / 'reference.npz'))
         parts = SmolVla(folder) if folder.type == 'smolvla' else Pi(folder, name == 'pi05')
         self.prefix, self.expert, self.steps = parts.prefix(), parts.expert(), parts.steps
+        self.tower, self.idle = parts.tower(), parts.owned['']
         self.state = self.given('processed.observation.state')
         mask = self.given('processed.observation.language.attention_mask')
         self.words = self.given('processed.observation.language.tokens')[mask]
@@ -131,3 +140,62 @@ def test_steps_in_between_keep_what_the_layers_added(case):
     later = case.expert(noise, 0.5, seen, case.state, kept, whole=False)
     assert worst(whole, again) < 1e-5
     assert worst(again, later) > 1e-3
+
+
+@pytest.mark.parametrize('name', ['smolvla', 'pi05', 'pi0'])
+def test_every_parameter_that_is_read_changes_the_velocity(name):
+    case = Case(name)
+    pixels = torch.linspace(-1, 1, 3 * 64 * 64).sin().reshape(1, 3, 64, 64)
+    side = case.tower.encoder.config.image_size
+    noise = case.given('input.noise')
+
+    def velocity():
+        tokens = case.tower(pixels[..., :side, :side])[0]
+        cache, _ = case.prefix(tokens, np.zeros(len(tokens), int), case.words, case.state)
+        return case.expert(noise, 0.0, case.expert.prepare(cache), case.state)
+
+    with torch.no_grad():
+        same = velocity()
+        for part in (case.tower, case.prefix, case.expert):
+            for parameter, value in part.named_parameters():
+                kept = value.clone()
+                value.mul_(1.5).add_(0.25)
+                changed = worst(velocity(), same)
+                value.copy_(kept)
+                # A bias of keys is the same for all of a query, and their softmax takes it out.
+                assert (changed > 1e-5) is not parameter.endswith('k_proj.bias'), parameter
+        assert worst(velocity(), same) == 0.0
+
+
+@pytest.mark.parametrize(('name', 'count'), [('smolvla_self', 8), ('pi0', 9)])
+def test_tensors_without_effect_are_never_read(name, count, copied):
+    folder = copied(name)
+    path = folder / 'model.safetensors'
+    tensors, idle = load_file(path), made(name).idle
+    spoiled = [key for key in tensors if any(re.fullmatch(pattern, key) for pattern in idle)]
+    assert len(spoiled) == count
+    for key in spoiled:
+        tensors[key] = torch.full_like(tensors[key], torch.nan)
+    save_file(tensors, path)
+    opened = open_folder(folder)
+    batch = opened.preprocess(observation(name))
+    drawn = made(name).given('input.noise')
+    with torch.inference_mode():
+        chunk = lerobot.module_of(folder).replay(opened, batch, drawn)['chunk']
+    assert worst(chunk, made(name).given('chunk')) < TOLERANCE
+
+
+@pytest.mark.parametrize('name', ['smolvla', 'pi05'])
+def test_a_tensor_that_no_part_knows_is_refused_by_every_stage(name, copied):
+    folder = copied(name)
+    tensors = load_file(folder / 'model.safetensors')
+    save_file(tensors | {'model.extra.weight': torch.zeros(2)}, folder / 'model.safetensors')
+    module = lerobot.module_of(folder)
+    robot = {'joints': JointSettings(tuple('abcdef'), unit=('rad',), mode='joint_position', rate=9)}
+    for load, settings in (
+        (module.load_perception, PerceptionSettings()),
+        (module.load_reasoner, ReasonerSettings(**robot)),
+        (module.load_actor, ActorSettings(**robot)),
+    ):
+        with pytest.raises(CheckpointError, match=r'model\.extra\.weight'):
+            load(folder, settings)

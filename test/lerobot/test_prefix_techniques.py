@@ -201,6 +201,7 @@ USES = {
 def test_facts_name_the_techniques_that_work_and_those_that_do_not(name):
     facts = folder_facts(FIXTURES / name)
     assert (facts.techniques, facts.refused) == techniques(name == 'pi05')
+    assert facts.architecture == loaded(name).actor.architecture
     for parameter in facts.techniques:
         assert np.isfinite(acted(loaded(name, **USES[parameter]), name).actions).all()
     for parameter in facts.refused:

@@ -1,0 +1,120 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""LeRobot's own class, one request a line; run by the peer's Python.
+
+``python peer.py FOLDER INPUTS``. It stands alone: nothing of efficient_vla is imported here.
+INPUTS is an npz with ``observation.*``, ``task`` and, where the policy starts from noise,
+``noise``. A line in is ``load`` or ``chunk``; a line out is JSON.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def memory_mb() -> dict[str, float]:
+    """Return resident memory of this process now, and at its peak [MB]."""
+    lines = Path('/proc/self/status').read_text().splitlines()
+    found = {line.split(':')[0]: line.split()[1] for line in lines if line.startswith('Vm')}
+    return {'resident_mb': int(found['VmRSS']) / 1e3, 'peak_mb': int(found['VmHWM']) / 1e3}
+
+
+class Peer:
+    """A policy of LeRobot with its processors."""
+
+    def __init__(self, folder: str, inputs: str) -> None:
+        import numpy as np
+
+        self.folder = folder
+        self.inputs = dict(np.load(inputs))
+        self.spent: dict[str, float] = {}
+        self.inside = ''
+
+    def load(self) -> dict[str, Any]:
+        """Load the folder in float32, and return how long it took and the memory."""
+        from lerobot.configs import PreTrainedConfig
+        from lerobot.policies import make_pre_post_processors
+        from lerobot.policies.factory import get_policy_class
+
+        config = PreTrainedConfig.from_pretrained(self.folder)
+        config.device = 'cpu'
+        kind = config.type
+        importlib.import_module(f'lerobot.policies.{kind}.modeling_{kind}')
+        start = time.perf_counter()
+        policy = get_policy_class(kind).from_pretrained(self.folder, config=config)
+        self.policy = policy.float().eval()
+        processors = make_pre_post_processors(config, pretrained_path=self.folder)
+        self.before, self.after = processors
+        seconds = time.perf_counter() - start
+        self._watch()
+        return {'load_s': seconds, **memory_mb()}
+
+    def chunk(self) -> dict[str, Any]:
+        """Make one chunk; return the time of its stages [ms], its rows and the memory."""
+        import torch
+        from lerobot.policies.utils import prepare_observation_for_inference
+
+        self.spent = {}
+        start = time.perf_counter()
+        seen = {k: v for k, v in self.inputs.items() if k.startswith('observation.')}
+        raw = prepare_observation_for_inference(seen, torch.device('cpu'), str(self.inputs['task']))
+        batch = self.before(raw)
+        given = {}
+        if 'noise' in self.inputs:
+            given['noise'] = torch.from_numpy(self.inputs['noise']).clone()
+        with torch.inference_mode():
+            found = self.policy.predict_action_chunk(batch, **given)
+            actions = self.after(found.clone())
+        stages = self.spent | {'total': (time.perf_counter() - start) * 1e3}
+        return {'stages': stages, 'actions': actions[0].tolist(), **memory_mb()}
+
+    def _watch(self) -> None:
+        """Take the time of the parts of a prefix policy, where this is one."""
+        model: Any = getattr(self.policy, 'model', None)
+        inner = getattr(model, 'vlm_with_expert', None) or getattr(
+            model, 'paligemma_with_expert', None
+        )
+        if inner is None:
+            return
+        inner.embed_image = self._timed('perception', inner.embed_image)
+        inner.forward = self._timed('reasoner', inner.forward)
+        model.denoise_step = self._timed('actor', model.denoise_step)
+
+    def _timed(self, stage: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a method whose time is counted, unless it runs inside of another stage."""
+
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            if self.inside:
+                return method(*arguments, **keywords)
+            self.inside, start = stage, time.perf_counter()
+            try:
+                return method(*arguments, **keywords)
+            finally:
+                self.inside = ''
+                passed = (time.perf_counter() - start) * 1e3
+                self.spent[stage] = self.spent.get(stage, 0.0) + passed
+
+        return run
+
+
+def main(folder: str, inputs: str) -> None:
+    """Answer requests until there are none."""
+    # What libraries print must not come between the answers.
+    out = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    peer = Peer(folder, inputs)
+    for line in sys.stdin:
+        try:
+            answer = {'load': peer.load, 'chunk': peer.chunk}[line.strip()]()
+        except Exception as error:  # whatever LeRobot raises is the answer
+            answer = {'error': f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'}
+        print(json.dumps(answer), file=out, flush=True)
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

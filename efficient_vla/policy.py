@@ -22,6 +22,7 @@ from efficient_vla.places import PolicyPlace, given_place, policy_place
 from efficient_vla.policy_folders import folder_facts, module_of
 from efficient_vla.presets import preset_of, refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.remote import RemoteCameraSettings
 from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.stages import ActorStage, PerceptionStage, ReasonerStage
 from efficient_vla.types import ActionChunk, InvalidRecordError, Plan, VisualTokens
@@ -32,6 +33,7 @@ EVERYWHERE = (
     'device',
     'unnorm_key',
     *(name.replace('.', '_') for name, _, _ in specs(JointSettings, 'joints.')),
+    *(name.replace('.', '_') for name, _, _ in specs(RemoteCameraSettings, 'remote.')),
 )
 """Keywords that are meant for every stage that has them."""
 SETTINGS = {

@@ -107,6 +107,18 @@ def without_effect(settings: Any) -> list[str]:
     return [f'{name} {values[name]} has no effect: {why}' for name, why in idle.items()]
 
 
+def refuse_techniques(stage: str, settings: Any, refused: Mapping[str, str]) -> None:
+    """Raise ``InvalidSettingError`` where a technique of ``refused`` is not 'none'.
+
+    ``refused`` maps ``stage.parameter`` to why the policy has no use for it.
+    """
+    values = flatten(settings)
+    for name, why in refused.items():
+        own = name.removeprefix(f'{stage}.')
+        if own in values and values[own] != 'none':
+            raise InvalidSettingError(f'{own} is {values[own]}; expected none, since {why}.')
+
+
 def refuse_locked(earlier: Any, settings: Any) -> None:
     """Raise ``InvalidSettingError`` where a locked setting differs between two of one kind."""
     before, after = flatten(earlier), flatten(settings)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the three stages of a policy can do, whatever they are made of."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,3 +67,20 @@ class ActorStage(Stage, Protocol):
 
         Raises ``InvalidSettingError`` where its blending needs help that the head cannot give.
         """
+
+
+@runtime_checkable
+class LooksBack(Protocol):
+    """An actor that may look at frames before the newest one."""
+
+    @property
+    def looks_back(self) -> float:
+        """Seconds to the oldest of them; 0 where it looks at the newest alone."""
+
+    def see(self, frame: Frame) -> None:
+        """Remember a frame; called from any thread, while a chunk is made too."""
+
+
+def looking_back(actor: ActorStage) -> LooksBack | None:
+    """Return the actor where it looks at earlier frames too."""
+    return actor if isinstance(actor, LooksBack) and actor.looks_back > 0 else None

@@ -27,7 +27,9 @@ TABLE = {
     'cli': PRODUCT | {'nodes', 'training', 'bench'},
 }
 """Room -> the rooms it may import; a stage imports none, see below."""
-ASSEMBLY = ('presets', 'policy', 'checkpoint', 'assembly', 'addons', 'passthrough')
+ASSEMBLY = (
+    'presets', 'policy', 'checkpoint', 'assembly', 'addons', 'passthrough', 'frame_stages',
+)  # fmt: skip
 """Modules of the package's own folder that know the stages; the others are the ground."""
 ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {'__pycache__'}
 SIMULATORS = {'metaworld', 'mujoco', 'gymnasium', 'dm_control'}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
 from efficient_vla.devices import device_setting
 from efficient_vla.joints import JointSettings, unnorm_key_setting
+from efficient_vla.remote import RemoteSettings
 from efficient_vla.settings import described, group, setting
 
 SHORTCUTS = (1, 2, 5)
@@ -163,6 +164,7 @@ class ActorSettings:
     guidance: GuidanceSettings = group(GuidanceSettings)
     unnorm_key: str = unnorm_key_setting()
     joints: JointSettings = group(JointSettings)
+    remote: RemoteSettings = group(RemoteSettings)
 
     @property
     def own_head(self) -> str:

@@ -26,7 +26,7 @@ from efficient_vla.policy import Policy
 from efficient_vla.records import EpisodeResult, StageRecord
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.interface import Scene
-from efficient_vla.stages import ActorStage
+from efficient_vla.stages import ActorStage, looking_back
 from efficient_vla.types import Frame, Plan
 
 PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
@@ -133,6 +133,7 @@ def run_episode(
     camera = SceneCamera(sim)
     controller = start_controller(sim, settings['controller'])
     handover = Handover(settings['eval'], controller, stages.actor, seed, period)
+    memory = looking_back(stages.actor)
     plan: Plan | None = None
     with (
         VideoWriter(video, 1 / (VIDEO_STEPS * period), sim.task, instruction)
@@ -146,6 +147,8 @@ def run_episode(
             fresh = False
             if stages.reasoner.state_names:
                 stages.reasoner.observe(camera.state(stages.reasoner.state_names), now)
+            if memory is not None:
+                memory.see(camera.frame(stages.actor.cameras, stages.actor.state_names, now))
             handover.deliver(now)
             may_ask = handover.may_ask()
             if plans.due(sim.steps) and (may_ask or not single):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders of type ``act``: their stages, and what they make of a recorded observation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -41,8 +42,11 @@ def network_of(folder: LeRobotFolder) -> ActNetwork:
 class ActPolicy:
     """One pass makes one chunk."""
 
+    observations = 1
+
     def __init__(self, folder: LeRobotFolder, network: ActNetwork) -> None:
         config, chunk = folder.config, folder.config.integer('chunk_size')
+        config.integer('n_obs_steps', 1, high=self.observations)
         self._rows = config.integer('n_action_steps', high=chunk)
         # Where chunks are averaged, as controller.blending.method temporal_ensemble does, each is
         # needed to its end.
@@ -51,9 +55,13 @@ class ActPolicy:
         self._network = network
         self.parameters_mb = weights_mb(network)
 
-    def act(self, batch: Batch, stamp: float) -> tuple[torch.Tensor, int, str]:
+    def describe(self, batch: Batch) -> Batch:
+        """Return the frame itself."""
+        return batch
+
+    def act(self, told: Sequence[Batch]) -> tuple[torch.Tensor, int]:
         """Return the rows to execute."""
-        return self._network(batch)[:, : self._rows], 1, ''
+        return self._network(told[-1])[:, : self._rows], 1
 
     def configure(self, settings: ActorSettings) -> None:
         """Do nothing: no setting concerns the network."""

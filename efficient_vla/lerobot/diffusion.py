@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders of type ``diffusion``: their stages, and what they make of a recorded observation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -40,39 +41,25 @@ def network_of(folder: LeRobotFolder) -> DiffusionNetwork:
 
 
 class DiffusionPolicy:
-    """Denoise a chunk, told of the newest observation and of those before it."""
+    """Denoise a chunk, told of the newest frame and of those before it."""
 
-    def __init__(self, folder: LeRobotFolder, network: DiffusionNetwork, dt: float) -> None:
-        """``dt`` [s] is the time between two observations in training."""
-        self._network, self._dt = network, dt
+    def __init__(self, folder: LeRobotFolder, network: DiffusionNetwork) -> None:
+        self._network = network
         self._shape = 1, network.horizon, folder.action_width
+        self.observations = network.observations
         self.parameters_mb = weights_mb(network)
-        self._seen: dict[float, torch.Tensor] = {}
-        """Capture time -> what the policy is told of that observation."""
         self._seed = 0
         self._random = torch.Generator().manual_seed(self._seed)
 
-    def act(self, batch: Batch, stamp: float) -> tuple[torch.Tensor, int, str]:
-        """Return the rows to execute; the note says where earlier observations were not there."""
-        network, span = self._network, self._network.observations * self._dt
-        first = not self._seen
-        self._seen = {t: told for t, told in self._seen.items() if stamp - span <= t < stamp}
-        self._seen[stamp] = network.describe(batch)
-        wanted = [stamp - n * self._dt for n in reversed(range(network.observations))]
-        taken = [self._nearest(at) for at in wanted]
-        noise = torch.randn(self._shape, generator=self._random).to(self._seen[stamp].device)
-        chunk = network([self._seen[t] for t in taken], noise, self._random)
-        off = max(abs(t - at) for t, at in zip(taken, wanted, strict=True))
-        note = ''
-        if off > self._dt / 2 and not first:
-            note = (
-                f'an observation {off:.3g} s away from where training had it: they were '
-                f'{self._dt:.3g} s apart there; let chunks follow at that rate'
-            )
-        return chunk, len(network.schedule.times), note
+    def describe(self, batch: Batch) -> torch.Tensor:
+        """Return what the network is told of a frame."""
+        return self._network.describe(batch)
 
-    def _nearest(self, stamp: float) -> float:
-        return min(self._seen, key=lambda known: abs(known - stamp))
+    def act(self, told: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
+        """Return the rows to execute."""
+        noise = torch.randn(self._shape, generator=self._random).to(told[-1].device)
+        chunk = self._network(told, noise, self._random)
+        return chunk, len(self._network.schedule.times)
 
     def configure(self, settings: ActorSettings) -> None:
         """Take other steps from noise to chunk, and refuse what the network cannot do."""
@@ -87,16 +74,14 @@ class DiffusionPolicy:
             self._random.manual_seed(self._seed)
 
     def reset(self) -> None:
-        """Forget earlier observations, and draw the same noise again."""
-        self._seen.clear()
+        """Draw the same noise again."""
         self._random.manual_seed(self._seed)
 
 
 def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     """Return the actor of a folder."""
     opened, device = open_for(folder, settings)
-    rate = settings.joints.rate
-    policy = DiffusionPolicy(opened, network_of(opened).to(device), 1 / rate if rate else 0.0)
+    policy = DiffusionPolicy(opened, network_of(opened).to(device))
     return ImageActor(opened, policy, settings, device)
 
 

@@ -17,12 +17,13 @@ from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
 from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.processors import MASK, TASK, TOKENS, Batch
-from efficient_vla.lerobot.techniques import LACKING, REFUSED, refuse
+from efficient_vla.lerobot.techniques import LACKING, REFUSED
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.prefix import Prefix
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Entering, Reasoner, Techniques
 from efficient_vla.reasoning.words import Words
+from efficient_vla.settings import refuse_techniques
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
 STATES_S = 10.0
@@ -46,7 +47,7 @@ class PrefixReasoner(Reasoner):
 
     def configure(self, settings: ReasonerSettings) -> None:
         """Apply settings from the next plan on; raises ``InvalidSettingError`` for others."""
-        refuse('reasoner', settings, REFUSED)
+        refuse_techniques('reasoner', settings, REFUSED)
         super().configure(settings)
 
     def reset(self, reason: str = 'reset') -> None:
@@ -107,7 +108,7 @@ def opened(folder: Path, settings: ReasonerSettings) -> LeRobotFolder:
 
 def load(parts: PrefixParts, settings: ReasonerSettings) -> PrefixReasoner:
     """Return the reasoner of a folder, with its decoder in the number format of the settings."""
-    refuse('reasoner', settings, REFUSED)
+    refuse_techniques('reasoner', settings, REFUSED)
     device, mode = torch_device(settings.device), settings.quantization.mode
     if settings.device == 'auto' and mode == 'int8_dynamic':
         device = torch.device('cpu')

@@ -2,11 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which techniques apply to which policies of LeRobot; importing this loads no torch."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from efficient_vla.settings import InvalidSettingError, flatten
-
 NO_QUERIES = (
     'it is trained together with the action queries of a policy of this package, which this policy '
     'does not have'
@@ -59,12 +54,3 @@ def techniques(state_in_words: bool) -> tuple[tuple[str, ...], dict[str, str]]:
     applied = tuple(name for name in APPLIED if name != 'actor.architecture')
     more = {'perception.cache.method=skip': NO_SKIP, 'actor.architecture': NO_DUAL}
     return applied, REFUSED | more
-
-
-def refuse(stage: str, settings: Any, refused: Mapping[str, str]) -> None:
-    """Raise ``InvalidSettingError`` for a technique that the policy has no use for."""
-    values = flatten(settings)
-    for name, why in refused.items():
-        own = name.removeprefix(f'{stage}.')
-        if own in values and values[own] != 'none':
-            raise InvalidSettingError(f'{own} is {values[own]}; expected none, since {why}.')

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of policies that turn images and state into a chunk, without words.
 
-The images go to the actor itself. Perception and reasoner hand on when a frame was taken and what
-is asked for, so that the graph and its safety stay as they are.
+The images go to the actor itself.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,13 +15,14 @@ import torch
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.devices import torch_device
-from efficient_vla.instructions import checked_instruction
+from efficient_vla.frame_stages import FramePerception, SentenceReasoner
 from efficient_vla.joints import Joints, joints_of
 from efficient_vla.lerobot import facts
 from efficient_vla.lerobot.features import STATE, cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.frames import EarlierFrames
 from efficient_vla.lerobot.processors import Batch
-from efficient_vla.lerobot.techniques import IMAGE_POLICIES, refuse
+from efficient_vla.lerobot.techniques import IMAGE_POLICIES
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError
@@ -32,92 +33,21 @@ from efficient_vla.types import (
     HeadHelp,
     InvalidRecordError,
     Plan,
-    VisualTokens,
-    grid_map,
 )
-
-
-class FramePerception:
-    """One token that stands for the frame."""
-
-    parameters_mb = 0.0
-    last = None
-
-    def __init__(self, cameras: tuple[str, ...], settings: PerceptionSettings) -> None:
-        self.cameras = cameras
-        self.epoch = 0
-        self.configure(settings)
-
-    def configure(self, settings: PerceptionSettings) -> None:
-        """Raise ``InvalidSettingError`` for a technique of tokens."""
-        refuse('perception', settings, IMAGE_POLICIES)
-        if settings.signals:
-            raise InvalidSettingError(
-                'signals is true; expected false, since the policy has no visual tokens.'
-            )
-
-    def reset(self, reason: str = 'reset') -> None:
-        """Begin anew."""
-        self.epoch += 1
-
-    def encode(self, frame: Frame) -> VisualTokens:
-        """Return the token of a frame."""
-        return VisualTokens(
-            features=np.zeros((1, 1), np.float32),
-            **grid_map(1, (1, 1)),
-            age=np.zeros(1, np.float32),
-            grid=(1, 1),
-            stamp=frame.stamp,
-            epoch=self.epoch,
-        )
-
-
-class SentenceReasoner:
-    """A plan that says what is asked for."""
-
-    parameters_mb = 0.0
-    signals = False
-    state_names: tuple[str, ...] = ()
-
-    def __init__(self, settings: ReasonerSettings) -> None:
-        self._sequence = 0
-        self.configure(settings)
-
-    def configure(self, settings: ReasonerSettings) -> None:
-        """Raise ``InvalidSettingError`` for a technique of tokens or of language."""
-        refuse('reasoner', settings, IMAGE_POLICIES)
-        self._settings = settings
-
-    def reset(self, reason: str = 'reset') -> None:
-        """Forget earlier frames; none is remembered."""
-
-    def observe(self, state: np.ndarray, stamp: float) -> None:
-        """Take in the robot's state; the actor reads its own."""
-
-    def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
-        """Return the plan of a frame."""
-        begin = time.perf_counter()
-        instruction = checked_instruction(instruction)
-        self._sequence += 1
-        return Plan(
-            latents=np.zeros((1, 1), np.float32),
-            instruction=instruction,
-            stamp=tokens.stamp,
-            valid_for=self._settings.plan_validity,
-            sequence=self._sequence,
-            kept=tokens.position,
-            tokens_total=len(tokens.position),
-            latency_ms=(time.perf_counter() - begin) * 1e3,
-        )
 
 
 class ImagePolicy(Protocol):
     """What is behind the actor."""
 
     parameters_mb: float
+    observations: int
+    """Frames that a chunk is made of."""
 
-    def act(self, batch: Batch, stamp: float) -> tuple[torch.Tensor, int, str]:
-        """Return the rows to execute, normalised [1, H, A], passes, and what was mended."""
+    def describe(self, batch: Batch) -> Any:
+        """Return what the policy is told of one frame."""
+
+    def act(self, told: Sequence[Any]) -> tuple[torch.Tensor, int]:
+        """Return the rows to execute, normalised [1, H, A], and passes; ``told`` ends with now."""
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on."""
@@ -129,7 +59,6 @@ class ImagePolicy(Protocol):
 class ImageActor:
     """Images, state -> chunk in the robot's names and units."""
 
-    architecture = 'dual'
     needs_image = True
 
     def __init__(
@@ -157,21 +86,35 @@ class ImageActor:
             for name, (key, own) in zip(self.cameras, folder.cameras.items(), strict=True)
         }
         self._sequence = 0
+        self._frames = EarlierFrames(policy.observations, self.joints.dt)
+        self._told: dict[float, tuple[Batch, Any]] = {}
+        """Capture time -> the batch of a frame, and what the policy is told of it."""
+        self.architecture = 'dual' if settings.architecture == 'auto' else settings.architecture
         self.configure(settings)
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on."""
-        if settings.own_architecture != 'dual' or settings.own_head != 'regression':
+        if settings.own_head != 'regression':
             raise InvalidSettingError(
-                f'architecture is {settings.architecture} and head {settings.head}; expected dual '
-                f'and regression, as a policy of type {self._folder.type} makes its own chunk of '
-                'the newest image.'
+                f'head is {settings.head}; expected auto, as a policy of type {self._folder.type} '
+                'has its own head.'
             )
         self._policy.configure(settings)
 
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode."""
+        self._frames.clear()
+        self._told.clear()
         self._policy.reset()
+
+    @property
+    def looks_back(self) -> float:
+        """Seconds to the oldest frame that a chunk is made of."""
+        return self._frames.span
+
+    def see(self, frame: Frame) -> None:
+        """Remember a frame for later chunks."""
+        self._frames.add(frame)
 
     def note_execution(self, execution: Execution | None) -> None:
         """Refuse a blending that needs a head which draws to the chunk before."""
@@ -188,13 +131,12 @@ class ImageActor:
         Raises ``InvalidRecordError`` where an image or the state is not as in training.
         """
         begin = time.perf_counter()
-        batch = self._folder.preprocess(self._raw(frame))
-        seen = {
-            key: value.to(self._device) if isinstance(value, torch.Tensor) else value
-            for key, value in batch.items()
-        }
+        self._frames.add(frame)
+        frames, note = self._frames.until(frame)
         with torch.inference_mode():
-            chunk, steps, note = self._policy.act(seen, frame.stamp)
+            self._told = {one.stamp: self._tell(one) for one in frames}
+            batch = self._told[frame.stamp][0]
+            chunk, steps = self._policy.act([self._told[one.stamp][1] for one in frames])
             actions = self._folder.postprocess(chunk.cpu(), batch)[0].numpy()
         if not np.isfinite(actions).all():
             raise InvalidRecordError(
@@ -217,6 +159,18 @@ class ImageActor:
             steps=steps,
             note=note,
         )
+
+    def _tell(self, frame: Frame) -> tuple[Batch, Any]:
+        """Return the batch of a frame, and what the policy is told of it."""
+        known = self._told.get(frame.stamp)
+        if known is not None:
+            return known
+        batch = self._folder.preprocess(self._raw(frame))
+        there = {
+            key: value.to(self._device) if isinstance(value, torch.Tensor) else value
+            for key, value in batch.items()
+        }
+        return batch, self._policy.describe(there)
 
     def _raw(self, frame: Frame) -> dict[str, Any]:
         """Return the observation under the keys of the dataset, in its order and units."""
@@ -242,12 +196,12 @@ class ImageActor:
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> FramePerception:
     """Return the perception of such a policy."""
-    return FramePerception(tuple(facts(folder).cameras), settings)
+    return FramePerception(tuple(facts(folder).cameras), settings, IMAGE_POLICIES)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> SentenceReasoner:
     """Return the reasoner of such a policy."""
-    return SentenceReasoner(settings)
+    return SentenceReasoner(settings, IMAGE_POLICIES)
 
 
 def open_for(folder: Path, settings: ActorSettings) -> tuple[LeRobotFolder, torch.device]:

@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.devices import device_setting
+from efficient_vla.remote import RemoteCameraSettings
 from efficient_vla.settings import group, setting, share
 
 
@@ -105,6 +106,7 @@ class PerceptionSettings:
         'Compute for each token its share of edge pixels and the attention it receives in the last '
         'layer of the vision tower, which some selectors rank tokens by.',
     )
+    remote: RemoteCameraSettings = group(RemoteCameraSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""

@@ -15,9 +15,6 @@ import numpy as np
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import InvalidRecordError
 
-LAYOUTS = ('rows_columns_colours', 'colours_rows_columns')
-"""Order of the sides of an image."""
-
 
 class StatePart(NamedTuple):
     """One key of the state, and the numbers in it."""

@@ -8,12 +8,13 @@ import torch
 from lerobot_folders import FIXTURES, observation, reference, rewrite
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.lerobot.diffusion import DiffusionPolicy, network_of
+from efficient_vla.lerobot.diffusion import network_of
 from efficient_vla.lerobot.folder import open_folder
 from efficient_vla.policy import Policy
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError, build
-from efficient_vla.types import ControlMode, InvalidRecordError
+from efficient_vla.stages import looking_back
+from efficient_vla.types import ControlMode, Frame, InvalidRecordError, Plan
 
 DT = 0.1
 JOINTS = {
@@ -92,6 +93,14 @@ def test_an_image_of_another_size_is_refused_by_camera(act):
 
 
 @pytest.mark.parametrize(
+    ('given', 'architecture'), [('auto', 'dual'), ('dual', 'dual'), ('single', 'single')]
+)
+def test_chunks_may_follow_the_images_or_the_plans(given, architecture):
+    actor = Policy.from_pretrained(FIXTURES / 'act', **JOINTS, architecture=given).actor
+    assert (actor.architecture, actor.needs_image) == (architecture, True)
+
+
+@pytest.mark.parametrize(
     ('change', 'expected'),
     [
         ({'joints_rate': 0.0}, 'joints.rate is 0; expected the rows a second'),
@@ -99,7 +108,7 @@ def test_an_image_of_another_size_is_refused_by_camera(act):
         ({'joints_names': ('a', 'b')}, 'has 2 names'),
         ({'joints_unit': ()}, 'joints.unit is empty'),
         ({'joints_mode': 'unknown'}, 'joints.mode is unknown'),
-        ({'architecture': 'single'}, 'architecture is single .*expected dual'),
+        ({'head': 'flow', 'architecture': 'single'}, 'head is flow; expected auto'),
         ({'pruning_method': 'fastv'}, 'pruning.method is fastv; expected none, since the policy'),
         ({'reuse_method': 'vla_cache'}, 'reuse.method is vla_cache; expected none'),
         ({'cache_method': 'reuse'}, 'cache.method is reuse; expected none'),
@@ -134,75 +143,121 @@ def test_facts_name_cameras_and_their_sizes():
 
 @pytest.fixture
 def diffusion():
+    return Policy.from_pretrained(FIXTURES / 'diffusion', **JOINTS).actor
+
+
+PLAN = Plan(np.zeros((1, 1), np.float32), 'go', 0.0, 60.0)
+
+
+def frames(*stamps):
+    """Return frames whose states differ."""
+    images, state = seen('diffusion')
+    return [Frame(images, state + np.float32(20 * n), t) for n, t in enumerate(stamps)]
+
+
+def told_of(*taken):
+    """Return the first chunk of a policy that is told of these frames, the newest last."""
     folder = open_folder(FIXTURES / 'diffusion')
+    network, random = network_of(folder), torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        yield folder, DiffusionPolicy(folder, network_of(folder), DT)
-
-
-def batches(folder):
-    """Return two observations that differ in the state alone."""
-    raw = observation('diffusion')
-    first = folder.preprocess(raw)
-    other = raw['observation.state'] + np.float32(20)
-    return first, folder.preprocess(raw | {'observation.state': other})
-
-
-def test_diffusion_looks_at_the_observation_one_row_before(diffusion):
-    folder, policy = diffusion
-    first, second = batches(folder)
-    alone, _, note = policy.act(second, 1.0)
-    assert note == ''
-    policy.reset()
-    policy.act(first, 0.9)
-    network = policy._network
-    told = [network.describe(first), network.describe(second)]
-    random = torch.Generator().manual_seed(0)
-    for _ in range(2):
+        batches = [
+            folder.preprocess(
+                {f'observation.images.{k}': v for k, v in frame.images.items()}
+                | {'observation.state': frame.state}
+            )
+            for frame in taken
+        ]
         noise = torch.randn(1, network.horizon, 6, generator=random)
-    expected = network(told, noise, random)
-    got, steps, note = policy.act(second, 1.0)
-    assert (steps, note) == (5, '')
-    torch.testing.assert_close(got, expected)
-    assert not torch.allclose(got, alone)
+        chunk = network([network.describe(batch) for batch in batches], noise, random)
+        return folder.postprocess(chunk, batches[-1])[0].numpy()
 
 
-def test_an_observation_that_is_not_there_is_noted(diffusion):
-    folder, policy = diffusion
-    first, second = batches(folder)
-    policy.act(first, 1.0)
-    _, _, note = policy.act(second, 1.5)
-    assert 'observation 0.1 s away' in note
-    assert policy.act(first, 1.6)[2] == ''
+def test_diffusion_looks_at_the_frame_one_row_before(diffusion):
+    first, between, last = frames(0.9, 0.95, 1.0)
+    assert diffusion.looks_back == pytest.approx(DT)
+    for frame in (first, between, last):
+        diffusion.see(frame)
+    chunk = diffusion.chunk(PLAN, last)
+    assert (chunk.steps, chunk.note) == (5, '')
+    np.testing.assert_allclose(chunk.actions, told_of(first, last), atol=1e-3)
+    assert np.abs(chunk.actions - told_of(between, last)).max() > 1e-2
+
+
+def test_the_first_frame_of_an_episode_stands_for_those_before_it(diffusion):
+    first, second = frames(1.0, 1.02)
+    chunk = diffusion.chunk(PLAN, first)
+    assert chunk.note == ''
+    np.testing.assert_allclose(chunk.actions, told_of(first, first), atol=1e-3)
+    diffusion.reset()
+    diffusion.see(first)
+    chunk = diffusion.chunk(PLAN, second)
+    assert chunk.note == ''
+    np.testing.assert_allclose(chunk.actions, told_of(first, second), atol=1e-3)
+
+
+def test_frames_that_came_since_the_chunk_was_asked_for_are_not_in_it(diffusion):
+    first, second, third = frames(0.9, 1.0, 1.1)
+    for frame in (first, second, third):
+        diffusion.see(frame)
+    np.testing.assert_allclose(
+        diffusion.chunk(PLAN, second).actions, told_of(first, second), atol=1e-3
+    )
+
+
+def test_a_frame_that_is_not_there_is_noted(diffusion):
+    first, second, third = frames(1.0, 1.5, 1.6)
+    diffusion.chunk(PLAN, first)
+    chunk = diffusion.chunk(PLAN, second)
+    assert 'a frame 0.1 s away' in chunk.note
+    assert 'frames 0.1 s apart' in chunk.note
+    assert diffusion.chunk(PLAN, third).note == ''
+
+
+def test_a_clock_that_was_set_back_begins_anew(diffusion):
+    late, early = frames(100.0, 1.0)
+    diffusion.see(late)
+    chunk = diffusion.chunk(PLAN, early)
+    assert chunk.note == ''
+    np.testing.assert_allclose(chunk.actions, told_of(early, early), atol=1e-3)
+
+
+def test_frames_are_not_kept_for_ever(diffusion):
+    for frame in frames(*np.arange(0, 20, 0.05)):
+        diffusion.see(frame)
+    assert len(diffusion._frames._frames) <= 0.6 / 0.05 + 2
 
 
 def test_an_episode_repeats_itself_after_a_reset(diffusion):
-    folder, policy = diffusion
-    first, second = batches(folder)
+    first, second, third = frames(1.0, 1.1, 1.2)
     runs = []
     for _ in range(2):
-        policy.reset()
-        runs.append([policy.act(first, 1.0)[0], policy.act(second, 1.1)[0]])
-    torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0)
-    assert not torch.equal(runs[0][0], policy.act(first, 1.2)[0])
+        diffusion.reset()
+        runs.append([diffusion.chunk(PLAN, frame).actions for frame in (first, second)])
+    np.testing.assert_array_equal(runs[0], runs[1])
+    diffusion.chunk(PLAN, third)
+    diffusion._frames.clear()
+    assert not np.array_equal(runs[0][0], diffusion.chunk(PLAN, third).actions)
+
+
+def test_act_looks_at_the_newest_frame_alone(act, diffusion):
+    assert looking_back(act.actor) is None
+    assert looking_back(diffusion) is diffusion
 
 
 def test_steps_and_noise_of_diffusion_are_parameters(diffusion):
-    folder, policy = diffusion
-    first, _ = batches(folder)
+    (frame,) = frames(1.0)
 
     def made(**settings):
-        policy.reset()
-        policy.configure(build(ActorSettings, settings))
-        chunk, steps, _ = policy.act(first, 1.0)
-        return chunk, steps
+        diffusion.reset()
+        diffusion.configure(build(ActorSettings, settings))
+        return diffusion.chunk(PLAN, frame)
 
-    own, steps = made()
-    assert steps == 5
-    few, steps = made(**{'diffusion.steps': 2})
-    assert steps == 2
-    assert not torch.allclose(few, own)
-    other, _ = made(seed=3)
-    assert not torch.allclose(other, own)
-    torch.testing.assert_close(made()[0], own, rtol=0, atol=0)
-    with pytest.raises(InvalidSettingError, match=r'steps is 21; expected at most 20'):
+    own = made()
+    assert own.steps == 5
+    few = made(**{'diffusion.steps': 2})
+    assert few.steps == 2
+    assert not np.allclose(few.actions, own.actions)
+    assert not np.allclose(made(seed=3).actions, own.actions)
+    np.testing.assert_array_equal(made().actions, own.actions)
+    with pytest.raises(InvalidSettingError, match='steps is 21; expected at most 20'):
         made(**{'diffusion.steps': 21})

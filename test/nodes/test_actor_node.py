@@ -89,6 +89,32 @@ def test_rate_is_kept_by_capture_times(graph, setup):
     assert 3 <= len(setup.chunks) <= 4
 
 
+def test_single_makes_one_chunk_for_each_plan_on_the_newest_image(graph, setup):
+    setup.node.stage.architecture = 'single'
+    for index in range(3):
+        graph.set_time(100.0 + index / 10)
+        setup.send_state(graph.state())
+        setup.see(graph.image())
+    assert not setup.chunks
+    setup.send_plan(stamp=100.1, sequence=2)
+    graph.until(lambda: setup.chunks)
+    graph.settle()
+    assert [c.plan_sequence for c in setup.chunks] == [2]
+    assert stamp_to_seconds(setup.chunks[0].header.stamp) == pytest.approx(100.2)
+
+
+def test_frames_between_chunks_are_shown_to_a_policy_that_looks_back(graph, setup):
+    seen = []
+    setup.node.stage.looks_back = 0.1
+    setup.node.stage.see = seen.append
+    for index in range(3):
+        graph.set_time(100.0 + index / 50)
+        setup.send_state(graph.state())
+        setup.see(graph.image())
+    assert [round(frame.stamp, 2) for frame in seen] == [100.0, 100.02, 100.04]
+    assert all(len(frame.state) == 4 and frame.images for frame in seen)
+
+
 def test_plan_older_than_its_validity_makes_no_chunk(graph, setup):
     graph.set_time(103.0)
     setup.send_state(graph.state())

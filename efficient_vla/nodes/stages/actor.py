@@ -16,13 +16,14 @@ from efficient_vla.nodes.base.conversions import (
 from efficient_vla.nodes.base.history import KEEP_S, overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
 from efficient_vla.nodes.base.source import OneSource
+from efficient_vla.nodes.stages import plan_cache
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import Pass
 from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import load_actor
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.stages import ActorStage
+from efficient_vla.stages import ActorStage, looking_back
 from efficient_vla.types import Frame, InvalidRecordError, Plan
 
 PLAN_GRACE_S = 1.5
@@ -46,7 +47,9 @@ class ChunkJob(NamedTuple):
 class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     """Turn the newest valid plan into chunks.
 
-    ``dual`` makes one on the newest image, ``rate`` times a second; ``single`` one for each plan.
+    ``dual`` makes one on the newest image, ``rate`` times a second, or on the newest state of the
+    robot where the policy looks at no image beside its plan; ``single`` one for each plan, on the
+    newest image where the policy looks at one.
     Without a valid plan nothing is sent, and the controller holds.
     """
 
@@ -56,12 +59,15 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self._plan: Plan | None = None
         self._instructed = float('-inf')
         self._valid_s = 0.0
+        self._seen: ImageSet | None = None
+        """Newest images, for the next plan where every plan gives one chunk."""
+        self._state_stamp = float('-inf')
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self._output = self.create_lifecycle_publisher(
             msg.ActionChunk, 'action_chunk', newest_qos()
         )
         self._source = OneSource(self, 'plan', 'plans')
-        self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
+        self._plans = self.create_subscription(msg.Plan, 'plan', self._plan_received, latched_qos())
         # A plan that holds is waited for no longer than that, which is a rule of its own.
         self._expected = self.waiting.expect(
             'plan', msg.Plan, latched_qos(), needed=lambda: self.tasked, patience=math.inf
@@ -84,7 +90,8 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
 
     def flush(self, reason: str) -> None:
         """Forget states, images and the plan."""
-        self._plan = None
+        self._plan = self._seen = None
+        self._state_stamp = float('-inf')
         self._instructed = min(self._instructed, self._latest)
         super().flush(reason)
 
@@ -138,7 +145,7 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
     def _plan_received(self, message: msg.Plan, info: Any) -> None:
         now = self.seconds()
         try:
-            plan = message_to_plan(message)
+            plan = plan_cache.joined(self._plans.topic_name, message_to_plan(message))
             # A latched plan comes once, perhaps before the first tick of a simulated clock.
             if now > 0:
                 refuse_future('plan', plan.stamp, now, self.settings.max_future)
@@ -158,8 +165,30 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
             return
         self._plan = plan
         self._states.keep = max(KEEP_S, plan.valid_for, self.settings.max_image_age)
-        if self.active and self.stage is not None and not self.stage.needs_image:
+        if not self.active or self.stage is None:
+            return
+        paced = self.stage.architecture == 'dual'
+        if not self.stage.needs_image and paced:
+            # The new plan need not wait for the turn of the next state.
+            self._pace.reset()
+            self.state_taken(self._state_stamp)
+        elif not self.stage.needs_image:
             self._make_chunk({}, plan.stamp, now, transport_ms(info))
+        elif not paced and self._seen is not None:
+            seen = self._seen
+            self._make_chunk(seen.images, seen.stamp, now, seen.transport_ms)
+
+    def state_taken(self, stamp: float) -> None:
+        """Make a chunk of the plan and the newest state, at ``rate``, where no image is needed."""
+        self._state_stamp = max(stamp, self._state_stamp)
+        stage = self.stage
+        if stage is None or stage.needs_image or stage.architecture != 'dual':
+            return
+        if self._plan is None or stamp < self._state_stamp:
+            return
+        due = self._pace.due(stamp, self.settings.rate)
+        if due and not self._make_chunk({}, stamp, self.seconds(), 0.0):
+            self._pace.reset()
 
     def _images_received(self, images: ImageSet) -> None:
         now = self.seconds()
@@ -174,11 +203,20 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self.health.clear('image_age')
         if self._instruction == '' or (self._plan is None and self._instruction is None):
             return
-        if self._pace.due(images.stamp, self.settings.rate):
+        self._remember(images)
+        if self.loaded.architecture == 'single':
+            self._seen = images
+        elif self._pace.due(images.stamp, self.settings.rate):
             made = self._make_chunk(images.images, images.stamp, now, images.transport_ms)
             if not made:
                 # The next image, or this one once more, need not wait for its turn.
                 self._pace.reset()
+
+    def _remember(self, images: ImageSet) -> None:
+        """Hand images to a stage that looks at earlier ones too, with the state of their time."""
+        stage, nearest = looking_back(self.loaded), self._states.nearest(images.stamp)
+        if stage is not None and nearest is not None:
+            stage.see(Frame(images.images, nearest[0], images.stamp))
 
     def _valid_plan(self, now: float) -> Plan | None:
         """Return the plan, where it may drive the robot; otherwise say why it may not."""

@@ -59,6 +59,9 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
             JointState, 'robot_state', state_qos(), received, lambda: self.tasked, required
         )
 
+    def state_taken(self, stamp: float) -> None:
+        """Look at a state that has come and was captured at ``stamp`` [s]."""
+
     def flush(self, reason: str) -> None:
         """Forget earlier states."""
         self._states.clear()
@@ -87,6 +90,7 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         self.health.clear('state')
         expected.heard(stamp)
         self._states.add(stamp, values.astype(np.float32))
+        self.state_taken(stamp)
 
     def _instruction_received(self, message: msg.Instruction) -> None:
         text = ''

@@ -18,6 +18,7 @@ from efficient_vla.nodes.base.conversions import (
 from efficient_vla.nodes.base.history import overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
 from efficient_vla.nodes.base.source import SOURCE_S, OneSource
+from efficient_vla.nodes.stages import plan_cache
 from efficient_vla.nodes.stages.cameras import transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import SIGNALS_WANTED, Pass
@@ -95,6 +96,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
     def teardown(self) -> None:
         """Free the policy; nothing is needed of perception then."""
         super().teardown()
+        plan_cache.forget(self._plan.topic_name)
         self.changed(self.settings, self.settings)
 
     def start(self) -> None:
@@ -143,6 +145,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         plan = self.timed(self.loaded.plan, job.tokens, job.instruction)
         if self.drop_superseded(job.task, 'plans'):
             return None
+        plan_cache.keep(self._plan.topic_name, plan)
         return Pass(
             stamp=plan.stamp,
             transport_ms=job.transport_ms,

@@ -32,6 +32,7 @@ LOADERS = ('load_perception', 'load_reasoner', 'load_actor')
 EVERYWHERE = (
     'device',
     'unnorm_key',
+    'openvla_bounds',
     *(name.replace('.', '_') for name, _, _ in specs(JointSettings, 'joints.')),
     *(name.replace('.', '_') for name, _, _ in specs(RemoteCameraSettings, 'remote.')),
 )

@@ -22,6 +22,7 @@ FAMILIES = {
     'evla': 'efficient_vla.assembly',
     'passthrough': 'efficient_vla.passthrough',
     'lerobot': 'efficient_vla.lerobot',
+    'openvla': 'efficient_vla.openvla',
 }
 """Policy type -> module with the loaders of its stages; one whose folders have no ``policy.json``
 imports without torch and has ``facts(folder)``."""
@@ -90,6 +91,8 @@ def policy_type(folder: PolicyPlace) -> str:
         # Models of transformers have model_type; LeRobot writes type alone.
         if 'type' in config and 'model_type' not in config:
             return 'lerobot'
+        if config.get('model_type') == 'openvla':
+            return 'openvla'
     kind = read_json(card).get('policy_type')
     if not isinstance(kind, str):
         raise CheckpointError(

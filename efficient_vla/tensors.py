@@ -49,7 +49,7 @@ def read_tensors(path: Path, prefix: str = '') -> dict[str, torch.Tensor]:
 
     Raises ``CheckpointError`` where the file is missing or damaged, or a number is not finite.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return {
             name.removeprefix(prefix): _checked(path, name, file.get_tensor(name))
             for name in file.keys()  # noqa: SIM118 (a safe_open file is not a dict)
@@ -62,12 +62,13 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     Raises ``CheckpointError`` where it is missing or damaged.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return file.metadata() or {}
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file; raises ``CheckpointError`` where it is missing or damaged."""
     if not path.exists():
         raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
     try:

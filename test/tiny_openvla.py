@@ -14,7 +14,7 @@ SIDE, PATCH, GRID = 42, 14, 3
 WIDTHS, DEPTH, MLPS, REGISTERS = (32, 48), 3, (40, 52), 4
 MIDDLE = 4 * sum(WIDTHS)
 HIDDEN, LAYERS, ACTIONS, STATES = 32, 4, 7, 8
-VOCABULARY, UNUSED = 32064, 64
+VOCABULARY, UNUSED, FIRST_BIN = 32064, 64, 31744
 MEANS = ((0.485, 0.456, 0.406), (0.5, 0.5, 0.5))
 STDS = ((0.229, 0.224, 0.225), (0.5, 0.5, 0.5))
 TEXT = {
@@ -126,7 +126,9 @@ def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
         for part in ('input_layernorm', 'post_attention_layernorm'):
             norm(f'{layer}.{part}', HIDDEN, bias=False)
     norm(f'{llama}.norm', HIDDEN, bias=False)
-    made['language_model.lm_head.weight'] = torch.randn(VOCABULARY, HIDDEN)
+    head = torch.randn(VOCABULARY, HIDDEN)
+    head[FIRST_BIN : FIRST_BIN + 256] *= 3  # so that tokens of actions are the likeliest
+    made['language_model.lm_head.weight'] = head
     return made
 
 

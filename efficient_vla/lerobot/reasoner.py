@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """VisualTokens, instruction and state -> keys and values, of policies of LeRobot."""
 
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,10 @@ from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.prefix import Prefix
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Entering, Reasoner, Techniques
+from efficient_vla.reasoning.states import States
 from efficient_vla.reasoning.words import Words
 from efficient_vla.settings import refuse_techniques
-from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
-
-STATES_S = 10.0
-"""Robot states of so long are remembered [s]."""
-MAX_SKEW_S = 0.5
-"""A state further from the frame than that says nothing about it [s]."""
+from efficient_vla.types import Plan, VisualTokens
 
 
 class PrefixReasoner(Reasoner):
@@ -41,7 +36,7 @@ class PrefixReasoner(Reasoner):
         self, prefix: Prefix, folder: LeRobotFolder, joints: Joints, settings: ReasonerSettings
     ) -> None:
         self._folder, self._joints = folder, joints
-        self._states: deque[tuple[float, np.ndarray]] = deque()
+        self._states = States()
         self._batch: Batch = {}
         super().__init__(prefix, _no_words, 0, settings, joints.state_names, lacking=LACKING)
 
@@ -58,30 +53,16 @@ class PrefixReasoner(Reasoner):
     def observe(self, state: np.ndarray, stamp: float) -> None:
         """Take in the robot's state [S] at ``stamp`` [s]."""
         super().observe(state, stamp)
-        if self._states and stamp < self._states[-1][0]:
-            self._states.clear()
-        self._states.append((stamp, state))
-        while self._states[0][0] < stamp - STATES_S:
-            self._states.popleft()
+        self._states.add(state, stamp)
 
     def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
         """Return the plan for one frame.
 
         Raises ``InvalidRecordError`` where no state is known of the time of the frame.
         """
-        state = self._joints.state_to_policy(self._nearest(tokens.stamp))
+        state = self._joints.state_to_policy(self._states.nearest(tokens.stamp))
         self._batch = self._folder.preprocess({STATE: state, TASK: instruction})
         return super().plan(tokens, instruction)
-
-    def _nearest(self, stamp: float) -> np.ndarray:
-        nearest = min(self._states, key=lambda pair: abs(pair[0] - stamp), default=None)
-        if nearest is None or abs(nearest[0] - stamp) > MAX_SKEW_S:
-            found = 'none came' if nearest is None else f'{abs(nearest[0] - stamp):.2f} s off'
-            raise InvalidRecordError(
-                f'no robot state for the frame: {found}; expected one within {MAX_SKEW_S} s, since '
-                'the plan of this policy depends on it. Check the robot driver.'
-            )
-        return nearest[1]
 
     def _words(self, instruction: str) -> Words:
         """Return the instruction without padding, as the processors of the folder wrote it."""

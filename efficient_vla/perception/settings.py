@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.devices import device_setting
+from efficient_vla.openvla_settings import OpenVlaImages
 from efficient_vla.remote import RemoteCameraSettings
 from efficient_vla.settings import group, setting, share
 
@@ -95,7 +96,8 @@ class PerceptionSettings:
     cameras: tuple[str, ...] = setting(
         (),
         'Cameras that the robot has, of those that the policy was trained with, where it works '
-        'without the others, as policies of LeRobot with a language model do; empty: all.',
+        'without the others, as policies of LeRobot with a language model do; empty: all. An '
+        'OpenVLA calls its images so, those of wrists last; empty: image.',
         read_only=True,
         calibrated=True,
     )
@@ -107,6 +109,7 @@ class PerceptionSettings:
         'layer of the vision tower, which some selectors rank tokens by.',
     )
     remote: RemoteCameraSettings = group(RemoteCameraSettings)
+    openvla: OpenVlaImages = group(OpenVlaImages)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from efficient_vla.devices import device_setting
 from efficient_vla.joints import JointSettings, unnorm_key_setting
+from efficient_vla.openvla_settings import OpenVlaPlans
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling import FIXED_LENGTH, RESAMPLERS
 from efficient_vla.settings import group, setting, share
@@ -416,6 +417,7 @@ class ReasonerSettings:
     )
     unnorm_key: str = unnorm_key_setting()
     joints: JointSettings = group(JointSettings)
+    openvla: OpenVlaPlans = group(OpenVlaPlans)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""

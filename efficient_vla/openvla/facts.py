@@ -11,8 +11,8 @@ from efficient_vla.policy_folders import FolderFacts
 PROMPT = 'In: What action should the robot take to {sentence in lower case}?\\nOut:'
 TOKENIZER = 'tokenizer.json'
 UNTURNED = (
-    'the policy turns the end effector (roll, pitch, yaw), which no controller of this package does '
-    'yet; expected x, y, z and gripper, or joints. Use it from Python or by efficient-vla serve.'
+    'the policy turns the end effector (roll, pitch, yaw), which no controller of this package '
+    'does yet; expected x, y, z and gripper, or joints. Use it from Python or by efficient-vla serve.'
 )
 TECHNIQUES = (
     'perception.cache.method',
@@ -25,7 +25,7 @@ TECHNIQUES = (
 )
 REFUSED = {
     'reasoner.resampling.method': 'a resampler is trained together with its decoder',
-    'reasoner.ecot.method': 'its plans were not trained to be put into words',
+    'reasoner.ecot.method': 'plans of an OpenVLA were not trained to be put into words',
     'actor.head': 'it has a head of its own: tokens, or regression where OFT saved one',
     'controller.blending.method': 'no head of it draws a chunk to the one before, as rtc asks for',
 }

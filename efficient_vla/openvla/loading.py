@@ -16,6 +16,7 @@ from efficient_vla.devices import torch_device
 from efficient_vla.errors import CheckpointError
 from efficient_vla.openvla import space, weights
 from efficient_vla.openvla.actor import OpenVlaActor, OpenVlaSpace
+from efficient_vla.openvla.facts import REFUSED
 from efficient_vla.openvla.folder import OpenVlaFolder, read_folder
 from efficient_vla.openvla.heads import Bins, Regression, Tokens
 from efficient_vla.openvla.perception import OpenVlaPerception
@@ -24,7 +25,7 @@ from efficient_vla.openvla.statistics import Scale, choose, scale_of
 from efficient_vla.openvla.trunk import OpenVlaTrunk, ProprioProjector
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, refuse_techniques
 
 Module = TypeVar('Module', bound=nn.Module)
 
@@ -43,11 +44,7 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> OpenVlaReasoner:
     device, mode = torch_device(settings.device), settings.quantization.mode
     if settings.device == 'auto' and mode == 'int8_dynamic':
         device = torch.device('cpu')
-    if settings.resampling.method != 'none':
-        raise InvalidSettingError(
-            f'resampling.method is {settings.resampling.method}, which is trained with its '
-            'decoder; expected none for an OpenVLA. Set it to none.'
-        )
+    refuse_techniques('reasoner', settings, REFUSED)
     found = read_folder(folder)
     chunk = settings.openvla.chunk
     if found.oft and not chunk:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from efficient_vla.attention import PrefixCache
 from efficient_vla.errors import CheckpointError
 from efficient_vla.joints import Joints
+from efficient_vla.openvla.facts import REFUSED
 from efficient_vla.openvla.statistics import Scale
 from efficient_vla.openvla.trunk import OpenVlaTrunk
 from efficient_vla.reasoning import runner
@@ -19,8 +20,14 @@ from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Entering, Reasoner, Techniques
 from efficient_vla.reasoning.states import States
 from efficient_vla.reasoning.words import Words
+from efficient_vla.settings import refuse_techniques
 from efficient_vla.types import Plan, VisualTokens
 
+LACKING = {
+    'fastdrivevla': 'its scorer is trained together with the action queries of a policy of this '
+    'package, which an OpenVLA does not have. Choose another method.'
+}
+"""Learned methods of the reasoner -> why an OpenVLA has no module of theirs."""
 BEFORE, AFTER = 'In: What action should the robot take to ', '?\nOut:'
 LAST = 29871
 """Token of Llama 2 behind the prompt, an empty word, as in training."""
@@ -89,10 +96,16 @@ class OpenVlaReasoner(Reasoner):
             tokens_per_camera,
             settings,
             joints.state_names,
+            lacking=LACKING,
             encode=prompt_encoder(tokenizer),
         )
         self._joints, self._proprio, self._per_camera = joints, proprio, tokens_per_camera
         self._states = States()
+
+    def configure(self, settings: ReasonerSettings) -> None:
+        """Apply settings from the next plan on; raises ``InvalidSettingError`` for others."""
+        refuse_techniques('reasoner', settings, REFUSED)
+        super().configure(settings)
 
     def observe(self, state: np.ndarray, stamp: float) -> None:
         """Take in the robot's state [S] at ``stamp`` [s]."""

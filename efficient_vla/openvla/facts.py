@@ -12,7 +12,7 @@ PROMPT = 'In: What action should the robot take to {sentence in lower case}?\\nO
 TOKENIZER = 'tokenizer.json'
 UNTURNED = (
     'the policy turns the end effector (roll, pitch, yaw), which no controller of this package '
-    'does yet; expected x, y, z and gripper, or joints. Use it from Python or by efficient-vla serve.'
+    'does yet; expected x, y, z and gripper, or joints. Use it from Python, or serve it.'
 )
 TECHNIQUES = (
     'perception.cache.method',

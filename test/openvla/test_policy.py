@@ -257,7 +257,7 @@ def test_the_state_of_now_is_read(oft, image, state):
         ({'architecture': 'dual'}, 'architecture is dual'),
         ({'head': 'flow', 'architecture': 'single'}, 'head is flow'),
         ({'resampling_method': 'univla'}, 'resampling.method'),
-        ({'ecot_method': 'cached'}, 'ecot.method'),
+        ({'ecot_method': 'text'}, 'ecot.method is text; expected none'),
     ],
 )
 def test_what_nobody_said_or_no_openvla_has_is_refused(folder, changes, message):

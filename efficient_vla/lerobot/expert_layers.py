@@ -12,6 +12,7 @@ from efficient_vla.lerobot.weights import Tensors
 def linear(tensors: Tensors, names: str | tuple[str, ...], inputs: int) -> nn.Linear:
     """Return a linear layer, of several one after the other, that takes ``inputs`` numbers.
 
+    Those at the ends of a policy have a bias, those in its layers, whose names have points, none.
     Raises ``CheckpointError`` where a tensor is missing or of another shape.
     """
     names = (names,) if isinstance(names, str) else names
@@ -20,7 +21,7 @@ def linear(tensors: Tensors, names: str | tuple[str, ...], inputs: int) -> nn.Li
     weight = _joined([tensors.take(f'{name}.weight', count, inputs) for name, count in pairs])
     made = nn.Linear(inputs, len(weight), bias=False, device='meta')
     made.weight = nn.Parameter(weight, requires_grad=False)
-    if f'{names[0]}.bias' in tensors:
+    if '.' not in names[0]:
         bias = _joined([tensors.take(f'{name}.bias', count) for name, count in pairs])
         made.bias = nn.Parameter(bias, requires_grad=False)
     return made

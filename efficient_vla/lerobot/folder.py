@@ -170,6 +170,8 @@ def _check_features(config: Fields, inputs: Features, outputs: Features) -> None
     wrong = [key for key, feature in inputs.items() if feature.kind == 'ACTION']
     if wrong:
         raise config.error('input_features', list(inputs), f'no action such as {wrong[0]}')
+    if 'chunk_size' in config.values:
+        config.integer('n_action_steps', high=config.integer('chunk_size'))
     if list(outputs) != [ACTION]:
         raise config.error('output_features', list(outputs), f'{ACTION} alone')
 

@@ -331,6 +331,76 @@ def test_a_damaged_tokenizer_is_named(own_tokenizer, name, data, expected):
     refused(own_tokenizer, expected)
 
 
+def test_a_tokenizer_of_another_vocabulary_is_refused(own_tokenizer):
+    path = own_tokenizer / 'tokenizer.json'
+    found = json.loads(path.read_text())
+    place = max(found['model']['vocab'].values()) + 1
+    found['model']['vocab'] |= {f'word{n}': place + n for n in range(40)}
+    path.write_text(json.dumps(found))
+    refused(own_tokenizer, 'the policy has embeddings of 320. Copy the tokenizer')
+
+
+VLM = 'model.vlm_with_expert.vlm.model'
+EXPERT = 'model.vlm_with_expert.lm_expert.layers'
+PALI = 'model.paligemma_with_expert.paligemma.model'
+
+
+def without(begin):
+    return lambda held: {name: value for name, value in held.items() if not name.startswith(begin)}
+
+
+PREFIX_TENSORS = [
+    ('smolvla', without('model.state_proj.weight'), 'lacks model.state_proj.weight'),
+    ('smolvla', without('model.action_time_mlp_in.bias'), 'lacks model.action_time_mlp_in.bias'),
+    ('smolvla', without(f'{EXPERT}.3.'), 'num_expert_layers'),
+    ('smolvla', without(f'{EXPERT}.1.mlp.up_proj'), 'lacks .*1.mlp.up_proj.weight'),
+    ('smolvla', without(f'{VLM}.text_model.layers.3.'), 'num_vlm_layers is 4; expected 3'),
+    ('smolvla', without(f'{VLM}.vision_model.encoder.layers.1.mlp.fc1'), 'layers.1.mlp.fc1'),
+    ('smolvla', without(f'{VLM}.connector'), 'connector.modality_projection.proj.weight'),
+    ('smolvla', replaced('model.state_proj.weight', lambda t: t[:, :6].contiguous()), 'shape'),
+    ('smolvla', replaced('model.action_in_proj.weight', lambda t: t[:, :7].contiguous()), 'shape'),
+    ('smolvla', replaced(f'{VLM}.text_model.embed_tokens.weight', at(9, float('nan'))), 'finite'),
+    ('smolvla', replaced(f'{EXPERT}.0.self_attn.q_proj.weight', at(9, float('nan'))), 'finite'),
+    ('smolvla', lambda held: held | {'model.extra': torch.ones(2)}, 'holds model.extra, which'),
+    ('pi0', without('model.state_proj.bias'), 'lacks model.state_proj.bias'),
+    ('pi0', without(f'{PALI}.multi_modal_projector'), 'lacks .*multi_modal_projector'),
+    ('pi0', without('model.paligemma_with_expert.gemma_expert.model.layers.2.'), 'expert'),
+    ('pi05', without('model.time_mlp_in.weight'), 'lacks model.time_mlp_in.weight'),
+    ('pi05', lambda held: held | {'model.state_proj.bias': torch.ones(2)}, 'state_proj.bias'),
+]
+
+
+@pytest.mark.parametrize(('name', 'change', 'expected'), PREFIX_TENSORS)
+def test_weights_of_language_policies_that_do_not_fit_are_named(copied, name, change, expected):
+    folder = copied(name)
+    change_tensors(folder / WEIGHTS, change)
+    refused(folder, expected)
+
+
+PREFIX_CONFIGS = [
+    ('smolvla', ('attention_mode',), 'wide', "attention_mode is 'wide'; expected cross_attn"),
+    ('smolvla', ('num_steps',), 0, 'num_steps is 0'),
+    ('smolvla', ('resize_imgs_with_padding',), [64], 'resize_imgs_with_padding is'),
+    ('smolvla', ('chunk_size',), 0, 'chunk_size is 0'),
+    ('smolvla', ('max_state_dim',), 16, 'state_proj.weight of shape'),
+    ('smolvla', ('max_action_dim',), 16, 'shape'),
+    ('smolvla', ('adapt_to_pi_aloha',), True, 'adapt_to_pi_aloha True; expected False'),
+    ('smolvla', ('n_action_steps',), 9, 'n_action_steps is 9; expected'),
+    ('pi0', ('image_resolution',), [28, 29], 'image_resolution|28'),
+    ('pi0', ('num_inference_steps',), 'ten', "num_inference_steps is 'ten'"),
+    ('pi05', ('min_period',), 0, 'min_period is 0'),
+]
+
+
+@pytest.mark.parametrize(('name', 'path', 'value', 'expected'), PREFIX_CONFIGS)
+def test_configurations_of_language_policies_that_do_not_fit_are_named(
+    copied, name, path, value, expected
+):
+    folder = copied(name)
+    rewrite(folder, 'config.json', lambda config: put(config, path, value))
+    refused(folder, expected)
+
+
 def test_a_file_that_is_no_text_is_named(copied):
     folder = copied('act')
     (folder / 'config.json').write_bytes(b'\xff\xfe\x00')

@@ -25,6 +25,7 @@ from efficient_vla.prompts import BARE
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Reasoner
 from efficient_vla.reasoning.words import prompt_words
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import ControlMode
 
 
@@ -71,6 +72,11 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
+    if settings.quantization.mode != 'none':
+        raise InvalidSettingError(
+            f'quantization.mode of the actor is {settings.quantization.mode}; expected none, since '
+            'the heads of this policy are small. Set reasoner.quantization.mode instead.'
+        )
     source = HeadFolder(folder)
     card = checkpoint.read_card(folder)
     head = import_module(f'efficient_vla.action.heads.{settings.own_head}')

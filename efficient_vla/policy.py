@@ -37,6 +37,8 @@ EVERYWHERE = (
     *(name.replace('.', '_') for name, _, _ in specs(RemoteCameraSettings, 'remote.')),
 )
 """Keywords that are meant for every stage that has them."""
+ONLY = {'quantization_mode': 'reasoner'}
+"""Keywords that mean one stage of those that have them."""
 SETTINGS = {
     'perception': PerceptionSettings,
     'reasoner': ReasonerSettings,
@@ -130,7 +132,7 @@ class Policy:
         Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
         ``architecture='single'``. ``device`` is meant for all stages and ``quantization_mode`` for
-        the reasoner; ``perception_device``, ``perception_quantization_mode`` and the like are for
+        the reasoner; ``perception_device``, ``actor_quantization_mode`` and the like are for
         one stage. Those that a ROS node adds, such as ``threads``, are no keywords.
         """
         place = policy_place(path) if path is not None else default_policy()
@@ -138,7 +140,8 @@ class Policy:
         for stage, kind in SETTINGS.items():
             for dotted, _, _ in specs(kind):
                 word, own = dotted.replace('.', '_'), (stage, dotted)
-                names[word] = [*names.get(word, ()), own] if word in EVERYWHERE else [own]
+                if stage == ONLY.get(word, stage):
+                    names[word] = [*names.get(word, ()), own] if word in EVERYWHERE else [own]
                 names[f'{stage}_{word}'] = [own]
         given: dict[tuple[str, str], Any] = dict(preset_of(preset)) if preset else {}
         # What is meant for one stage comes last and decides there.

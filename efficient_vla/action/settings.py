@@ -136,6 +136,19 @@ class GuidanceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadQuantizationSettings:
+    """Number format of the head's weights."""
+
+    mode: str = setting(
+        'none',
+        'none is float32; of an action expert alone, bf16 halves the memory and int8_dynamic '
+        'quantizes the linear layers by row and the activations as they come.',
+        choices=('none', 'bf16', 'int8_dynamic'),
+        read_only=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ActorSettings:
     """Parameters of the actor."""
 
@@ -163,6 +176,7 @@ class ActorSettings:
     tokens: TokensSettings = group(TokensSettings)
     decoding: DecodingSettings = group(DecodingSettings)
     guidance: GuidanceSettings = group(GuidanceSettings)
+    quantization: HeadQuantizationSettings = group(HeadQuantizationSettings)
     unnorm_key: str = unnorm_key_setting()
     joints: JointSettings = group(JointSettings)
     remote: RemoteSettings = group(RemoteSettings)

@@ -10,6 +10,7 @@ import torch
 from efficient_vla.action.heads.expert import ExpertGenerator
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import Actor
+from efficient_vla.compression.quantization import quantize
 from efficient_vla.devices import torch_device
 from efficient_vla.joints import Joints
 from efficient_vla.lerobot.features import STATE
@@ -104,8 +105,11 @@ def load(parts: PrefixParts, settings: ActorSettings) -> Actor:
     expert = parts.expert()
     finish(parts, 'actor')
     rows = config.integer('n_action_steps', expert.shape.rows, high=expert.shape.rows)
-    generator = ExpertGenerator(expert, parts.steps, settings)
-    generator.to(torch_device(settings.device))
+    device, mode = torch_device(settings.device), settings.quantization.mode
+    if settings.device == 'auto' and mode == 'int8_dynamic':
+        device = torch.device('cpu')
+    made = quantize(expert.to(device), mode)
+    generator = ExpertGenerator(made, parts.steps, settings)
     width = parts.prefix_width
     space = FolderSpace(folder, joints, rows)
     return Actor(generator, folder.camera_names, space, None, (1, width), architecture)

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.cards import read_json
+from efficient_vla.errors import CheckpointError
 from efficient_vla.headers import read_header
 from efficient_vla.lerobot.base import ADAPTER, has_adapter, weights_path
 from efficient_vla.lerobot.features import ACTION, STATE, camera_name, cameras_of, features_of
 from efficient_vla.lerobot.fields import Fields
 from efficient_vla.lerobot.techniques import IMAGE_POLICIES, techniques
 from efficient_vla.lerobot.tokenizer import find
+from efficient_vla.lerobot.vlm_heads import smolvlm_heads
 from efficient_vla.policy_folders import FolderFacts
 
+WIDTHS = (
+    ('model.vlm_with_expert.vlm.model.vision_model.post_layernorm.weight', 0),
+    ('model.vlm_with_expert.vlm.model.text_model.embed_tokens.weight', 1),
+)
+"""Tensors of SmolVLA whose sizes are those of tower and language model, and on which axis."""
 GROUPED = re.compile(r'unnormalize_outputs\.(?P<group>.+)_buffer_action\..+')
 PARTS = {'STATE': 'state', 'ACTION': 'action', 'VISUAL': 'images'}
 
@@ -51,6 +58,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         refused=refused,
         trained_sizes=sizes,
         groups=tuple(sorted(_groups(folder))),
+        missing=_unknown_model(folder, config) if kind == 'smolvla' else (),
         architecture='dual' if sized else 'single',
         one_process=True,
     )
@@ -111,6 +119,19 @@ def _size(folder: Path) -> dict[str, Any]:
         'parameters': sum(entry.values for entry in entries),
         'memory_mb': sum(entry.size for entry in entries) / 1e6,
     }
+
+
+def _unknown_model(folder: Path, config: Fields) -> tuple[str, ...]:
+    """Return that the configuration of the language model is not on this machine, if needed."""
+    tensors = read_header(weights_path(folder))
+    try:
+        widths = tuple(tensors[name].shape[axis] for name, axis in WIDTHS)
+        smolvlm_heads((widths[0], widths[1]), config.word('vlm_model_name'), folder)
+    except (KeyError, IndexError):
+        return ()  # a damaged folder, which is said where it is loaded
+    except CheckpointError as error:
+        return (str(error),)
+    return ()
 
 
 def _groups(folder: Path) -> set[str]:

@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,14 @@ class LeRobotFolder:
         return torch.from_numpy(np.array(array, np.float32))[None]
 
 
-def open_folder(path: Path, unnorm_key: str = '', tokenizer: str = '') -> LeRobotFolder:
+def open_folder(
+    path: Path, unnorm_key: str = '', tokenizer: str = '', words: bool = True
+) -> LeRobotFolder:
     """Return the policy folder at ``path``, checked but for the values of its weights.
 
     ``unnorm_key`` names the dataset whose statistics apply where there are several, ``tokenizer``
-    the folder of a tokenizer that is neither in this one nor in the cache.
+    the folder of a tokenizer that is neither in this one nor in the cache; without ``words`` none
+    is needed.
     Raises ``CheckpointError`` for what is missing or damaged, ``InvalidSettingError`` for an
     ``unnorm_key`` that the folder does not have.
     """
@@ -136,7 +140,7 @@ def open_folder(path: Path, unnorm_key: str = '', tokenizer: str = '') -> LeRobo
         path,
         {**inputs, **outputs},
         unnorm_key,
-        lambda name: tokenizers.load(name, path, tokenizer),
+        partial(tokenizers.load, folder=path, given=tokenizer) if words else None,
     )
     said = _processors(path, config, files, tensors, context)
     before, after = (pipeline(said[name], context) for name in (BEFORE, AFTER))

@@ -136,7 +136,7 @@ class Pi:
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> PrefixPerception:
     """Return the perception stage of a folder."""
-    return perception.load(Pi(open_folder(folder), adaptive=False), settings)
+    return perception.load(Pi(open_folder(folder, words=False), adaptive=False), settings)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
@@ -146,7 +146,8 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor of a folder."""
-    return actor.load(Pi(open_folder(folder, settings.unnorm_key), adaptive=False), settings)
+    opened = open_folder(folder, settings.unnorm_key, words=False)
+    return actor.load(Pi(opened, adaptive=False), settings)
 
 
 def replay(

@@ -21,7 +21,7 @@ from efficient_vla.reasoning.settings import ReasonerSettings
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> PrefixPerception:
     """Return the perception stage of a folder."""
-    return perception.load(Pi(open_folder(folder), adaptive=True), settings)
+    return perception.load(Pi(open_folder(folder, words=False), adaptive=True), settings)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
@@ -31,7 +31,8 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor of a folder."""
-    return actor.load(Pi(open_folder(folder, settings.unnorm_key), adaptive=True), settings)
+    opened = open_folder(folder, settings.unnorm_key, words=False)
+    return actor.load(Pi(opened, adaptive=True), settings)
 
 
 def replay(

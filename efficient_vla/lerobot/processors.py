@@ -44,8 +44,8 @@ class Context:
     features: Features
     """All that go in and come out."""
     unnorm_key: str
-    words: Callable[[str], Words]
-    """Tokenizer by its name."""
+    words: Callable[[str], Words] | None
+    """Tokenizer by its name; ``None`` for a stage that reads no words."""
     statistics: Callable[[str], Statistics] | None = None
     """Statistics by the name of the step, where they are in no file of its own."""
     renamed: dict[str, str] = field(default_factory=dict)
@@ -113,14 +113,17 @@ def _state_in_words(ending: str) -> Callable[[Fields, Context], Step]:
     return make
 
 
-def _tokenize(step: Fields, context: Context) -> Step:
+def _tokenize(step: Fields, context: Context) -> Step | None:
     config = step.part('config')
     limit = config.integer('max_length', high=LONGEST_TEXT)
     padding = config.word('padding', 'max_length', ('max_length', 'longest', 'do_not_pad'))
     left = config.word('padding_side', 'right', ('right', 'left')) == 'left'
     cut = config.flag('truncation', True)
     config.refuse('task_key', TASK, why='the sentence of the task is all that a robot is told')
-    words = context.words(config.word('tokenizer_name'))
+    name = config.word('tokenizer_name')
+    if context.words is None:
+        return None
+    words = context.words(name)
     context.tokenizer = words
     pad = words.special('pad_token') if padding == 'max_length' else 0
 

@@ -3,25 +3,23 @@
 """SmolVLA (arXiv 2506.01844): its parts, from a folder of LeRobot."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from efficient_vla.action.heads.expert import Cross, Ends, Expert, ExpertLayer, ExpertShape, Joint
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import Actor
-from efficient_vla.cards import read_json
 from efficient_vla.lerobot import actor, perception, reasoner, vlm
 from efficient_vla.lerobot.embeddings import Embeddings
 from efficient_vla.lerobot.expert_layers import feed, linear, norm
 from efficient_vla.lerobot.features import ACTION, STATE, cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
-from efficient_vla.lerobot.hub import cached
 from efficient_vla.lerobot.parts import Canvas, images_of, square
 from efficient_vla.lerobot.perception import PrefixPerception
 from efficient_vla.lerobot.processors import Batch
 from efficient_vla.lerobot.reasoner import PrefixReasoner
 from efficient_vla.lerobot.replay import replayed
+from efficient_vla.lerobot.vlm_heads import Heads, smolvlm_heads
 from efficient_vla.lerobot.weights import Tensors
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.tower import VisionTower
@@ -167,22 +165,18 @@ class SmolVla:
             raise self.config.error(name, None, 'a size, since the cameras have several')
         return Canvas(square(sizes.pop(), self.folder, 'images of'), 'end', False)
 
-    def _heads(self) -> vlm.Heads:
-        model = self.config.word('vlm_model_name')
-        return vlm.smolvlm_heads(self.tensors.at(VLM), _described(model, self.folder.path), model)
-
-
-def _described(model: str, folder: Path) -> Any:
-    """Return the configuration of the language model from this machine, or nothing."""
-    for place in (folder / 'vlm', Path(model).expanduser(), cached(model)):
-        if place is not None and (place / 'config.json').is_file():
-            return read_json(place / 'config.json')
-    return {}
+    def _heads(self) -> Heads:
+        vlm_tensors = self.tensors.at(VLM)
+        widths = (
+            vlm_tensors.shape('vision_model.post_layernorm.weight')[0],
+            vlm_tensors.shape('text_model.embed_tokens.weight')[1],
+        )
+        return smolvlm_heads(widths, self.config.word('vlm_model_name'), self.folder.path)
 
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> PrefixPerception:
     """Return the perception stage of a folder."""
-    return perception.load(SmolVla(open_folder(folder)), settings)
+    return perception.load(SmolVla(open_folder(folder, words=False)), settings)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
@@ -192,7 +186,7 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor of a folder."""
-    return actor.load(SmolVla(open_folder(folder, settings.unnorm_key)), settings)
+    return actor.load(SmolVla(open_folder(folder, settings.unnorm_key, words=False)), settings)
 
 
 def replay(

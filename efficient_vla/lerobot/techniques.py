@@ -13,6 +13,7 @@ APPLIED = (
     'reasoner.reuse.method',
     'reasoner.schedule.method',
     'reasoner.quantization.mode',
+    'actor.quantization.mode',
     'actor.flow.steps',
     'actor.flow.adaptive',
     'actor.flow.cache_every',
@@ -38,6 +39,7 @@ IMAGE_POLICIES = {
     'reasoner.resampling.method': NO_TOKENS,
     'reasoner.quantization.mode': NO_LANGUAGE,
     'reasoner.ecot.method': NO_LANGUAGE,
+    'actor.quantization.mode': 'its network is small, and was tried in float32 alone',
 }
 """Parameters of techniques that mean nothing to a policy of images alone -> why."""
 NO_SKIP = 'the words of this policy hold the state of the robot, which changes while images do not'

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.lerobot.hub import cache_folders, cached
+from efficient_vla.lerobot.vlm_heads import OWN
 
 FILES = 'tokenizer.json', 'tokenizer_config.json'
 
@@ -22,7 +23,7 @@ def find(name: str, folder: Path, given: str = '') -> Path | None:
     if given:
         places: list[Path | None] = [Path(given).expanduser()]
     else:
-        places = [folder, Path(name).expanduser(), cached(name)]
+        places = [folder, folder / OWN, Path(name).expanduser(), cached(name)]
     for place in places:
         if place is not None and (place / FILES[0]).is_file():
             return place

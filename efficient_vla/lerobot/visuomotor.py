@@ -25,7 +25,7 @@ from efficient_vla.lerobot.processors import Batch
 from efficient_vla.lerobot.techniques import IMAGE_POLICIES
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, refuse_techniques
 from efficient_vla.types import (
     ActionChunk,
     Execution,
@@ -99,6 +99,7 @@ class ImageActor:
                 f'head is {settings.head}; expected auto, as a policy of type {self._folder.type} '
                 'has its own head.'
             )
+        refuse_techniques('actor', settings, IMAGE_POLICIES)
         self._policy.configure(settings)
 
     def reset(self, reason: str = 'reset') -> None:

@@ -2,14 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The halves of the vision-language models inside LeRobot's prefix policies, from their tensors.
 
-The folder does not hold the configuration of the model. Nearly all of it follows from the shapes of
-the tensors; heads are looked up, in the model's own configuration where the machine has it. Layers
-are made empty, and filled one after the other.
+The folder does not hold the configuration of the model; nearly all of it follows from the shapes of
+the tensors. Layers are made empty, and filled one after the other.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,66 +20,13 @@ from transformers.models.smolvlm.modeling_smolvlm import (
     SmolVLMVisionTransformer,
 )
 
-from efficient_vla.errors import CheckpointError
+from efficient_vla.lerobot.vlm_heads import SIGLIP, SMALL_SIGLIP, Heads
 from efficient_vla.lerobot.weights import Tensors
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.fused import FusedLayer, KeysValuesLayer
 
 ROPE_BASE = 10_000.0
 """SmolVLA rotates by a base of its own, whatever the configuration of its model says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """What no shape of a tensor tells."""
-
-    vision: int
-    """Attention heads of the vision tower."""
-    width: int
-    """Numbers in a head of the decoder."""
-
-
-SMOLVLM_HEADS = {(768, 960): Heads(12, 64), (768, 576): Heads(12, 64), (1152, 2048): Heads(16, 64)}
-"""Widths of tower and decoder -> heads of SmolVLM2 with 500M, 256M and 2.2B parameters."""
-SIGLIP_HEADS = {1152: 16}
-"""Width -> heads of the vision tower of PaliGemma."""
-SMALL_SIGLIP_HEADS = 2
-"""LeRobot has no setting for another tower; folders of smaller shapes are made with two heads."""
-
-
-def smolvlm_heads(tensors: Tensors, known: Mapping[str, Any], model: str) -> Heads:
-    """Return the heads of SmolVLM2, by its configuration ``known`` where that is not empty.
-
-    Raises ``CheckpointError`` where it does not fit the tensors, or nothing is known of them.
-    """
-    vision = tensors.shape('vision_model.post_layernorm.weight')[0]
-    text = tensors.shape('text_model.embed_tokens.weight')[1]
-    if known:
-        try:
-            there = known['vision_config'], known['text_config']
-            heads = Heads(
-                int(there[0]['num_attention_heads']),
-                int(there[1].get('head_dim') or text // there[1]['num_attention_heads']),
-            )
-            widths = int(there[0]['hidden_size']), int(there[1]['hidden_size'])
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise CheckpointError(
-                f'config.json of {model} does not describe a SmolVLM: {type(error).__name__}: '
-                f'{error}. Copy it again.'
-            ) from error
-        if widths != (vision, text):
-            raise CheckpointError(
-                f'config.json of {model} says widths {widths[0]} and {widths[1]}; the tensors of '
-                f'the policy have {vision} and {text}. Use the configuration of its own model.'
-            )
-        return heads
-    if (vision, text) not in SMOLVLM_HEADS:
-        raise CheckpointError(
-            f'the policy has a vision tower {vision} wide and a decoder {text} wide, whose heads '
-            f'are not known; expected those of SmolVLM2, or config.json of {model} in the Hugging '
-            'Face cache. Copy that file there.'
-        )
-    return SMOLVLM_HEADS[vision, text]
 
 
 class Scaled(nn.Module):
@@ -119,7 +63,7 @@ def paligemma_tower(tensors: Tensors) -> VisionTower:
     """Return the vision tower of PaliGemma with its projection."""
     vision = tensors.at('vision_tower.vision_model')
     sizes = _vision_sizes(vision)
-    heads = SIGLIP_HEADS.get(sizes['hidden_size'], SMALL_SIGLIP_HEADS)
+    heads = SIGLIP.get(sizes['hidden_size'], SMALL_SIGLIP)
     config = SiglipVisionConfig(**sizes, num_attention_heads=heads, vision_use_head=False)
     shape = tensors.shape('multi_modal_projector.linear.weight')
     with torch.device('meta'):

@@ -4,11 +4,12 @@
 
 import numpy as np
 import pytest
-from lerobot_folders import reference, rewrite
+from lerobot_folders import FIXTURES, reference, rewrite
 from prefix_policies import CAMERAS, PREFIXES, ROBOT, TASK, fixed_noise, loaded, moved, seen
 
 from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy
+from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import ControlMode, InvalidRecordError
 
@@ -175,6 +176,49 @@ def test_rows_that_say_where_to_go_mean_the_same_in_any_state():
 def test_a_configuration_that_the_folder_cannot_have_is_one_sentence(copied, change, said):
     folder = copied('smolvla')
     rewrite(folder, 'config.json', lambda config: config.update(change))
+    with pytest.raises(CheckpointError, match=said):
+        Policy.from_pretrained(folder, **ROBOT)
+
+
+def hubless(folder, monkeypatch, tmp_path):
+    """Return where the files of the language model are, which the cache no longer has."""
+    (files,) = (FIXTURES / 'hub').glob('models--Hugging*/snapshots/*')
+    monkeypatch.setenv('HF_HUB_CACHE', str(tmp_path / 'nothing'))
+    return files
+
+
+def test_a_model_that_nobody_knows_is_said_before_and_its_files_may_lie_in_the_folder(
+    copied, monkeypatch, tmp_path
+):
+    folder = copied('smolvla')
+    files = hubless(folder, monkeypatch, tmp_path)
+    tokenizer = {'tokenizer': str(files)}
+    with pytest.raises(CheckpointError, match='nothing more is known'):
+        Policy.from_pretrained(folder, **ROBOT, **tokenizer)
+    assert 'Copy that file into' in folder_facts(folder).missing[0]
+    (folder / 'vlm').mkdir()
+    for file in files.glob('*.json'):
+        (folder / 'vlm' / file.name).write_bytes(file.read_bytes())
+    assert folder_facts(folder).missing == ()
+    images, state = seen('smolvla')
+    chunk = Policy.from_pretrained(folder, **ROBOT).act(images, TASK, state=state)
+    assert np.isfinite(chunk.actions).all()
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda c: c['vision_config'].update(hidden_size=48), 'says widths 48 and 32'),
+        (lambda c: c.pop('text_config'), 'does not describe a SmolVLM'),
+        (lambda c: c['vision_config'].update(num_attention_heads=3), 'does not describe a SmolVLM'),
+    ],
+)
+def test_the_configuration_of_another_model_is_refused(copied, change, said):
+    folder = copied('smolvla')
+    (files,) = (FIXTURES / 'hub').glob('models--Hugging*/snapshots/*')
+    (folder / 'vlm').mkdir()
+    (folder / 'vlm/config.json').write_bytes((files / 'config.json').read_bytes())
+    rewrite(folder, 'vlm/config.json', change)
     with pytest.raises(CheckpointError, match=said):
         Policy.from_pretrained(folder, **ROBOT)
 

@@ -133,10 +133,12 @@ def test_patches_that_did_not_change_are_not_computed(name):
 
 
 @pytest.mark.parametrize('name', ['smolvla', 'pi05'])
+@pytest.mark.parametrize('stage', ['reasoner', 'actor'])
 @pytest.mark.parametrize('mode', ['bf16', 'int8_dynamic'])
-def test_other_number_formats_are_smaller_and_near(name, mode):
-    policy, dense = loaded(name, quantization_mode=mode), loaded(name)
-    assert policy.reasoner.parameters_mb < 0.7 * dense.reasoner.parameters_mb
+def test_other_number_formats_are_smaller_and_near(name, stage, mode):
+    policy, dense = loaded(name, **{f'{stage}_quantization_mode': mode}), loaded(name)
+    sizes = [getattr(made, stage).parameters_mb for made in (policy, dense)]
+    assert sizes[0] < 0.7 * sizes[1]
     space, state = dense.actor.space, seen(name)[1]
     scale = np.abs(space.actions(np.ones((1, 6), np.float32), state)).max()
     difference = np.abs(acted(policy, name).actions - acted(dense, name).actions).max()
@@ -189,6 +191,7 @@ USES = {
     'reasoner.reuse.method': {'reuse_method': 'vla_cache'},
     'reasoner.schedule.method': {'schedule_method': 'steady'},
     'reasoner.quantization.mode': {'quantization_mode': 'bf16'},
+    'actor.quantization.mode': {'actor_quantization_mode': 'int8_dynamic'},
     'actor.flow.steps': {'flow_steps': 1},
     'actor.flow.adaptive': {'flow_adaptive': True, 'flow_shortcut': False},
     'actor.flow.cache_every': {'flow_cache_every': 3},

@@ -101,15 +101,13 @@ class Turn(NamedTuple):
         return torch.addcmul(x * self.cos, x.roll(x.shape[-1] // 2, -1), self.sin)
 
 
-def turn_of(positions: torch.Tensor, head: int, base: float) -> Turn:
-    """Return the rotation of rows at ``positions`` [N]."""
+def turn_of(positions: torch.Tensor, head: int, base: float, dtype: torch.dtype) -> Turn:
+    """Return the rotation of rows at ``positions`` [N], computed in float32."""
     half = head // 2
     rate = 1.0 / base ** (torch.arange(half, device=positions.device, dtype=torch.float32) / half)
     angle = positions.float()[:, None] * rate  # [N, d / 2]
-    sin = angle.sin()
-    return Turn(
-        torch.cat([angle.cos()] * 2, -1)[None, None], torch.cat([-sin, sin], -1)[None, None]
-    )
+    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+    return Turn(torch.cat([cos, cos], -1)[None, None], torch.cat([-sin, sin], -1)[None, None])
 
 
 class Joint(nn.Module):
@@ -227,6 +225,8 @@ class Expert(nn.Module):
         self.time_in, self.time_out, self.state = ends.time_in, ends.time_out, ends.state
         self.layers, self.norm = nn.ModuleList(layers), norm
         self.adaptive = isinstance(norm, AdaptiveNorm)
+        self.like: torch.Tensor
+        self.register_buffer('like', torch.zeros(()), persistent=False)
 
     @property
     def columns(self) -> int:
@@ -235,17 +235,17 @@ class Expert(nn.Module):
 
     def prepare(self, cache: PrefixCache) -> list[Seen]:
         """Return what each layer attends to, the same in all passes over one prefix."""
-        weight = self.action_in.weight
-        rows = self.shape.rows + (self.state is not None)
-        count = torch.arange(rows, device=weight.device)
-        ahead = turn_of(cache.length + count, self.shape.head, self.shape.rope_base)
-        own = turn_of(count, self.shape.head, self.shape.rope_base)
+        shape, like = self.shape, self.like
+        rows = shape.rows + (self.state is not None)
+        count = torch.arange(rows, device=like.device)
+        ahead = turn_of(cache.length + count, shape.head, shape.rope_base, like.dtype)
+        own = turn_of(count, shape.head, shape.rope_base, like.dtype)
         seen = []
         for layer, index in zip(self.layers, self.shape.serves, strict=True):
-            keys, values = (part[index].to(weight) for part in (cache.keys, cache.values))
+            keys, values = (part[index].to(like) for part in (cache.keys, cache.values))
             mask = None
             if isinstance(layer.attention, Joint):
-                groups = layer.attention.out.in_features // self.shape.head // keys.shape[1]
+                groups = layer.attention.out.in_features // shape.head // keys.shape[1]
                 mask = self._mask(rows, keys.shape[2], groups)
             keys, values = layer.attention.memory(keys, values)
             seen.append(Seen(keys, values, ahead, own, mask))
@@ -253,8 +253,7 @@ class Expert(nn.Module):
 
     def _mask(self, rows: int, prefix: int, groups: int) -> torch.Tensor | None:
         """Return which of the prefix and of themselves the rows see, bool [groups x N, n + N]."""
-        device = self.action_in.weight.device
-        own = torch.ones(rows, rows, dtype=torch.bool, device=device)
+        own = torch.ones(rows, rows, dtype=torch.bool, device=self.like.device)
         if self.shape.causal:
             own = own.tril()
         elif self.state is not None:
@@ -295,8 +294,8 @@ class Expert(nn.Module):
         self, x: torch.Tensor, time: float, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return what enters the first layer [B, N, W], and what the norms depend on."""
-        actions = self.action_in(x.to(self.action_in.weight))
-        moment = self._moment(1.0 - time).to(actions)
+        actions = self.action_in(x.to(self.like))
+        moment = self._moment(1.0 - time).to(self.like)
         if self.adaptive:
             condition = F.silu(self.time_out(F.silu(self.time_in(moment))))
             return actions, condition
@@ -305,7 +304,7 @@ class Expert(nn.Module):
         if self.state is not None:
             assert state is not None
             room = self.state.in_features - state.shape[1]
-            first = self.state(F.pad(state, (0, room)).to(self.state.weight))
+            first = self.state(F.pad(state, (0, room)).to(self.like))
             rows = torch.cat([first[:, None], rows], 1)
         return rows, None
 
@@ -315,7 +314,7 @@ class Expert(nn.Module):
         share = torch.linspace(0, 1, half, dtype=torch.float64)
         period = shape.min_period * (shape.max_period / shape.min_period) ** share
         angle = 2 * math.pi * time / period
-        return torch.cat([angle.sin(), angle.cos()])[None].float().to(self.action_in.weight.device)
+        return torch.cat([angle.sin(), angle.cos()])[None].float()
 
 
 class ExpertGenerator(Generator):

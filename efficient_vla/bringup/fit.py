@@ -6,7 +6,7 @@
 reasons before anything moves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ class Robot:
     """Those whose topic the profile names; empty: any, on NAME/image_raw."""
     reported: tuple[str, ...] = ()
     """What its state tells; empty: not known before it runs."""
+    chosen: tuple[str, ...] = ()
+    """Cameras of the policy that it has, ``perception.cameras``; empty: all."""
     tokenizer: str = ''
     """Where its profile says that the tokenizer of the policy is."""
     unnorm_key: str = ''
@@ -48,12 +50,14 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
     """Return the robot that parameters describe: node -> parameter -> value of its profile."""
     actor, reasoner = values.get('actor', {}), values.get('reasoner', {})
     given = {key: value for key, value in actor.items() if key.startswith('joints.')}
-    topics = values.get('perception', {}).get('camera_topics', ())
+    perception = values.get('perception', {})
+    topics = perception.get('camera_topics', ())
     robot = Robot(
         Path(name).stem,
         joints=build(ActorSettings, given).joints,
         commanded=tuple(values.get('controller', {}).get('names', ())),
         cameras=tuple(word.partition(':=')[0] for word in topics),
+        chosen=tuple(perception.get('cameras', ())),
         tokenizer=reasoner.get('tokenizer', ''),
         unnorm_key=actor.get('unnorm_key', ''),
     )
@@ -71,10 +75,11 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
 def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
     """Return what is missing or wrong for a policy to drive a robot, a sentence each."""
     found = [*facts.missing, *_unsaid(facts, robot)]
-    absent = [name for name in facts.cameras if robot.cameras and name not in robot.cameras]
+    cameras = cameras_of(facts, robot.chosen)
+    absent = [name for name in cameras if robot.cameras and name not in robot.cameras]
     if absent:
         found.append(
-            f'the policy looks through {", ".join(facts.cameras)}; {robot.name} has '
+            f'the policy looks through {", ".join(cameras)}; {robot.name} has '
             f'{", ".join(robot.cameras)}. '
             + (
                 'Use a policy that was trained on this robot.'
@@ -107,6 +112,14 @@ def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
     return found
 
 
+def cameras_of(facts: FolderFacts, chosen: Sequence[str]) -> list[str]:
+    """Return the cameras that a policy looks through, of those that ``perception.cameras`` names.
+
+    One that it does not know is refused when perception loads it.
+    """
+    return [name for name in facts.cameras if not chosen or name in chosen]
+
+
 def image_side(facts: FolderFacts) -> int | None:
     """Return the side of the square images that a policy was trained on, where it has some."""
     sizes = set(facts.trained_sizes.values())
@@ -128,8 +141,9 @@ def implied(facts: FolderFacts, values: Mapping[str, Mapping[str, Any]]) -> dict
         found['controller'] = {'watchdog.chunk_timeout': timeout}
         found['reasoner'] = {'plan_validity': min(max(3 * lasts, PLAN_VALIDITY_S), LONGEST_S)}
     topics = values['perception'].get('camera_topics', ())
-    if len(facts.cameras) > 1 or topics:
-        found['monitor'] = {'cameras': list(facts.cameras), 'camera_topics': list(topics)}
+    cameras = cameras_of(facts, values['perception'].get('cameras', ()))
+    if len(cameras) > 1 or topics:
+        found['monitor'] = {'cameras': cameras, 'camera_topics': list(topics)}
     return found
 
 

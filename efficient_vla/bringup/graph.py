@@ -228,6 +228,32 @@ def describe(selection: Selection) -> Graph:
     )
 
 
+def robot_met(robot: str, overrides: Mapping[str, Any]) -> fit.Robot:
+    """Return what a policy meets at a robot, by its profile and what is stronger than it.
+
+    Raises ``ProfileError``.
+    """
+    profile = _profile('robot', 'robots', robot)
+    config, nodes = share_folder('config'), (*POLICY_NODES, 'controller')
+    files = [*(config / f'{node}.yaml' for node in nodes), profile]
+    try:
+        values = merge(files, KINDS, nodes).values
+    except ParameterFileError as error:
+        raise ProfileError(str(error)) from error
+    for word, value in overrides.items():
+        node, _, parameter = word.partition('.')
+        if node not in values or parameter not in KINDS[node]:
+            raise ProfileError(
+                f'override {word!r} names no parameter of {", ".join(nodes)}. Correct it.'
+            )
+        values[node][parameter] = value
+    simulated = simulation(robot) if robot in robots() else None
+    try:
+        return fit.robot_of(robot, values, simulated)
+    except InvalidSettingError as error:
+        raise ProfileError(f'{profile}: {error}') from error
+
+
 def _profile(word: str, folder: str, name: str) -> Path:
     """Return the file of a shipped profile, or of the user's own robot."""
     known = profiles(folder)
@@ -378,7 +404,8 @@ def _follow(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
 
 def _refuse_misfit(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
     """Raise ``ProfileError`` where policy, robot and monitor do not fit together."""
-    shown, cameras = list(merged.values['monitor'].get('cameras', ())), list(facts.cameras)
+    shown = list(merged.values['monitor'].get('cameras', ()))
+    cameras = fit.cameras_of(facts, merged.values['perception'].get('cameras', ()))
     if shown and shown != cameras:
         raise ProfileError(
             f'monitor.cameras is {shown}; expected {cameras}, those of the policy in its order, or '

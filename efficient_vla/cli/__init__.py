@@ -19,6 +19,7 @@ from efficient_vla import __version__, interrupts
 COMMANDS = {
     'demo': 'drive the simulated arm through the demonstration tasks, with the whole graph',
     'eval': 'measure success, latencies and rates of a policy, in process or in the graph',
+    'inspect': 'say what a policy folder is, and what is missing for a robot',
     'up': 'bring up the graph of nodes, supervise it and show its state',
     'serve': "offer a policy to others over openpi's websocket protocol",
     'data': 'make demonstrations from scripted experts',

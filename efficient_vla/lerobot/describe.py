@@ -10,7 +10,7 @@ from typing import Any
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.headers import read_header
-from efficient_vla.lerobot.base import ADAPTER, has_adapter, weights_path
+from efficient_vla.lerobot.base import ADAPTER, WEIGHTS, has_adapter, weights_path
 from efficient_vla.lerobot.features import ACTION, STATE, camera_name, cameras_of, features_of
 from efficient_vla.lerobot.fields import Fields
 from efficient_vla.lerobot.techniques import IMAGE_POLICIES, techniques
@@ -112,12 +112,22 @@ def _tokenizer(folder: Path, steps: list[dict[str, Any]]) -> str | None:
 
 
 def _size(folder: Path) -> dict[str, Any]:
-    """Return how many numbers the weights have, and their megabytes."""
-    paths = [weights_path(folder), *([folder / ADAPTER] if has_adapter(folder) else [])]
-    entries = [entry for path in paths for entry in read_header(path).values()]
+    """Return how many numbers the weights have, their megabytes, and which of them are missing."""
+    try:
+        base = weights_path(folder)
+    except CheckpointError as error:
+        return {'missing': (str(error),)}
+    paths = [base, *([folder / ADAPTER] if has_adapter(folder) else [])]
+    absent = tuple(
+        f'{path} is missing. Copy the whole checkpoint folder.'
+        for path in paths
+        if not path.is_file()
+    )
+    entries = [entry for path in paths if path.is_file() for entry in read_header(path).values()]
     return {
         'parameters': sum(entry.values for entry in entries),
         'memory_mb': sum(entry.size for entry in entries) / 1e6,
+        'missing': absent,
     }
 
 
@@ -141,7 +151,8 @@ def _groups(folder: Path) -> set[str]:
     """
     names = [name for path in folder.glob('policy_*.safetensors') for name in read_header(path)]
     found = {name.partition('.buffer.')[0] for name in names if '.buffer.' in name}
-    if not names:
-        inside = (GROUPED.fullmatch(name) for name in read_header(weights_path(folder)))
+    weights = folder / WEIGHTS
+    if not names and weights.is_file():
+        inside = (GROUPED.fullmatch(name) for name in read_header(weights))
         found = {match['group'] for match in inside if match}
     return found

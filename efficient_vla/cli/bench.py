@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli import bench_policies, bench_reports, bench_success, bench_transport
+from efficient_vla.cli import (
+    bench_policies,
+    bench_reports,
+    bench_serving,
+    bench_success,
+    bench_transport,
+)
 from efficient_vla.cli.run_options import (
     add_hardware,
     add_part,
@@ -30,7 +36,8 @@ Measure single parts.
   tokens        everything about visual tokens, with pictures and a page
   parity        folders of LeRobot beside what LeRobot itself computed, from their reference.npz
   policies      load time, memory and stages of a folder, beside LeRobot's own class in turns
-  transport     images between two processes at camera rate, with the shipped middleware profile"""
+  transport     images between two processes at camera rate, with the shipped middleware profile
+  serving       servers and clients of openpi's protocol, and a server that dies"""
 
 EXAMPLE = """\
   efficient-vla bench stages --frames 60 --json stages.json
@@ -73,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     same.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     bench_policies.add_parsers(parts)
     bench_transport.add_parsers(parts)
+    bench_serving.add_parsers(parts)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 import pytest
+from fixtures.serving import offered, running
 from sensor_msgs.msg import Image, JointState
 
 from efficient_vla import msg
 from efficient_vla.nodes.base.conversions import plan_to_message, seconds_to_stamp, stamp_to_seconds
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, state_qos
 from efficient_vla.nodes.stages.actor import ActorNode
+from efficient_vla.policy import Policy
 from efficient_vla.types import Execution, Plan
 
 TASK = 'open the drawer'
@@ -340,3 +342,25 @@ def test_latched_plan_that_comes_before_the_simulated_clock_is_kept(graph):
     setup = Setup(graph)
     setup.send_plan(100.0)
     assert setup.node._plan.stamp == 100.0
+
+
+def test_a_chunk_of_a_server_has_the_time_of_its_image_and_none_comes_without(graph, passthrough):
+    served = offered(Policy.from_pretrained(passthrough))
+    with running(served, '', 0) as port:
+        setup = Setup(graph, policy=f'ws://127.0.0.1:{port}')
+        setup.ready()
+        setup.see(graph.image())
+        graph.until(lambda: setup.chunks)
+    assert stamp_to_seconds(setup.chunks[0].header.stamp) == graph.now
+    assert setup.chunks[0].actions[1] == pytest.approx(0.1 * 0.0125)
+    graph.set_time(graph.now + 0.2)
+    setup.send_state(graph.state())
+    setup.see(graph.image())
+    graph.until(lambda: f'ws://127.0.0.1:{port}' in setup.node.health.message('pass'))
+    assert len(setup.chunks) == 1
+
+
+def test_an_actor_without_its_server_is_not_configured_and_names_it(graph):
+    node = graph.add(ActorNode, start=False, policy='ws://127.0.0.1:1')
+    assert not node.autostart()
+    assert 'no policy server answers at ws://127.0.0.1:1' in node.health.message('configure')

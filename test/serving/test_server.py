@@ -133,7 +133,11 @@ def test_a_frame_that_is_too_long_ends_its_connection(
 
 def test_a_client_that_stops_in_the_middle_of_a_frame_delays_nobody(serve: Serve) -> None:
     port = serve()
-    with client(port) as slow, client(port) as good, socket.create_connection(('127.0.0.1', port)):
+    with (
+        client(port, close_timeout=0.1) as slow,
+        client(port) as good,
+        socket.create_connection(('127.0.0.1', port)),
+    ):
         # A binary frame of 65536 bytes of which ten come.
         slow.socket.sendall(b'\x82\xff' + (65536).to_bytes(8, 'big') + b'mask' + b'x' * 10)
         assert ask(good, observation())['actions'].shape == (40, 4)

@@ -42,6 +42,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         raise config.error('output_features', list(outputs), ACTION)
     named = config.raw('action_feature_names', None)
     applied, refused = _techniques(kind)
+    parameters, memory, absent = _size(folder)
     return FolderFacts(
         family='lerobot',
         kind=kind,
@@ -53,12 +54,13 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         horizon=config.integer('n_action_steps'),
         prompt=_prompt(steps),
         tokenizer=_tokenizer(folder, steps),
-        **_size(folder),
+        parameters=parameters,
+        memory_mb=memory,
         techniques=applied,
         refused=refused,
         trained_sizes=sizes,
         groups=tuple(sorted(_groups(folder))),
-        missing=_unknown_model(folder, config) if kind == 'smolvla' else (),
+        missing=absent or (_unknown_model(folder, config) if kind == 'smolvla' else ()),
         architecture='dual' if sized else 'single',
         one_process=True,
     )
@@ -111,12 +113,12 @@ def _tokenizer(folder: Path, steps: list[dict[str, Any]]) -> str | None:
     return str(place) if place is not None else ''
 
 
-def _size(folder: Path) -> dict[str, Any]:
+def _size(folder: Path) -> tuple[int, float, tuple[str, ...]]:
     """Return how many numbers the weights have, their megabytes, and which of them are missing."""
     try:
         base = weights_path(folder)
     except CheckpointError as error:
-        return {'missing': (str(error),)}
+        return 0, 0.0, (str(error),)
     paths = [base, *([folder / ADAPTER] if has_adapter(folder) else [])]
     absent = tuple(
         f'{path} is missing. Copy the whole checkpoint folder.'
@@ -124,11 +126,8 @@ def _size(folder: Path) -> dict[str, Any]:
         if not path.is_file()
     )
     entries = [entry for path in paths if path.is_file() for entry in read_header(path).values()]
-    return {
-        'parameters': sum(entry.values for entry in entries),
-        'memory_mb': sum(entry.size for entry in entries) / 1e6,
-        'missing': absent,
-    }
+    size = sum(entry.size for entry in entries) / 1e6
+    return sum(entry.values for entry in entries), size, absent
 
 
 def _unknown_model(folder: Path, config: Fields) -> tuple[str, ...]:

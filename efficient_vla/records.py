@@ -16,6 +16,18 @@ STAGES = ('camera', 'perception', 'reasoner', 'actor', 'controller')
 
 
 @dataclass
+class Flow:
+    """What a graph sent during an episode: stamps [s] and values, as they arrived."""
+
+    images: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    """uint8 [rows, columns, 3]."""
+    states: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    """[S], as the robot measured them."""
+    commands: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    """[A]: set-points, then efforts."""
+
+
+@dataclass
 class StageRecord:
     """Passes of one stage; what a stage has no tokens for stays empty."""
 

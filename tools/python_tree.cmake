@@ -12,7 +12,8 @@ function(install_python_tree SOURCE DESTINATION)
   set(left_out PATTERN "__pycache__" EXCLUDE PATTERN "*.pyc" EXCLUDE)
   if(NOT WITH_TOOLS)
     # The clients that measure, and the scripts that demonstrate.
-    foreach(name episode_client experts graph_listener image_probe loop_probe probe)
+    foreach(name
+        episode_client experts graph_listener graph_recorder image_probe loop_probe probe)
       list(APPEND left_out PATTERN "${name}.py" EXCLUDE)
     endforeach()
     list(REMOVE_ITEM entries bench cli records.py training unfinished.py)

@@ -79,16 +79,24 @@ class PeerActor(PassthroughActor):
     """Asks the peer for the rows that LeRobot executes of its chunk."""
 
     def __init__(
-        self, peer: Peer, card: PassthroughCard, settings: Any, names: tuple[str, ...], seed: int
+        self,
+        peer: Peer,
+        card: PassthroughCard,
+        settings: Any,
+        simulation: Simulation,
+        seed: int,
     ) -> None:
         super().__init__(card, settings)
         self.needs_image = True
-        self._peer, self._names, self._seed = peer, names, seed
+        self._peer, self._seed = peer, seed
+        self._names, self._efforts = simulation.command_names, simulation.effort_names
 
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
         """Return the chunk of this frame and of the plan's sentence."""
         self._sequence += 1
         rows = self._peer.chunk(plan.instruction, frame, self._seed + self._sequence)
+        efforts = np.isin(self._names, self._efforts)
+        rows = np.where(efforts, np.clip(rows, -1.0, 1.0), rows)  # as the simulator takes them
         return ActionChunk(
             actions=rows[: self._peer.about['rows']],
             dt=self._card.dt,
@@ -114,5 +122,5 @@ def stand_in(peer: Peer, simulation: Simulation, settings: Mapping[str, Any], se
     return Policy(
         PassthroughPerception(card, settings['perception']),
         PassthroughReasoner(card, settings['reasoner']),
-        PeerActor(peer, card, settings['actor'], simulation.command_names, seed),
+        PeerActor(peer, card, settings['actor'], simulation, seed),
     )

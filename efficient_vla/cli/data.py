@@ -3,28 +3,44 @@
 """``efficient-vla data``."""
 
 import argparse
+import sys
+from typing import Any
 
 from efficient_vla.cli.options import writable_folder
-from efficient_vla.cli.run_options import add_render, refuse_below
+from efficient_vla.cli.run_options import add_render, policy_place, refuse_below
 from efficient_vla.errors import UsageError
-from efficient_vla.sim.episodes import check_tasks
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
+from efficient_vla.sim.episodes import check_tasks, jobs
 from efficient_vla.training import demonstrations
 
 DESCRIPTION = (
     'Make demonstrations from the scripted experts of Meta-World, with disturbances so that '
     'recovery is in the data. Only successful episodes are kept; a run that was interrupted goes '
     'on where it stopped. Format npz is what efficient-vla train reads, lerobot is a '
-    "LeRobotDataset v3.0 for LeRobot's own trainer."
+    "LeRobotDataset v3.0 for LeRobot's own trainer. With --graph a policy drives the running "
+    'graph, and what flows in it is recorded.'
 )
 EXAMPLE = (
     '  efficient-vla data --tasks reach-v3,door-open-v3 --episodes 20 --out data/two-tasks\n'
-    '  efficient-vla data --format lerobot --tasks drawer-open-v3 --out data/drawer'
+    '  efficient-vla data --format lerobot --tasks drawer-open-v3 --out data/drawer\n'
+    '  efficient-vla data --format lerobot --graph --tasks reach-v3 --episodes 5 --out data/seen'
 )
-ONLY = {
-    'npz': {'cross': 40, 'default_share': 0.1, 'policy': ''},
-    'lerobot': {'image_size': 128, 'render': 'fast'},
+OWN: dict[str, tuple[Any, tuple[str, ...]]] = {
+    'cross': (40, ('npz',)),
+    'default_share': (0.1, ('npz',)),
+    'policy': ('', ('npz', 'graph')),
+    'speed': (0.6, ('npz', 'lerobot')),
+    'image_size': (128, ('lerobot', 'graph')),
+    'render': ('fast', ('lerobot', 'graph')),
+    'fps': (10, ('graph',)),
+    'keep_failed': (False, ('graph',)),
 }
-"""Format -> options that it alone has, with their defaults."""
+"""Option -> its default, and what alone has it: a format, or recording the graph."""
+SAID = {
+    'npz': '--format npz',
+    'lerobot': '--format lerobot without --graph',
+    'graph': '--format lerobot --graph',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,38 +48,93 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     demonstrations.add_arguments(parser)
     parser.add_argument(
         '--format',
-        choices=tuple(ONLY),
+        choices=('npz', 'lerobot'),
         default='npz',
         help='npz, for efficient-vla train, or lerobot (default: %(default)s)',
     )
     parser.add_argument(
+        '--graph',
+        action='store_true',
+        help='lerobot: record the running graph, driven by --policy, instead of the experts',
+    )
+    parser.add_argument(
         '--image-size',
         type=int,
-        default=ONLY['lerobot']['image_size'],
-        help='rows and columns of the images of format lerobot (default: %(default)s)',
+        default=OWN['image_size'][0],
+        help='lerobot: rows and columns of the images (default: %(default)s)',
     )
-    add_render(parser, str(ONLY['lerobot']['render']))
+    add_render(parser, str(OWN['render'][0]))
+    parser.add_argument(
+        '--fps',
+        type=int,
+        default=OWN['fps'][0],
+        help='graph: frames a second, and images of the camera (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--keep-failed', action='store_true', help='graph: keep episodes that failed too'
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Make demonstrations."""
-    refuse_below(arguments, 1, 'workers')
+    refuse_below(arguments, 1, 'workers', 'fps')
     refuse_below(arguments, 0, 'episodes', 'cross', 'first')
-    for other in ONLY.keys() - {arguments.format}:
-        for name, default in ONLY[other].items():
-            if getattr(arguments, name) != default:
-                raise UsageError(
-                    f'--{name.replace("_", "-")} belongs to --format {other}; leave it out.'
-                )
+    if arguments.graph and arguments.format != 'lerobot':
+        raise UsageError('--graph records in format lerobot alone; add --format lerobot.')
+    kind = 'graph' if arguments.graph else arguments.format
+    for name, (default, owners) in OWN.items():
+        if kind not in owners and getattr(arguments, name) != default:
+            raise UsageError(
+                f'--{name.replace("_", "-")} belongs to '
+                f'{" and ".join(SAID[owner] for owner in owners)}; leave it out.'
+            )
     if not 0 < arguments.speed <= 1:
         raise UsageError(f'--speed is {arguments.speed}; expected above 0 and at most 1.')
-    if arguments.format == 'npz':
+    if kind == 'npz':
         writable_folder(arguments.out, '--out')
         return demonstrations.main(arguments)
-    from efficient_vla.training import lerobot_demonstrations
-
     refuse_below(arguments, 1, 'episodes')
     refuse_below(arguments, 16, 'image_size')
     check_tasks(arguments.tasks.split(','))
     writable_folder(arguments.out, '--out')
+    if kind == 'graph':
+        return _graph(arguments)
+    from efficient_vla.training import lerobot_demonstrations
+
     return lerobot_demonstrations.main(arguments)
+
+
+def _graph(arguments: argparse.Namespace) -> int:
+    from efficient_vla.bench.graph_dataset import record_graph
+    from efficient_vla.bench.graph_runner import GraphRequest
+    from efficient_vla.cli.display import console
+    from efficient_vla.cli.live import LiveObserver
+    from efficient_vla.training.lerobot_dataset import DatasetWriter
+    from efficient_vla.training.lerobot_demonstrations import layout
+
+    camera = {
+        'camera.size': arguments.image_size,
+        'camera.rate': float(arguments.fps),
+        'camera.render': arguments.render,
+    }
+    seed = demonstrations.TRAIN_SEED + arguments.first
+    request = GraphRequest(
+        policy=policy_place(arguments.policy or None),
+        jobs=jobs(arguments.tasks.split(','), seed, arguments.episodes),
+        overrides={node_name(DEFAULT_ROBOT): camera},
+    )
+    with (
+        DatasetWriter(
+            arguments.out, layout(DEFAULT_ROBOT, arguments.fps, arguments.image_size)
+        ) as writer,
+        LiveObserver(console, len(request.jobs)) as observer,
+    ):
+        record_graph(
+            request,
+            observer,
+            writer,
+            arguments.keep_failed,
+            lambda text: print(text, file=sys.stderr),
+        )
+    print(f'{writer.episodes} episodes, {writer.frames} frames in {arguments.out}')
+    return 0

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from efficient_vla import unfinished
 from efficient_vla.errors import UsageError
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 from efficient_vla.sim.metaworld.tasks import SIMULATION, TASKS
 from efficient_vla.training.demonstrations import (
     ATTEMPTS,
@@ -72,15 +73,10 @@ def record(
     return {key: np.stack(values) for key, values in frames.items()}
 
 
-def layout(size: int) -> Layout:
-    """Return what the frames of Meta-World hold; the camera gives ``size`` x ``size`` pixels."""
-    return Layout(
-        round(1 / SIMULATION.period),
-        {SIMULATION.camera: (size, size)},
-        SIMULATION.state_names,
-        SIMULATION.command_names,
-        'metaworld',
-    )
+def layout(robot: str, fps: int, size: int) -> Layout:
+    """Return what the frames of a simulated robot hold; images have ``size`` x ``size`` pixels."""
+    about = simulation(robot)
+    return Layout(fps, {about.camera: (size, size)}, about.state_names, about.command_names, robot)
 
 
 def _path(folder: Path, task: str, index: int) -> Path:
@@ -115,7 +111,8 @@ def main(args: argparse.Namespace) -> int:
     """
     tasks = args.tasks.split(',')
     numbers = range(args.first, args.first + args.episodes)
-    writer = DatasetWriter(args.out, layout(args.image_size))
+    fps = round(1 / SIMULATION.period)
+    writer = DatasetWriter(args.out, layout(DEFAULT_ROBOT, fps, args.image_size))
     parts = args.out.with_name(args.out.name + '.parts')
     kind = f'{args.image_size}-{args.render}-{args.speed:g}'
     folder = parts / kind

@@ -62,7 +62,11 @@ def test_episodes_begin_where_the_arm_was_led_astray(episodes):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['--policy', 'x'], '--policy belongs to --format npz'),
+        (['--policy', 'x'], '--policy belongs to --format npz and --format lerobot --graph'),
+        (['--graph', '--speed', '0.5'], '--speed belongs to --format npz and'),
+        (['--graph', '--fps', '0'], '--fps is 0; expected at least 1'),
+        (['--fps', '20'], '--fps belongs to --format lerobot --graph'),
+        (['--keep-failed'], '--keep-failed belongs to'),
         (['--cross', '3'], '--cross belongs to --format npz'),
         (['--image-size', '8'], '--image-size is 8; expected at least 16'),
         (['--image-size', '33'], 'even numbers'),
@@ -80,3 +84,5 @@ def test_options_that_make_no_dataset_are_refused(tmp_path, capsys, words, messa
 def test_options_of_the_dataset_belong_to_its_format(tmp_path, capsys):
     assert main(['data', '--image-size', '96', '--out', str(tmp_path)]) == 2
     assert '--image-size belongs to --format lerobot' in ' '.join(capsys.readouterr().err.split())
+    assert main(['data', '--graph', '--out', str(tmp_path)]) == 2
+    assert 'add --format lerobot' in ' '.join(capsys.readouterr().err.split())

@@ -6,9 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
-from efficient_vla.policy import Policy, default_policy
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.policy import Policy, architecture_of, default_policy
+from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import ControlMode, Frame, InvalidRecordError
 
 SENTENCE = 'open the drawer'
@@ -184,3 +186,29 @@ def test_instructions_that_no_policy_understands_are_refused(folder, sentence):
 def test_a_sentence_of_too_many_tokens_is_refused_not_cut(folder):
     with pytest.raises(InvalidRecordError, match='tokens'):
         Policy.from_pretrained(folder).act(frame(), 'zq ' * 200)
+
+
+def test_a_policy_that_looks_at_images_follows_no_plan_without_one(folder):
+    dual, single = (Policy.from_pretrained(folder, architecture=a) for a in ('dual', 'single'))
+    for policy in (dual, single):
+        with pytest.raises(InvalidRecordError, match=f'architecture {policy.actor.architecture}'):
+            policy.follow(frame().state)
+
+
+def test_a_keyword_of_several_stages_means_the_one_that_is_told(folder):
+    policy = Policy.from_pretrained(folder, quantization_mode='bf16')
+    assert next(policy.actor.generator.parameters()).dtype == torch.float32
+    with pytest.raises(InvalidSettingError, match='heads of this policy are small'):
+        Policy.from_pretrained(folder, actor_quantization_mode='bf16')
+
+
+@pytest.mark.parametrize(
+    ('values', 'expected'),
+    [
+        ({}, 'dual'),
+        ({'head': 'flow'}, 'single'),
+        ({'architecture': 'single'}, 'single'),
+    ],
+)
+def test_auto_is_the_architecture_that_the_head_needs(folder, values, expected):
+    assert architecture_of(folder, build(ActorSettings, values)) == expected

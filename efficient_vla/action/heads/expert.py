@@ -349,7 +349,8 @@ class ExpertGenerator(Generator):
         """Return the chunk that ``noise`` [1, rows, columns] leads to."""
         assert given.cache is not None
         cache, state = given.cache, given.state
-        if cache.renewed is not None and not torch.equal(cache.state, state):
+        known = cache.state
+        if cache.renewed and known is not None and not torch.equal(known.to(state), state):
             cache = cache.renewed(state)
         flow, actions = self.settings.flow, self.expert.shape.actions
         if given.help == HeadHelp.INPAINT and given.before is not None:

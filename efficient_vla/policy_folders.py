@@ -130,11 +130,15 @@ def module_of(folder: PolicyPlace) -> Any:
     return plugins.load(plugins.POLICIES, kind, FAMILIES)
 
 
-def folder_facts(folder: Path) -> FolderFacts:
-    """Return what a policy folder says of itself.
+def folder_facts(folder: PolicyPlace) -> FolderFacts:
+    """Return what a policy folder says of itself, or a server, which is asked.
 
-    Raises ``CheckpointError`` where it cannot be read.
+    Raises ``CheckpointError`` where it cannot be read, ``PolicyServerError`` where it does not
+    answer.
     """
+    if isinstance(folder, ServerAddress):
+        served: FolderFacts = module_of(folder).facts(folder)
+        return served
     if not (folder / 'policy.json').is_file():
         policy_type(folder)
         facts: FolderFacts = module_of(folder).facts(folder)

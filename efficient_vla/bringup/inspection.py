@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.action.catalogue import DECODINGS, HEADS, RECIPES, TOKENIZERS
-from efficient_vla.addresses import ServerAddress
 from efficient_vla.bringup.fit import Robot, misfits
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
@@ -52,11 +51,9 @@ ADD_ONS = {
 def facts_at(place: PolicyPlace) -> FolderFacts:
     """Return the facts of a policy, of a server, or of a model that is no policy yet.
 
-    Raises ``CheckpointError`` where there is none of them.
+    Raises ``CheckpointError`` or ``PolicyServerError`` where there is none of them.
     """
-    if isinstance(place, ServerAddress):
-        return FolderFacts(family='remote', kind=str(place), cameras={})
-    if why_none(place):
+    if isinstance(place, Path) and why_none(place):
         bare = _bare_model(place)
         if bare is not None:
             return bare

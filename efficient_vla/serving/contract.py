@@ -28,6 +28,8 @@ class Contract:
     control_mode: ControlMode
     dt: float
     """Seconds a row lasts."""
+    horizon: int = 0
+    """Rows of an answer, as far as the server says it."""
     reset: str = ''
     """Key that begins an episode; empty where the server knows none."""
     joints: Joints | None = None
@@ -123,6 +125,7 @@ def contract_of(
         tuple(actions['names']),
         ControlMode[actions['control_mode']],
         float(actions['dt']),
+        actions['rows'],
         said['reset'],
     )
 
@@ -142,6 +145,8 @@ def _said(place: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
             and _words(actions['names'])
             and actions['control_mode'] in ControlMode.__members__
             and actions['control_mode'] != 'UNKNOWN'
+            and isinstance(actions['rows'], int)
+            and 0 < actions['rows'] <= MAX_ROWS
             and SHORTEST_ROW <= actions['dt'] <= LONGEST_ROW
         )
     except (AttributeError, KeyError, TypeError):

@@ -15,12 +15,14 @@ import numpy as np
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.addresses import ServerAddress
 from efficient_vla.frame_stages import FramePerception, SentenceReasoner
+from efficient_vla.joints import JointSettings
 from efficient_vla.perception.preprocess import shrink
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.policy_folders import FolderFacts
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.remote import IMAGE_LAYOUTS, RemoteCameraSettings
+from efficient_vla.remote import IMAGE_LAYOUTS, RemoteCameraSettings, RemoteSettings
 from efficient_vla.serving.client import PolicyClient
-from efficient_vla.serving.contract import cameras_of, contract_of
+from efficient_vla.serving.contract import OURS, cameras_of, contract_of
 from efficient_vla.serving.observation import put
 from efficient_vla.serving.tokens import read_token
 from efficient_vla.settings import InvalidSettingError
@@ -136,6 +138,39 @@ class RemoteActor:
                 f'architecture is {settings.architecture} and head {settings.head}; expected auto '
                 'for both, since the policy is in a server, where they are set.'
             )
+
+
+def facts(address: ServerAddress) -> FolderFacts:
+    """Return what a server says of its policy, which it is asked for."""
+    remote = RemoteCameraSettings()
+    client = _client(address, remote, remote.connect_timeout)
+    client.close()
+    metadata = client.metadata
+    if OURS not in metadata:
+        return FolderFacts(
+            family='remote',
+            kind=str(address),
+            cameras={},
+            refused=REFUSED,
+            missing=(
+                f'{address} does not say what it takes and gives. Set perception.remote.cameras '
+                'and actor.remote.cameras, and joints in the profile of the robot.',
+            ),
+        )
+    contract = contract_of(str(address), metadata, RemoteSettings(), JointSettings())
+    return FolderFacts(
+        family='remote',
+        kind=str(metadata[OURS].get('policy', address)),
+        cameras=dict.fromkeys(contract.keys.images),
+        state_names=contract.keys.state_names,
+        state_width=len(contract.keys.state_names),
+        action_names=contract.action_names,
+        action_width=len(contract.action_names),
+        units=contract.control_mode.name,
+        horizon=contract.horizon,
+        dt=contract.dt,
+        refused=REFUSED,
+    )
 
 
 def load_perception(address: ServerAddress, settings: PerceptionSettings) -> FramePerception:

@@ -15,6 +15,7 @@ from efficient_vla.cli import run_options
 from efficient_vla.errors import PolicyServerError, UsageError
 from efficient_vla.places import policy_place
 from efficient_vla.policy import Policy
+from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import ControlMode, Execution, Frame, HeadHelp
 
@@ -95,7 +96,7 @@ def test_an_episode_begins_with_the_first_frame_after_a_reset(scripted: Any) -> 
         'state': {},
         'prompt': 'do',
         'reset': 'new',
-        'actions': {'names': ['x'], 'control_mode': 'EE_DELTA', 'dt': 0.1},
+        'actions': {'names': ['x'], 'control_mode': 'EE_DELTA', 'dt': 0.1, 'rows': 2},
     }
     rows = {'actions': np.zeros((2, 1))}
     server: Scripted = scripted(lambda _: rows, {'efficient_vla': said})
@@ -223,3 +224,14 @@ def test_a_token_file_that_is_none_is_refused(
         file.chmod(mode)
     with pytest.raises(InvalidSettingError, match=said):
         Policy.from_pretrained('ws://127.0.0.1:1', remote_token_file=str(file))
+
+
+def test_what_a_server_says_of_its_policy_can_be_inspected(serve: Serve, scripted: Any) -> None:
+    found = folder_facts(ServerAddress('ws', '127.0.0.1', serve()))
+    assert (found.family, found.horizon, found.dt) == ('remote', 40, 0.0125)
+    assert (list(found.cameras), found.action_names) == (['corner2'], ('x', 'y', 'z', 'gripper'))
+    assert not found.missing
+    foreign = folder_facts(ServerAddress('ws', '127.0.0.1', scripted(lambda _: {}).port))
+    assert 'does not say what it takes and gives' in foreign.missing[0]
+    with pytest.raises(PolicyServerError, match='no policy server answers'):
+        folder_facts(ServerAddress('ws', '127.0.0.1', 1))

@@ -37,7 +37,8 @@ def facts(folder: Path) -> FolderFacts:
     Raises ``CheckpointError`` where it cannot be read.
     """
     found = read_folder(folder)
-    entries = [entry for _, entry in found.entries().values()]
+    absent = [path for path in found.shards() if not path.is_file()]
+    entries = [] if absent else [entry for _, entry in found.entries().values()]
     group = next(iter(found.groups.values()))
     columns = {len(scale) for g in found.groups.values() for scale in g.action.values()}
     width = max(columns, default=0)
@@ -60,7 +61,10 @@ def facts(folder: Path) -> FolderFacts:
         memory_mb=sum(entry.size for entry in entries) / 1e6,
         techniques=(*TECHNIQUES, *decoding),
         refused=REFUSED,
-        missing=(UNTURNED,) if columns == {len(COLUMNS)} else (),
+        missing=(
+            *(f'{path} is missing. Copy the whole checkpoint folder.' for path in absent),
+            *((UNTURNED,) if columns == {len(COLUMNS)} else ()),
+        ),
         groups=tuple(sorted(found.groups)) if len(found.groups) > 1 else (),
         one_process=not found.oft,
     )

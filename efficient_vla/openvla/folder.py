@@ -53,36 +53,45 @@ class OpenVlaFolder:
         """Whether actions are numbers of the head of OpenVLA-OFT, and not tokens."""
         return self.action_head is not None
 
-    def entries(self) -> dict[str, tuple[Path, Entry]]:
-        """Return where each tensor of the model lies, from the headers of its files.
+    def shards(self) -> dict[Path, set[str] | None]:
+        """Return the files of the model, there or not, and the tensors of each; ``None``: all.
 
-        Raises ``CheckpointError`` where a file is missing or damaged, or differs from the index.
+        Raises ``CheckpointError`` for an index that cannot be right, and a model not yet merged.
         """
         index = self.path / INDEX
         if not index.is_file():
             path = self.path / WEIGHTS
             if not path.is_file() and (self.path / 'lora_adapter').is_dir():
                 raise CheckpointError(_unmerged(self.path))
-            return {name: (path, entry) for name, entry in read_header(path).items()}
+            return {path: None}
         told = read_json(index).get('weight_map')
         if not isinstance(told, dict) or not all(isinstance(v, str) for v in told.values()):
             raise CheckpointError(f'{index} has no weight_map. Copy the checkpoint again.')
-        found = {}
+        found: dict[Path, set[str] | None] = {}
         for shard in sorted(set(told.values())):
             if Path(shard).name != shard:
                 raise CheckpointError(
                     f'{index} names the file {shard!r}; expected one inside the folder. Copy the '
                     'checkpoint again.'
                 )
-            for name, entry in read_header(self.path / shard).items():
-                if told.get(name) == shard:
-                    found[name] = self.path / shard, entry
-        for name, shard in told.items():
-            if name not in found:
+            found[self.path / shard] = {name for name, place in told.items() if place == shard}
+        return found
+
+    def entries(self) -> dict[str, tuple[Path, Entry]]:
+        """Return where each tensor of the model lies, from the headers of its files.
+
+        Raises ``CheckpointError`` where a file is missing or damaged, or differs from the index.
+        """
+        found: dict[str, tuple[Path, Entry]] = {}
+        for path, told in self.shards().items():
+            header = read_header(path)
+            lost = sorted((told or set()) - header.keys())
+            if lost:
                 raise CheckpointError(
-                    f'{self.path / shard} lacks {name}, which {index.name} places there. Copy the '
-                    'whole checkpoint folder again.'
+                    f'{path} lacks {lost[0]}, which {INDEX} places there. Copy the whole '
+                    'checkpoint folder again.'
                 )
+            found |= {n: (path, e) for n, e in header.items() if told is None or n in told}
         return found
 
 

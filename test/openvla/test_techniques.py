@@ -135,7 +135,12 @@ def test_selectors_that_ask_for_signals_of_the_towers_get_them(act, image):
     assert 0 < len(plan.kept) <= GRID**2
 
 
-def test_a_selector_of_motion_needs_names_of_the_state(folder):
-    motion = {'pruning_method': 'sp_vla', 'pruning_keep': 0.5, 'signals': True}
+def test_a_selector_of_motion_needs_names_of_the_state(folder, image):
+    motion = {'pruning_method': 'sp_vla', 'pruning_keep': 0.4, 'signals': True}
     with pytest.raises(InvalidRecordError, match='motion'):
         Policy.from_pretrained(folder, **BASE, **motion)
+    named = {'joints_state_names': ('x', 'y', 'z', 'gripper'), 'pruning_min_tokens': 1}
+    policy = Policy.from_pretrained(folder, **BASE, **motion, **named)
+    policy.act(image, TASK, state=np.zeros(4, np.float32), stamp=0.0)
+    policy.act(image, TASK, state=np.array([0.5, 0.0, 0.0, 0.0], np.float32), stamp=0.1)
+    assert len(policy._plan.kept) == 4

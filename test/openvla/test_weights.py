@@ -280,6 +280,14 @@ def test_the_facts_need_no_weights(oft, folder):
     assert 'actor.decoding.method' not in found.techniques
 
 
+def test_the_facts_name_weights_that_are_not_there(copied):
+    for path in copied.glob('*.safetensors'):
+        path.unlink()
+    found = folder_facts(copied)
+    assert (found.kind, found.parameters) == ('openvla', 0)
+    assert [line for line in found.missing if 'model-00002-of-00002.safetensors is missing' in line]
+
+
 def test_an_adapter_beside_merged_weights_is_not_read(copied):
     (copied / 'lora_adapter').mkdir()
     load_all(copied)

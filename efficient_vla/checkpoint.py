@@ -389,6 +389,15 @@ def _model_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(set(map(str, names.values())))]
 
 
+def model_tensor(folder: Path, name: str) -> torch.Tensor:
+    """Return one tensor of the model in float32; raises ``CheckpointError`` where there is none."""
+    for file in _model_files(folder):
+        found = read_tensors(file, name)
+        if '' in found:
+            return found['']
+    raise _misfitting(folder, f'Missing key(s): {name}.')
+
+
 def _policy_tensors(folder: Path, prefix: str) -> dict[str, torch.Tensor]:
     """Return the tensors under ``prefix`` of what lies beside the model, or among it."""
     files = [folder / POLICY] if (folder / POLICY).exists() else _model_files(folder)

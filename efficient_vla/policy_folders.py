@@ -22,6 +22,7 @@ FAMILIES = {
     'evla': 'efficient_vla.assembly',
     'passthrough': 'efficient_vla.passthrough',
     'lerobot': 'efficient_vla.lerobot',
+    'nora': 'efficient_vla.nora',
     'openvla': 'efficient_vla.openvla',
 }
 """Policy type -> module with the loaders of its stages; one whose folders have no ``policy.json``
@@ -93,12 +94,20 @@ def policy_type(folder: PolicyPlace) -> str:
             return 'lerobot'
         if config.get('model_type') == 'openvla':
             return 'openvla'
+        if config.get('model_type') == 'qwen2_5_vl' and _names_actions(folder):
+            return 'nora'
     kind = read_json(card).get('policy_type')
     if not isinstance(kind, str):
         raise CheckpointError(
             f'{card} has policy_type {kind!r}; expected a name. Copy the checkpoint again.'
         )
     return kind
+
+
+def _names_actions(folder: Path) -> bool:
+    """Return whether the tokenizer of a Qwen2.5-VL has the action tokens of NORA."""
+    path = folder / 'tokenizer.json'
+    return path.is_file() and b'<robot_action_0>' in path.read_bytes()
 
 
 def why_none(folder: PolicyPlace) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
 from efficient_vla.devices import device_setting
 from efficient_vla.joints import JointSettings, unnorm_key_setting
+from efficient_vla.nora_settings import NoraActions
 from efficient_vla.openvla_settings import OpenVlaActions
 from efficient_vla.remote import RemoteSettings
 from efficient_vla.settings import described, group, setting
@@ -181,6 +182,7 @@ class ActorSettings:
     joints: JointSettings = group(JointSettings)
     remote: RemoteSettings = group(RemoteSettings)
     openvla: OpenVlaActions = group(OpenVlaActions)
+    nora: NoraActions = group(NoraActions)
 
     @property
     def own_head(self) -> str:

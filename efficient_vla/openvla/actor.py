@@ -2,64 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan -> ActionChunk, in the units of the robot."""
 
-from dataclasses import dataclass
-
-import numpy as np
-
 from efficient_vla.action.stage import Actor
-from efficient_vla.joints import Joints
+from efficient_vla.end_effector import EndEffectorSpace
 from efficient_vla.openvla.heads import Regression, Tokens
-from efficient_vla.openvla.space import with_effort
-from efficient_vla.openvla.statistics import Scale
-from efficient_vla.types import ControlMode, InvalidRecordError, Plan
-
-
-@dataclass(frozen=True, slots=True)
-class OpenVlaSpace:
-    """Units and names on both sides of a policy; see ``action.stage.Space``."""
-
-    joints: Joints
-    scale: Scale
-    gripper: str
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Of the robot's state."""
-        return self.joints.state_names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the columns of a chunk."""
-        return self.joints.action_names
-
-    @property
-    def control_mode(self) -> ControlMode:
-        """What a row means."""
-        return self.joints.control_mode
-
-    @property
-    def dt(self) -> float:
-        """Seconds one row lasts."""
-        return self.joints.dt
-
-    def normalised(self, state: np.ndarray) -> np.ndarray:
-        """Return the state as it is: heads of OpenVLA read the plan alone."""
-        return state.astype(np.float32)
-
-    def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
-        """Return the robot's rows, float32 [H, A], for those of the policy from -1 to 1."""
-        rows = with_effort(self.scale.restored(chunk), self.names, self.gripper)
-        return self.joints.rows_to_robot(rows)
-
-    def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
-        """Return the rows as they are, since no head of OpenVLA draws to the chunk before."""
-        return chunk
+from efficient_vla.types import InvalidRecordError, Plan
 
 
 class OpenVlaActor(Actor):
     """Decode the prefix of a plan, or its slots, of any number of rows."""
 
-    def __init__(self, head: Regression | Tokens, space: OpenVlaSpace, width: int) -> None:
+    def __init__(self, head: Regression | Tokens, space: EndEffectorSpace, width: int) -> None:
         """Decode plans whose latents are of ``width``."""
         super().__init__(head, (), space, None, (len(space.names), width), 'single')
         self._actions, self._width = len(space.names), width

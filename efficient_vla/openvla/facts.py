@@ -5,15 +5,11 @@
 from pathlib import Path
 
 from efficient_vla.openvla.folder import read_folder
-from efficient_vla.openvla.space import COLUMNS
+from efficient_vla.end_effector import COLUMNS, UNTURNED
 from efficient_vla.policy_folders import FolderFacts
 
 PROMPT = 'In: What action should the robot take to {sentence in lower case}?\\nOut:'
 TOKENIZER = 'tokenizer.json'
-UNTURNED = (
-    'the policy turns the end effector (roll, pitch, yaw), which no controller of this package '
-    'does yet; expected x, y, z and gripper, or joints. Use it from Python, or serve it.'
-)
 TECHNIQUES = (
     'perception.cache.method',
     'perception.signals',

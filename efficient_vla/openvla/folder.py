@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.cards import read_json
+from efficient_vla.dataset_statistics import Group, read_groups
 from efficient_vla.errors import CheckpointError
 from efficient_vla.headers import Entry, read_header
 from efficient_vla.openvla.images import FILTERS, STRATEGIES, ImageSpec
-from efficient_vla.openvla.statistics import Group, read_groups
 
 VISION = 'dinosiglip-vit-so-224px'
 HEADS = 16

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from efficient_vla.action.decoding import Decoded, Line
 from efficient_vla.action.heads import Generator, Given, Made
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.openvla.trunk import OpenPrefix
-from efficient_vla.reasoning.continuation import Continuation
+from efficient_vla.reasoning.continuation import Continuation, LanguagePrefix
 from efficient_vla.types import InvalidRecordError
 
 BLOCKS = 2
@@ -132,7 +131,7 @@ class Tokens(Generator):
                 'autoregressive, jacobi, speculative or consistency. Set one of them, or '
                 'openvla.chunk of the reasoner for a policy that was fine-tuned by OpenVLA-OFT.'
             )
-        assert isinstance(given.cache, OpenPrefix)
+        assert isinstance(given.cache, LanguagePrefix)
         decoder: Any = Continuation(
             given.cache.decoder,
             given.cache,

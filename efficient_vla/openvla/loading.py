@@ -10,18 +10,20 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
+from efficient_vla import end_effector
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.compression.quantization import quantize
+from efficient_vla.dataset_statistics import Scale, choose, scale_of
 from efficient_vla.devices import torch_device
+from efficient_vla.end_effector import EndEffectorSpace
 from efficient_vla.errors import CheckpointError
-from efficient_vla.openvla import space, weights
-from efficient_vla.openvla.actor import OpenVlaActor, OpenVlaSpace
+from efficient_vla.openvla import weights
+from efficient_vla.openvla.actor import OpenVlaActor
 from efficient_vla.openvla.facts import REFUSED
 from efficient_vla.openvla.folder import OpenVlaFolder, read_folder
 from efficient_vla.openvla.heads import Bins, Regression, Tokens
 from efficient_vla.openvla.perception import OpenVlaPerception
 from efficient_vla.openvla.reasoner import OpenVlaReasoner, load_tokenizer
-from efficient_vla.openvla.statistics import Scale, choose, scale_of
 from efficient_vla.openvla.trunk import OpenVlaTrunk, ProprioProjector
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -54,7 +56,9 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> OpenVlaReasoner:
             'Bridge. Set it.'
         )
     action, proprio = scales(found, settings.unnorm_key, settings.openvla.bounds)
-    joints = space.joints(settings.joints, 0 if proprio is None else len(proprio), len(action))
+    joints = end_effector.joints(
+        settings.joints, 0 if proprio is None else len(proprio), len(action)
+    )
     tokenizer = load_tokenizer(folder, settings.tokenizer)
     decoder = load_decoder(found, _dtype(mode))
     width = decoder.config.hidden_size
@@ -75,8 +79,10 @@ def load_actor(folder: Path, settings: ActorSettings) -> OpenVlaActor:
     found = read_folder(folder)
     _refuse_head(found, settings)
     action, proprio = scales(found, settings.unnorm_key, settings.openvla.bounds)
-    joints = space.joints(settings.joints, 0 if proprio is None else len(proprio), len(action))
-    space.refuse_unknown_gripper(joints.action_names, settings.openvla.gripper)
+    joints = end_effector.joints(
+        settings.joints, 0 if proprio is None else len(proprio), len(action)
+    )
+    end_effector.refuse_unknown_gripper(joints.action_names, settings.openvla.gripper)
     entries = found.entries()
     vocabulary, width = weights.shape_of(found, entries, weights.LM_HEAD, 2)
     head: Regression | Tokens
@@ -89,7 +95,7 @@ def load_actor(folder: Path, settings: ActorSettings) -> OpenVlaActor:
         weights.fill(head, entries, {'lm_head.weight': weights.LM_HEAD}, torch.float32)
     head.configure(settings)
     head.to(torch_device(settings.device))
-    return OpenVlaActor(head, OpenVlaSpace(joints, action, settings.openvla.gripper), width)
+    return OpenVlaActor(head, EndEffectorSpace(joints, action, settings.openvla.gripper), width)
 
 
 def scales(folder: OpenVlaFolder, key: str, bounds: str) -> tuple[Scale, Scale | None]:

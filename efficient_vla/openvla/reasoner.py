@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from efficient_vla.attention import PrefixCache
 from efficient_vla.errors import CheckpointError
 from efficient_vla.joints import Joints
 from efficient_vla.openvla.facts import REFUSED
-from efficient_vla.openvla.statistics import Scale
+from efficient_vla.dataset_statistics import Scale
 from efficient_vla.openvla.trunk import OpenVlaTrunk
-from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.reasoning.stage import Entering, Reasoner, Techniques
+from efficient_vla.reasoning.stage import Reasoner
 from efficient_vla.reasoning.states import States
 from efficient_vla.reasoning.words import Words
 from efficient_vla.settings import refuse_techniques
@@ -128,9 +126,3 @@ class OpenVlaReasoner(Reasoner):
             state = self._joints.state_to_policy(self._states.nearest(tokens.stamp))
             self.trunk.state = torch.from_numpy(self._proprio.normalised(state)).to(self._device)
         return super().plan(tokens, instruction)
-
-    def _decode(
-        self, tokens: VisualTokens, entering: Entering, techniques: Techniques
-    ) -> tuple[torch.Tensor, runner.PassResult, PrefixCache | None]:
-        latents, result, _ = super()._decode(tokens, entering, techniques)
-        return latents, result, self.trunk.prefix

@@ -9,29 +9,21 @@ arXiv 2502.19645, and its code). Without slots the mask is causal, and the keys 
 for what follows.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from efficient_vla.attention import KeyValues, PrefixCache
+from efficient_vla.attention import KeyValues
 from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.continuation import LanguagePrefix
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.reasoning.layout import Layout
 from efficient_vla.reasoning.trunk import Trunk
 
 END = 2
 """Token that ends a sentence of Llama 2."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenPrefix(PrefixCache):
-    """Keys and values of a prefix, and the decoder that can go on behind them."""
-
-    decoder: Any = None
-    """A ``Decoder``."""
 
 
 class ProprioProjector(nn.Module):
@@ -57,8 +49,6 @@ class OpenVlaTrunk(Trunk):
         self.slots, self.proprio = slots, proprio
         self.state: torch.Tensor | None = None
         """Normalised state of the robot, [S], for the next pass."""
-        self.prefix: OpenPrefix | None = None
-        """What the last pass left to go on from."""
 
     def replace(self, decoder: Any) -> None:
         """Put another module in the decoder's place, such as its quantized form."""
@@ -112,8 +102,7 @@ class OpenVlaTrunk(Trunk):
         slots = reuse.slots if reuse else [KeyValues(total) for _ in self.parts.layers]
         kept = runner.Reuse(slots, reuse.skip if reuse else {})
         result = runner.run(self.parts, sequence, selection, kept, observe)
-        keys, values = zip(*map(_kept, slots, result.columns), strict=True)
-        self.prefix = OpenPrefix(keys, values, int(positions[0, -1]) + 1, decoder=self.parts)
+        self.prefix = LanguagePrefix.of(self.parts, slots, result, int(positions[0, -1]) + 1)
         return result.hidden[:, -1:], result
 
     def _state_row(self, like: torch.Tensor) -> list[torch.Tensor]:
@@ -128,10 +117,3 @@ class OpenVlaTrunk(Trunk):
             return []
         end = self.parts.embed(torch.tensor([[END]], device=like.device))
         return [like.new_zeros(1, self.slots, like.shape[-1]), end.to(like)]
-
-
-def _kept(slots: KeyValues, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a copy of these places, since a later frame may write to the slots."""
-    assert slots.keys is not None
-    assert slots.values is not None
-    return slots.keys[:, :, columns], slots.values[:, :, columns]

@@ -8,12 +8,43 @@ from some layers; the tokens that follow write slots behind them. Its methods ar
 holds the last word of the prefix, whose hidden state the plan has, so it costs nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from efficient_vla.attention import Hook, KeyValues, PrefixCache, hooked
 from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.runner import PassResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LanguagePrefix(PrefixCache):
+    """Keys and values of a prefix, and the decoder that can go on behind them."""
+
+    decoder: Any = None
+    """A ``Decoder``."""
+    words: torch.Tensor | None = None
+    """Token ids of the prefix, int64 [n], where what follows depends on them by itself."""
+
+    @classmethod
+    def of(
+        cls,
+        decoder: Decoder,
+        slots: Sequence[KeyValues],
+        result: PassResult,
+        length: int,
+        words: torch.Tensor | None = None,
+    ) -> 'LanguagePrefix':
+        """Return what a pass left in its slots, before the position id ``length``."""
+        # Copies, since a later frame may write to the slots.
+        pairs: list[Any] = [
+            (slot.keys[:, :, columns], slot.values[:, :, columns])  # type: ignore[index]
+            for slot, columns in zip(slots, result.columns, strict=True)
+        ]
+        keys, values = zip(*pairs, strict=True)
+        return cls(keys, values, length, decoder=decoder, words=words)
 
 
 class Behind(KeyValues):

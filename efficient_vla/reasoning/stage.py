@@ -308,7 +308,7 @@ class Reasoner:
             layout,
             *techniques,
         )
-        return latents[0], result, None
+        return latents[0], result, self.trunk.prefix
 
     def _entering(
         self, tokens: VisualTokens, words: Words

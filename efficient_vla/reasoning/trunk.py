@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from efficient_vla.attention import PrefixCache
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.reasoning.layout import Layout, behind
@@ -35,6 +36,8 @@ class Trunk(nn.Module):
         (DeepStack).
         """
         super().__init__()
+        self.prefix: PrefixCache | None = None
+        """Keys and values of the last pass, where plans hand them on."""
         self.bidirectional_prefix = bidirectional_prefix
         self.image_blocks = image_blocks
         self.levels = levels
@@ -79,6 +82,19 @@ class Trunk(nn.Module):
         ``start`` says where the text is: a ``Layout``, or behind all visual tokens, beginning with
         this position id. ``selection`` and ``reuse`` take one sequence at a time.
         """
+        sequence = self.sequence(visual, visual_positions, text, text_mask, start)
+        result = runner.run(self.parts, sequence, selection, reuse, observe)
+        return result.hidden[:, -len(self.queries) :], result
+
+    def sequence(
+        self,
+        visual: torch.Tensor,
+        visual_positions: torch.Tensor,
+        text: torch.Tensor,
+        text_mask: torch.Tensor,
+        start: int | Layout,
+    ) -> runner.Sequence:
+        """Return the rows of a frame, queries included, and who sees whom; as for ``forward``."""
         batch, count, _ = visual.shape
         length, queries = text.shape[1], len(self.queries)
         layout = start
@@ -114,7 +130,7 @@ class Trunk(nn.Module):
         if self.image_blocks:
             places = layout.visual[:, None], layout.visual
             mask[:, :, *places] |= layout.images[:, None] == layout.images
-        sequence = runner.Sequence(
+        return runner.Sequence(
             embeddings,
             positions,
             mask,
@@ -123,5 +139,3 @@ class Trunk(nn.Module):
             unwindowed,
             torch.stack(added) if added else None,
         )
-        result = runner.run(self.parts, sequence, selection, reuse, observe)
-        return result.hidden[:, -queries:], result

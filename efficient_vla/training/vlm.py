@@ -10,7 +10,6 @@ the template that the model was tuned with.
 
 import argparse
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from efficient_vla import addons, cards, checkpoint
+from efficient_vla import addons, checkpoint
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
-from efficient_vla.errors import CheckpointError, UsageError
+from efficient_vla.errors import UsageError
+from efficient_vla.image_processor import image_normalisation
 from efficient_vla.training import lora
 from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.files import prefixed, write_tensors
@@ -59,7 +59,7 @@ class Untrained(Frozen):
         tower = checkpoint.tower_of(folder, config, family, dtype)
         trunk = checkpoint.trunk_of(folder, config, family, QUERIES, dtype)
         size = size or getattr(config.vision_config, 'image_size', IMAGE_SIZE)
-        mean, std = _normalisation(folder)
+        mean, std = image_normalisation(folder)
         card = checkpoint.Card(
             name=folder.resolve().name,
             image_size=size,
@@ -91,50 +91,6 @@ def _tokens(tower: nn.Module, size: int, dtype: torch.dtype) -> int:
     if round(count**0.5) ** 2 != count:
         raise UsageError(f'--image-size {size} gives {count} tokens; expected a square number.')
     return count
-
-
-def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation a colour from the configuration of the model's processor."""
-    for name in ('preprocessor_config.json', 'processor_config.json'):
-        if (folder / name).exists():
-            found = cards.read_json(folder / name)
-            found = found.get('image_processor', found)
-            if 'image_mean' in found and 'image_std' in found:
-                return _checked(folder / name, found)
-    raise CheckpointError(
-        f'{folder} has no preprocessor_config.json with image_mean and image_std. Copy the whole '
-        'folder of the model.'
-    )
-
-
-def _checked(path: Path, found: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation; raise ``CheckpointError`` where the model is given other images.
-
-    A policy scales images to [0, 1] and normalises them, which a processor may be told not to do.
-    """
-    for name, expected in (
-        ('do_rescale', True),
-        ('do_normalize', True),
-        ('rescale_factor', 1 / 255),
-    ):
-        value = found.get(name, expected)
-        if not isinstance(value, (bool, float)) or not math.isclose(value, expected, rel_tol=1e-6):
-            raise CheckpointError(
-                f'{path} has {name} {value!r}; expected {expected!r}, as a policy prepares images. '
-                'Use another model.'
-            )
-    for name in ('image_mean', 'image_std'):
-        values, lowest = found[name], 0.0 if name == 'image_std' else -math.inf
-        if (
-            not isinstance(values, list)
-            or len(values) != 3
-            or not all(type(v) in (int, float) and math.isfinite(v) and v > lowest for v in values)
-        ):
-            raise CheckpointError(
-                f'{path} has {name} {values!r}; expected a list of 3 finite numbers, with '
-                'deviations above 0. Copy the whole folder of the model.'
-            )
-    return tuple(map(float, found['image_mean'])), tuple(map(float, found['image_std']))
 
 
 class PolicyRecipe(Recipe):

@@ -291,7 +291,7 @@ def test_parallel_decoding_needs_slots(folder, image):
     [('opening', (1.0, -1.0)), ('closing', (-1.0, 1.0)), ('effort', (0.0, 1.0))],
 )
 def test_the_gripper_becomes_an_effort_as_it_was_told(gripper, efforts):
-    from efficient_vla.openvla.space import COLUMNS, with_effort
+    from efficient_vla.end_effector import COLUMNS, with_effort
 
     rows = np.zeros((2, 7), np.float32)
     rows[1, 6] = 1.0

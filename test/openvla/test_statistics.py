@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_openvla import statistics
 
+from efficient_vla.dataset_statistics import choose, scale_of
 from efficient_vla.errors import CheckpointError
 from efficient_vla.openvla.folder import read_folder
-from efficient_vla.openvla.statistics import choose, scale_of
 from efficient_vla.settings import InvalidSettingError
 
 

@@ -77,29 +77,42 @@ class FastTokenizer:
         ended = self.end in tokens
         said = tokens[: tokens.index(self.end)] if ended else tokens
         values = [value for token in said for value in self.meanings[token]]
-        count, actions = self.shape[0] * self.shape[1], self.shape[1]
-        if len(values) < actions:
-            raise InvalidRecordError(
-                f'head said {len(said)} action tokens with {len(values)} coefficients; expected '
-                f'{count}, and at least one for each of {actions} actions. Train the tokenizer '
-                'fast again, or choose another tokenizer.'
-            )
-        note = ''
-        if len(values) < count:
-            note = f'{count - len(values)} of {count} coefficients were missing: taken as 0'
-        elif len(values) > count:
-            note = f'{len(values) - count} coefficients too many: left out'
+        line, note = line_of(values, self.shape, len(said))
         if not ended:
             note = '; '.join(part for part in (note, 'the end was missing') if part)
-        line = torch.zeros(count)
-        line[: min(count, len(values))] = torch.tensor(values[:count], dtype=torch.float32)
-        share = torch.einsum('ch,ca->ha', self.basis, line.view(self.shape) / self.scale)
-        beyond = int((share.abs() > self.reach).sum())
-        if beyond:
-            limited = f'{beyond} of {count} actions were out of range: limited'
-            note = '; '.join(part for part in (note, limited) if part)
-        share = share.clamp(-self.reach, self.reach)
+        share = torch.einsum('ch,ca->ha', self.basis, line / self.scale)
+        share, limited = within(share, self.reach)
+        note = '; '.join(part for part in (note, limited) if part)
         return self.low + (share + 1) / 2 * (self.high - self.low), note
+
+
+def line_of(values: list[int], shape: tuple[int, int], said: int) -> tuple[torch.Tensor, str]:
+    """Return the coefficients [H, A] of a line of so many tokens, and what was mended in it.
+
+    Raises ``InvalidRecordError`` where not even the lowest frequency of every action is there.
+    """
+    count, actions = shape[0] * shape[1], shape[1]
+    if len(values) < actions:
+        raise InvalidRecordError(
+            f'head said {said} action tokens with {len(values)} coefficients; expected '
+            f'{count}, and at least one for each of {actions} actions. Train the tokenizer '
+            'fast again, or choose another tokenizer.'
+        )
+    note = ''
+    if len(values) < count:
+        note = f'{count - len(values)} of {count} coefficients were missing: taken as 0'
+    elif len(values) > count:
+        note = f'{len(values) - count} coefficients too many: left out'
+    line = torch.zeros(count)
+    line[: min(count, len(values))] = torch.tensor(values[:count], dtype=torch.float32)
+    return line.view(shape), note
+
+
+def within(share: torch.Tensor, reach: float) -> tuple[torch.Tensor, str]:
+    """Return scaled actions no further from 0 than ``reach``, and how many were limited."""
+    beyond = int((share.abs() > reach).sum())
+    note = f'{beyond} of {share.numel()} actions were out of range: limited' if beyond else ''
+    return share.clamp(-reach, reach), note
 
 
 def scales(horizon: int, scale: list[float], falloff: float) -> torch.Tensor:

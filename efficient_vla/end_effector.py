@@ -1,19 +1,67 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The columns of OpenVLA's actions and states on the robot's side."""
+"""The columns of policies that drive an end effector, OpenVLA and NORA, on the robot's side."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from efficient_vla.dataset_statistics import Scale
 from efficient_vla.joints import GRIPPER, Joints, JointSettings, joints_of
 from efficient_vla.openvla_settings import EFFORTS, UNKNOWN
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import ControlMode
 
 COLUMNS = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', GRIPPER)
 """Of an action of seven numbers: displacement and rotation of the end effector in a row."""
+UNTURNED = (
+    'the policy turns the end effector (roll, pitch, yaw), which no controller of this package '
+    'does yet; expected x, y, z and gripper, or joints. Use it from Python or by efficient-vla serve.'
+)
 UNITS = ('m', 'm', 'm', 'rad', 'rad', 'rad', 'effort')
+
+
+@dataclass(frozen=True, slots=True)
+class EndEffectorSpace:
+    """Units and names on both sides of a policy; see ``action.stage.Space``."""
+
+    joints: Joints
+    scale: Scale
+    gripper: str
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Of the robot's state."""
+        return self.joints.state_names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns of a chunk."""
+        return self.joints.action_names
+
+    @property
+    def control_mode(self) -> ControlMode:
+        """What a row means."""
+        return self.joints.control_mode
+
+    @property
+    def dt(self) -> float:
+        """Seconds one row lasts."""
+        return self.joints.dt
+
+    def normalised(self, state: np.ndarray) -> np.ndarray:
+        """Return the state as it is: their heads read the plan alone."""
+        return state.astype(np.float32)
+
+    def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Return the robot's rows, float32 [H, A], for those of the policy from -1 to 1."""
+        rows = with_effort(self.scale.restored(chunk), self.names, self.gripper)
+        return self.joints.rows_to_robot(rows)
+
+    def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Return the rows as they are, since no head of theirs draws to the chunk before."""
+        return chunk
 
 
 def joints(settings: JointSettings, states: int, columns: int) -> Joints:

@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The statistics by which OpenVLA scales states and actions, one group for each dataset."""
+"""The statistics by which OpenVLA and NORA scale states and actions, one group a dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def scale_of(scales: Mapping[str, Scale], bounds: str, what: str, folder: Path) 
     if bounds not in scales:
         raise CheckpointError(
             f'{folder} has no statistics {" and ".join(LIMITS[bounds])} of {what}; expected them '
-            f'for openvla.bounds {bounds}. Choose another group by unnorm_key.'
+            f'for {bounds}. Choose another group by unnorm_key.'
         )
     return scales[bounds]
 

@@ -17,7 +17,8 @@ COLUMNS = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', GRIPPER)
 """Of an action of seven numbers: displacement and rotation of the end effector in a row."""
 UNTURNED = (
     'the policy turns the end effector (roll, pitch, yaw), which no controller of this package '
-    'does yet; expected x, y, z and gripper, or joints. Use it from Python or by efficient-vla serve.'
+    'does yet; expected x, y, z and gripper, or joints. Use it from Python or by efficient-vla '
+    'serve.'
 )
 UNITS = ('m', 'm', 'm', 'rad', 'rad', 'rad', 'effort')
 

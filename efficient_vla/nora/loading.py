@@ -38,6 +38,11 @@ CAMERAS = ('image',)
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     """Return the perception stage."""
+    cameras = settings.cameras or CAMERAS
+    if len(cameras) != 1:
+        raise InvalidSettingError(
+            f'cameras are {", ".join(cameras)}; expected one, as a NORA sees. Name that one.'
+        )
     mean, std = image_normalisation(folder)
     config, family = checkpoint.open_model(folder)
     dtype = _dtype(settings.quantization.mode)
@@ -47,7 +52,7 @@ def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     def seen(image: np.ndarray) -> np.ndarray:
         return pixels(square(image), mean, std)
 
-    return Perception(tower, settings.cameras or CAMERAS, seen, settings, square)
+    return Perception(tower, cameras, seen, settings, square)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:

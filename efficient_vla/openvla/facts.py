@@ -4,8 +4,8 @@
 
 from pathlib import Path
 
-from efficient_vla.openvla.folder import read_folder
 from efficient_vla.end_effector import COLUMNS, UNTURNED
+from efficient_vla.openvla.folder import read_folder
 from efficient_vla.policy_folders import FolderFacts
 
 PROMPT = 'In: What action should the robot take to {sentence in lower case}?\\nOut:'

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from efficient_vla.dataset_statistics import Scale
 from efficient_vla.errors import CheckpointError
 from efficient_vla.joints import Joints
 from efficient_vla.openvla.facts import REFUSED
-from efficient_vla.dataset_statistics import Scale
 from efficient_vla.openvla.trunk import OpenVlaTrunk
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Reasoner

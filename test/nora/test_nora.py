@@ -217,6 +217,7 @@ def test_a_mask_leaves_columns_as_they_are(apart, tmp_path, image):
         ({'head': 'regression'}, 'head regression, while a NORA names tokens'),
         ({'resampling_method': 'otter'}, 'resampling.method is otter; expected none'),
         ({'joints_rate': 0.0}, 'joints.rate'),
+        ({'cameras': ('left', 'right')}, 'cameras are left, right; expected one'),
     ],
 )
 def test_what_no_nora_can_do_is_refused_by_name(tied, options, expected):

@@ -73,12 +73,13 @@ def main(arguments: argparse.Namespace) -> int:
     """Serve until asked to end."""
     from efficient_vla.bench.overrides import build_settings, parse_overrides
     from efficient_vla.policy import SETTINGS
-    from efficient_vla.serving.server import run_server
+    from efficient_vla.serving.server import refuse_open, run_server
     from efficient_vla.serving.tokens import read_token
 
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('efficient_vla.serving').setLevel(logging.INFO)
     token = read_token(arguments.token_file)
+    refuse_open(arguments.host, token)
     overrides = parse_overrides(arguments.overrides, SETTINGS)
     served, name = _load(arguments, build_settings(overrides, arguments.robot))
 

@@ -53,6 +53,15 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(str(entry[4][0]).split('%')[0]).is_loopback for entry in found)
 
 
+def refuse_open(host: str, token: str) -> None:
+    """Raise ``UsageError`` for an address beyond this machine without a token."""
+    if not token and not is_loopback(host):
+        raise UsageError(
+            f'--host {host} can be reached from other machines; expected a token that clients have '
+            'to know. Give --token-file, or listen on 127.0.0.1 and let clients come through ssh.'
+        )
+
+
 async def run_server(
     served: ServedPolicy,
     host: str,
@@ -65,11 +74,7 @@ async def run_server(
     Raises ``UsageError`` where the address cannot be listened on, or reaches beyond this machine
     without a token.
     """
-    if not token and not is_loopback(host):
-        raise UsageError(
-            f'--host {host} can be reached from other machines; expected a token that clients have '
-            'to know. Give --token-file, or listen on 127.0.0.1 and let clients come through ssh.'
-        )
+    refuse_open(host, token)
     server = _Server(served, token)
     with ThreadPoolExecutor(1, 'policy') as server.thread:
         try:

@@ -283,7 +283,9 @@ def _refuse_task(selection: Selection, driver: str) -> None:
 
 
 def robot_profile(robot: str) -> Path:
-    """Return the parameter file of a simulated robot."""
+    """Return the parameter file of a robot: of a simulated one, a shipped one, or of your own."""
+    if robot not in robots():
+        return _profile('robot', 'robots', robot)
     return simulation(robot).profile or share_folder('config') / 'robots' / f'{robot}.yaml'
 
 

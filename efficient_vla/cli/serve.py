@@ -5,12 +5,16 @@
 import argparse
 import asyncio
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efficient_vla.cli.options import add_overrides
-from efficient_vla.cli.run_options import add_policy, add_robot, policy_place
+from efficient_vla.cli.run_options import add_policy, policy_place
+from efficient_vla.errors import UsageError
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT
+
+if TYPE_CHECKING:
+    from efficient_vla.serving.served import ServedPolicy
 
 DESCRIPTION = """\
 Offer a policy, with any of its parameters, over openpi's websocket protocol, so that clients and
@@ -30,7 +34,13 @@ EXAMPLE = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_policy(parser)
-    add_robot(parser)
+    parser.add_argument(
+        '--robot',
+        metavar='NAME',
+        default=DEFAULT_ROBOT,
+        help='profile of the robot, in config/robots or a .yaml file, whose joints the policy gets '
+        '(default: %(default)s)',
+    )
     parser.add_argument(
         '--host',
         default='127.0.0.1',
@@ -71,8 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Serve until asked to end."""
-    from efficient_vla.bench.overrides import build_settings, parse_overrides
-    from efficient_vla.policy import SETTINGS
     from efficient_vla.serving.server import refuse_open, run_server
     from efficient_vla.serving.tokens import read_token
 
@@ -80,8 +88,7 @@ def main(arguments: argparse.Namespace) -> int:
     logging.getLogger('efficient_vla.serving').setLevel(logging.INFO)
     token = read_token(arguments.token_file)
     refuse_open(arguments.host, token)
-    overrides = parse_overrides(arguments.overrides, SETTINGS)
-    served, name = _load(arguments, build_settings(overrides, arguments.robot))
+    served, name = load(arguments)
 
     def ready(host: str, port: int) -> None:
         print(f'serving {name} at ws://{f"[{host}]" if ":" in host else host}:{port}', flush=True)
@@ -90,13 +97,21 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load(arguments: argparse.Namespace, settings: Mapping[str, Any]) -> tuple[Any, str]:
+def load(arguments: argparse.Namespace) -> tuple['ServedPolicy', str]:
     """Return the policy, loaded and run once, and its name."""
-    from efficient_vla.policy import Policy
+    from efficient_vla.bench.overrides import build_settings, parse_overrides
+    from efficient_vla.policy import SETTINGS, Policy
     from efficient_vla.policy_folders import folder_facts
     from efficient_vla.serving.observation import Keys, image_keys, state_parts
     from efficient_vla.serving.served import ServedPolicy, at_rest
 
+    for word in arguments.overrides:
+        if word.partition('.')[0] not in SETTINGS:
+            raise UsageError(
+                f'--set {word!r} is about no part of a policy; expected {", ".join(SETTINGS)}. '
+                'Leave it out.'
+            )
+    settings = build_settings(parse_overrides(arguments.overrides, SETTINGS), arguments.robot)
     place = policy_place(arguments.policy)
     policy = Policy.from_settings(place, settings)
     cameras, names = policy.perception.cameras, policy.actor.state_names

@@ -134,10 +134,11 @@ def _found(message: Mapping[str, Any], key: str) -> Any:
 def _image(given: Any, key: str) -> np.ndarray:
     """Return an image as [rows, columns, 3], whichever way round it came."""
     if isinstance(given, np.ndarray) and given.dtype == np.uint8 and given.ndim == 3:
+        # A copy, since what came is a view of the frame that nobody can write to.
         if given.shape[2] == 3:
-            return given
+            return given.copy()
         if given.shape[0] == 3:
-            return np.ascontiguousarray(np.moveaxis(given, 0, -1))
+            return np.moveaxis(given, 0, -1).copy()
     what = f'{given.dtype} {given.shape}' if isinstance(given, np.ndarray) else type(given).__name__
     raise InvalidRecordError(
         f'{key!r} is {what}; expected an image of uint8 in rgb order, [rows, columns, 3] or '

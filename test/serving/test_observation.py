@@ -12,6 +12,7 @@ from efficient_vla.serving.observation import (
     read,
     state_parts,
 )
+from efficient_vla.serving.protocol import packed, unpacked
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import InvalidRecordError
 
@@ -72,6 +73,7 @@ def test_an_observation_is_read_from_nested_maps_and_either_order_of_sides() -> 
     assert found.images['high'].shape == (16, 20, 3)
     assert found.images['high'][1, 2].tolist() == [22, 22 + 320 - 256, 22 + 640 - 512]
     assert found.images['wrist'].shape == (16, 18, 3)
+    assert found.images['high'].flags.c_contiguous
     assert found.state.tolist() == [1.0, 2.0, 0.5]
     assert found.prompt == 'pick it up'
 
@@ -103,3 +105,9 @@ def test_a_dot_is_a_step_into_a_nested_map() -> None:
     put(message, 'images.cam_low', 2)
     put(message, 'observation/state', 3)
     assert message == {'images': {'cam_high': 1, 'cam_low': 2}, 'observation/state': 3}
+
+
+def test_an_image_that_came_over_the_wire_can_be_written_to() -> None:
+    sent = unpacked(packed(observation(), 10_000))
+    for image in read(sent, KEYS).images.values():
+        assert image.flags.writeable

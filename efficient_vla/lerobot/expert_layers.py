@@ -48,6 +48,6 @@ def adaptive_norm(tensors: Tensors, name: str, width: int, eps: float) -> Adapti
 
 def feed(tensors: Tensors, width: int, tanh_gelu: bool) -> Feed:
     """Return the feed-forward network ``mlp`` of a layer."""
-    gate_up = linear(tensors, ('mlp.gate_proj', 'mlp.up_proj'), width)
-    down = linear(tensors, 'mlp.down_proj', gate_up.out_features // 2)
-    return Feed(gate_up, down, tanh_gelu)
+    gate, up = (linear(tensors, f'mlp.{name}_proj', width) for name in ('gate', 'up'))
+    down = linear(tensors, 'mlp.down_proj', up.out_features)
+    return Feed(gate, up, down, tanh_gelu)

@@ -16,7 +16,7 @@ STAGES = ('camera', 'perception', 'reasoner', 'actor', 'controller')
 
 
 @dataclass
-class Flow:
+class SentEpisode:
     """What a graph sent during an episode: stamps [s] and values, as they arrived."""
 
     images: list[tuple[float, np.ndarray]] = field(default_factory=list)

@@ -11,7 +11,7 @@ import torch
 from efficient_vla.action.tokenizers import Tokenizer
 from efficient_vla.action.tokenizers.bins import BinTokenizer
 from efficient_vla.action.tokenizers.fast import FastTokenizer
-from efficient_vla.sim.metaworld.experts import Expert
+from efficient_vla.sim.metaworld.experts import ScriptedExpert
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 from efficient_vla.training.byte_pairs import fit, limits
 
@@ -38,7 +38,7 @@ def expert_chunks(
     for task in tasks:
         sim = MetaWorldSim(task, 'fast')
         for episode in range(episodes):
-            expert = Expert(task, EXPERT_SPEEDS[episode % len(EXPERT_SPEEDS)])
+            expert = ScriptedExpert(task, EXPERT_SPEEDS[episode % len(EXPERT_SPEEDS)])
             sim.reset(seed + episode)
             rows = []
             for _ in range(steps):

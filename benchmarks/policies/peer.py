@@ -24,7 +24,7 @@ def memory_mb() -> dict[str, float]:
     return {'resident_mb': int(found['VmRSS']) / 1e3, 'peak_mb': int(found['VmHWM']) / 1e3}
 
 
-class Peer:
+class TimedPeer:
     """A policy of LeRobot with its processors."""
 
     def __init__(self, folder: str, inputs: str) -> None:
@@ -107,7 +107,7 @@ def main(folder: str, inputs: str) -> None:
     # What libraries print must not come between the answers.
     out = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)
-    peer = Peer(folder, inputs)
+    peer = TimedPeer(folder, inputs)
     for line in sys.stdin:
         try:
             answer = {'load': peer.load, 'chunk': peer.chunk}[line.strip()]()

@@ -17,7 +17,7 @@ from efficient_vla.bench.lockstep import PLAN_PERIOD_S, plan_from
 from efficient_vla.bench.overrides import build_settings, parse_overrides
 from efficient_vla.policy import Policy
 from efficient_vla.records import StageRecord
-from efficient_vla.sim.metaworld.experts import Expert
+from efficient_vla.sim.metaworld.experts import ScriptedExpert
 from efficient_vla.sim.metaworld.scene import MetaWorldSim
 from efficient_vla.types import Frame, Plan
 
@@ -55,7 +55,7 @@ def record_scenes(
     steps = round(PLAN_PERIOD_S['single'] / MetaWorldSim.PERIOD)
     scenes = []
     for task in tasks:
-        sim, expert = MetaWorldSim(task, 'fast', size), Expert(task, EXPERT_SPEED)
+        sim, expert = MetaWorldSim(task, 'fast', size), ScriptedExpert(task, EXPERT_SPEED)
         sim.reset(seed)
         found: list[Frame] = []
         states: list[tuple[tuple[float, np.ndarray], ...]] = [((0.0, sim.state()),)]

@@ -77,7 +77,7 @@ SMALL = VisionShape(
 )
 
 
-class ExpertLayer(nn.Module):
+class ActionExpertLayer(nn.Module):
     """One layer of the action expert; it attends to the prefix, and to itself where ``own``."""
 
     def __init__(self, shape: VisionShape, own: bool) -> None:
@@ -124,7 +124,9 @@ class FlowExpert(nn.Module):
         """Make the layers."""
         super().__init__()
         self.enter = nn.Linear(ACTION_WIDTH, shape.expert_width)
-        self.layers = nn.ModuleList(ExpertLayer(shape, i % 2 == 0) for i in range(shape.layers))
+        self.layers = nn.ModuleList(
+            ActionExpertLayer(shape, i % 2 == 0) for i in range(shape.layers)
+        )
         self.leave = nn.Linear(shape.expert_width, ACTION_WIDTH)
 
     def forward(self, prefix: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:

@@ -57,7 +57,7 @@ class FirstAttention(nn.Module):
         return self.same
 
 
-class Layer(nn.Module):
+class ActLayer(nn.Module):
     """A layer of the encoder, and one of the decoder where it looks at ``memory``."""
 
     def __init__(self, tensors: Tensors, config: Fields, looks: bool, first: bool = False) -> None:
@@ -143,11 +143,11 @@ class ActNetwork(nn.Module):
         # A latent of zeros leaves the bias.
         self.latent = constant(tensors.take('encoder_latent_input_proj.bias', width))
         self.encoder = nn.ModuleList(
-            Layer(tensors.at(f'encoder.layers.{place}'), config, looks=False)
+            ActLayer(tensors.at(f'encoder.layers.{place}'), config, looks=False)
             for place in range(config.integer('n_encoder_layers', low=0))
         )
         self.decoder = nn.ModuleList(
-            Layer(tensors.at(f'decoder.layers.{place}'), config, looks=True, first=not place)
+            ActLayer(tensors.at(f'decoder.layers.{place}'), config, looks=True, first=not place)
             for place in range(config.integer('n_decoder_layers', low=0))
         )
         self.encoded = None

@@ -19,7 +19,7 @@ from efficient_vla.lerobot.weights import Tensors
 Size = tuple[int, int]
 
 
-class ImageEncoder(nn.Module):
+class CameraEncoder(nn.Module):
     """Images [B, 3, H, W] -> where the feature map looks like each keypoint, [B, 2 K]."""
 
     def __init__(self, tensors: Tensors, config: Fields, size: Size) -> None:
@@ -104,7 +104,7 @@ class DiffusionNetwork(nn.Module):
             for n in range(len(cameras))
         ]
         size = next(iter(cameras.values()))
-        made = [ImageEncoder(part, config, size) for part in (parts if each else parts[:1])]
+        made = [CameraEncoder(part, config, size) for part in (parts if each else parts[:1])]
         self.encoders = nn.ModuleList(made if each else made * len(parts))
         points = config.integer('spatial_softmax_num_keypoints')
         seen = self.observations * (states + 2 * points * len(cameras))

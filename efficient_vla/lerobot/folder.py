@@ -25,7 +25,7 @@ from efficient_vla.lerobot.features import (
 )
 from efficient_vla.lerobot.fields import Fields
 from efficient_vla.lerobot.processors import Batch, Context, Step, pipeline
-from efficient_vla.lerobot.tokenizer import Words
+from efficient_vla.lerobot.tokenizer import TaskTokenizer
 from efficient_vla.lerobot.weights import Stored, Tensors, stored
 from efficient_vla.types import InvalidRecordError
 
@@ -49,7 +49,7 @@ class LeRobotFolder:
     """Key of the robot -> key of the policy, where they differ."""
     normalisation: Mapping[str, str]
     """Feature -> mode."""
-    words: Words | None
+    words: TaskTokenizer | None
     """Tokenizer, where a step needs one."""
     relative: bool
     """Whether actions are counted from the state of their observation."""

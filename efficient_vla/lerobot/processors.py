@@ -24,7 +24,7 @@ from efficient_vla.lerobot.scaling import (
     needs_statistics,
     statistics,
 )
-from efficient_vla.lerobot.tokenizer import Words
+from efficient_vla.lerobot.tokenizer import TaskTokenizer
 from efficient_vla.lerobot.weights import Tensors, stored
 
 Batch = dict[str, Any]
@@ -44,7 +44,7 @@ class Context:
     features: Features
     """All that go in and come out."""
     unnorm_key: str
-    words: Callable[[str], Words] | None
+    words: Callable[[str], TaskTokenizer] | None
     """Tokenizer by its name; ``None`` for a stage that reads no words."""
     statistics: Callable[[str], Statistics] | None = None
     """Statistics by the name of the step, where they are in no file of its own."""
@@ -52,7 +52,7 @@ class Context:
     """Key of the robot -> key of the policy."""
     normalised: dict[str, str] = field(default_factory=dict)
     """Feature -> mode."""
-    tokenizer: Words | None = None
+    tokenizer: TaskTokenizer | None = None
     relative: Callable[[int], torch.Tensor] | None = None
     """Number of columns -> which of them are counted from the state, as 0 and 1."""
 

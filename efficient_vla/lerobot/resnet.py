@@ -96,7 +96,7 @@ def _folded(weight: torch.Tensor, norm: Tensors) -> tuple[torch.Tensor, torch.Te
     return folded.float(), (shift - mean * scale).float()
 
 
-class Block(nn.Module):
+class ResnetBlock(nn.Module):
     """A residual block of two convolutions, or of three with a narrow one in the middle."""
 
     def __init__(
@@ -168,7 +168,7 @@ class ResNet(nn.Module):
                 stride = 2 if stage and not place and not dilate else 1
                 dilation = 2 if dilate and place else 1
                 at = part.at(str(place))
-                blocks.append(Block(at, channels, planes, stride, dilation, deep, grouped))
+                blocks.append(ResnetBlock(at, channels, planes, stride, dilation, deep, grouped))
                 channels = planes * EXPANSION if deep else planes
         self.blocks = nn.Sequential(*blocks)
         self.channels = channels

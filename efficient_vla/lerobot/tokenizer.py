@@ -30,7 +30,7 @@ def find(name: str, folder: Path, given: str = '') -> Path | None:
     return None
 
 
-def load(name: str, folder: Path, given: str = '') -> 'Words':
+def load(name: str, folder: Path, given: str = '') -> 'TaskTokenizer':
     """Return the tokenizer ``name``.
 
     Raises ``CheckpointError`` saying which files to copy where it is not on this machine.
@@ -42,10 +42,10 @@ def load(name: str, folder: Path, given: str = '') -> 'Words':
             f'the tokenizer {name} is not in {where}. Copy {FILES[0]} and {FILES[1]} of {name} '
             f'into {folder}, or name their folder by the parameter tokenizer.'
         )
-    return Words(found)
+    return TaskTokenizer(found)
 
 
-class Words:
+class TaskTokenizer:
     """Text -> token ids."""
 
     def __init__(self, folder: Path) -> None:

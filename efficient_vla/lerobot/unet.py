@@ -63,7 +63,7 @@ class Residual(nn.Module):
         return self.second(y) + (x if self.skip is None else self.skip(x))
 
 
-class Stage(nn.Module):
+class UnetStage(nn.Module):
     """Two residual blocks, then half or twice the length of time."""
 
     def __init__(
@@ -114,7 +114,7 @@ class UNet(nn.Module):
         for place, (inputs, outputs) in enumerate(zip((actions, *widths), widths, strict=False)):
             part = tensors.at(f'down_modules.{place}')
             half = Conv1d(part, '2', outputs, outputs, 3, 2) if place < last else None
-            self.down.append(Stage(part, config, outputs, inputs, condition, half))
+            self.down.append(UnetStage(part, config, outputs, inputs, condition, half))
         self.middle = nn.ModuleList(
             Residual(tensors.at(f'mid_modules.{n}'), config, widths[-1], widths[-1], condition)
             for n in range(2)
@@ -123,7 +123,7 @@ class UNet(nn.Module):
         for place, (inputs, outputs) in enumerate(zip(widths[:0:-1], widths[-2::-1], strict=True)):
             part = tensors.at(f'up_modules.{place}')
             twice = Conv1d(part, '2', outputs, outputs, 4, 2, up=True)
-            self.up.append(Stage(part, config, outputs, 2 * inputs, condition, twice))
+            self.up.append(UnetStage(part, config, outputs, 2 * inputs, condition, twice))
         kernel = config.integer('kernel_size')
         end = tensors.at('final_conv')
         self.last = ConvBlock(end.at('0.block'), widths[0], widths[0], kernel, LAST_GROUPS)

@@ -4,14 +4,16 @@
 
 from efficient_vla.action.stage import Actor
 from efficient_vla.end_effector import EndEffectorSpace
-from efficient_vla.openvla.heads import Regression, Tokens
+from efficient_vla.openvla.heads import ActionTokens, ChunkRegression
 from efficient_vla.types import InvalidRecordError, Plan
 
 
 class OpenVlaActor(Actor):
     """Decode the prefix of a plan, or its slots, of any number of rows."""
 
-    def __init__(self, head: Regression | Tokens, space: EndEffectorSpace, width: int) -> None:
+    def __init__(
+        self, head: ChunkRegression | ActionTokens, space: EndEffectorSpace, width: int
+    ) -> None:
         """Decode plans whose latents are of ``width``."""
         super().__init__(head, (), space, None, (len(space.names), width), 'single')
         self._actions, self._width = len(space.names), width
@@ -19,7 +21,7 @@ class OpenVlaActor(Actor):
     def _check_plan(self, plan: Plan) -> None:
         """Refuse a plan of another policy, and one whose keys and values stayed elsewhere."""
         count, width = plan.latents.shape
-        regression = isinstance(self.generator, Regression)
+        regression = isinstance(self.generator, ChunkRegression)
         if width != self._width:
             raise InvalidRecordError(
                 f'plan is {width} wide; the policy expects {self._width}. Give reasoner and actor '

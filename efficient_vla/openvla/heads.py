@@ -49,7 +49,7 @@ class Residuals(nn.Module):
         return self.fc2(self.layer_norm2(x))
 
 
-class Regression(Generator):
+class ChunkRegression(Generator):
     """The head of OpenVLA-OFT, trained by L1 regression (arXiv 2502.19645)."""
 
     def __init__(self, width: int, actions: int) -> None:
@@ -83,7 +83,7 @@ class Bins:
         return self.centres[inside], note
 
 
-class Tokens(Generator):
+class ActionTokens(Generator):
     """Numbers as tokens of the language model's own vocabulary (arXiv 2406.09246)."""
 
     def __init__(self, width: int, vocabulary: int, actions: int, bins: Bins) -> None:

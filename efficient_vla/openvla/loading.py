@@ -21,7 +21,7 @@ from efficient_vla.openvla import weights
 from efficient_vla.openvla.actor import OpenVlaActor
 from efficient_vla.openvla.facts import REFUSED
 from efficient_vla.openvla.folder import OpenVlaFolder, read_folder
-from efficient_vla.openvla.heads import Bins, Regression, Tokens
+from efficient_vla.openvla.heads import ActionTokens, Bins, ChunkRegression
 from efficient_vla.openvla.perception import OpenVlaPerception
 from efficient_vla.openvla.reasoner import OpenVlaReasoner, load_tokenizer
 from efficient_vla.openvla.trunk import OpenVlaTrunk, ProprioProjector
@@ -85,13 +85,13 @@ def load_actor(folder: Path, settings: ActorSettings) -> OpenVlaActor:
     end_effector.refuse_unknown_gripper(joints.action_names, settings.openvla.gripper)
     entries = found.entries()
     vocabulary, width = weights.shape_of(found, entries, weights.LM_HEAD, 2)
-    head: Regression | Tokens
+    head: ChunkRegression | ActionTokens
     if found.action_head is not None:
-        head = _on_meta(lambda: Regression(width, len(action)))
+        head = _on_meta(lambda: ChunkRegression(width, len(action)))
         weights.load_part(found.action_head, head, torch.float32)
     else:
         bins = Bins(found.bins, vocabulary - found.unused)
-        head = _on_meta(lambda: Tokens(width, vocabulary, len(action), bins))
+        head = _on_meta(lambda: ActionTokens(width, vocabulary, len(action), bins))
         weights.fill(head, entries, {'lm_head.weight': weights.LM_HEAD}, torch.float32)
     head.configure(settings)
     head.to(torch_device(settings.device))

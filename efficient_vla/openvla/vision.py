@@ -36,7 +36,7 @@ class VitShape(NamedTuple):
     """Whether its residual branches have a learned scale (LayerScale)."""
 
 
-class Attention(nn.Module):
+class TowerAttention(nn.Module):
     """Self-attention whose queries, keys and values come from one linear layer."""
 
     def __init__(self, shape: VitShape) -> None:
@@ -67,7 +67,7 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(states)))
 
 
-class Scale(nn.Module):
+class LayerScale(nn.Module):
     """One learned factor a channel."""
 
     def __init__(self, width: int) -> None:
@@ -79,15 +79,15 @@ class Scale(nn.Module):
         return states * self.scale_factor
 
 
-class Block(nn.Module):
+class TowerBlock(nn.Module):
     """Norm and attention, norm and MLP, each beside what enters it."""
 
     def __init__(self, shape: VitShape) -> None:
         super().__init__()
         self.norm1, self.norm2 = (nn.LayerNorm(shape.width, eps=EPS) for _ in range(2))
-        self.attn, self.mlp = Attention(shape), Mlp(shape)
+        self.attn, self.mlp = TowerAttention(shape), Mlp(shape)
         self.ls1, self.ls2 = (
-            Scale(shape.width) if shape.scaled else nn.Identity() for _ in range(2)
+            LayerScale(shape.width) if shape.scaled else nn.Identity() for _ in range(2)
         )
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
@@ -127,7 +127,7 @@ class Vit(nn.Module):
         if shape.leading:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
             self.reg_token = nn.Parameter(torch.zeros(1, shape.leading - 1, shape.width))
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.blocks))
+        self.blocks = nn.ModuleList(TowerBlock(shape) for _ in range(shape.blocks))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map [B, 3, H, W] to the states of the patches [B, patches, D]."""

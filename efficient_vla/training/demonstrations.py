@@ -124,7 +124,7 @@ def record(
             sims[scene, rendering] = MetaWorldSim(scene, rendering, RENDER_SIZE)
     sim, shaded = sims[scene, 'fast'], sims[scene, 'default']
     rng = np.random.default_rng([seed, TASKS.index(scene), TASKS.index(task)])
-    expert = experts.Expert(task, speed)
+    expert = experts.ScriptedExpert(task, speed)
     drive = Disturbance(rng) if policy is None else PolicyDriver(policy, sim, task, rng)
     sim.reset(seed)
     visited, due, success = [], 0, False

@@ -38,7 +38,7 @@ DEFAULT_FEATURES = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class DatasetLayout:
     """What the frames of a dataset hold."""
 
     fps: int
@@ -78,7 +78,7 @@ class DatasetWriter:
     The dataset is finished where the block ends without an error.
     """
 
-    def __init__(self, root: Path, layout: Layout) -> None:
+    def __init__(self, root: Path, layout: DatasetLayout) -> None:
         """Begin a dataset in ``root``, which must hold none.
 
         Raises ``UsageError`` where it does, or where the layout is none that a video can hold.

@@ -26,7 +26,7 @@ from efficient_vla.training.demonstrations import (
     Disturbance,
     in_workers,
 )
-from efficient_vla.training.lerobot_dataset import DatasetWriter, Layout
+from efficient_vla.training.lerobot_dataset import DatasetLayout, DatasetWriter
 
 LED_ASTRAY = 0.75
 """Share of the episodes that begin where a disturbed expert has led the arm."""
@@ -45,14 +45,14 @@ def record(
     opening), action float32 [T, 4] (displacement of the set-point [m] in the step that begins
     with the image, gripper effort).
     """
-    from efficient_vla.sim.metaworld.experts import Expert
+    from efficient_vla.sim.metaworld.experts import ScriptedExpert
     from efficient_vla.sim.metaworld.scene import MetaWorldSim
 
     if (task, render, size) not in sims:
         sims[task, render, size] = MetaWorldSim(task, render, size)
     sim = sims[task, render, size]
     rng = np.random.default_rng([seed, TASKS.index(task)])
-    expert, disturbance = Expert(task, speed), Disturbance(rng)
+    expert, disturbance = ScriptedExpert(task, speed), Disturbance(rng)
     astray = int(rng.integers(ASTRAY_STEPS)) if rng.random() < LED_ASTRAY else 0
     sim.reset(seed)
     while sim.steps < astray and not sim.success:
@@ -73,10 +73,12 @@ def record(
     return {key: np.stack(values) for key, values in frames.items()}
 
 
-def layout(robot: str, fps: int, size: int) -> Layout:
+def layout(robot: str, fps: int, size: int) -> DatasetLayout:
     """Return what the frames of a simulated robot hold; images have ``size`` x ``size`` pixels."""
     about = simulation(robot)
-    return Layout(fps, {about.camera: (size, size)}, about.state_names, about.command_names, robot)
+    return DatasetLayout(
+        fps, {about.camera: (size, size)}, about.state_names, about.command_names, robot
+    )
 
 
 def _path(folder: Path, task: str, index: int) -> Path:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from efficient_vla.errors import EpisodeError
-from efficient_vla.records import Flow
+from efficient_vla.records import SentEpisode
 
 
 class Recorded(NamedTuple):
@@ -24,7 +24,7 @@ class Recorded(NamedTuple):
     """Frames that show the image of the frame before, since no newer one was captured."""
 
 
-def resampled(flow: Flow, fps: float, setpoints: int) -> Recorded:
+def resampled(flow: SentEpisode, fps: float, setpoints: int) -> Recorded:
     """Return an episode at ``fps`` frames a second; the first ``setpoints`` columns are positions.
 
     A frame has the image whose capture time is nearest, the state at that time between the two

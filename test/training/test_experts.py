@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from efficient_vla.sim.metaworld.experts import Expert, privileged
+from efficient_vla.sim.metaworld.experts import ScriptedExpert, privileged
 from efficient_vla.sim.metaworld.scene import MetaWorldSim, UnknownTaskError
 
 
@@ -18,7 +18,7 @@ def sim():
 
 def test_a_rollout_predicts_what_the_expert_then_does(sim):
     sim.reset(100_000)
-    expert = Expert('drawer-open-v3', 0.6)
+    expert = ScriptedExpert('drawer-open-v3', 0.6)
     for _ in range(30):
         sim.step_action(expert.action(sim))
     chunk = expert.rollout(sim, 12)
@@ -33,7 +33,7 @@ def test_a_rollout_predicts_what_the_expert_then_does(sim):
 def test_a_rollout_changes_nothing(sim):
     sim.reset(100_001)
     before = sim.setpoint(), sim.state(), sim.env.data.qpos.copy(), sim.steps, privileged(sim)
-    Expert('drawer-open-v3', 0.6).rollout(sim, 40)
+    ScriptedExpert('drawer-open-v3', 0.6).rollout(sim, 40)
     after = sim.setpoint(), sim.state(), sim.env.data.qpos.copy(), sim.steps, privileged(sim)
     for left, right in zip(before, after, strict=True):
         assert np.array_equal(left, right)
@@ -60,7 +60,7 @@ def test_the_first_image_of_an_episode_shows_its_own_goal():
 
 def test_an_expert_succeeds_through_absolute_set_points(sim):
     sim.reset(1000)
-    expert = Expert('drawer-open-v3', 0.6)
+    expert = ScriptedExpert('drawer-open-v3', 0.6)
     while not sim.done:
         action = expert.action(sim)
         sim.step(np.append(sim.setpoint() + action[:3] * sim.MAX_DELTA, action[3]))

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from efficient_vla.errors import UsageError
-from efficient_vla.training.lerobot_dataset import DatasetWriter, Layout
+from efficient_vla.training.lerobot_dataset import DatasetLayout, DatasetWriter
 
 LENGTHS = (5, 3, 4)
 SENTENCES = ('open the drawer', 'press the button', 'open the drawer')
-LAYOUT = Layout(20, {'front': (32, 48)}, ('x', 'y', 'grip'), ('dx', 'dy'), 'sawyer')
+LAYOUT = DatasetLayout(20, {'front': (32, 48)}, ('x', 'y', 'grip'), ('dx', 'dy'), 'sawyer')
 VIDEO = 'videos/observation.images.front/chunk-000/file-000.mp4'
 
 
@@ -206,9 +206,9 @@ def test_an_episode_of_another_shape_is_refused(tmp_path, change, message):
 @pytest.mark.parametrize(
     ('layout', 'message'),
     [
-        (Layout(0, {}, ('x',), ('x',), 'arm'), '0 frames a second'),
-        (Layout(12.5, {}, ('x',), ('x',), 'arm'), '12.5 frames a second'),  # type: ignore[arg-type]
-        (Layout(10, {'top': (31, 32)}, ('x',), ('x',), 'arm'), '31 x 32 pixels'),
+        (DatasetLayout(0, {}, ('x',), ('x',), 'arm'), '0 frames a second'),
+        (DatasetLayout(12.5, {}, ('x',), ('x',), 'arm'), '12.5 frames a second'),  # type: ignore[arg-type]
+        (DatasetLayout(10, {'top': (31, 32)}, ('x',), ('x',), 'arm'), '31 x 32 pixels'),
     ],
 )
 def test_a_layout_that_no_dataset_can_have_is_refused(tmp_path, layout, message):

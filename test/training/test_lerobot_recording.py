@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from efficient_vla.errors import EpisodeError
-from efficient_vla.records import Flow
+from efficient_vla.records import SentEpisode
 from efficient_vla.training.lerobot_recording import resampled
 
 
 def flow(stamps, rate=100.0, speed=0.5):
     """Images that show their number; a set-point that moves along x from 10 s on at ``speed``."""
     times = 9.95 + np.arange(int((max(stamps) - 9.9) * rate)) / rate
-    return Flow(
+    return SentEpisode(
         [(stamp, np.full((2, 2, 3), number, np.uint8)) for number, stamp in enumerate(stamps)],
         [(time, np.array([time, -2 * time])) for time in times],
         [(time, np.array([speed * (time - 10), 0.0, time > 10.2])) for time in times],
@@ -68,7 +68,7 @@ def test_more_images_than_frames_are_thinned_out():
 
 def test_messages_out_of_order_are_put_in_order():
     ordered = flow([10.0, 10.1, 10.2])
-    mixed = Flow(ordered.images[::-1], ordered.states[::-1], ordered.commands[::-1])
+    mixed = SentEpisode(ordered.images[::-1], ordered.states[::-1], ordered.commands[::-1])
     first, second = resampled(ordered, 10, 2), resampled(mixed, 10, 2)
     assert np.array_equal(first.state, second.state)
     assert np.array_equal(first.action, second.action)

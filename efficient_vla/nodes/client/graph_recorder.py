@@ -13,7 +13,7 @@ from efficient_vla.errors import EpisodeError
 from efficient_vla.nodes.base import qos
 from efficient_vla.nodes.base.conversions import image_to_array, joint_values, stamp_to_seconds
 from efficient_vla.nodes.base.onlooker import Onlooker
-from efficient_vla.records import Flow
+from efficient_vla.records import SentEpisode
 from efficient_vla.sim.interface import Simulation
 from efficient_vla.types import InvalidRecordError
 
@@ -29,7 +29,7 @@ class GraphRecorder(Onlooker):
         super().__init__('graph_recorder', namespace)
         self._simulation = simulation
         self._lock = threading.Lock()
-        self._flow: Flow | None = None
+        self._flow: SentEpisode | None = None
         self._wrong = ''
         profile = qos.state_qos()
         profile.depth = STATE_QUEUE
@@ -41,9 +41,9 @@ class GraphRecorder(Onlooker):
     def start_recording(self) -> None:
         """Forget what was heard and record from now on."""
         with self._lock:
-            self._flow, self._wrong = Flow(), ''
+            self._flow, self._wrong = SentEpisode(), ''
 
-    def stop_recording(self) -> Flow:
+    def stop_recording(self) -> SentEpisode:
         """Return what was heard since ``start_recording``.
 
         Raises ``EpisodeError`` where a message was not what this robot sends.
@@ -52,7 +52,7 @@ class GraphRecorder(Onlooker):
             flow, self._flow = self._flow, None
         if self._wrong:
             raise EpisodeError(self._wrong)
-        return flow or Flow()
+        return flow or SentEpisode()
 
     def _on_image(self, message: Any) -> None:
         self._keep('images', message, image_to_array)

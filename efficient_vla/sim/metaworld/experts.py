@@ -22,7 +22,7 @@ the goal, which leaves a margin of half a centimetre; here it brings the finger 
 """
 
 
-class Expert:
+class ScriptedExpert:
     """A scripted expert with a speed limit.
 
     ``speed`` is the largest fraction of the arm's own speed (0.8 m/s an axis) that it uses. The

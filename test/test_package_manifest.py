@@ -385,7 +385,7 @@ def test_no_weights_are_pickled() -> None:
 
 
 def test_shipped_policies_are_those_of_the_checksums() -> None:
-    """Mend after a training with ``cd models && sha256sum */* > SHA256SUMS``."""
+    """Mend in ``models``: ``find */ -type f | LC_ALL=C sort | xargs sha256sum > SHA256SUMS``."""
     sums = ROOT / 'models' / 'SHA256SUMS'
     if not sums.is_file():
         pytest.skip('no checkpoint is shipped')

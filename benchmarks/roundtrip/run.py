@@ -37,11 +37,14 @@ WAYS = ('lerobot', 'process', 'graph')
 ROBOT = 'metaworld'
 RENDER, SIZE = 'fast', 128
 """The camera as it was when the demonstrations were recorded."""
-OVERRIDES: dict[str, dict[str, Any]] = {
+OVERRIDES: dict[str, dict[str, Any]] = {'eval': {'reasoner_period': 0.2, 'actor_period': 0.2}}
+"""A chunk every 0.2 s of simulated time, whoever computes it."""
+PEER: dict[str, dict[str, Any]] = {
     'actor': {'architecture': 'single'},
     'eval': {'reasoner_period': 0.2},
+    'perception': {'cache.method': 'none'},
 }
-"""A chunk every 0.2 s of simulated time, whoever computes it."""
+"""The same where LeRobot's class takes the place of our actor."""
 CAMERA = {'camera.size': SIZE, 'camera.render': RENDER}
 
 
@@ -95,7 +98,7 @@ class Teller:
 def with_lerobot(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, Any]]:
     """Return the episodes that LeRobot's own class drove, and its versions."""
     about = simulation(ROBOT)
-    settings = build_settings(OVERRIDES, ROBOT)
+    settings = build_settings(PEER, ROBOT)
     found = []
     with serving(run.peer_python, folder, run.hub) as peer:
         for task in run.tasks:
@@ -133,8 +136,9 @@ def in_process(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, A
 def in_graph(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, Any]]:
     """Return the episodes that our graph drove, in wall-clock time."""
     teller = Teller()
-    overrides = {'metaworld_robot': CAMERA, 'actor': OVERRIDES['actor']}
-    request = GraphRequest(policy=folder, jobs=run.jobs, overrides=overrides, robot=ROBOT)
+    request = GraphRequest(
+        policy=folder, jobs=run.jobs, overrides={'metaworld_robot': CAMERA}, robot=ROBOT
+    )
     whole = run_graph(request, teller)
     return teller.results, {'parameters': whole['manifest']['parameters']}
 

@@ -26,7 +26,7 @@ from efficient_vla.types import ActionChunk, ControlMode, Frame, Plan
 SERVER = Path(__file__).with_name('lerobot_server.py')
 
 
-class Peer:
+class LeRobotPeer:
     """The process that holds LeRobot's policy."""
 
     def __init__(self, process: 'subprocess.Popen[bytes]') -> None:
@@ -60,7 +60,7 @@ class Peer:
 
 
 @contextmanager
-def serving(python: str, folder: Path, hub: Path) -> Iterator[Peer]:
+def serving(python: str, folder: Path, hub: Path) -> Iterator[LeRobotPeer]:
     """Start LeRobot with a policy folder, and end it with the block."""
     process = subprocess.Popen(
         [python, str(SERVER), str(folder)],
@@ -69,7 +69,7 @@ def serving(python: str, folder: Path, hub: Path) -> Iterator[Peer]:
         env=environment(hub, threads=1),
     )
     try:
-        yield Peer(process)
+        yield LeRobotPeer(process)
     finally:
         process.kill()
         process.wait()
@@ -80,7 +80,7 @@ class PeerActor(PassthroughActor):
 
     def __init__(
         self,
-        peer: Peer,
+        peer: LeRobotPeer,
         card: PassthroughCard,
         settings: Any,
         simulation: Simulation,
@@ -111,7 +111,9 @@ class PeerActor(PassthroughActor):
         )
 
 
-def stand_in(peer: Peer, simulation: Simulation, settings: Mapping[str, Any], seed: int) -> Policy:
+def stand_in(
+    peer: LeRobotPeer, simulation: Simulation, settings: Mapping[str, Any], seed: int
+) -> Policy:
     """Return the peer as a policy, whose plans carry nothing but the sentence.
 
     ``seed`` is that of its first chunk; every chunk takes the next.

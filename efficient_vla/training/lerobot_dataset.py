@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a LeRobotDataset v3.0, which LeRobot's loader and trainer read.
 
-DatasetLayout: ``meta/info.json``, ``meta/stats.json``, ``meta/tasks.parquet`` and
+Layout: ``meta/info.json``, ``meta/stats.json``, ``meta/tasks.parquet`` and
 ``meta/episodes/chunk-000/file-000.parquet``; one row a frame in
 ``data/chunk-000/file-000.parquet``; the images of all episodes, one after the other, in
 ``videos/observation.images.<camera>/chunk-000/file-000.mp4``. A folder without ``meta/info.json``

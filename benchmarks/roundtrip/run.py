@@ -5,7 +5,8 @@
 ``python -m benchmarks.roundtrip.run FOLDER ... --peer-python PYTHON --json OUT``. Three ways drive
 the same simulated arm over the same tasks and seeds: LeRobot's own class in the peer's Python and
 ours in process, both in lockstep with the same controller and schedule, and ours through the
-graph. The file is written after every way of every folder; another run keeps what is there.
+graph, whose simulated time waits for it. The file is written after every way of every folder;
+another run keeps what is there.
 """
 
 import argparse
@@ -45,7 +46,17 @@ PEER: dict[str, dict[str, Any]] = {
     'perception': {'cache.method': 'none'},
 }
 """The same where LeRobot's class takes the place of our actor."""
-CAMERA = {'camera.size': SIZE, 'camera.render': RENDER}
+GRAPH = {
+    'metaworld_robot': {
+        'mode': 'lockstep',
+        'camera.size': SIZE,
+        'camera.render': RENDER,
+        'camera.rate': 5.0,
+    }
+}
+"""The same schedule for the graph: simulated time waits for the chunk of each image."""
+GRAPH_S = 60.0
+"""Wall time of an episode at most; one that fails stands still from its 500th step on."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +145,10 @@ def in_process(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, A
 
 
 def in_graph(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, Any]]:
-    """Return the episodes that our graph drove, in wall-clock time."""
+    """Return the episodes that our graph drove."""
     teller = Teller()
     request = GraphRequest(
-        policy=folder, jobs=run.jobs, overrides={'metaworld_robot': CAMERA}, robot=ROBOT
+        policy=folder, jobs=run.jobs, overrides=GRAPH, robot=ROBOT, episode_s=GRAPH_S
     )
     whole = run_graph(request, teller)
     return teller.results, {'parameters': whole['manifest']['parameters']}

@@ -61,7 +61,7 @@ POLICIES = {
         'policy.optimizer_lr': '5e-4',
         'policy.optimizer_grad_clip_norm': '10',
         'policy.scheduler_warmup_steps': '200',
-        'policy.scheduler_decay_steps': '5000',
+        'policy.scheduler_decay_steps': '5500',
         'policy.scheduler_decay_lr': '1e-5',
         'batch_size': '16',
         'steps': '5000',

@@ -84,7 +84,7 @@ def test_resampled_tokens_cannot_be_pruned_and_action_words_need_the_plan_alone(
     with pytest.raises(InvalidSettingError, match='no place in the image'):
         Policy.from_pretrained(SHIPPED, resampling_method='otter', pruning_method='fastv')
     with pytest.raises(InvalidSettingError, match='architecture'):
-        Policy.from_pretrained(SHIPPED, head='tokens')
+        Policy.from_pretrained(SHIPPED, head='tokens', architecture='dual')
 
 
 def test_identity_reuse_of_an_unchanged_frame_is_dense(folder):

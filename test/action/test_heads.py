@@ -43,7 +43,7 @@ class Straight(torch.nn.Module):
     def condition(self, features: torch.Tensor) -> torch.Tensor:
         return features
 
-    def forward(self, x, time, span, condition):
+    def forward(self, x, time, span, condition, branches, reuse):
         self.passes += 1
         now = time[:, -1:, None]
         turn = self.bend * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))

@@ -204,7 +204,10 @@ def test_a_mask_leaves_columns_as_they_are(apart, tmp_path, image):
 @pytest.mark.parametrize(
     ('options', 'expected'),
     [
-        ({'decoding_method': 'parallel'}, 'decoding.method is parallel, for which no NORA'),
+        (
+            {'decoding_method': 'parallel', 'tokens_tokenizer': 'bins'},
+            'decoding.method is parallel, for which no NORA',
+        ),
         (
             {'decoding_method': 'consistency'},
             'is consistency with tokens.tokenizer fast',
@@ -221,7 +224,7 @@ def test_a_mask_leaves_columns_as_they_are(apart, tmp_path, image):
     ],
 )
 def test_what_no_nora_can_do_is_refused_by_name(tied, options, expected):
-    given = {**NAMED, **TOKENS, **options}
+    given = {**NAMED, **TOKENS, 'decoding_method': 'autoregressive', **options}
     with pytest.raises(InvalidSettingError, match=expected):
         Policy.from_pretrained(tied[0], **given)
 

@@ -3,6 +3,7 @@
 """The profile on docs/your_policy.md, folders of LeRobot and the graph fit together."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def hub(monkeypatch):
     monkeypatch.setenv('HF_HUB_CACHE', str(LEROBOT / 'hub'))
 
 
-def graph(folder: Path, *changes: tuple[str, str], policy: str = 'act', **choices) -> Graph:
+def graph(folder: Path, *changes: tuple[str, str], policy: str | Path = 'act', **choices) -> Graph:
     profile = so101(folder, *changes)
     return describe(Selection(robot=str(profile), policy=str(LEROBOT / policy), **choices))
 
@@ -108,12 +109,15 @@ def test_commands_in_another_order_than_the_policy_has_are_refused(tmp_path: Pat
 def test_a_tokenizer_that_is_nowhere_is_asked_for(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv('HF_HUB_CACHE', str(tmp_path))
     monkeypatch.setenv('HOME', str(tmp_path))
-    with pytest.raises(ProfileError, match=r'tokenizer is neither in the folder nor'):
-        graph(tmp_path, policy='smolvla')
     (place,) = (LEROBOT / 'hub').glob('*SmolVLM2*/snapshots/*')
-    graph(tmp_path, policy='smolvla', overrides={'reasoner.tokenizer': str(place)})
+    folder = shutil.copytree(LEROBOT / 'smolvla', tmp_path / 'smolvla')
+    (folder / 'vlm').mkdir()
+    shutil.copy(place / 'config.json', folder / 'vlm')
+    with pytest.raises(ProfileError, match=r'tokenizer is neither in the folder nor'):
+        graph(tmp_path, policy=folder)
+    graph(tmp_path, policy=folder, overrides={'reasoner.tokenizer': str(place)})
     with pytest.raises(ProfileError, match=r'reasoner\.tokenizer is .*; expected a folder with'):
-        graph(tmp_path, policy='smolvla', overrides={'reasoner.tokenizer': str(tmp_path)})
+        graph(tmp_path, policy=folder, overrides={'reasoner.tokenizer': str(tmp_path)})
 
 
 def test_the_simulated_robot_refuses_a_policy_of_another_one() -> None:

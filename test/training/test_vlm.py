@@ -19,9 +19,9 @@ from transformers import (
 from efficient_vla import checkpoint
 from efficient_vla.cli import main
 from efficient_vla.errors import CheckpointError
+from efficient_vla.image_processor import image_normalisation
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.tasks import TASKS
-from efficient_vla.training import vlm as vlm_training
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.train import train_tokenizer
 
@@ -181,7 +181,7 @@ def test_a_processor_that_prepares_images_in_another_way_is_refused(tmp_path, ch
     path = tmp_path / 'preprocessor_config.json'
     for fields in (given, given | usual):
         path.write_text(json.dumps(fields))
-        assert vlm_training._normalisation(tmp_path) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+        assert image_normalisation(tmp_path) == ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     path.write_text(json.dumps(given | usual | change))
     with pytest.raises(CheckpointError, match=re.escape(expected)):
-        vlm_training._normalisation(tmp_path)
+        image_normalisation(tmp_path)

@@ -27,7 +27,7 @@ JOBS = [('button-press-v3', 100_000), ('drawer-open-v3', 100_000)]
 
 
 @pytest.fixture(scope='module')
-def request_(tmp_path_factory):
+def request_(tmp_path_factory, module_ros_domain):
     policy = write_policy(tmp_path_factory.mktemp('policy'), velocity=(0.0, SPEED, 0.0))
     camera = {'camera.size': SIZE, 'camera.rate': float(FPS), 'camera.render': 'fast'}
     return GraphRequest(policy, JOBS, {'metaworld_robot': camera}, episode_s=1.5)

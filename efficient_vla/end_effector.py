@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from efficient_vla.dataset_statistics import Scale
-from efficient_vla.joints import GRIPPER, Joints, JointSettings, joints_of
+from efficient_vla.joints import GRIPPER, Joints, JointSettings, JointSpace, joints_of
 from efficient_vla.openvla_settings import EFFORTS, UNKNOWN
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.types import ControlMode
 
 COLUMNS = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', GRIPPER)
 """Of an action of seven numbers: displacement and rotation of the end effector in a row."""
@@ -24,32 +23,12 @@ UNITS = ('m', 'm', 'm', 'rad', 'rad', 'rad', 'effort')
 
 
 @dataclass(frozen=True, slots=True)
-class EndEffectorSpace:
+class EndEffectorSpace(JointSpace):
     """Units and names on both sides of a policy; see ``action.stage.Space``."""
 
     joints: Joints
     scale: Scale
     gripper: str
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Of the robot's state."""
-        return self.joints.state_names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the columns of a chunk."""
-        return self.joints.action_names
-
-    @property
-    def control_mode(self) -> ControlMode:
-        """What a row means."""
-        return self.joints.control_mode
-
-    @property
-    def dt(self) -> float:
-        """Seconds one row lasts."""
-        return self.joints.dt
 
     def normalised(self, state: np.ndarray) -> np.ndarray:
         """Return the state as it is: their heads read the plan alone."""

@@ -259,6 +259,33 @@ class Joints:
         return np.clip(values, columns.low, columns.high)
 
 
+class JointSpace:
+    """What a space of an actor says of the robot's side; see ``action.stage.Space``."""
+
+    __slots__ = ()
+    joints: Joints
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Of the robot's state."""
+        return self.joints.state_names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns of a chunk."""
+        return self.joints.action_names
+
+    @property
+    def control_mode(self) -> ControlMode:
+        """What a row means."""
+        return self.joints.control_mode
+
+    @property
+    def dt(self) -> float:
+        """Seconds one row lasts."""
+        return self.joints.dt
+
+
 def joints_of(
     settings: JointSettings, states: int, columns: int, features: Sequence[str] = ()
 ) -> Joints:

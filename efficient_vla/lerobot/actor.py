@@ -12,7 +12,7 @@ from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import Actor
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.devices import torch_device
-from efficient_vla.joints import Joints
+from efficient_vla.joints import Joints, JointSpace
 from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.parts import PrefixParts, finish
@@ -20,37 +20,16 @@ from efficient_vla.lerobot.processors import Batch
 from efficient_vla.lerobot.reasoner import joints_for
 from efficient_vla.lerobot.techniques import NO_DUAL
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.types import ControlMode
 
 
 @dataclass(frozen=True, slots=True)
-class FolderSpace:
+class FolderSpace(JointSpace):
     """State and actions between the robot and a policy, by the processors of its folder."""
 
     folder: LeRobotFolder
     joints: Joints
     rows: int
     """Of a chunk that are executed."""
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Of the robot's state."""
-        return self.joints.state_names
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the columns of a chunk."""
-        return self.joints.action_names
-
-    @property
-    def control_mode(self) -> ControlMode:
-        """What a row means."""
-        return self.joints.control_mode
-
-    @property
-    def dt(self) -> float:
-        """Seconds one row lasts."""
-        return self.joints.dt
 
     def normalised(self, state: np.ndarray) -> np.ndarray:
         """Return the policy's state, float32 [S], for the robot's."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from efficient_vla.attention import KeyValues
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.continuation import LanguagePrefix
 from efficient_vla.reasoning.layout import Layout
@@ -35,10 +34,7 @@ class NoraTrunk(Trunk):
         """Return the last hidden state of the prompt [1, 1, D], and what the pass told."""
         assert isinstance(start, Layout)
         sequence = self.sequence(visual, visual_positions, text, text_mask, start)
-        total = sequence.embeddings.shape[1]
-        slots = reuse.slots if reuse else [KeyValues(total) for _ in self.parts.layers]
-        kept = runner.Reuse(slots, reuse.skip if reuse else {})
-        result = runner.run(self.parts, sequence, selection, kept, observe)
+        slots, result = runner.run_keeping(self.parts, sequence, selection, reuse, observe)
         words = torch.cat([text[0], text.new_tensor([self.marker])])
         self.prefix = LanguagePrefix.of(self.parts, slots, result, start.end, words)
         return result.hidden[:, -1:], result

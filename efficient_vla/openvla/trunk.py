@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from efficient_vla.attention import KeyValues
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.continuation import LanguagePrefix
 from efficient_vla.reasoning.decoders import Decoder
@@ -99,9 +98,7 @@ class OpenVlaTrunk(Trunk):
         if self.slots:
             result = runner.run(self.parts, sequence, selection, reuse, observe)
             return result.hidden[:, -self.slots - 2 : -2], result
-        slots = reuse.slots if reuse else [KeyValues(total) for _ in self.parts.layers]
-        kept = runner.Reuse(slots, reuse.skip if reuse else {})
-        result = runner.run(self.parts, sequence, selection, kept, observe)
+        slots, result = runner.run_keeping(self.parts, sequence, selection, reuse, observe)
         self.prefix = LanguagePrefix.of(self.parts, slots, result, int(positions[0, -1]) + 1)
         return result.hidden[:, -1:], result
 

@@ -89,9 +89,7 @@ class Prefix(nn.Module):
         ``state`` [1, S] the normalised state, needed where the prefix has a row of it.
         """
         sequence = self.sequence(visual, camera, words, state)
-        slots = reuse.slots if reuse else self.slots(sequence.embeddings.shape[1])
-        skip = reuse.skip if reuse else {}
-        result = runner.run(self.parts, sequence, selection, runner.Reuse(slots, skip), observe)
+        slots, result = runner.run_keeping(self.parts, sequence, selection, reuse, observe)
         # Slots that a later frame writes to are not handed out.
         kept = [_rows(s, c, reuse is not None) for s, c in zip(slots, result.columns, strict=True)]
         return self._cache(kept, sequence.embeddings.shape[1], state), result

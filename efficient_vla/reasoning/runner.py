@@ -158,6 +158,19 @@ def run(
     return walk.result()
 
 
+def run_keeping(
+    decoder: Decoder,
+    sequence: Sequence,
+    selection: Chooser | None = None,
+    reuse: Reuse | None = None,
+    observe: Iterable[int] = (),
+) -> tuple[list[KeyValues], PassResult]:
+    """Return what ``run`` does, behind the keys and values of all layers: of ``reuse``, or new."""
+    length = sequence.embeddings.shape[1]
+    kept = reuse or Reuse([KeyValues(length) for _ in decoder.layers])
+    return kept.slots, run(decoder, sequence, selection, kept, observe)
+
+
 class _Walk:
     """State of one pass: which tokens are attended to, and which of them are computed."""
 

@@ -150,12 +150,12 @@ def _live(executor: Any, nodes: list[Any], stop: _Stop, launcher: Any) -> int:
 
 
 def _executor(nodes: list[Any]) -> Any:
-    """Return the lighter EventsExecutor where all nodes of the process allow it."""
+    """Return the lighter EventsExecutor, where this rclpy has it and time is not simulated."""
     from rclpy.executors import SingleThreadedExecutor
 
     # The EventsExecutor now and then misses a timer in simulated time, which in lockstep stands
     # still from then on.
-    if not any(n.executor_kind != 'events' or n.get_clock().ros_time_is_active for n in nodes):
+    if not any(node.get_clock().ros_time_is_active for node in nodes):
         try:
             from rclpy.experimental.events_executor import EventsExecutor
 

@@ -5,8 +5,7 @@
 A message is looked at as bytes first: what is longer than its topic allows is dropped unread. Where
 a period must hold, a thread takes the messages: rclpy holds Python's lock while the middleware
 copies a message, which lasts a tenth of a second for 40 MB, and so does whatever takes one on the
-thread of the control loop. This calls rcl itself, which leaves the lock to the loop meanwhile, and
-tells who published, as the EventsExecutor of rclpy does not.
+thread of the control loop. This calls rcl itself, which leaves the lock to the loop meanwhile.
 """
 
 import ctypes

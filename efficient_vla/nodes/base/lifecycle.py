@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of all nodes: the order of their life, and what they report about themselves."""
 
+import functools
 import traceback
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -46,9 +47,6 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
     ``changed`` (settings at run time), ``flush`` (forget what the clock made meaningless) and
     ``report``.
     """
-
-    executor_kind = 'single'
-    """'events' where nothing subscribes with message info, which rclpy 9 cannot do there."""
 
     exit_code = 0
     """Not 0 where the process is to end with it: only a new one can help."""
@@ -132,6 +130,17 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
             self.flush(reason)
         self._latest = now
         return now
+
+    def create_subscription(  # type: ignore[override]
+        self, kind: type, topic: str, callback: Callable[..., None], qos: Any, **options: Any
+    ) -> Any:
+        """Subscribe as rclpy does; its EventsExecutor gives message and info as one tuple."""
+
+        @functools.wraps(callback)
+        def received(*given: Any) -> None:
+            callback(*(given[0] if isinstance(given[0], tuple) else given))
+
+        return super().create_subscription(kind, topic, received, qos, **options)
 
     def autostart(self) -> bool:
         """Configure and activate; return whether both worked."""

@@ -57,8 +57,6 @@ SETTLING_S = 0.5
 class ControllerNode(ManagedNode[ControllerNodeSettings]):
     """The control loop, its services, and the action ExecuteTask."""
 
-    executor_kind = 'events'
-
     def __init__(self, **options: Any) -> None:
         self._controller: Controller | None = None
         self._watch: Whereabouts | None = None

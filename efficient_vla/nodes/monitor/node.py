@@ -44,8 +44,6 @@ STATES = {int(state): state.name.lower() for state in State}
 class MonitorNode(ManagedNode[MonitorNodeSettings]):
     """Draw for whoever looks, and for nobody else."""
 
-    executor_kind = 'events'
-
     def __init__(self, **options: Any) -> None:
         self._picture_inputs: list[Any] = []
         self._marker_inputs: list[Any] = []

@@ -5,7 +5,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from efficient_vla.bench.overrides import node_values
+from efficient_vla.bringup.catalogue import KINDS
+from efficient_vla.bringup.parameter_files import merge
 from efficient_vla.places import share_folder
 
 
@@ -16,7 +17,8 @@ def threads_of(hardware: str) -> Iterator[int]:
 
     profile = share_folder('config') / 'hardware' / f'{hardware}.yaml'
     before = torch.get_num_threads()
-    torch.set_num_threads(node_values([profile], 'reasoner').get('threads') or before)
+    values = merge([profile], KINDS, ['reasoner']).values['reasoner']
+    torch.set_num_threads(values.get('threads') or before)
     try:
         yield torch.get_num_threads()
     finally:

@@ -6,7 +6,7 @@ Importing this module does not import torch; the stages of a learned policy do.
 """
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +120,19 @@ class Policy:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | PathLike[str] | None = None, preset: str = '', **keywords: Any
+        cls,
+        path: str | PathLike[str] | None = None,
+        preset: str = '',
+        robot: str | PathLike[str] = '',
+        **keywords: Any,
     ) -> 'Policy':
         """Load a policy folder, a shipped policy by name, or the one of a server, ``ws://host:port``.
 
         Keywords are settings with underscores for dots.
 
-        ``preset`` names a method with all that its paper has, such as 'sp_vla' (``presets``);
-        keywords are stronger.
+        ``robot`` is the profile of a robot, as ``--robot`` takes it: a name in ``config/robots``
+        or a .yaml file. ``preset`` names a method with all that its paper has, such as 'sp_vla'
+        (``presets``), and is stronger; keywords are the strongest.
 
         Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
@@ -143,7 +148,8 @@ class Policy:
                 if stage == ONLY.get(word, stage):
                     names[word] = [*names.get(word, ()), own] if word in EVERYWHERE else [own]
                 names[f'{stage}_{word}'] = [own]
-        given: dict[tuple[str, str], Any] = dict(preset_of(preset)) if preset else {}
+        given: dict[tuple[str, str], Any] = _profile(robot) if robot else {}
+        given |= preset_of(preset) if preset else {}
         # What is meant for one stage comes last and decides there.
         for keyword in sorted(keywords, key=lambda word: -len(names.get(word, ()))):
             if keyword not in names:
@@ -152,6 +158,8 @@ class Policy:
                 )
             for stage, dotted in names[keyword]:
                 given[stage, dotted] = keywords[keyword]
+        if robot:
+            _refuse_misfit(place, robot, given)
         return cls.from_settings(
             place,
             {
@@ -233,3 +241,26 @@ class Policy:
         self._tokens = self._plan = None
         for stage in (self.perception, self.reasoner, self.actor):
             stage.reset()
+
+
+def _profile(robot: str | PathLike[str]) -> dict[tuple[str, str], Any]:
+    """Return (stage, parameter) -> value of what the profile of a robot says of the stages."""
+    from efficient_vla.bringup.graph import profile_values
+
+    values = profile_values(fspath(robot), SETTINGS)
+    return {(stage, name): value for stage, own in values.items() for name, value in own.items()}
+
+
+def _refuse_misfit(
+    place: PolicyPlace, robot: str | PathLike[str], given: Mapping[tuple[str, str], Any]
+) -> None:
+    """Raise ``InvalidSettingError`` where a folder does not fit the robot; a server says it."""
+    from efficient_vla.bringup.fit import misfits
+    from efficient_vla.bringup.graph import robot_met
+
+    if not isinstance(place, Path):
+        return
+    met = robot_met(fspath(robot), {'.'.join(name): value for name, value in given.items()})
+    wrong = misfits(folder_facts(place), met)
+    if wrong:
+        raise InvalidSettingError(wrong[0])

@@ -4,15 +4,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.bringup import catalogue
-from efficient_vla.bringup.graph import robot_profile
-from efficient_vla.bringup.parameter_files import is_ros_parameter, merge
+from efficient_vla.bringup.graph import profile_values
+from efficient_vla.bringup.parameter_files import is_ros_parameter
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings
@@ -149,11 +148,6 @@ def parse_overrides(
     return found
 
 
-def node_values(files: Iterable[Path], node: str) -> dict[str, Any]:
-    """Return dotted parameter -> value of one node; later files are stronger."""
-    return merge(files, catalogue.KINDS, [node]).values[node]
-
-
 def has_parameter(kinds: Mapping[str, type], node: str, parameter: str) -> bool:
     """Return whether the settings of ``node`` in ``kinds`` have the parameter."""
     return node in kinds and any(name == parameter for name, _, _ in specs(kinds[node]))
@@ -166,14 +160,13 @@ def build_settings(
 
     The robot's profile gives what the robot needs, such as the limits of its controller.
     """
-    files = [robot_profile(robot)]
-    settings: dict[str, Any] = {}
-    for node, kind in KINDS.items():
-        known = {name for name, _, _ in specs(kind)}
-        # The evaluation itself is no node.
-        given = node_values(files, node) if node in catalogue.KINDS else {}
-        profile = {k: v for k, v in given.items() if k in known}
-        settings[node] = _build(node, kind, {**profile, **overrides.get(node, {})})
+    # The evaluation itself is no node.
+    nodes = {node: kind for node, kind in KINDS.items() if node in catalogue.KINDS}
+    profile = profile_values(robot, nodes)
+    settings = {
+        node: _build(node, kind, {**profile.get(node, {}), **overrides.get(node, {})})
+        for node, kind in KINDS.items()
+    }
     refuse_unmet(settings)
     return settings
 

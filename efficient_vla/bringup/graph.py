@@ -28,7 +28,7 @@ from efficient_vla.errors import CheckpointError
 from efficient_vla.places import PolicyPlace, policy_place, share_folder
 from efficient_vla.policy_folders import FolderFacts, folder_facts, why_none
 from efficient_vla.presets import unmet
-from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.settings import InvalidSettingError, build, specs
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
@@ -226,6 +226,23 @@ def describe(selection: Selection) -> Graph:
         selection.remaps,
         tuple(merged.notes),
     )
+
+
+def profile_values(robot: str, kinds: Mapping[str, type]) -> dict[str, dict[str, Any]]:
+    """Return node -> parameter -> value that a robot's profile has for settings of these kinds.
+
+    ``kinds`` maps nodes of the graph to settings, which need not have all parameters of the node.
+    Raises ``ProfileError``.
+    """
+    try:
+        values = merge([robot_profile(robot)], KINDS, list(kinds)).values
+    except ParameterFileError as error:
+        raise ProfileError(str(error)) from error
+    known = {node: {name for name, _, _ in specs(kind)} for node, kind in kinds.items()}
+    return {
+        node: {name: value for name, value in own.items() if name in known[node]}
+        for node, own in values.items()
+    }
 
 
 def robot_met(robot: str, overrides: Mapping[str, Any]) -> fit.Robot:

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from efficient_vla.bench.overrides import node_values
+from efficient_vla.bringup.catalogue import KINDS
 from efficient_vla.bringup.graph import ProfileError, Selection, describe, profiles
+from efficient_vla.bringup.parameter_files import merge
 
 LAUNCH = Path(__file__).resolve().parents[2] / 'launch'
 NAMES = {
@@ -105,9 +106,8 @@ def test_bringup_starts_the_processes_of_the_description(load: Any, hardware: st
     assert words == [process.nodes for process in graph.processes]
     for action, process in zip(started, graph.processes, strict=True):
         (parameters,) = action.named['parameters']
-        assert (
-            node_values([Path(parameters)], process.nodes[0]) == graph.parameters[process.nodes[0]]
-        )
+        node = process.nodes[0]
+        assert merge([Path(parameters)], KINDS, [node]).values[node] == graph.parameters[node]
         assert action.named['namespace'] == '/left'
         assert action.named['additional_env']['EFFICIENT_VLA_LAUNCHER'] == str(os.getpid())
         assert 'respawn' not in action.named
@@ -201,9 +201,8 @@ def test_simulation_has_the_arguments_of_bringup_and_its_own(load: Any) -> None:
         'mode': 'lockstep',
         'overrides': 'actor.rate=9.0',
     }
-    values = node_values(
-        [Path(nodes(sim.bring_up(context))[0].named['parameters'][0])], 'metaworld_robot'
-    )
+    path = Path(nodes(sim.bring_up(context))[0].named['parameters'][0])
+    values = merge([path], KINDS, ['metaworld_robot']).values['metaworld_robot']
     assert values['seed'] == 4
     assert values['mode'] == 'lockstep'
     assert values['task'] == 'door-open-v3'

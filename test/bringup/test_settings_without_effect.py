@@ -5,9 +5,9 @@
 import pytest
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.bench.overrides import node_values
-from efficient_vla.bringup.catalogue import NODE_SETTINGS
+from efficient_vla.bringup.catalogue import KINDS, NODE_SETTINGS
 from efficient_vla.bringup.graph import profiles, robot_profile
+from efficient_vla.bringup.parameter_files import merge
 from efficient_vla.cli import main
 from efficient_vla.places import share_folder
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -58,8 +58,9 @@ def test_shipped_profiles_set_nothing_in_vain():
         for name in profiles(folder)
     ]
     for path in files:
+        values = merge([path], KINDS, list(NODE_SETTINGS)).values
         for node, kind in NODE_SETTINGS.items():
-            assert without_effect(build(kind, node_values([path], node))) == [], (path, node)
+            assert without_effect(build(kind, values[node])) == [], (path, node)
 
 
 def test_evaluation_says_so_before_it_runs(capsys, tmp_path):

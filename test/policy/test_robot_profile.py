@@ -1,0 +1,91 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The profile of a robot says in Python what ``--robot`` says on the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures.metaworld_folders import fitted
+from fixtures.profiles import so101
+
+from efficient_vla.bringup.graph import ProfileError, Selection, describe
+from efficient_vla.policy import Policy, default_policy
+from efficient_vla.settings import InvalidSettingError
+
+LEROBOT = Path(__file__).resolve().parents[1] / 'fixtures' / 'lerobot'
+SO101 = {
+    'joints_names': (
+        'shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex', 'wrist_roll', 'jaw',
+    ),
+    'joints_unit': ('deg', 'deg', 'deg', 'deg', 'deg', 'percent'),
+    'joints_sign': (1.0, -1.0, 1.0, 1.0, 1.0, 1.0),
+    'joints_offset': (0.0, -1.57, 1.57, 0.0, 0.0, 0.0),
+    'joints_low': (-0.17,),
+    'joints_high': (1.75,),
+    'joints_mode': 'joint_position',
+    'joints_rate': 30.0,
+}  # fmt: skip
+"""What the profile of the page says of the joints."""
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HF_HUB_CACHE', str(LEROBOT / 'hub'))
+
+
+def act(policy: Policy):
+    images = {name: np.full((48, 64, 3), 90, np.uint8) for name in ('front', 'wrist')}
+    return policy.act(images, 'open the drawer', state=np.full(6, 0.1, np.float32), stamp=1.0)
+
+
+def test_a_profile_gives_the_chunk_that_its_values_give(tmp_path: Path) -> None:
+    by_words = act(Policy.from_pretrained(LEROBOT / 'act', device='cpu', **SO101))
+    by_profile = act(Policy.from_pretrained(LEROBOT / 'act', device='cpu', robot=so101(tmp_path)))
+    np.testing.assert_array_equal(by_profile.actions, by_words.actions)
+    assert by_profile.names == SO101['joints_names']
+    assert by_profile.dt == pytest.approx(1 / 30)
+
+
+def test_keywords_are_stronger_than_the_profile(tmp_path: Path) -> None:
+    policy = Policy.from_pretrained(LEROBOT / 'act', robot=so101(tmp_path), joints_rate=10.0)
+    assert act(policy).dt == pytest.approx(0.1)
+
+
+def test_the_profile_says_which_cameras_there_are(tmp_path: Path) -> None:
+    profile = so101(tmp_path, ('    joints:', '    cameras: [front, wrist]\n    joints:'))
+    assert Policy.from_pretrained(LEROBOT / 'pi0', robot=profile).perception.cameras == (
+        'front',
+        'wrist',
+    )
+
+
+def test_a_shipped_profile_is_named_and_says_what_the_graph_gets(tmp_path: Path) -> None:
+    folder = fitted('act', tmp_path / 'act')
+    actor = Policy.from_pretrained(folder, robot='metaworld').actor
+    told = describe(Selection(robot='metaworld', policy=str(folder))).parameters['actor']
+    assert list(actor.state_names) == told['joints.names'] == ['x', 'y', 'z', 'gripper']
+    assert 1 / actor.joints.dt == pytest.approx(told['joints.rate'])
+
+
+def test_more_than_joints_is_taken_of_a_profile() -> None:
+    policy = default_policy()
+    plain, met = (Policy.from_pretrained(policy, robot=robot) for robot in ('', 'metaworld'))
+    assert any(met.reasoner._settings.pruning.protect.projection)
+    assert not any(plain.reasoner._settings.pruning.protect.projection)
+
+
+def test_a_policy_of_another_robot_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettingError, match=r'looks through front, wrist; metaworld has'):
+        Policy.from_pretrained(LEROBOT / 'act', robot='metaworld')
+    slow = so101(tmp_path, ('rate: 30.0', 'rate: 0.0'))
+    with pytest.raises(InvalidSettingError, match=r'joints\.rate is 0'):
+        Policy.from_pretrained(LEROBOT / 'act', robot=slow)
+
+
+def test_a_profile_that_is_nowhere_or_damaged_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"robot 'so102' is unknown; expected .*metaworld"):
+        Policy.from_pretrained(LEROBOT / 'act', robot='so102')
+    damaged = so101(tmp_path, ('rate: 30.0', 'rate: :'))
+    with pytest.raises(ProfileError, match=r'so101\.yaml.*is not YAML'):
+        Policy.from_pretrained(LEROBOT / 'act', robot=damaged)

@@ -82,6 +82,8 @@ class Pi:
             if shared
             else text.table('embed_tokens.weight')
         )
+        if self.folder.words is not None:
+            self.folder.words.check(table.count, begin='bos_token')
         return Prefix(decoder, Embeddings(table, decoder.config.hidden_size**0.5))
 
     def expert(self) -> Expert:

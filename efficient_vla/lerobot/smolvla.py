@@ -30,6 +30,8 @@ VLM = 'vlm_with_expert.vlm.model'
 TEXT = f'{VLM}.text_model'
 EXPERT = 'vlm_with_expert.lm_expert'
 EPS = 1e-5
+AROUND_IMAGES = 'fake_image_token', 'global_image_token'
+"""Roles of tokens that the model has."""
 CROSS = 'cross_attn'
 """Attention mode in which only some layers see the rows of the chunk."""
 
@@ -82,7 +84,7 @@ class SmolVla:
             raise self.config.error('num_vlm_layers', wanted, f'{depth}, as the tensors have')
         table = self.tensors.table(f'{TEXT}.embed_tokens.weight')
         if self.folder.words is not None:
-            self.folder.words.check_rows(table.count)
+            self.folder.words.check(table.count, needed=AROUND_IMAGES)
         words = Embeddings(table, decoder.config.hidden_size**0.5)
         state = linear(self.tensors, 'state_proj', self.config.integer('max_state_dim', 32))
         return Prefix(decoder, words, state, self._markers(words))
@@ -149,7 +151,7 @@ class SmolVla:
         if not self.config.flag('add_image_special_tokens', False):
             return None
         assert self.folder.words is not None
-        ids = (self.folder.words.special(f'{n}_image_token') for n in ('fake', 'global'))
+        ids = map(self.folder.words.special, AROUND_IMAGES)
         fake, start = (words.table.rows([token]) for token in ids)
         count, _ = images_of(self.folder)
         blanks = self.config.integer('empty_cameras', 0, low=0)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tokenizer that a policy names but its folder does not hold: where it lies, and its ids."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from efficient_vla.lerobot.hub import cache_folders, cached
 from efficient_vla.lerobot.vlm_heads import OWN
 
 FILES = 'tokenizer.json', 'tokenizer_config.json'
+PADDING = 64
+"""Rows that embeddings may have more than tokens, or tokens for images more than embeddings."""
+
+REMEDY = 'Copy both files of the tokenizer that the policy was trained with.'
 
 
 def find(name: str, folder: Path, given: str = '') -> Path | None:
@@ -63,17 +68,27 @@ class TaskTokenizer:
         self._config_path = folder / FILES[1]
         self._config = read_json(self._config_path)
 
-    @property
-    def size(self) -> int:
-        """Ids that it may give."""
-        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    def check(self, rows: int, begin: str = '', needed: Sequence[str] = ()) -> None:
+        """Raise ``CheckpointError`` where it is not that of a model with so many ``rows``.
 
-    def check_rows(self, rows: int) -> None:
-        """Raise ``CheckpointError`` where it has tokens beyond embeddings of so many ``rows``."""
-        if self.size > rows:
+        ``begin`` is the role of the token before every text, ``needed`` are those of others that
+        the model has. An added token, as for images, may have no row while no text has it.
+        """
+        plain, size = (
+            max(self._tokenizer.get_vocab(with_added_tokens=added).values(), default=-1) + 1
+            for added in (False, True)
+        )
+        special = [self.special(name) for name in needed]
+        first = [self.special(begin)] if begin else []
+        if max(plain - 1, *special, *first) >= rows or abs(size - rows) > PADDING:
             raise CheckpointError(
-                f'{self.path} has {self.size} tokens; the policy has embeddings of {rows}. Copy '
-                'the tokenizer that the policy was trained with.'
+                f'{self.path} has {size} tokens; the policy has embeddings of {rows}. {REMEDY}'
+            )
+        before = self.ids('')
+        if before != first:
+            raise CheckpointError(
+                f'{self.path} begins every text with the tokens {before}; expected {first}. '
+                f'{REMEDY}'
             )
 
     def ids(self, text: str, limit: int | None = None) -> list[int]:
@@ -100,6 +115,6 @@ class TaskTokenizer:
         if found is None:
             raise CheckpointError(
                 f'{self._config_path} names {token!r} as {name}; expected a token of '
-                f'{self.path.name}. Copy both files of the tokenizer again.'
+                f'{self.path.name}. {REMEDY}'
             )
         return int(found)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from efficient_vla.bench.parity import parity
 from efficient_vla.errors import CheckpointError
+from efficient_vla.lerobot.folder import open_folder
 
 FILES = (
     'config.json',
@@ -299,16 +300,22 @@ def test_two_normalizers_are_refused(copied):
 
 
 TOKENIZER = 'models--HuggingFaceTB--SmolVLM2-500M-Video-Instruct'
+PALIGEMMA = 'models--google--paligemma-3b-pt-224'
 
 
 @pytest.fixture
 def own_tokenizer(copied, hub):
     """Return a folder of SmolVLA that has its tokenizer in itself."""
     folder = copied('smolvla_base')
-    snapshot = next((hub / TOKENIZER / 'snapshots').iterdir())
+    lend(folder, hub / TOKENIZER)
+    return folder
+
+
+def lend(folder, model):
+    """Copy the tokenizer of a model in the cache into a folder."""
+    (snapshot,) = (model / 'snapshots').iterdir()
     for name in ('tokenizer.json', 'tokenizer_config.json'):
         (folder / name).write_bytes((snapshot / name).read_bytes())
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -331,13 +338,47 @@ def test_a_damaged_tokenizer_is_named(own_tokenizer, name, data, expected):
     refused(own_tokenizer, expected)
 
 
-def test_a_tokenizer_of_another_vocabulary_is_refused(own_tokenizer):
-    path = own_tokenizer / 'tokenizer.json'
-    found = json.loads(path.read_text())
-    place = max(found['model']['vocab'].values()) + 1
-    found['model']['vocab'] |= {f'word{n}': place + n for n in range(40)}
-    path.write_text(json.dumps(found))
-    refused(own_tokenizer, 'the policy has embeddings of 320. Copy the tokenizer')
+def test_a_tokenizer_with_words_beyond_the_embeddings_is_refused(own_tokenizer):
+    def grow(found):
+        place = max(found['model']['vocab'].values()) + 1
+        found['model']['vocab'] |= {'word': place}
+
+    rewrite(own_tokenizer, 'tokenizer.json', grow)
+    refused(own_tokenizer, 'has 321 tokens; the policy has embeddings of 320. Copy both files')
+
+
+def test_a_tokenizer_with_fewer_tokens_than_embeddings_is_refused(own_tokenizer):
+    def shrink(found):
+        words = {word: token for word, token in found['model']['vocab'].items() if token < 255}
+        merges = [pair for pair in found['model']['merges'] if ''.join(pair) in words]
+        found['model'] |= {'vocab': words, 'merges': merges}
+
+    rewrite(own_tokenizer, 'tokenizer.json', shrink)
+    refused(own_tokenizer, 'has 255 tokens; the policy has embeddings of 320. Copy both files')
+
+
+@pytest.mark.parametrize(
+    ('name', 'other', 'expected'),
+    [
+        ('smolvla', PALIGEMMA, 'names None as fake_image_token; expected a token'),
+        ('pi0', TOKENIZER, r'begins every text with the tokens \[\]; expected \[1\]'),
+    ],
+)
+def test_a_tokenizer_of_another_model_is_refused(copied, hub, name, other, expected):
+    """Both have as many tokens; the ids of a text are others."""
+    folder = copied(name)
+    lend(folder, hub / other)
+    refused(folder, expected)
+
+
+def test_a_token_for_images_alone_may_have_no_embedding(copied, hub):
+    folder = copied('pi0')
+    lend(folder, hub / PALIGEMMA)
+    image = {'id': 320, 'content': '<image>', 'special': True}
+    flags = dict.fromkeys(('single_word', 'lstrip', 'rstrip', 'normalized'), False)
+    rewrite(folder, 'tokenizer.json', lambda found: found['added_tokens'].append(image | flags))
+    assert open_folder(folder).words.ids('<image>') == [2, 320]
+    assert parity(folder)['max_error'] < 1e-4
 
 
 VLM = 'model.vlm_with_expert.vlm.model'

@@ -223,15 +223,6 @@ def test_the_cache_is_where_its_variables_say(monkeypatch, tmp_path, hub, variab
     assert open_folder(FIXTURES / 'pi0').words is not None
 
 
-def test_a_tokenizer_with_tokens_beyond_the_embeddings_is_refused():
-    words = open_folder(FIXTURES / 'smolvla').words
-    words.check_rows(words.size)
-    with pytest.raises(
-        CheckpointError, match=f'embeddings of {words.size - 1}. Copy the tokenizer'
-    ):
-        words.check_rows(words.size - 1)
-
-
 def test_a_group_is_refused_where_statistics_are_plain(copied):
     with pytest.raises(InvalidSettingError, match="unnorm_key is 'so100'"):
         open_folder(older(copied('act')), unnorm_key='so100')

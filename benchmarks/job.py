@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.tokens.latency import RecordedScene, record_scenes
 from efficient_vla.bench.compare import Outcomes, outcomes
 from efficient_vla.bench.conditions import OnResult, merged
-from efficient_vla.bench.evaluate import Request, evaluate
+from efficient_vla.bench.evaluate import IMAGE_SIDE, Request, evaluate
 from efficient_vla.bench.manifest import checkpoint_hash, manifest
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.bench.rows import Rows
+from efficient_vla.bringup.fit import image_side
 from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
 
 if TYPE_CHECKING:
@@ -132,11 +133,12 @@ class Job:
     @cached_property
     def scenes(self) -> list[RecordedScene]:
         """Recorded frames, for all latencies of the run."""
-        from efficient_vla.checkpoint import read_card
+        from efficient_vla.policy_folders import folder_facts
 
         self.tell('recording frames')
-        cameras = read_card(self.policy).cameras
-        return record_scenes(self.sizes.tasks, cameras, self.sizes.frames)
+        facts = folder_facts(self.policy)
+        side = image_side(facts) or IMAGE_SIDE
+        return record_scenes(self.sizes.tasks, tuple(facts.cameras), self.sizes.frames, size=side)
 
     def decided(self, *sizes: str) -> dict[str, Any]:
         """Return what decides about a row: the checkpoint and these of the sizes."""

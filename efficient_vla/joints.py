@@ -16,7 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from efficient_vla.settings import InvalidSettingError, setting
-from efficient_vla.types import LONGEST_ROW, SHORTEST_ROW, ControlMode, InvalidRecordError
+from efficient_vla.types import (
+    LONGEST_ROW,
+    SHORTEST_ROW,
+    ControlMode,
+    InvalidRecordError,
+    RefusedChunkError,
+)
 
 GRIPPER = 'gripper'
 """Name of a column that is an effort for the controller, from -1, open, to 1, closed."""
@@ -230,7 +236,7 @@ class Joints:
     def rows_to_robot(self, rows: np.ndarray) -> np.ndarray:
         """Return the robot's rows, float32 [H, A], for those of the policy [H, A].
 
-        Raises ``InvalidRecordError`` where a position is beyond its calibrated range.
+        Raises ``RefusedChunkError`` where a position is beyond its calibrated range.
         """
         moved = np.asarray(rows, np.float64) * self.action.scale + self.action.shift  # [H, A]
         return self._inside(moved, self.action, self.action_names, 'chunk').astype(np.float32)
@@ -250,7 +256,8 @@ class Joints:
         if beyond.any():
             place = tuple(np.argwhere(beyond)[0])
             column = place[-1]
-            raise InvalidRecordError(
+            kind = RefusedChunkError if what == 'chunk' else InvalidRecordError
+            raise kind(
                 f'{what} has {values[place]:.4g} for {names[column]}; expected '
                 f'{columns.low[column]:.4g} to {columns.high[column]:.4g}, the calibrated range, '
                 f'or at most {self.overshoot:g} of it beyond. Correct joints.low and joints.high, '

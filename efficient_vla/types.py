@@ -36,6 +36,10 @@ class InvalidRecordError(ValueError):
     """A record breaks its contract; the message names value, expectation and remedy."""
 
 
+class RefusedChunkError(InvalidRecordError):
+    """What a policy wants leaves the robot's range; its next chunk may not."""
+
+
 class Stamp(float):
     """A time in seconds that still knows its nanoseconds, which a float64 of today rounds to 256.
 

@@ -23,6 +23,7 @@ def _methods(parts: Parts) -> list[Row]:
     return [
         {
             **described(row),
+            'policy': row.get('policy', 'evla-nano'),
             'tasks': row['tasks'].replace(',', ', '),
             'of_means': of_means(row, 'plan'),
         }
@@ -65,7 +66,7 @@ SECTIONS = (
     PageSection(
         '## Every method',
         'methods',
-        'evla-nano `single` on {tasks}: {episodes} episodes a method, rendering {render}, paired '
+        '{policy} `single` on {tasks}: {episodes} episodes a method, rendering {render}, paired '
         'with dense by task and seed (exact McNemar test). Latencies are medians on recorded '
         'frames of a scripted expert, dense and method in turn, with the threads that the graph '
         'gives the reasoner ({threads}); the ratio is to that dense. A scheduler leaves some plans '

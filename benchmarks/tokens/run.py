@@ -45,6 +45,7 @@ def measure_methods(job: Job, rows: Rows) -> None:
 
 def _described(job: Job, condition: Condition) -> dict[str, Any]:
     return {
+        'policy': job.policy.name,
         'kind': condition.kind,
         'method': condition.method,
         'keep': condition.keep,

@@ -27,7 +27,7 @@ from efficient_vla.records import EpisodeResult, StageRecord
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.interface import Scene
 from efficient_vla.stages import ActorStage, looking_back
-from efficient_vla.types import Frame, Plan
+from efficient_vla.types import Frame, Plan, RefusedChunkError
 
 PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
 CHUNK_PERIOD_S = 0.1
@@ -76,6 +76,8 @@ class Handover:
         self.period = period
         self.inference = Inference(settings, seed)
         self.idle_steps = 0
+        self.refused = 0
+        """Chunks that the policy made and no robot may follow."""
         self._settings = settings
         self._controller = controller
         self._actor = actor
@@ -163,8 +165,13 @@ def run_episode(
                 cameras = stages.actor.cameras if stages.actor.needs_image else ()
                 frame = camera.frame(cameras, stages.actor.state_names, now)
                 handover.tell(now)
-                chunk = timed(records['actor'], stages.actor.chunk, plan, frame)
-                handover.inference.start(chunk)
+                # As the graph does: what one chunk asks for does not end the episode.
+                try:
+                    chunk = timed(records['actor'], stages.actor.chunk, plan, frame)
+                except RefusedChunkError:
+                    handover.refused += 1
+                else:
+                    handover.inference.start(chunk)
                 handover.deliver(now)
             position = handover.tick(now)
             sim.step(position)
@@ -181,7 +188,7 @@ def run_episode(
         duration,
         controller.underruns,
         controller.max_jerk,
-        controller.rejected,
+        controller.rejected + handover.refused,
         records,
         str(video) if video else '',
         idle_s=handover.idle_steps * period,

@@ -13,10 +13,10 @@ import pytest
 from fixtures.policies import write_policy
 
 from efficient_vla import cli
-from efficient_vla.bench.evaluate import Request, evaluate
+from efficient_vla.bench.evaluate import Request, Worker, evaluate
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.errors import CheckpointError, UsageError
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import InvalidRecordError, RefusedChunkError
 
 TASKS = ('reach-v3', 'window-close-v3')
 
@@ -228,3 +228,34 @@ def test_no_worker_outlives_the_evaluation(passthrough, tmp_path, number):
     if number == signal.SIGINT:
         assert 'Traceback' not in errors
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+
+
+def test_a_chunk_out_of_range_is_counted_and_the_episode_goes_on(tmp_path, monkeypatch):
+    words = 'eval.actor_period=0.1', 'eval.reasoner_period=0.1'
+    worker = Worker(request(write_policy(tmp_path), *words))
+    actor = worker.stages.actor
+    chunk, asked = actor.chunk, []
+
+    def refuse_first_two(plan, frame):
+        asked.append(frame.stamp)
+        if len(asked) <= 2:
+            raise RefusedChunkError('chunk has -2 for gripper; expected -1 to 1.')
+        return chunk(plan, frame)
+
+    monkeypatch.setattr(actor, 'chunk', refuse_first_two)
+    result = worker.run('reach-v3', 1000)
+    worker.close()
+    assert result.rejected_chunks == 2
+    assert asked == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_another_broken_record_still_ends_the_evaluation(tmp_path, monkeypatch):
+    worker = Worker(request(write_policy(tmp_path)))
+
+    def broken(plan, frame):
+        raise InvalidRecordError('chunk has NaN.')
+
+    monkeypatch.setattr(worker.stages.actor, 'chunk', broken)
+    with pytest.raises(InvalidRecordError, match='NaN'):
+        worker.run('reach-v3', 1000)
+    worker.close()

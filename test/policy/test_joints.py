@@ -12,7 +12,7 @@ from efficient_vla.joints import Joints, JointSettings, faults, joints_of
 from efficient_vla.policy import SETTINGS, Policy
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build
-from efficient_vla.types import ControlMode, InvalidRecordError
+from efficient_vla.types import ControlMode, InvalidRecordError, RefusedChunkError
 
 ARM = ('shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex', 'wrist_roll')
 FEATURES = tuple(f'{name}.pos' for name in (*ARM, 'gripper'))
@@ -102,12 +102,11 @@ def test_a_small_overshoot_saturates_and_a_larger_one_is_refused():
     found = joints(overshoot=0.05)
     row = np.array([[0, 0, 0, 0, 0, 104.0]])
     assert found.rows_to_robot(row)[0, 5] == pytest.approx(1.8)
-    with pytest.raises(
-        InvalidRecordError, match=r'chunk has 1\.92 for jaw; expected -0\.2 to 1\.8'
-    ):
+    with pytest.raises(RefusedChunkError, match=r'chunk has 1\.92 for jaw; expected -0\.2 to 1\.8'):
         found.rows_to_robot(row + 2)
-    with pytest.raises(InvalidRecordError, match=r'state has -0\.4 for jaw'):
+    with pytest.raises(InvalidRecordError, match=r'state has -0\.4 for jaw') as refused:
         found.state_to_policy(np.array([0, 0, 0, 0, 0, -0.4]))
+    assert not isinstance(refused.value, RefusedChunkError)
     assert found.state_to_policy(np.array([0, 0, 0, 0, 0, -0.25]))[5] == 0
 
 

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success of a folder that LeRobot trained, in LeRobot's class and in ours, on the same episodes.
 
-``python -m benchmarks.roundtrip.run FOLDER ... --peer-python PYTHON --json OUT``. Three ways drive
-the same simulated arm over the same tasks and seeds: LeRobot's own class in the peer's Python and
-ours in process, both in lockstep with the same controller and schedule, and ours through the
-graph, whose simulated time waits for it. The file is written after every way of every folder;
-another run keeps what is there.
+``python -m benchmarks.roundtrip.run FOLDER ... --peer-python PYTHON --json OUT``. Two ways drive
+the same simulated arm over the same tasks and seeds, in lockstep with the same controller and
+schedule: LeRobot's own class in the peer's Python, and ours in process. ``efficient-vla eval
+--graph`` measures the graph. The file is written after every way of every folder; another run keeps
+what is there.
 """
 
 import argparse
@@ -15,13 +15,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from benchmarks.roundtrip.peer import serving, stand_in
 from efficient_vla.bench.evaluate import Request, evaluate
-from efficient_vla.bench.graph_runner import GraphRequest, run_graph
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.manifest import checkpoint_hash, manifest
 from efficient_vla.bench.overrides import build_settings
@@ -30,11 +27,8 @@ from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import simulation
 from efficient_vla.sim.episodes import jobs
 
-if TYPE_CHECKING:
-    from efficient_vla.nodes.client.graph_listener import LiveView
-
 TASKS = ('button-press-v3', 'drawer-open-v3', 'window-close-v3')
-WAYS = ('lerobot', 'process', 'graph')
+WAYS = ('lerobot', 'process')
 ROBOT = 'metaworld'
 RENDER, SIZE = 'fast', 128
 """The camera as it was when the demonstrations were recorded."""
@@ -46,17 +40,6 @@ PEER: dict[str, dict[str, Any]] = {
     'perception': {'cache.method': 'none'},
 }
 """The same where LeRobot's class takes the place of our actor."""
-GRAPH = {
-    'metaworld_robot': {
-        'mode': 'lockstep',
-        'camera.size': SIZE,
-        'camera.render': RENDER,
-        'camera.rate': 5.0,
-    }
-}
-"""The same schedule for the graph: simulated time waits for the chunk of each image."""
-GRAPH_S = 60.0
-"""Wall time of an episode at most; one that fails stands still from its 500th step on."""
 
 
 @dataclass(frozen=True)
@@ -79,31 +62,6 @@ def say(result: EpisodeResult) -> None:
     """Tell how an episode ended."""
     word = 'success' if result.success else 'failed'
     sys.stderr.write(f'  {result.task} {result.seed}: {word}, {result.duration_s:.2f} s\n')
-
-
-class Teller:
-    """Observer of the graph that tells how episodes ended."""
-
-    def __init__(self) -> None:
-        self.results: list[EpisodeResult] = []
-
-    def starting(self, states: Mapping[str, str]) -> None:
-        """Say nothing."""
-
-    def event(self, text: str) -> None:
-        """Tell that something happened to a process."""
-        sys.stderr.write(f'  {text}\n')
-
-    def start(self, task: str, seed: int, instruction: str) -> None:
-        """Say nothing."""
-
-    def tick(self, view: 'LiveView') -> None:
-        """Say nothing."""
-
-    def finish(self, result: EpisodeResult, frames: list[tuple[float, np.ndarray]]) -> None:
-        """Tell how an episode ended."""
-        self.results.append(result)
-        say(result)
 
 
 def with_lerobot(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, Any]]:
@@ -144,17 +102,7 @@ def in_process(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, A
     return found, {'parameters': whole['manifest']['parameters']}
 
 
-def in_graph(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, Any]]:
-    """Return the episodes that our graph drove."""
-    teller = Teller()
-    request = GraphRequest(
-        policy=folder, jobs=run.jobs, overrides=GRAPH, robot=ROBOT, episode_s=GRAPH_S
-    )
-    whole = run_graph(request, teller)
-    return teller.results, {'parameters': whole['manifest']['parameters']}
-
-
-MEASURES = {'lerobot': with_lerobot, 'process': in_process, 'graph': in_graph}
+MEASURES = {'lerobot': with_lerobot, 'process': in_process}
 
 
 def row(way: str, folder: Path, results: Sequence[EpisodeResult]) -> dict[str, Any]:

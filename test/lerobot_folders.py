@@ -36,3 +36,16 @@ def rewrite(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
     found = json.loads(path.read_text())
     change(found)
     path.write_text(json.dumps(found))
+
+
+def normalise_by(folder: Path, modes: dict[str, str]) -> None:
+    """Let every file of a folder say that features of a kind are normalised so."""
+
+    def change(file: Any) -> None:
+        maps = [file['normalization_mapping']] if 'normalization_mapping' in file else []
+        maps += [step['config'].get('norm_map', {}) for step in file.get('steps', ())]
+        for found in filter(None, maps):
+            found |= modes
+
+    for name in ('config.json', 'policy_preprocessor.json', 'policy_postprocessor.json'):
+        rewrite(folder, name, change)

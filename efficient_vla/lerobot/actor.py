@@ -17,7 +17,6 @@ from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.processors import Batch
-from efficient_vla.lerobot.reasoner import joints_for
 from efficient_vla.lerobot.techniques import NO_DUAL
 from efficient_vla.settings import InvalidSettingError
 
@@ -50,7 +49,9 @@ class FolderSpace(JointSpace):
         nothing, one = np.zeros_like(chunk[:1]), np.ones_like(chunk[:1])
         start, end = self._restored(nothing, before), self._restored(nothing, now)
         slope = self._restored(one, before) - start
-        return (chunk + (start - end) / slope).astype(np.float32)
+        # A column of no width says the same whatever the policy gives.
+        moved = np.divide(start - end, slope, out=np.zeros_like(slope), where=slope != 0)
+        return (chunk + moved).astype(np.float32)
 
     def _restored(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
         batch = self._seen(state)
@@ -80,7 +81,7 @@ def load(parts: PrefixParts, settings: ActorSettings) -> Actor:
     """Return the actor of a folder."""
     architecture = architecture_for(parts, settings)
     folder, config = parts.folder, parts.folder.config
-    joints = joints_for(folder, settings)
+    joints = folder.joints(settings.joints)
     expert = parts.expert()
     finish(parts, 'actor')
     rows = config.integer('n_action_steps', expert.shape.rows, high=expert.shape.rows)

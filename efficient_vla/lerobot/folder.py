@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from efficient_vla.cards import read_json
-from efficient_vla.errors import CheckpointError
+from efficient_vla.joints import POSITIONS, Joints, JointSettings, joints_of
 from efficient_vla.lerobot import adapters, kind_of, legacy, tokenizer as tokenizers
+from efficient_vla.lerobot.agreement import check_processors, check_same
 from efficient_vla.lerobot.base import WEIGHTS, has_adapter
 from efficient_vla.lerobot.features import (
     ACTION,
@@ -27,6 +28,7 @@ from efficient_vla.lerobot.fields import Fields
 from efficient_vla.lerobot.processors import Batch, Context, Step, pipeline
 from efficient_vla.lerobot.tokenizer import TaskTokenizer
 from efficient_vla.lerobot.weights import Stored, Tensors, stored
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import InvalidRecordError
 
 BEFORE, AFTER = 'policy_preprocessor', 'policy_postprocessor'
@@ -75,6 +77,21 @@ class LeRobotFolder:
     def action_width(self) -> int:
         """Numbers of an action."""
         return self.output_features[ACTION].shape[0]
+
+    def joints(self, settings: JointSettings) -> Joints:
+        """Return the robot's side of state and actions, as its settings name it.
+
+        Raises ``InvalidSettingError`` where they do not say what the folder leaves open.
+        """
+        if self.relative and settings.mode not in ('unknown', *POSITIONS):
+            raise InvalidSettingError(
+                f'joints.mode is {settings.mode}; expected {" or ".join(POSITIONS)}: the '
+                f'processors of {self.path} add the state to the rows of this policy, so that they '
+                'say where to go. Set it.'
+            )
+        named = self.config.raw('action_feature_names', None) is not None
+        names = self.config.words('action_feature_names') if named else ()
+        return joints_of(settings, self.state_width, self.action_width, names)
 
     def preprocess(self, raw: Mapping[str, Any]) -> Batch:
         """Return what the policy sees of an observation, as far as it is given.
@@ -144,7 +161,9 @@ def open_folder(
     )
     said = _processors(path, config, files, tensors, context)
     before, after = (pipeline(said[name], context) for name in (BEFORE, AFTER))
-    _check_normalised(path, said, context)
+    relative = check_processors(kind, config, said[BEFORE], said[AFTER])
+    if context.statistics is None:
+        check_same(said[BEFORE], said[AFTER])
     return LeRobotFolder(
         path,
         kind,
@@ -157,11 +176,7 @@ def open_folder(
         context.renamed,
         context.normalised,
         context.tokenizer,
-        any(
-            entry['registry_name'] == 'absolute_actions_processor'
-            and entry['config'].get('enabled')
-            for entry in said[AFTER].values['steps']
-        ),
+        relative,
     )
 
 
@@ -198,36 +213,3 @@ def _processors(
             made = legacy.processors_of(config)
             return {name: Fields(path / 'config.json', made[name]) for name in places}
     return {name: Fields(place, read_json(place)) for name, place in places.items()}
-
-
-def _check_normalised(path: Path, said: Mapping[str, Fields], context: Context) -> None:
-    """Raise ``CheckpointError`` where a file of processors leaves values as they are, silently."""
-    names = {
-        name: [entry['registry_name'] for entry in file.values['steps']]
-        for name, file in said.items()
-    }
-    for name, step in ((BEFORE, 'normalizer_processor'), (AFTER, 'unnormalizer_processor')):
-        if names[name].count(step) != 1:
-            raise CheckpointError(
-                f'{path / name}.json has {names[name].count(step)} steps {step}; expected one. '
-                'Copy the file of this policy again.'
-            )
-    if context.statistics is None:
-        _check_same(path, said)
-
-
-def _check_same(path: Path, said: Mapping[str, Fields]) -> None:
-    """Raise ``CheckpointError`` where both processors have other statistics of one feature."""
-    held = []
-    for file in said.values():
-        names = [entry.get('state_file') for entry in file.values['steps']]
-        held.append({k: v for name in names if name for k, v in stored(path / name).items()})
-    before, after = held
-    for name in sorted(before.keys() & after.keys()):
-        # The shapes may differ: LeRobot's trainer writes the count of images as [1] and [1, 1, 1].
-        first, second = (held[name].read().double().flatten() for held in (before, after))
-        if not torch.equal(first, second):
-            raise CheckpointError(
-                f'{after[name].path} and {before[name].path.name} beside it say different things '
-                f'of {name}; expected the same statistics. Copy the files of one policy.'
-            )

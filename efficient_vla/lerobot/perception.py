@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame -> VisualTokens, of policies of LeRobot with a language model."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -20,6 +21,11 @@ class PrefixPerception(Perception):
     """The stage of this package; where words hold the state, no frame may be skipped."""
 
     state_in_words = False
+    each: Sequence[Callable[[np.ndarray], np.ndarray]] = ()
+    """Of every camera, what maps its image to the tower's input; each has its own statistics."""
+
+    def _entering(self, camera: int, image: np.ndarray) -> np.ndarray:
+        return self.each[camera](image)
 
     def configure(self, settings: PerceptionSettings) -> None:
         """Apply settings from the next frame on; raises ``InvalidSettingError`` for others."""
@@ -39,10 +45,9 @@ def load(parts: PrefixParts, settings: PerceptionSettings) -> PrefixPerception:
     """Return the perception stage of a folder."""
     refuse_skip(settings, parts.state_in_words)
     cameras = chosen(parts.folder.camera_names, settings.cameras)
-    # All cameras are treated alike.
-    key, inner = next(iter(parts.folder.cameras.items()))
+    places = dict(zip(parts.folder.camera_names, parts.folder.cameras.items(), strict=True))
 
-    def pixels(image: np.ndarray) -> np.ndarray:
+    def pixels(key: str, inner: str, image: np.ndarray) -> np.ndarray:
         """Return uint8 [rows, columns, 3] as the tower sees it, float32 [3, size, size]."""
         planes = parts.folder.preprocess({key: image})[inner]
         laid: np.ndarray = parts.canvas(planes)[0].numpy()
@@ -53,7 +58,9 @@ def load(parts: PrefixParts, settings: PerceptionSettings) -> PrefixPerception:
     mode = settings.quantization.mode
     tower = quantize(tower.to(torch_device(settings.device)), mode)
     framed = partial(squared, anchor=parts.canvas.anchor)
-    made = PrefixPerception(tower, cameras, pixels, settings, framed)
+    each = [partial(pixels, *places[name]) for name in cameras]
+    made = PrefixPerception(tower, cameras, each[0], settings, framed)
+    made.each = each
     made.state_in_words = parts.state_in_words
     return made
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """VisualTokens, instruction and state -> keys and values, of policies of LeRobot."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 from efficient_vla.attention import PrefixCache
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.devices import torch_device
-from efficient_vla.joints import Joints, joints_of
+from efficient_vla.joints import Joints
 from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
 from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.processors import MASK, TASK, TOKENS, Batch
-from efficient_vla.lerobot.techniques import LACKING, REFUSED
+from efficient_vla.lerobot.techniques import LACKING, techniques
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.prefix import Prefix
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -33,16 +34,23 @@ class PrefixReasoner(Reasoner):
     trunk: Prefix
 
     def __init__(
-        self, prefix: Prefix, folder: LeRobotFolder, joints: Joints, settings: ReasonerSettings
+        self,
+        prefix: Prefix,
+        folder: LeRobotFolder,
+        joints: Joints,
+        settings: ReasonerSettings,
+        refused: Mapping[str, str],
     ) -> None:
+        """Refuse the techniques of ``refused``, each with the reason there."""
         self._folder, self._joints = folder, joints
+        self._refused = refused
         self._states = States()
         self._batch: Batch = {}
         super().__init__(prefix, _no_words, 0, settings, joints.state_names, lacking=LACKING)
 
     def configure(self, settings: ReasonerSettings) -> None:
         """Apply settings from the next plan on; raises ``InvalidSettingError`` for others."""
-        refuse_techniques('reasoner', settings, REFUSED)
+        refuse_techniques('reasoner', settings, self._refused)
         super().configure(settings)
 
     def reset(self, reason: str = 'reset') -> None:
@@ -89,20 +97,15 @@ def opened(folder: Path, settings: ReasonerSettings) -> LeRobotFolder:
 
 def load(parts: PrefixParts, settings: ReasonerSettings) -> PrefixReasoner:
     """Return the reasoner of a folder, with its decoder in the number format of the settings."""
-    refuse_techniques('reasoner', settings, REFUSED)
+    _, refused = techniques(parts.state_in_words)
+    refuse_techniques('reasoner', settings, refused)
     device, mode = torch_device(settings.device), settings.quantization.mode
     if settings.device == 'auto' and mode == 'int8_dynamic':
         device = torch.device('cpu')
     folder = parts.folder
-    joints = joints_for(folder, settings)
+    joints = folder.joints(settings.joints)
     prefix = parts.prefix()
     finish(parts, 'reasoner')
     prefix.to(device)
     prefix.replace(quantize(prefix.decoder, mode))
-    return PrefixReasoner(prefix, folder, joints, settings)
-
-
-def joints_for(folder: LeRobotFolder, settings: Any) -> Joints:
-    """Return the robot's side of state and actions, as the settings of a stage name it."""
-    names = folder.config.raw('action_feature_names', None) or ()
-    return joints_of(settings.joints, folder.state_width, folder.action_width, names)
+    return PrefixReasoner(prefix, folder, joints, settings, refused)

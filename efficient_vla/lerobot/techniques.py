@@ -53,6 +53,9 @@ def techniques(state_in_words: bool) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the parameters that apply, and those that do not or not in full -> why."""
     if not state_in_words:
         return APPLIED, REFUSED
-    applied = tuple(name for name in APPLIED if name != 'actor.architecture')
-    more = {'perception.cache.method=skip': NO_SKIP, 'actor.architecture': NO_DUAL}
-    return applied, REFUSED | more
+    more = {
+        'perception.cache.method=skip': NO_SKIP,
+        'reasoner.schedule.method': NO_DUAL,
+        'actor.architecture': NO_DUAL,
+    }
+    return tuple(name for name in APPLIED if name not in more), REFUSED | more

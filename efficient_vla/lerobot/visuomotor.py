@@ -16,7 +16,7 @@ import torch
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.devices import torch_device
 from efficient_vla.frame_stages import FramePerception, SentenceReasoner
-from efficient_vla.joints import Joints, joints_of
+from efficient_vla.joints import Joints
 from efficient_vla.lerobot import facts
 from efficient_vla.lerobot.features import STATE, cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
@@ -72,10 +72,7 @@ class ImageActor:
 
         Raises ``InvalidSettingError`` where they do not say what the folder leaves open.
         """
-        names = folder.config.raw('action_feature_names', None) or ()
-        self.joints: Joints = joints_of(
-            settings.joints, folder.state_width, folder.action_width, names
-        )
+        self.joints: Joints = folder.joints(settings.joints)
         self.cameras = folder.camera_names
         self.state_names = self.joints.state_names if folder.state_width else ()
         self.parameters_mb = policy.parameters_mb

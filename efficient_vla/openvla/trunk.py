@@ -11,6 +11,7 @@ for what follows.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -54,9 +55,8 @@ class OpenVlaTrunk(Trunk):
         self.decoder = decoder
         self.parts = Decoder(decoder, both_ways=True)
 
-    @property
-    def rows_beside(self) -> int:
-        """Rows beside those of visual tokens and words."""
+    def rows_beside(self, camera: np.ndarray) -> int:
+        """Return the rows beside visual tokens, of the cameras ``camera`` [V], and words."""
         return (self.slots + 1 if self.slots else 0) + (self.proprio is not None)
 
     def forward(

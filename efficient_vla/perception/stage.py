@@ -141,7 +141,9 @@ class Perception:
         with torch.inference_mode():
             if keep or (signals and self.tower.can_update):
                 for camera in np.flatnonzero(rows.any(1)):
-                    image = torch.from_numpy(self._pixels(images[camera])).to(self._device)
+                    image = torch.from_numpy(self._entering(camera, images[camera])).to(
+                        self._device
+                    )
                     if not rows[camera].all():
                         moved = self._update(camera, image, decision)
                         error = max(error, moved)
@@ -157,7 +159,7 @@ class Perception:
                         received = self.tower.saliency(memory)
                         self._saliency[camera] = received.float().cpu().numpy()
             else:
-                pixels = np.stack([self._pixels(image) for image in images])
+                pixels = np.stack([self._entering(*numbered) for numbered in enumerate(images)])
                 features = self.tower(torch.from_numpy(pixels).to(self._device))  # [C, T, D]
                 self._features = dict(enumerate(features.float().cpu().numpy()))
         if signals:
@@ -165,6 +167,10 @@ class Perception:
                 side = math.isqrt(len(self._features[camera]))
                 self._contour[camera] = contour(framed[camera], self._size, side)
         return rows, reason, error
+
+    def _entering(self, camera: int, image: np.ndarray) -> np.ndarray:
+        """Return the image of a camera, by its number, as the tower sees it."""
+        return self._pixels(image)
 
     def _update(self, camera: int, image: torch.Tensor, decision: Decision) -> float:
         """Compute the patches of one camera that were decided on; return the error of others."""

@@ -63,10 +63,14 @@ class Prefix(nn.Module):
         """Numbers in a visual token."""
         return self.decoder.config.hidden_size  # type: ignore[union-attr, return-value]
 
-    @property
-    def rows_beside(self) -> int:
-        """Rows beside those of visual tokens and words, without markers."""
-        return 0 if self.state is None else 1
+    def rows_beside(self, camera: np.ndarray) -> int:
+        """Return the rows beside visual tokens, of the cameras ``camera`` [V], and words."""
+        rows = 0 if self.state is None else 1
+        if self.markers is None:
+            return rows
+        given = len(np.unique(camera))
+        blank = min(max(0, self.markers.cameras - given), self.markers.blanks)
+        return rows + (given + blank) * (len(self.markers.before) + len(self.markers.after))
 
     @property
     def scored_depth(self) -> int:
@@ -113,7 +117,7 @@ class Prefix(nn.Module):
         mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
         if self.state is not None:
             mask[..., :-1, -1] = False
-        end = length - self.rows_beside
+        end = length if self.state is None else length - 1
         place = torch.arange(length, device=device)
         return runner.Sequence(embeddings, place[None], mask, places, place[end - len(words) : end])
 

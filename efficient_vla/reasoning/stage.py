@@ -367,7 +367,7 @@ class Reasoner:
             return None, ''
         frame = CachedFrame(
             features,
-            len(features) + text.shape[1] + self.trunk.rows_beside,
+            len(features) + text.shape[1] + self.trunk.rows_beside(tokens.camera),
             (instruction, tokens.epoch, tokens.position.tobytes()),
             tokens.stamp,
         )

@@ -4,6 +4,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -49,9 +50,8 @@ class Trunk(nn.Module):
         """Width of visual tokens, those of all levels one after the other."""
         return (1 + self.levels) * self.queries.shape[1]
 
-    @property
-    def rows_beside(self) -> int:
-        """Rows beside those of visual tokens and words."""
+    def rows_beside(self, camera: np.ndarray) -> int:
+        """Return the rows beside visual tokens, of the cameras ``camera`` [V], and words."""
         return len(self.queries)
 
     @property

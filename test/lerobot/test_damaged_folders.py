@@ -273,6 +273,17 @@ PROCESSORS = [
     ('act', BEFORE, step(3, 'config', 'features', 'action', 'type'), 'ACT', "'ACT'; expected"),
     ('act', AFTER, step(0), ..., 'has 0 steps unnormalizer_processor; expected one'),
     ('act', AFTER, step(0, 'config'), ..., r'has no steps\[0\].config'),
+    ('act', BEFORE, step(3, 'config', 'norm_map', 'STATE'), 'IDENTITY', 'expected MEAN_STD, as co'),
+    ('act', BEFORE, step(3, 'config', 'norm_map', 'STATE'), ..., 'has IDENTITY for STATE'),
+    ('act', AFTER, step(0, 'config', 'norm_map', 'ACTION'), 'MIN_MAX', 'MIN_MAX for ACTION in nor'),
+    ('act', AFTER, step(0, 'config', 'norm_map', 'ACTION'), ..., 'has IDENTITY for ACTION'),
+    ('smolvla', BEFORE, step(2), ..., 'has 0 steps smolvla_new_line_processor; expected one'),
+    ('smolvla', BEFORE, step(3), ..., 'has 0 steps tokenizer_processor; expected one'),
+    ('pi05', BEFORE, step(2), ..., 'expected relative_actions_processor'),
+    ('pi05', BEFORE, step(2, 'config', 'enabled'), False, 'from the state: policy_preproc'),
+    ('pi05', BEFORE, step(4), ..., 'has 0 steps pi05_prepare_state_tokenizer_processor_step; exp'),
+    ('pi05', AFTER, step(1), ..., 'preprocessor.json yes, policy_postprocessor.json no, config.js'),
+    ('pi05', AFTER, step(1, 'config', 'enabled'), False, 'of whether actions are counted from'),
     ('smolvla', BEFORE, step(3, 'config', 'tokenizer_name'), 'no/where', 'tokenizer no/where is'),
     ('smolvla', BEFORE, step(3, 'config', 'max_length'), 0, 'max_length is 0'),
     ('smolvla', BEFORE, step(3, 'config', 'padding'), 'loose', "padding is 'loose'; expected max"),
@@ -290,6 +301,26 @@ PROCESSORS = [
 def test_processors_that_do_not_fit_are_named(copied, name, file, path, value, expected):
     folder = copied(name)
     rewrite(folder, file, lambda found: put(found, path, value))
+    refused(folder, expected)
+
+
+@pytest.mark.parametrize(
+    ('file', 'first', 'second', 'expected'),
+    [
+        (AFTER, 0, 1, 'has absolute_actions_processor before unnormalizer_processor; expected it'),
+        (BEFORE, 2, 3, 'has normalizer_processor before relative_actions_processor'),
+        (BEFORE, 3, 4, 'has pi05_prepare_state_tokenizer_processor_step before normalizer_process'),
+        (BEFORE, 4, 5, 'has tokenizer_processor before pi05_prepare_state_tokenizer_processor_st'),
+    ],
+)
+def test_steps_in_each_others_place_are_refused(copied, file, first, second, expected):
+    folder = copied('pi05')
+
+    def swap(found):
+        steps = found['steps']
+        steps[first], steps[second] = steps[second], steps[first]
+
+    rewrite(folder, file, swap)
     refused(folder, expected)
 
 

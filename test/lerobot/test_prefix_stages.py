@@ -4,10 +4,14 @@
 
 import numpy as np
 import pytest
-from lerobot_folders import FIXTURES, reference, rewrite
+import torch
+from lerobot_folders import FIXTURES, normalise_by, observation, reference, rewrite
 from prefix_policies import CAMERAS, PREFIXES, ROBOT, TASK, fixed_noise, loaded, moved, seen
+from safetensors.torch import load_file, save_file
 
 from efficient_vla.errors import CheckpointError
+from efficient_vla.lerobot import smolvla
+from efficient_vla.lerobot.folder import open_folder
 from efficient_vla.policy import Policy
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError
@@ -120,6 +124,31 @@ def test_without_a_plan_of_its_own_rate_nothing_is_followed():
         loaded('smolvla', architecture='dual').follow(state)
 
 
+def test_every_camera_is_normalised_by_its_own_statistics(copied):
+    folder = copied('smolvla')
+    normalise_by(folder, {'VISUAL': 'MEAN_STD'})
+    for path in folder.glob('policy_*.safetensors'):
+        held = load_file(path)
+        for camera, mean in (('front', 0.2), ('wrist', 0.7)):
+            held[f'observation.images.{camera}.mean'].fill_(mean)
+            held[f'observation.images.{camera}.std'].fill_(0.4)
+        save_file(held, path)
+    raw, noise = observation('smolvla'), reference('smolvla')['input.noise']
+    opened = open_folder(folder)
+    batch = opened.preprocess(raw)
+    found = smolvla.replay(opened, batch, torch.from_numpy(noise))
+    expected = opened.postprocess(found['chunk'], batch)[0]
+    policy, (images, state) = Policy.from_pretrained(folder, **ROBOT), seen('smolvla')
+    fixed_noise(policy, noise)
+    chunk = policy.act(images, raw['task'], state=state, stamp=1.0)
+    np.testing.assert_allclose(chunk.actions, expected, atol=2e-3)
+
+
+def test_rows_that_a_state_was_added_to_are_no_displacements():
+    with pytest.raises(InvalidSettingError, match='mode is joint_delta; expected joint_position'):
+        loaded('pi05', joints_mode='joint_delta')
+
+
 def test_words_that_hold_the_state_need_a_plan_for_each():
     with pytest.raises(InvalidSettingError, match='words of this policy hold the state'):
         loaded('pi05', architecture='dual')
@@ -155,6 +184,21 @@ def test_rows_that_are_counted_from_the_state_are_moved_with_it():
     np.testing.assert_allclose(space.actions(carried, newer), space.actions(rows, state), atol=1e-3)
     assert np.abs(carried - rows)[:, :5].max() > 0.05
     np.testing.assert_array_equal(carried[:, 5], rows[:, 5])
+
+
+def test_rows_of_a_column_without_width_are_carried_as_they_are(copied):
+    folder = copied('pi05')
+    normalise_by(folder, {'ACTION': 'MEAN_STD'})
+    for path in folder.glob('policy_*.safetensors'):
+        held = load_file(path)
+        held['action.std'][2] = 0
+        save_file(held, path)
+    space, state = Policy.from_pretrained(folder, **ROBOT).actor.space, seen('pi05')[1]
+    rows = reference('pi05')['chunk'][0]
+    carried = space.carried(rows, state, state + np.float32(3))
+    np.testing.assert_array_equal(carried[:, 2], rows[:, 2])
+    assert np.isfinite(carried).all()
+    assert (carried[:, 1] != rows[:, 1]).all()
 
 
 def test_rows_that_say_where_to_go_mean_the_same_in_any_state():

@@ -87,7 +87,7 @@ def test_dropped_tokens_are_as_if_nobody_saw_them():
         assert torch.allclose(found, expected.keys[:, :, stay], atol=1e-5)
 
 
-@pytest.mark.parametrize('name', ['smolvla', 'pi0', 'pi05'])
+@pytest.mark.parametrize('name', ['smolvla', 'smolvla_switches', 'pi0', 'pi05'])
 @pytest.mark.parametrize('adaptive', [False, True])
 def test_reused_keys_of_an_unchanged_frame_give_the_same_chunk(name, adaptive):
     settings = {'reuse_method': 'vla_cache', 'reuse_task_share': 0.0, 'reuse_adaptive': adaptive}
@@ -179,6 +179,7 @@ def test_what_training_would_have_had_to_teach_is_refused():
 
 
 REFUSALS = {
+    'reasoner.schedule.method': {'schedule_method': 'steady'},
     'reasoner.resampling.method': {'resampling_method': 'perceiver'},
     'reasoner.ecot.method': {'ecot_method': 'text'},
     'perception.cache.method=skip': {'cache_method': 'skip'},

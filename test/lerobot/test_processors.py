@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 import torch
-from lerobot_folders import FIXTURES, FOLDERS, observation, reference, rewrite
+from lerobot_folders import FIXTURES, FOLDERS, normalise_by, observation, reference, rewrite
 from safetensors.torch import load_file, save_file
 
 from efficient_vla.errors import CheckpointError
@@ -108,14 +108,7 @@ def test_unknown_fields_are_ignored(copied):
 @pytest.mark.parametrize('mode', ['MEAN_STD', 'MIN_MAX', 'QUANTILES', 'QUANTILE10'])
 def test_each_mode_reads_its_own_two_statistics(copied, mode):
     folder = copied('act')
-    for name in ('policy_preprocessor.json', 'policy_postprocessor.json'):
-
-        def change(file):
-            for step in file['steps']:
-                if 'norm_map' in step['config']:
-                    step['config']['norm_map'] |= {'STATE': mode, 'ACTION': mode}
-
-        rewrite(folder, name, change)
+    normalise_by(folder, {'STATE': mode, 'ACTION': mode})
     opened = open_folder(folder)
     held = load_file(next(folder.glob('policy_pre*.safetensors')))
     first, second = {

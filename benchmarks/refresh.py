@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from benchmarks.roundtrip.run import RENDER, ROBOT, SIZE, TASKS
+from benchmarks.roundtrip.run import RENDER, ROBOT, SIZE
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.overrides import build_settings
@@ -158,7 +158,7 @@ def main() -> int:
     """Measure the schedules that the file does not hold yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path, help='policy folder with prefix and expert')
-    parser.add_argument('--tasks', default=','.join(TASKS), help='default: %(default)s')
+    parser.add_argument('--tasks', default=','.join(OBJECTS), help='default: %(default)s')
     parser.add_argument('--episodes', type=int, default=50, help='a task (default: 50)')
     parser.add_argument('--twins', type=int, default=20, help='pairs a task (default: 20)')
     parser.add_argument('--seed', type=int, default=1000, help='of the first episode')

@@ -2,14 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success of a folder that LeRobot trained, in LeRobot's class and in ours, on the same episodes.
 
-``python -m benchmarks.roundtrip.run FOLDER ... --peer-python PYTHON --json OUT``. Two ways drive
-the same simulated arm over the same tasks and seeds, in lockstep with the same controller and
-schedule: LeRobot's own class in the peer's Python, and ours in process. ``efficient-vla eval
---graph`` measures the graph. The file is written after every way of every folder; another run keeps
-what is there.
+Two ways drive the same simulated arm over the same tasks and seeds, in lockstep with the same
+controller and schedule: LeRobot's own class in the peer's Python, and ours in process.
+``efficient-vla eval --graph`` measures the graph.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,12 +20,11 @@ from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.manifest import checkpoint_hash, manifest
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.report import success_summary
+from efficient_vla.errors import UsageError
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import simulation
 from efficient_vla.sim.episodes import jobs
 
-TASKS = ('button-press-v3', 'drawer-open-v3', 'window-close-v3')
-WAYS = ('lerobot', 'process')
 ROBOT = 'metaworld'
 RENDER, SIZE = 'fast', 128
 """The camera as it was when the demonstrations were recorded."""
@@ -103,6 +99,7 @@ def in_process(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, A
 
 
 MEASURES = {'lerobot': with_lerobot, 'process': in_process}
+"""Way -> what measures it."""
 
 
 def row(way: str, folder: Path, results: Sequence[EpisodeResult]) -> dict[str, Any]:
@@ -143,58 +140,41 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-def main() -> int:
-    """Measure what the file does not hold yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('folders', nargs='+', type=Path, help='policy folders of LeRobot')
-    parser.add_argument('--peer-python', default='', help='a Python that has LeRobot')
-    parser.add_argument('--hub', type=Path, default=Path('hub'), help='hub cache of the training')
-    parser.add_argument('--ways', default=','.join(WAYS), help='some of %(default)s')
-    parser.add_argument('--tasks', default=','.join(TASKS), help='default: %(default)s')
-    parser.add_argument('--episodes', type=int, default=50, help='a task (default: 50)')
-    parser.add_argument('--seed', type=int, default=1000, help='of the first episode')
-    parser.add_argument('--json', type=Path, required=True, help='file for the result')
-    arguments = parser.parse_args()
-    ways = arguments.ways.split(',')
-    unknown = [way for way in ways if way not in WAYS]
-    if unknown or ('lerobot' in ways and not arguments.peer_python):
-        parser.error(
-            f'unknown way {unknown[0]!r}; expected some of {", ".join(WAYS)}.'
-            if unknown
-            else '--ways lerobot needs --peer-python; leave lerobot out or name that Python.'
-        )
-    run = Run(
-        tuple(arguments.tasks.split(',')),
-        arguments.episodes,
-        arguments.seed,
-        arguments.peer_python,
-        arguments.hub.resolve(),
-    )
-    found: dict[str, Any] = {'rows': []}
-    if arguments.json.exists():
-        found = json.loads(arguments.json.read_text())
-    for folder in arguments.folders:
+def measure(
+    run: Run, folders: Sequence[Path], ways: Sequence[str], target: Path
+) -> list[dict[str, Any]]:
+    """Return a row of every folder and way, measured now where the file does not hold it yet.
+
+    The file is written after each of them. Raises ``UsageError`` where it holds something else.
+    """
+    found = _held(target)
+    for folder in folders:
         for way in ways:
-            wanted = {
-                'sha256': checkpoint_hash(folder),
-                'jobs': [list(job) for job in run.jobs],
-            }
-            kept = [one for one in found['rows'] if one['policy'] == folder.name]
-            kept = [one for one in kept if one['way'] == way and one['wanted'] == wanted]
-            if kept:
+            wanted = {'sha256': checkpoint_hash(folder), 'jobs': [list(job) for job in run.jobs]}
+            same = [one for one in found if (one['policy'], one['way']) == (folder.name, way)]
+            if same and same[0]['wanted'] == wanted:
                 continue
             sys.stderr.write(f'{folder.name}, {way}\n')
             results, facts = MEASURES[way](run, folder)
-            found['rows'] = [
-                one for one in found['rows'] if (one['policy'], one['way']) != (folder.name, way)
-            ]
             about = manifest(folder, facts.pop('parameters', OVERRIDES), render=RENDER, **facts)
             about['camera'] = {'rows': SIZE, 'columns': SIZE}
-            found['rows'].append(row(way, folder, results) | {'wanted': wanted, 'manifest': about})
-            arguments.json.write_text(json.dumps(found, indent=1) + '\n')
-    sys.stdout.write(table(found['rows']) + '\n')
-    return 0
+            found = [one for one in found if one not in same]
+            found.append(row(way, folder, results) | {'wanted': wanted, 'manifest': about})
+            target.write_text(json.dumps({'rows': found}, indent=1) + '\n')
+    return found
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def _held(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file, none where there is no file."""
+    if not path.exists():
+        return []
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text())['rows']
+        if not all({'policy', 'way', 'wanted', 'tasks'} <= one.keys() for one in rows):
+            raise ValueError('rows without policy, way, wanted and tasks')
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f'{path} holds no rows of this benchmark: {type(error).__name__}: {error}. Choose '
+            'another file.'
+        ) from error
+    return rows

@@ -9,6 +9,7 @@ from typing import Any
 from efficient_vla.cli import (
     bench_policies,
     bench_reports,
+    bench_roundtrip,
     bench_serving,
     bench_success,
     bench_transport,
@@ -36,6 +37,7 @@ Measure single parts.
   tokens        everything about visual tokens, with pictures and a page
   parity        folders of LeRobot beside what LeRobot itself computed, from their reference.npz
   policies      load time, memory and stages of a folder, beside LeRobot's own class in turns
+  roundtrip     success of a folder in LeRobot's own class and in ours
   transport     images between two processes at camera rate, with the shipped middleware profile
   serving       servers and clients of openpi's protocol, and a server that dies"""
 
@@ -79,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     same.add_argument('folders', metavar='FOLDER', nargs='+', type=Path, help='policy folder')
     same.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
     bench_policies.add_parsers(parts)
+    bench_roundtrip.add_parsers(parts)
     bench_transport.add_parsers(parts)
     bench_serving.add_parsers(parts)
 

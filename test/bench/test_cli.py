@@ -215,10 +215,18 @@ def test_a_benchmark_of_several_parts_checks_its_words_before_it_writes(
     assert out.read_text() == rows
 
 
+ROUNDTRIP = 'bench', 'roundtrip', 'none', '--json', 'out.json'
+
+
 @pytest.mark.parametrize(
     ('words', 'expected'),
     [
         (('bench', 'decoding', '--json', 'out.json', '--workers', '0'), '--workers is 0'),
+        ((*ROUNDTRIP, '--ways', 'walk'), "unknown way 'walk'"),
+        (ROUNDTRIP, '--peer-python is None'),
+        ((*ROUNDTRIP, '--peer-python', '{folder}/file'), 'an environment with LeRobot'),
+        ((*ROUNDTRIP, '--ways', 'process', '--tasks', 'foo'), "'foo'"),
+        ((*ROUNDTRIP, '--ways', 'process'), 'is no policy folder'),
         (('data', '--workers', '0'), '--workers is 0'),
         (('data', '--first', '-1'), '--first is -1'),
         (('data', '--tasks', 'foo'), "'foo'"),

@@ -139,14 +139,14 @@ def module_of(folder: PolicyPlace) -> Any:
     return plugins.load(plugins.POLICIES, kind, FAMILIES)
 
 
-def folder_facts(folder: PolicyPlace) -> FolderFacts:
+def folder_facts(folder: PolicyPlace, token_file: str = '') -> FolderFacts:
     """Return what a policy folder says of itself, or a server, which is asked.
 
-    Raises ``CheckpointError`` where it cannot be read, ``PolicyServerError`` where it does not
-    answer.
+    ``token_file`` has the word that the server demands. Raises ``CheckpointError`` where a folder
+    cannot be read, ``PolicyServerError`` where a server does not answer.
     """
     if isinstance(folder, ServerAddress):
-        served: FolderFacts = module_of(folder).facts(folder)
+        served: FolderFacts = module_of(folder).facts(folder, token_file)
         return served
     if not (folder / 'policy.json').is_file():
         policy_type(folder)

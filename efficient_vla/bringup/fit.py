@@ -42,6 +42,8 @@ class Robot:
     tokenizer: str = ''
     """Where its profile says that the tokenizer of the policy is."""
     unnorm_key: str = ''
+    token_file: str = ''
+    """Where the word is that its policy server demands."""
     square: bool = False
     """Whether it is simulated: its one camera is square, of the size that is asked for."""
 
@@ -60,6 +62,7 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
         chosen=tuple(perception.get('cameras', ())),
         tokenizer=reasoner.get('tokenizer', ''),
         unnorm_key=actor.get('unnorm_key', ''),
+        token_file=perception.get('remote.token_file', ''),
     )
     if simulation is None:
         return robot

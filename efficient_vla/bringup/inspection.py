@@ -48,16 +48,17 @@ ADD_ONS = {
 """Add-on file -> what it is for."""
 
 
-def facts_at(place: PolicyPlace) -> FolderFacts:
+def facts_at(place: PolicyPlace, token_file: str = '') -> FolderFacts:
     """Return the facts of a policy, of a server, or of a model that is no policy yet.
 
-    Raises ``CheckpointError`` or ``PolicyServerError`` where there is none of them.
+    ``token_file`` has the word that the server demands. Raises ``CheckpointError`` or
+    ``PolicyServerError`` where there is none of them.
     """
     if isinstance(place, Path) and why_none(place):
         bare = _bare_model(place)
         if bare is not None:
             return bare
-    return folder_facts(place)
+    return folder_facts(place, token_file)
 
 
 def inspection(place: PolicyPlace, facts: FolderFacts, robot: Robot | None) -> dict[str, Any]:

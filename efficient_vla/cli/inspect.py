@@ -26,7 +26,8 @@ otherwise."""
 
 EXAMPLE = """\
   efficient-vla inspect evla-nano --robot metaworld
-  efficient-vla inspect outputs/train/act/checkpoints/last/pretrained_model --robot so101.yaml"""
+  efficient-vla inspect outputs/train/act/checkpoints/last/pretrained_model --robot so101.yaml
+  efficient-vla inspect wss://gpu.lan:8000 --token-file ~/.efficient_vla_token"""
 
 FAMILIES = {
     'evla': 'efficient_vla',
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='robot profile: a name in config/robots, or a .yaml file of your own',
     )
+    parser.add_argument(
+        '--token-file',
+        metavar='FILE',
+        default='',
+        help='file with the word that a server demands (default: remote.token_file of the robot)',
+    )
     parser.add_argument('--json', metavar='OUT', type=Path, help='write all of it as JSON')
     add_overrides(parser)
 
@@ -60,11 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Tell; 1 where something is missing."""
     place = checked_place(policy_place(arguments.folder))
-    facts = facts_at(place)
     overrides = parse_overrides(arguments.overrides)
     if overrides and arguments.robot is None:
         raise UsageError('--set says what a robot has; expected --robot beside it. Add it.')
     robot = None if arguments.robot is None else robot_met(arguments.robot, overrides)
+    token_file = arguments.token_file or (robot.token_file if robot else '')
+    if arguments.token_file and isinstance(place, Path):
+        raise UsageError(f'--token-file is for a server; {place} is a folder. Leave it out.')
+    facts = facts_at(place, token_file)
     found = inspection(place, facts, robot)
     if arguments.json is not None:
         try:

@@ -196,7 +196,8 @@ class PolicyClient:
         except InvalidStatus as error:
             plain.close()
             body = (error.response.body or b'').decode(errors='replace').strip()[:SAID]
-            remedy = 'Set remote.token_file.' if error.response.status_code == 401 else ''
+            denied = error.response.status_code == 401
+            remedy = 'Set remote.token_file, or --token-file of inspect.' if denied else ''
             raise PolicyServerError(
                 f'{address} refuses the connection with status {error.response.status_code}: '
                 f'{body} {remedy}'.rstrip()

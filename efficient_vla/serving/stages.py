@@ -140,9 +140,9 @@ class RemoteActor:
             )
 
 
-def facts(address: ServerAddress) -> FolderFacts:
+def facts(address: ServerAddress, token_file: str = '') -> FolderFacts:
     """Return what a server says of its policy, which it is asked for."""
-    remote = RemoteCameraSettings()
+    remote = RemoteCameraSettings(token_file=token_file)
     client = _client(address, remote, remote.connect_timeout)
     client.close()
     metadata = client.metadata

@@ -142,6 +142,31 @@ def test_what_is_set_is_stronger_than_the_profile(tmp_path):
     assert (code, found['rate_hz']) == (0, 25.0)
 
 
+@pytest.fixture
+def token_file(tmp_path):
+    file = tmp_path / 'token'
+    file.write_text('a-word-that-nobody-guesses')
+    file.chmod(0o600)
+    return file
+
+
+def test_a_server_that_demands_a_word_gets_it(tmp_path, capsys, serve, token_file):
+    place = f'ws://127.0.0.1:{serve(token=token_file.read_text())}'
+    assert main(['inspect', place]) == 1
+    assert 'status 401' in capsys.readouterr().err
+    code, found = inspected(place, tmp_path, '--token-file', str(token_file))
+    assert (code, found['family'], found['action']['rows']) == (0, 'remote', 40)
+    robot = tmp_path / 'robot.yaml'
+    robot.write_text(f'/**: {{ros__parameters: {{remote: {{token_file: {token_file}}}}}}}')
+    code, found = inspected(place, tmp_path, '--robot', str(robot))
+    assert (code, found['robot'], found['missing']) == (0, 'robot', [])
+
+
+def test_a_folder_asks_for_no_word(capsys, token_file):
+    assert main(['inspect', 'evla-nano', '--token-file', str(token_file)]) == 2
+    assert 'is a folder. Leave it out.' in capsys.readouterr().err
+
+
 def test_neither_torch_nor_ros_is_loaded():
     program = (
         'import sys\n'

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -64,6 +64,8 @@ class PrefixCache:
     It holds the rows that are left in a layer, and belongs to one plan: nobody writes to it.
     """
 
+    travels: ClassVar[bool] = True
+    """Whether keys and values are all that whoever decodes them needs of the reasoner."""
     keys: tuple[torch.Tensor, ...]
     """Rotated, [1, key heads, n, d], where n may differ from layer to layer."""
     values: tuple[torch.Tensor, ...]

@@ -81,6 +81,11 @@ class LooksBack(Protocol):
         """Remember a frame; called from any thread, while a chunk is made too."""
 
 
+def takes_sent_cache(actor: ActorStage) -> bool:
+    """Return whether the actor decodes keys and values that may come from another process."""
+    return bool(getattr(getattr(actor, 'generator', None), 'takes_sent_cache', False))
+
+
 def looking_back(actor: ActorStage) -> LooksBack | None:
     """Return the actor where it looks at earlier frames too."""
     return actor if isinstance(actor, LooksBack) and actor.looks_back > 0 else None

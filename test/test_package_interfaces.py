@@ -21,7 +21,7 @@ ON_THE_WIRE = {
 }
 """Fields of a record that are called otherwise in its message."""
 BY_REFERENCE = {'cache'}
-"""Fields that stay in the process: keys and values are too large to send."""
+"""Fields that are no field of the message: keys and values are sent on their own, if at all."""
 
 
 def declarations(path: Path) -> list[tuple[str, str]]:

@@ -248,10 +248,20 @@ class Actor:
                 f'plan has shape {list(plan.latents.shape)}; the policy expects '
                 f'{list(self._plan_shape)}. Give reasoner and actor the same policy.'
             )
-        if self.generator.needs_cache and plan.cache is None:
+        if not self.generator.needs_cache:
+            return
+        if plan.cache is None:
             raise InvalidRecordError(
-                'plan came without the keys and values that this policy decodes; they are handed '
-                'on inside one process only. Run reasoner and actor in the same process.'
+                'plan came without the keys and values that this policy decodes. Run reasoner and '
+                'actor in the same process.'
+            )
+        self.generator.check(plan.cache)
+        fixed = plan.cache.state is not None and plan.cache.renewed is None
+        if fixed and self.architecture == 'dual':
+            raise InvalidRecordError(
+                'plan came from another process with the state of the robot in its cache; '
+                'architecture dual renews that row, which only the process of the reasoner can. '
+                'Run both in one process, or set architecture to single.'
             )
 
     def _before(self, plan: Plan, frame: Frame) -> tuple[torch.Tensor | None, bool]:

@@ -10,7 +10,7 @@ holds the last word of the prefix, whose hidden state the plan has, so it costs 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -23,6 +23,7 @@ from efficient_vla.reasoning.runner import PassResult
 class LanguagePrefix(PrefixCache):
     """Keys and values of a prefix, and the decoder that can go on behind them."""
 
+    travels: ClassVar[bool] = False
     decoder: Any = None
     """A ``Decoder``."""
     words: torch.Tensor | None = None

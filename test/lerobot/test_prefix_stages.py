@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SmolVLA, pi0 and pi0.5 as stages: what a robot gives goes in, the rows of LeRobot come out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from efficient_vla.errors import CheckpointError
 from efficient_vla.lerobot import smolvla
 from efficient_vla.lerobot.folder import open_folder
+from efficient_vla.nodes.stages.cache_messages import cache_to_message, message_to_cache
 from efficient_vla.policy import Policy
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError
@@ -87,14 +90,61 @@ def test_without_a_state_near_the_frame_there_is_no_plan(stamp):
 
 
 def test_a_plan_without_its_keys_and_values_is_refused():
-    from dataclasses import replace
-
     images, state = seen('smolvla')
     policy = loaded('smolvla')
     policy.act(images, TASK, state=state, stamp=0.0)
     bare = replace(policy._plan, cache=None)
     with pytest.raises(InvalidRecordError, match='in the same process'):
         policy.actor.chunk(bare, _frame(images, state, 0.0))
+
+
+def sent(plan):
+    """Return a plan as an actor in another process has it."""
+    return replace(plan, cache=message_to_cache(cache_to_message(plan)))
+
+
+@pytest.mark.parametrize('name', PREFIXES)
+def test_an_actor_in_another_process_makes_the_same_chunk(name):
+    images, state = seen(name)
+    policy, apart = loaded(name), loaded(name)
+    expected = policy.act(images, TASK, state=state, stamp=0.0).actions
+    found = apart.actor.chunk(sent(policy._plan), _frame(images, state, 0.0)).actions
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_renews_the_state_does_not_travel():
+    images, state = seen('smolvla')
+    policy, frame = loaded('smolvla', architecture='dual'), _frame(images, state, 0.2)
+    policy.act(images, TASK, state=state, stamp=0.0)
+    with pytest.raises(InvalidRecordError, match='set architecture to single'):
+        policy.actor.chunk(sent(policy._plan), frame)
+    images, state = seen('pi0')
+    policy, newer = loaded('pi0', architecture='dual'), state + np.float32(5)
+    policy.act(images, TASK, state=state, stamp=0.0)
+    plan = policy._plan
+    policy.reset()
+    expected = policy.actor.chunk(plan, _frame(images, newer, 0.2)).actions
+    policy.reset()
+    found = policy.actor.chunk(sent(plan), _frame(images, newer, 0.2)).actions
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('name', ['smolvla', 'pi0'])
+@pytest.mark.parametrize('wrong', ['layers', 'heads', 'width'])
+def test_keys_and_values_of_another_policy_are_refused(name, wrong):
+    images, state = seen(name)
+    policy = loaded(name)
+    policy.act(images, TASK, state=state, stamp=0.0)
+    cache = policy._plan.cache
+    last = cache.keys[-1]
+    changed = {
+        'layers': cache.keys[:1],
+        'heads': (*cache.keys[:-1], last.repeat(1, 2, 1, 1)),
+        'width': (*cache.keys[:-1], last[..., :-2]),
+    }[wrong]
+    foreign = replace(policy._plan, cache=replace(cache, keys=changed))
+    with pytest.raises(InvalidRecordError, match='the same policy'):
+        policy.actor.chunk(foreign, _frame(images, state, 0.0))
 
 
 @pytest.mark.parametrize('name', ['smolvla', 'smolvla_switches', 'pi0'])

@@ -74,6 +74,8 @@ class Generator(nn.Module):
     needs_image = False
     needs_cache = False
     """Whether it attends to the keys and values of a plan."""
+    takes_sent_cache = False
+    """Whether these may come from another process."""
     helps: frozenset[HeadHelp] = frozenset()
     """How it can draw a chunk to the one before."""
 
@@ -83,6 +85,9 @@ class Generator(nn.Module):
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on, where any concerns this head."""
+
+    def check(self, cache: PrefixCache) -> None:
+        """Raise ``InvalidRecordError`` where ``cache`` is of another policy."""
 
     def reset(self) -> None:
         """Start the same random numbers again, where there are any."""

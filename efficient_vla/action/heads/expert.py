@@ -21,7 +21,7 @@ from efficient_vla.action.guidance import Guidance, soft_mask
 from efficient_vla.action.heads import Generator, Given, Made
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.attention import PrefixCache
-from efficient_vla.types import HeadHelp
+from efficient_vla.types import HeadHelp, InvalidRecordError
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,10 @@ class Joint(nn.Module):
         super().__init__()
         self.qkv, self.out, self.head, self.key_heads = qkv, out, head, key_heads
 
+    def fits(self, keys: torch.Tensor) -> bool:
+        """Return whether the rows can attend to ``keys`` [1, key heads, n, d]."""
+        return keys.shape[1] == self.key_heads and keys.shape[3] == self.head
+
     def memory(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what is the same in all passes over one prefix, of [1, key heads, n, d]."""
         return keys, values
@@ -143,6 +147,10 @@ class Cross(nn.Module):
         super().__init__()
         self.query, self.key, self.value, self.out = query, key, value, out
         self.head = head
+
+    def fits(self, keys: torch.Tensor) -> bool:
+        """Return whether ``keys`` [1, key heads, n, d] can be projected."""
+        return keys.shape[1] * keys.shape[3] == self.key.in_features
 
     def memory(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what is the same in all passes over one prefix, of [1, key heads, n, d]."""
@@ -236,6 +244,13 @@ class Expert(nn.Module):
         """Columns of a noisy chunk."""
         return self.action_out.out_features
 
+    def fits(self, cache: PrefixCache) -> bool:
+        """Return whether the cache has the layers and heads that this expert attends to."""
+        if max(self.shape.serves) >= len(cache.keys):
+            return False
+        pairs = zip(self.layers, self.shape.serves, strict=True)
+        return all(layer.attention.fits(cache.keys[index]) for layer, index in pairs)
+
     def prepare(self, cache: PrefixCache) -> list[Seen]:
         """Return what each layer attends to, the same in all passes over one prefix."""
         shape, like = self.shape, self.like
@@ -323,7 +338,7 @@ class Expert(nn.Module):
 class ExpertGenerator(Generator):
     """The expert with its noise, free, or guided by the chunk before."""
 
-    needs_cache = True
+    needs_cache = takes_sent_cache = True
     helps = frozenset({HeadHelp.INPAINT})
 
     def __init__(self, expert: Expert, steps: int, settings: ActorSettings) -> None:
@@ -337,6 +352,15 @@ class ExpertGenerator(Generator):
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on."""
         self.settings = settings
+
+    def check(self, cache: PrefixCache) -> None:
+        """Raise ``InvalidRecordError`` where ``cache`` is of another policy."""
+        if not self.expert.fits(cache):
+            raise InvalidRecordError(
+                f'plan has keys and values of {len(cache.keys)} layers of '
+                f'{tuple(cache.keys[0].shape)}, which the action expert cannot attend to. Give '
+                'reasoner and actor the same policy.'
+            )
 
     def reset(self) -> None:
         """Start the same noise again."""

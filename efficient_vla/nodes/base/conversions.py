@@ -44,7 +44,7 @@ PLAN_FIELDS = {
 CHUNK_FIELDS = dict.fromkeys(
     ('sequence', 'plan_sequence', 'instruction', 'latency_ms', 'steps', 'delay', 'note'), ''
 )
-TYPE_CODES = {'f': np.float32, 'd': np.float64, 'i': np.int32, 'B': np.uint8}
+TYPE_CODES = {'f': np.float32, 'd': np.float64, 'i': np.int32, 'I': np.uint32, 'B': np.uint8}
 
 
 class AbsentNamesError(InvalidRecordError):

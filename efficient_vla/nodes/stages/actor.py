@@ -12,6 +12,7 @@ from efficient_vla.nodes.base.conversions import (
     message_to_execution,
     message_to_plan,
     refuse_future,
+    stamp_to_seconds,
 )
 from efficient_vla.nodes.base.history import KEEP_S, overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
@@ -23,7 +24,7 @@ from efficient_vla.nodes.stages.stage import Pass
 from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import load_actor
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.stages import ActorStage, looking_back
+from efficient_vla.stages import ActorStage, looking_back, takes_sent_cache
 from efficient_vla.types import Frame, InvalidRecordError, Plan
 
 PLAN_GRACE_S = 1.5
@@ -62,6 +63,9 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self._seen: ImageSet | None = None
         """Newest images, for the next plan where every plan gives one chunk."""
         self._state_stamp = float('-inf')
+        self._lonely: tuple[msg.Plan, Any] | None = None
+        """Newest plan whose cache did not come yet, from another process."""
+        self._caches: Any = None
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self._output = self.create_lifecycle_publisher(
             msg.ActionChunk, 'action_chunk', newest_qos()
@@ -152,6 +156,9 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         except InvalidRecordError as error:
             self.health.error('plan', str(error))
             return
+        if plan.cache is None and self.stage is not None and takes_sent_cache(self.stage):
+            self._await_cache(message, info)
+            return
         # Another reasoner may take over once the plan that was taken before has run out.
         if not self._source.admit(info, now, min(self._valid_s, SILENT_S)):
             return
@@ -177,6 +184,34 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         elif not paced and self._seen is not None:
             seen = self._seen
             self._make_chunk(seen.images, seen.stamp, now, seen.transport_ms)
+
+    def _await_cache(self, message: msg.Plan, info: Any) -> None:
+        """Ask for the caches of a reasoner in another process, and keep the plan until it comes."""
+        self._lonely = message, info
+        if self._caches is None:
+            self.get_logger().info(
+                'reasoner is in another process: keys and values of its plans come over the topic '
+                f'{plan_cache.TOPIC}'
+            )
+            self._caches = self.create_subscription(
+                msg.PlanCache, plan_cache.TOPIC, self._cache_received, latched_qos()
+            )
+
+    def _cache_received(self, message: msg.PlanCache) -> None:
+        from efficient_vla.nodes.stages.cache_messages import message_to_cache
+
+        if self.stage is None:
+            return
+        try:
+            cache = message_to_cache(message)
+        except InvalidRecordError as error:
+            self.health.error('plan', str(error))
+            return
+        stamp = stamp_to_seconds(message.header.stamp)
+        plan_cache.put(self._plans.topic_name, stamp, message.instruction, cache)
+        lonely, self._lonely = self._lonely, None
+        if lonely is not None:
+            self._plan_received(*lonely)
 
     def state_taken(self, stamp: float) -> None:
         """Make a chunk of the plan and the newest state, at ``rate``, where no image is needed."""

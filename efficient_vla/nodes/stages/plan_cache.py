@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys and values of plans, handed from reasoner to actor by reference inside one process.
 
-A message holds what fits on the wire; the cache of a prefix has some megabytes and stays where it
-is. Plans are told apart by topic, frame and task, which their messages name.
+The cache of a prefix has some megabytes and is in no plan's message. An actor in another process
+asks for it as a message of its own and puts it here. Plans are told apart by topic, frame and task,
+which their messages name.
 """
 
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 from efficient_vla.types import Plan, to_nanoseconds
 
+TOPIC = 'plan_cache'
 KEPT = 3
 """Newest caches of a topic that are kept for an actor that has not heard of them yet."""
 
@@ -22,12 +24,17 @@ _lock = threading.Lock()
 
 def keep(topic: str, plan: Plan) -> None:
     """Keep the cache of a plan that is about to be published; of one without, nothing."""
-    if plan.cache is None:
-        return
+    if plan.cache is not None:
+        put(topic, plan.stamp, plan.instruction, plan.cache)
+
+
+def put(topic: str, stamp: float, instruction: str, cache: Any) -> None:
+    """Keep the cache of the plan of this frame [s] and task."""
+    key = to_nanoseconds(stamp), instruction
     with _lock:
         caches = _kept.setdefault(topic, OrderedDict())
-        caches[_key(plan)] = plan.cache
-        caches.move_to_end(_key(plan))
+        caches[key] = cache
+        caches.move_to_end(key)
         while len(caches) > KEPT:
             caches.popitem(last=False)
 
@@ -36,7 +43,8 @@ def joined(topic: str, plan: Plan) -> Plan:
     """Return a plan that came as a message with its cache, where that is in this process."""
     with _lock:
         caches = _kept.get(topic)
-        cache = None if caches is None else caches.get(_key(plan))
+        key = to_nanoseconds(plan.stamp), plan.instruction
+        cache = None if caches is None else caches.get(key)
     return plan if cache is None else replace(plan, cache=cache)
 
 
@@ -44,7 +52,3 @@ def forget(topic: str) -> None:
     """Free all caches of a topic."""
     with _lock:
         _kept.pop(topic, None)
-
-
-def _key(plan: Plan) -> tuple[int, str]:
-    return to_nanoseconds(plan.stamp), plan.instruction

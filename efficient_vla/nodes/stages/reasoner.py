@@ -65,6 +65,9 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         super().__init__('reasoner', ReasonerNodeSettings, **options)
         self._states.keep = STATES_S
         self._plan = self._output = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
+        self._cache = self.create_lifecycle_publisher(
+            msg.PlanCache, plan_cache.TOPIC, latched_qos()
+        )
         self.offer_reset()
         self._source = OneSource(self, 'visual_tokens', 'visual tokens')
         qos = newest_qos()
@@ -146,6 +149,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         if self.drop_superseded(job.task, 'plans'):
             return None
         plan_cache.keep(self._plan.topic_name, plan)
+        self.send_cache(plan)
         return Pass(
             stamp=plan.stamp,
             transport_ms=job.transport_ms,
@@ -158,6 +162,13 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
             reason=plan.reason,
             saved_ms=plan.saved_ms,
         )
+
+    def send_cache(self, plan: Plan) -> None:
+        """Publish the cache of a plan, where an actor in another process asks for it."""
+        if getattr(plan.cache, 'travels', False) and self._cache.get_subscription_count():
+            from efficient_vla.nodes.stages.cache_messages import cache_to_message
+
+            self._cache.publish(cache_to_message(plan))
 
     def plan_waiting(self) -> None:
         """Plan on what there is, where nothing fresh came for a task that began."""

@@ -17,7 +17,8 @@ from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.compression.quantization import quantize
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import CheckpointError
-from efficient_vla.perception.preprocess import pixels
+from efficient_vla.own_images import WHOLE
+from efficient_vla.perception.preprocess import normalised, pixels
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
 from efficient_vla.perception.tower import VisionTower
@@ -36,7 +37,11 @@ def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     if isinstance(tower, VisionTower):
         tower.fuse()
     tower = quantize(tower.to(device), mode)
-    return Perception(tower, card.cameras, _preprocess(card), settings)
+    own = checkpoint.images_of(folder, card)
+    if own is None:
+        return Perception(tower, card.cameras, _preprocess(card), settings)
+    prepare = partial(normalised, mean=card.image_mean, std=card.image_std)
+    return Perception(tower, card.cameras, prepare, settings, np.ascontiguousarray, own)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
@@ -63,7 +68,9 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
         )
     learned, lacking = checkpoint.load_learned(folder)
     learned = {method: module.to(device) for method, module in learned.items()}
-    encode = partial(prompt_words, tokenizer, card.prompt, len(card.cameras))
+    own = checkpoint.images_of(folder, card)
+    tiles = own.cut.tiles if own else WHOLE
+    encode = partial(prompt_words, tokenizer, card.prompt, len(card.cameras), tiles=tiles)
     encode('')  # what is wrong with the tokenizer is said now, not with the first instruction
     return Reasoner(
         trunk, tokenizer, tokens, settings, card.state_names, learned, resampler, lacking, encode

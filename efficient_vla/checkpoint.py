@@ -29,6 +29,8 @@ from efficient_vla import addons, cards
 from efficient_vla.action.policies import DualPolicy, PolicyShape, SinglePolicy
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import Family, known_family, train_command
+from efficient_vla.image_processor import LARGEST, own_images
+from efficient_vla.own_images import OwnImages
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.qwen_tower import QwenTower
 from efficient_vla.perception.tower import ENCODERS, VisionTower
@@ -39,7 +41,7 @@ from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling import resampler_class
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.tensors import check_finite, read_tensors
-from efficient_vla.types import ControlMode, InvalidRecordError
+from efficient_vla.types import MIN_IMAGE_SIDE, ControlMode, InvalidRecordError
 
 FORMAT = 1
 WEIGHTS = 'model.safetensors'
@@ -87,6 +89,10 @@ class Card:
     image_std: tuple[float, ...] = (0.5, 0.5, 0.5)
     prompt: str = BARE
     """Template around the sentence, one of ``prompts.PROMPTS``."""
+    image_shape: tuple[int, ...] = ()
+    """Rows and columns of a camera's image, where the vision tower is given it as the model's own
+    processor prepares it, in tiles or in its own shape [pixels]; empty: as the square. A fast
+    policy is given the square either way."""
     policy_type: str = 'evla'
     format: int = FORMAT
 
@@ -115,6 +121,12 @@ def read_card(folder: Path) -> Card:
 def _misfit(card: Card) -> str:
     """Return which field cannot be, and what is expected; empty for a card that can be used."""
     states, colours = len(card.state_names), 3
+    sides = card.image_shape
+    if sides and (len(sides) != 2 or not all(MIN_IMAGE_SIDE <= n <= LARGEST for n in sides)):
+        return (
+            f'image_shape is {list(sides)}; expected rows and columns, {MIN_IMAGE_SIDE} to '
+            f'{LARGEST} pixels each, or nothing'
+        )
     lengths = {
         'state_mean': states,
         'state_std': states,
@@ -152,19 +164,30 @@ def load_tower(
     conv = card.stem == 'conv'
     dtype = torch.float32 if conv else dtype
     tower = tower_of(folder, config, family, dtype, conv)
-    size, cell, tokens = card.image_size, tower.patch_size, card.tokens_per_camera
+    own, cell, tokens = images_of(folder, card), tower.patch_size, card.tokens_per_camera
+    size = own.cut.view if own else (card.image_size,) * 2
     try:
         with torch.inference_mode():
-            count = tower(torch.zeros(1, 3, size, size, dtype=dtype)).shape[1]
+            count = tower(torch.zeros(1, 3, *size, dtype=dtype)).shape[1]
     except (RuntimeError, ValueError):
         count = 0
-    if size % cell or count != tokens:
+    count *= own.cut.views if own else 1
+    if any(length % cell for length in size) or count != tokens:
+        said = f'image_size is {card.image_size}'
+        if own:
+            said = f'image_shape is {list(own.shape)}, given as {own.cut.views} of {list(size)},'
         raise CheckpointError(
-            f'{folder / "policy.json"} does not fit: image_size is {size} and tokens_per_camera '
-            f'{tokens}; expected a multiple of {cell} pixels, of which the vision tower makes so '
-            f'many tokens: it makes {count}. Use matching files.'
+            f'{folder / "policy.json"} does not fit: {said} and tokens_per_camera {tokens}; '
+            f'expected a multiple of {cell} pixels, of which the vision tower makes so many '
+            f'tokens: it makes {count}. Use matching files.'
         )
     return card, tower
+
+
+def images_of(folder: Path, card: Card) -> OwnImages | None:
+    """Return how the model's own processor prepares images; ``None`` where they are squares."""
+    kind = cards.read_json(folder / 'config.json').get('model_type', '')
+    return own_images(folder, kind, card.image_shape)
 
 
 def tower_of(

@@ -160,12 +160,13 @@ def _card_facts(folder: Path) -> FolderFacts:
     path = folder / 'policy.json'
     card, kind = read_json(path), policy_type(folder)
     try:
+        cameras, shape = dict.fromkeys(card.get('cameras', ())), tuple(card.get('image_shape', ()))
         state, actions = tuple(card.get('state_names', ())), tuple(card.get('action_names', ()))
         parameters, memory = weights_of(folder)
         return FolderFacts(
             family=kind,
             kind=str(card.get('name', kind)),
-            cameras=dict.fromkeys(card.get('cameras', ())),
+            cameras=cameras,
             state_names=state,
             state_width=len(state),
             action_names=actions,
@@ -183,6 +184,7 @@ def _card_facts(folder: Path) -> FolderFacts:
             dt=float(card['dt']) if 'dt' in card else None,
             parameters=parameters,
             memory_mb=memory,
+            trained_sizes=dict.fromkeys(cameras, shape) if shape else {},
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(

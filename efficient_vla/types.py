@@ -151,7 +151,7 @@ class VisualTokens:
     age: np.ndarray
     """float32, [N], seconds since the token was computed; 0 for fresh tokens."""
     grid: tuple[int, int]
-    """Rows and columns of the full token grid of one camera."""
+    """Rows and columns of the full token grid of one camera, over all of its tiles."""
     stamp: float
     """Capture time of the frame [s]."""
     epoch: int = 0

@@ -201,7 +201,7 @@ def partial_recompute(quick: bool, shares: Sequence[float] = (0.1, 0.25)) -> lis
                 bound: load(build(PerceptionSettings, {'cache.max_error': bound}, PARTIAL))
                 for bound in (100.0, PARTIAL.cache.max_error)
             }
-            images = moving_object(size, dense.patches.side, share, warm_up + repeats)
+            images = moving_object(size, dense.patches.rows, share, warm_up + repeats)
             whole, found = _compare(dense, variants, images, warm_up)
             for bound, (times, changed, computed, probed, largest, mean) in found.items():
                 rows.append(

@@ -25,7 +25,8 @@ QUARTERS = 4
 class Patches:
     """The grid of patches of a vision tower."""
 
-    side: int
+    rows: int
+    columns: int
     reach: tuple[int, int] = (0, 0)
     """Quarter cells that the tower sees before and after those of a patch, in each direction."""
 
@@ -82,7 +83,7 @@ class PatchGate:
         self, images: dict[str, np.ndarray], stamp: float, patches: Patches, cache: CacheSettings
     ) -> Decision:
         """Compare with what was computed; ``commit`` follows once the result is there."""
-        shape = (len(images), patches.side**2)
+        shape = (len(images), patches.rows * patches.columns)
         nothing = np.zeros(shape, bool)
         if cache.method == 'none':
             self._newest = None
@@ -191,15 +192,15 @@ def cells_of_patches(image: np.ndarray, patches: Patches) -> np.ndarray:
 
     float32 [patches, 3, w * w]; w is 4 where a patch sees its own pixels only.
     """
-    cells = QUARTERS * patches.side
-    means = cv2.resize(image, (cells, cells), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
+    cells = QUARTERS * patches.columns, QUARTERS * patches.rows
+    means = cv2.resize(image, cells, interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
     before, after = patches.reach
     if before or after:
         means = cv2.copyMakeBorder(means, before, after, before, after, cv2.BORDER_REPLICATE)
     width = before + QUARTERS + after
     windows = np.lib.stride_tricks.sliding_window_view(means, (width, width, 3))
-    seen = windows[::QUARTERS, ::QUARTERS, 0].transpose(0, 1, 4, 2, 3)  # [side, side, 3, w, w]
-    return seen.reshape(patches.side**2, 3, width * width)
+    seen = windows[::QUARTERS, ::QUARTERS, 0].transpose(0, 1, 4, 2, 3)  # [rows, columns, 3, w, w]
+    return seen.reshape(-1, 3, width * width)
 
 
 def patch_change(new: np.ndarray, old: np.ndarray) -> np.ndarray:

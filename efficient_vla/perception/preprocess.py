@@ -71,7 +71,12 @@ def pixels(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[fl
 
     ``mean`` and ``std`` are those of intensities in [0, 1], one a colour.
     """
-    planes = np.ascontiguousarray(np.moveaxis(shrink(image, size), -1, 0))
+    return normalised(shrink(image, size), mean, std)
+
+
+def normalised(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Return uint8 [rows, columns, 3] as float32 [3, rows, columns]; the rest as for ``pixels``."""
+    planes = np.ascontiguousarray(np.moveaxis(image, -1, 0))
     centre = np.asarray(mean, np.float32).reshape(3, 1, 1)
     spread = np.asarray(std, np.float32).reshape(3, 1, 1)
     # One multiplication and one subtraction in place: this runs for every image.
@@ -80,11 +85,11 @@ def pixels(image: np.ndarray, size: int, mean: Sequence[float], std: Sequence[fl
     return result
 
 
-def contour(image: np.ndarray, size: int, side: int) -> np.ndarray:
-    """Return the share of edge pixels in each of side x side cells, float32 [side^2].
+def contour(image: np.ndarray, size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
+    """Return the share of edge pixels in each cell of a grid, float32 [rows x columns].
 
-    ``size`` is the side of the image that the vision tower sees; edges are looked for in that one.
+    ``size`` is that of the picture that the vision tower sees; edges are looked for in that one.
     """
-    grey = cv2.cvtColor(shrink(image, size), cv2.COLOR_RGB2GRAY)
-    edges = (cv2.Canny(grey, LOW, HIGH) > 0).astype(np.float32)
-    return cv2.resize(edges, (side, side), interpolation=cv2.INTER_AREA).ravel()
+    seen = image if image.shape[:2] == size else shrink(image, size[0])
+    edges = (cv2.Canny(cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY), LOW, HIGH) > 0).astype(np.float32)
+    return cv2.resize(edges, grid[::-1], interpolation=cv2.INTER_AREA).ravel()

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from efficient_vla.own_images import WHOLE, OwnImages, token_grid, token_map
 from efficient_vla.perception.cache import QUARTERS, Decision, Patches, PatchGate
 from efficient_vla.perception.preprocess import contour, squared
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.tower import Memory
 from efficient_vla.tensors import weights_mb
-from efficient_vla.types import MIN_IMAGE_SIDE, Frame, InvalidRecordError, VisualTokens, grid_map
+from efficient_vla.types import MIN_IMAGE_SIDE, Frame, InvalidRecordError, VisualTokens
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,22 +45,28 @@ class Perception:
         pixels: Callable[[np.ndarray], np.ndarray],
         settings: PerceptionSettings,
         framed: Callable[[np.ndarray], np.ndarray] = squared,
+        own: OwnImages | None = None,
     ) -> None:
         """Use a ``VisionTower``, or another that cannot update and is only called.
 
-        ``pixels`` maps one camera image to the tower's input [3, size, size], and ``framed`` to the
-        square whose cells are the tower's patches.
+        ``pixels`` maps one camera image to the tower's input [3, rows, columns], and ``framed`` to
+        the picture whose cells are the tower's patches. With ``own`` a camera image is several
+        pictures, and both are of one of these.
         """
         self.tower = tower
         self.cameras = cameras
         self.last = PassReport()
         self._pixels, self._framed = pixels, framed
         self._settings = settings
-        self._size = pixels(np.zeros((MIN_IMAGE_SIDE, MIN_IMAGE_SIDE, 3), np.uint8)).shape[-1]
+        self._own = own
+        self._tiles = own.cut.tiles if own else WHOLE
+        example = own.cut.view if own else (MIN_IMAGE_SIDE, MIN_IMAGE_SIDE)
+        self._size: tuple[int, int] = pixels(np.zeros((*example, 3), np.uint8)).shape[-2:]
         before, after = (math.ceil(QUARTERS * px / tower.patch_size) for px in tower.reach)
         weight = next(tower.parameters(), None)
         self._device = torch.device('cpu') if weight is None else weight.device
-        self.patches = Patches(self._size // tower.patch_size, (before, after))
+        rows, columns = (length // tower.patch_size for length in self._size)
+        self.patches = Patches(rows, columns, (before, after))
         self._gate = PatchGate()
         self._memories: dict[int, Memory] = {}
         self._features: dict[int, np.ndarray] = {}
@@ -101,13 +108,18 @@ class Perception:
                 f'frame has the cameras {sorted(frame.images)}; the policy expects '
                 f'{list(self.cameras)}. Remap the topics of the cameras {missing}.'
             )
-        images = {camera: self._framed(frame.images[camera]) for camera in self.cameras}
+        views = {
+            f'{camera} {number}': view
+            for camera in self.cameras
+            for number, view in enumerate(self._views(frame.images[camera]))
+        }
+        framed = {name: self._framed(view) for name, view in views.items()}
         cache = self._settings.cache
-        decision = self._gate.decide(images, frame.stamp, self.patches, cache)
+        decision = self._gate.decide(framed, frame.stamp, self.patches, cache)
         rows, reason, error = decision.rows, decision.reason, 0.0
         if decision.encode:
             try:
-                rows, reason, error = self._compute(frame, list(images.values()), decision)
+                rows, reason, error = self._compute([*views.values()], [*framed.values()], decision)
                 self._gate.commit(rows, frame.stamp)
                 self._sent = self._tokens(frame.stamp, rows, reason, started)
             except BaseException:
@@ -128,86 +140,90 @@ class Perception:
             )
         return self._sent
 
+    def _views(self, image: np.ndarray) -> list[np.ndarray]:
+        """Return the pictures that the tower is given of a camera image."""
+        return self._own.views(image) if self._own else [image]
+
     def _compute(
-        self, frame: Frame, framed: list[np.ndarray], decision: Decision
+        self, images: list[np.ndarray], framed: list[np.ndarray], decision: Decision
     ) -> tuple[np.ndarray, str, float]:
         """Compute at least what was decided on; return what, why, and the measured error."""
         cache, signals = self._settings.cache, self._settings.signals
-        images = [frame.images[camera] for camera in self.cameras]
         keep = cache.method == 'patch' and self.tower.can_update
         rows, reason, error = decision.rows.copy(), decision.reason, 0.0
         if cache.method == 'patch' and not keep:
             rows[:], reason = True, 'vision tower has no partial pass'
         with torch.inference_mode():
             if keep or (signals and self.tower.can_update):
-                for camera in np.flatnonzero(rows.any(1)):
-                    image = torch.from_numpy(self._entering(camera, images[camera])).to(
-                        self._device
-                    )
-                    if not rows[camera].all():
-                        moved = self._update(camera, image, decision)
+                for view in np.flatnonzero(rows.any(1)):
+                    image = torch.from_numpy(self._entering(view, images[view])).to(self._device)
+                    if not rows[view].all():
+                        moved = self._update(view, image, decision)
                         error = max(error, moved)
                         failed = not moved <= cache.max_error
-                        self._gate.judge(camera, failed)
+                        self._gate.judge(view, failed)
                         if failed:
-                            rows[camera], reason = True, 'token error'
-                    if rows[camera].all():
-                        self._memories[camera] = self.tower.encode(image, keep, signals)
-                    memory = self._memories[camera]
-                    self._features[camera] = self.tower.project(memory).float().cpu().numpy()
+                            rows[view], reason = True, 'token error'
+                    if rows[view].all():
+                        self._memories[view] = self.tower.encode(image, keep, signals)
+                    memory = self._memories[view]
+                    self._features[view] = self.tower.project(memory).float().cpu().numpy()
                     if signals:
                         received = self.tower.saliency(memory)
-                        self._saliency[camera] = received.float().cpu().numpy()
+                        self._saliency[view] = received.float().cpu().numpy()
             else:
                 pixels = np.stack([self._entering(*numbered) for numbered in enumerate(images)])
                 features = self.tower(torch.from_numpy(pixels).to(self._device))  # [C, T, D]
                 self._features = dict(enumerate(features.float().cpu().numpy()))
         if signals:
-            for camera in np.flatnonzero(rows.any(1)):
-                side = math.isqrt(len(self._features[camera]))
-                self._contour[camera] = contour(framed[camera], self._size, side)
+            for view in np.flatnonzero(rows.any(1)):
+                self._contour[view] = contour(framed[view], self._size, self._grid)
         return rows, reason, error
 
-    def _entering(self, camera: int, image: np.ndarray) -> np.ndarray:
-        """Return the image of a camera, by its number, as the tower sees it."""
+    def _entering(self, view: int, image: np.ndarray) -> np.ndarray:
+        """Return a picture, by its number, as the tower sees it."""
         return self._pixels(image)
 
-    def _update(self, camera: int, image: torch.Tensor, decision: Decision) -> float:
-        """Compute the patches of one camera that were decided on; return the error of others."""
-        patches = np.flatnonzero(decision.rows[camera])
+    def _update(self, view: int, image: torch.Tensor, decision: Decision) -> float:
+        """Compute the patches of one picture that were decided on; return the error of others."""
+        patches = np.flatnonzero(decision.rows[view])
         rows = torch.from_numpy(patches).to(self._device)
-        moved = self.tower.update(self._memories[camera], image, rows)
-        probed = moved.float().cpu().numpy()[decision.probe[camera, patches]]
+        moved = self.tower.update(self._memories[view], image, rows)
+        probed = moved.float().cpu().numpy()[decision.probe[view, patches]]
         return float(probed.max()) if len(probed) else 0.0
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Rows and columns of the tokens of one picture."""
+        return token_grid((self.patches.rows, self.patches.columns), len(self._features[0]))
 
     def _tokens(self, stamp: float, rows: np.ndarray, reason: str, started: float) -> VisualTokens:
         order = range(len(self._features))
-        features = np.concatenate([self._features[camera] for camera in order])
-        side = math.isqrt(len(features) // len(order))
+        features = np.concatenate([self._features[view] for view in order])
         nothing = np.zeros(0, np.float32)
-        saliency = [self._by_token(self._saliency[c][None], side).sum(-1) for c in self._saliency]
+        received = [self._by_token(self._saliency[v][None]).sum(-1).ravel() for v in self._saliency]
+        saliency = np.concatenate(received) if received else nothing
         return VisualTokens(
             features=features,
-            **grid_map(len(features), (side, side)),
+            **token_map(len(features), self._grid, self._tiles),
             age=self._ages(stamp, rows),
-            grid=(side, side),
             stamp=stamp,
             epoch=self.epoch,
             latency_ms=(time.perf_counter() - started) * 1e3,
             refresh_reason=reason,
-            contour=np.concatenate([self._contour[c] for c in order]) if self._contour else nothing,
-            saliency=np.concatenate(saliency).ravel() if saliency else nothing,
+            contour=np.concatenate([self._contour[v] for v in order]) if self._contour else nothing,
+            saliency=saliency * np.float32(len(self.cameras) / len(order)),
         )
 
     def _ages(self, stamp: float, rows: np.ndarray) -> np.ndarray:
         """Return float32 [tokens]; a token is as old as the oldest patch in it."""
-        side = math.isqrt(len(self._features[0]))
-        fresh = self._by_token(rows, side).all(-1)
-        oldest = self._by_token(self._gate.ages(stamp), side).max(-1)
+        fresh = self._by_token(rows).all(-1)
+        oldest = self._by_token(self._gate.ages(stamp)).max(-1)
         return np.where(fresh, 0.0, np.maximum(oldest, 1e-9)).astype(np.float32).ravel()
 
-    def _by_token(self, values: np.ndarray, side: int) -> np.ndarray:
-        """Gather values of patches [cameras, patches] by token, [cameras, side^2, patches each]."""
-        cameras, cell = len(values), self.patches.side // side
-        blocks = values.reshape(cameras, side, cell, side, cell).swapaxes(2, 3)
-        return blocks.reshape(cameras, side * side, cell * cell)
+    def _by_token(self, values: np.ndarray) -> np.ndarray:
+        """Gather values of patches [views, patches] by token, [views, tokens, patches each]."""
+        rows, columns = self._grid
+        cell = self.patches.rows // rows
+        blocks = values.reshape(len(values), rows, cell, columns, cell).swapaxes(2, 3)
+        return blocks.reshape(len(values), rows * columns, cell * cell)

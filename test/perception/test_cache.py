@@ -168,7 +168,7 @@ def test_tower_without_a_partial_pass_says_so_and_computes_everything():
 
 
 def change(old: np.ndarray, new: np.ndarray, patches: Patches | None = None) -> np.ndarray:
-    patches = patches or Patches(8)
+    patches = patches or Patches(8, 8)
     return patch_change(cells_of_patches(new, patches)[None], cells_of_patches(old, patches)[None])[
         0
     ]
@@ -200,7 +200,7 @@ def test_patches_that_see_a_changed_cell_change_and_no_others():
     old = np.full((96, 96, 3), 128, np.uint8)
     new = old.copy()
     new[48:51, 48:51] = 255  # The first cell of row 4, column 4; cells are 3 pixels wide.
-    moved = change(old, new, Patches(8, (3, 2))).reshape(8, 8)
+    moved = change(old, new, Patches(8, 8, (3, 2))).reshape(8, 8)
     # Patch 3 ends at cell 15 and sees two more, patch 5 begins at cell 20 and sees 17 at first.
     assert (np.argwhere(moved > 0) == [[3, 3], [3, 4], [4, 3], [4, 4]]).all()
 
@@ -408,7 +408,7 @@ def whole_passes(outcomes):
     frames = ({'front': with_patch(scene(), 20, 40 * (k % 2))} for k in range(100))
     left = list(outcomes)
     for k, images in enumerate(frames):
-        decision = gate.decide(images, 0.1 * k, Patches(8), settings)
+        decision = gate.decide(images, 0.1 * k, Patches(8, 8), settings)
         rows = decision.rows
         if decision.reason == 'token error before':
             runs[-1] += 1
@@ -581,14 +581,14 @@ def test_an_edge_is_one_for_canny_at_100_and_200(step, edge):
     """The gradient of a step is four times its height."""
     image = np.full((64, 64, 3), 100, np.uint8)
     image[:, 36:] += np.uint8(step)
-    assert contour(image, 64, 8).any() == edge
+    assert contour(image, (64, 64), (8, 8)).any() == edge
 
 
 def test_edges_are_looked_for_in_the_image_that_the_tower_sees():
     image = np.full((128, 128, 3), 40, np.uint8)
     image[:, 72:] = 220
     # One column of the eight of a token at 64 x 64; at 128 x 128 it would be one of sixteen.
-    assert contour(image, 64, 8).reshape(8, 8)[:, 4] == pytest.approx(1 / 8)
+    assert contour(image, (64, 64), (8, 8)).reshape(8, 8)[:, 4] == pytest.approx(1 / 8)
 
 
 def test_saliency_sums_to_one_a_camera_for_tokens_of_several_patches():

@@ -3,7 +3,6 @@
 """Prompts give the tokens of the models' own processors, and the whole models' hidden states."""
 
 import dataclasses
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +10,9 @@ import pytest
 import tiny_models
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from tiny_policy import CARD
-from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast
+from tiny_vlm_policy import SENTENCE, tokenizer_of, write_policy_beside
+from transformers import AutoModelForImageTextToText
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.gemma3.processing_gemma3 import Gemma3Processor
@@ -25,7 +24,6 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from efficient_vla import checkpoint
-from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.assembly import load_reasoner
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.families import FAMILIES
@@ -37,42 +35,9 @@ from efficient_vla.reasoning.words import bare_words, prompt_words
 from efficient_vla.settings import build
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.recipes.lightvla import LightRecipe
-from efficient_vla.training.train import train_tokenizer
 from efficient_vla.types import InvalidRecordError, VisualTokens
 
-SENTENCE = 'open the drawer'
-SPECIAL = {
-    'idefics3': (
-        *('<image>', '<fake_token_around_image>', '<global-img>', '<end_of_utterance>'),
-        *(f'<row_{row}_col_{column}>' for row in (1, 2) for column in (1, 2, 3)),
-        '<|begin_of_text|>',
-    ),
-    'llava': ('<s>', '<image>'),
-    'paligemma': ('<bos>', '<image>'),
-    'gemma3': (
-        *('<bos>', '<start_of_turn>', '<end_of_turn>'),
-        *('<start_of_image>', '<image_soft_token>', '<end_of_image>'),
-    ),
-    'qwen2_5_vl': (
-        *('<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|image_pad|>', '<|vision_end|>'),
-    ),
-}
-SPECIAL['qwen3_vl'] = SPECIAL['qwen2_5_vl']
 SIZE = {'height': 32, 'width': 32}
-
-
-def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
-    """Return a tokenizer with the special tokens of a template's models."""
-    made = train_tokenizer([SENTENCE, 'User assistant system helpful'] * 3, 300)
-    made.add_special_tokens({'additional_special_tokens': list(SPECIAL[kind])})
-    if kind == 'llava':
-        from tokenizers.processors import TemplateProcessing
-
-        begin = ('<s>', made.convert_tokens_to_ids('<s>'))
-        made.backend_tokenizer.post_processor = TemplateProcessing(
-            single='<s> $A', special_tokens=[begin]
-        )
-    return made
 
 
 def idefics3_inputs(tokenizer, images, split):
@@ -278,13 +243,7 @@ def prompted(request, tmp_path_factory):
         stem='patch',
         prompt=request.param,
     )
-    shape = card.shape(24)
-    tensors = {'queries': torch.randn(card.queries, 24)}
-    for name, kind in (('single', SinglePolicy), ('dual', DualPolicy)):
-        tensors |= {f'{name}.{k}': v for k, v in kind(shape).state_dict().items()}
-    save_file(tensors, folder / 'policy.safetensors')
-    (folder / 'policy.json').write_text(json.dumps(dataclasses.asdict(card)))
-    tokenizer_of(request.param).save_pretrained(folder)
+    write_policy_beside(folder, card, 24)
     return folder
 
 

@@ -89,7 +89,8 @@ def token_overlay(
 
     def pixels(values: np.ndarray) -> np.ndarray:
         cells = np.zeros((rows, columns), values.dtype)
-        cells[tokens.row[mine], tokens.column[mine]] = values[mine]
+        # Of two tokens at one place, the brighter one shows.
+        np.maximum.at(cells, (tokens.row[mine], tokens.column[mine]), values[mine])
         return cells[row_of][:, column_of]
 
     brightness = np.where(pixels(marks.kept), np.float32(1), np.float32(dim))

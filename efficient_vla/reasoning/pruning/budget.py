@@ -101,11 +101,16 @@ def farthest_points(
     ``taken`` and ``free`` are bool [n] and share no token; the result is int64, in the order of
     taking. The distance is that of the grid. Of equals the first in the grid is taken; of a camera
     without any taken token, which is farthest of all, the one nearest to the middle of the grid.
+    Tokens at the place of another one, which see more of the image, are as those of a further
+    camera.
     """
     rows, columns = view.grid
     camera, row, column, is_taken, is_free = (
         torch.stack([view.camera, view.row, view.column, taken.long(), free.long()]).cpu().numpy()
     )
+    again = np.ones(len(row), bool)
+    again[np.unique((camera * rows + row) * columns + column, return_index=True)[1]] = False
+    camera = camera + again * (camera.max() + 1)
     places, count = (camera, row, column), min(count, int(is_free.sum()))
     shape = (int(camera.max()) + 1, rows, columns)
     token = np.zeros(shape, np.int64)

@@ -36,5 +36,5 @@ class NoraTrunk(Trunk):
         sequence = self.sequence(visual, visual_positions, text, text_mask, start)
         slots, result = runner.run_keeping(self.parts, sequence, selection, reuse, observe)
         words = torch.cat([text[0], text.new_tensor([self.marker])])
-        self.prefix = LanguagePrefix.of(self.parts, slots, result, start.end, words)
+        self.prefix = LanguagePrefix.of(self.parts, slots, result, sequence.positions, words)
         return result.hidden[:, -1:], result

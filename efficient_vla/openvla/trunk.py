@@ -99,7 +99,7 @@ class OpenVlaTrunk(Trunk):
             result = runner.run(self.parts, sequence, selection, reuse, observe)
             return result.hidden[:, -self.slots - 2 : -2], result
         slots, result = runner.run_keeping(self.parts, sequence, selection, reuse, observe)
-        self.prefix = LanguagePrefix.of(self.parts, slots, result, int(positions[0, -1]) + 1)
+        self.prefix = LanguagePrefix.of(self.parts, slots, result, positions)
         return result.hidden[:, -1:], result
 
     def _state_row(self, like: torch.Tensor) -> list[torch.Tensor]:

@@ -16,7 +16,7 @@ import torch
 
 from efficient_vla.attention import Hook, KeyValues, PrefixCache, hooked
 from efficient_vla.reasoning.decoders import Decoder
-from efficient_vla.reasoning.runner import PassResult
+from efficient_vla.reasoning.runner import PassResult, places_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +28,8 @@ class LanguagePrefix(PrefixCache):
     """A ``Decoder``."""
     words: torch.Tensor | None = None
     """Token ids of the prefix, int64 [n], where what follows depends on them by itself."""
+    back: tuple[torch.Tensor, ...] = ()
+    """How far each row is before what follows, int64 [n] a layer; windows end somewhere there."""
 
     @classmethod
     def of(
@@ -35,17 +37,20 @@ class LanguagePrefix(PrefixCache):
         decoder: Decoder,
         slots: Sequence[KeyValues],
         result: PassResult,
-        length: int,
+        positions: torch.Tensor,
         words: torch.Tensor | None = None,
     ) -> 'LanguagePrefix':
-        """Return what a pass left in its slots, before the position id ``length``."""
+        """Return what a pass over rows with ``positions`` [1, N] or [3, 1, N] left in its slots."""
         # Copies, since a later frame may write to the slots.
         pairs: list[Any] = [
             (slot.keys[:, :, columns], slot.values[:, :, columns])  # type: ignore[index]
             for slot, columns in zip(slots, result.columns, strict=True)
         ]
         keys, values = zip(*pairs, strict=True)
-        return cls(keys, values, length, decoder=decoder, words=words)
+        places = places_of(positions)[0]
+        back = tuple(places[-1] + 1 - places[columns] for columns in result.columns)
+        length = int(positions[..., -1].max()) + 1
+        return cls(keys, values, length, decoder=decoder, words=words, back=back)
 
 
 class Behind(KeyValues):
@@ -78,7 +83,7 @@ class Continuation:
     def __init__(
         self,
         decoder: Decoder,
-        cache: PrefixCache,
+        cache: LanguagePrefix,
         last: torch.Tensor,
         head: Callable[[torch.Tensor], torch.Tensor],
         length: int,
@@ -140,13 +145,22 @@ class Continuation:
         states = decoder.embed(tokens).to(decoder.dtype)
         rows = torch.arange(first, first + count, device=states.device)
         rotary = decoder.rotary(states, (self.cache.length + rows)[None])
-        masks: dict[int, torch.Tensor] = {}
+        masks: dict[tuple[str, int], torch.Tensor] = {}
         for index, (layer, slots) in enumerate(zip(decoder.layers, store, strict=True)):
-            if slots.length not in masks:
-                seen = torch.arange(slots.length + first + count, device=states.device)
-                masks[slots.length] = (seen <= slots.length + rows[:, None])[None, None]
+            seen = decoder.kind(index), slots.length
+            if seen not in masks:
+                masks[seen] = self._mask(index, rows)
             with hooked(decoder.attention(layer), Hook(slots=slots, rows=rows)):
-                states = decoder.step(
-                    layer, states, masks[slots.length], rotary[decoder.kind(index)]
-                )
+                states = decoder.step(layer, states, masks[seen], rotary[seen[0]])
         return decoder.norm(states)
+
+    def _mask(self, index: int, rows: torch.Tensor) -> torch.Tensor:
+        """Return what the slots ``rows`` [n] see of prefix and slots in a layer, bool [1, 1, n, m].
+
+        That is all up to themselves, or no further back than the window of the layer.
+        """
+        slots = torch.arange(int(rows[-1]) + 1, device=rows.device)
+        away = rows[:, None] + torch.cat([self.cache.back[index].to(rows), -slots])
+        window = self.decoder.window(self.decoder.kind(index))
+        near = away >= 0 if window is None else (away >= 0) & (away < window)
+        return near[None, None]

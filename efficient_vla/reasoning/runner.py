@@ -121,17 +121,22 @@ def causal_mask(attend: torch.Tensor) -> torch.Tensor:
     return (causal & attend[:, None, :] | own)[:, None]
 
 
-def _windowed(sequence: Sequence, window: int | None) -> torch.Tensor:
-    """Return the mask of layers whose rows see ``window`` positions back.
+def places_of(positions: torch.Tensor) -> torch.Tensor:
+    """Return what windows measure distances by, int64 [B or 1, N].
 
-    The distance is that of the positions, so that what was dropped in between still counts; a
-    position of three axes tells of no distance, and there the places in the sequence count.
+    That are the positions, so that what was dropped in between still counts; a position of three
+    axes tells of no distance, and there the places in the sequence count.
     """
+    if positions.ndim == 2:
+        return positions
+    return torch.arange(positions.shape[-1], device=positions.device)[None]
+
+
+def _windowed(sequence: Sequence, window: int | None) -> torch.Tensor:
+    """Return the mask of layers whose rows see ``window`` positions back."""
     if window is None:
         return sequence.mask
-    places = sequence.positions
-    if places.ndim == 3:
-        places = torch.arange(places.shape[-1], device=places.device)[None]
+    places = places_of(sequence.positions)
     near = (places[:, :, None] - places[:, None, :] < window)[:, None]  # [B, 1, N, N]
     return sequence.mask & (near if sequence.unwindowed is None else near | sequence.unwindowed)
 

@@ -141,17 +141,30 @@ def measure(
     }
 
 
-def line(name: str, row: Mapping[str, Any]) -> str:
-    """Return one line of the table for a page."""
-    every = np.array([one for values in row['reaction_s'].values() for one in values])
-    median, late = (float(np.quantile(every, q, method='higher')) for q in (0.5, 0.95))
-    share = 100 * row['successes'] / row['episodes']
-    rates = ' and '.join(f'{row["passes_hz"][stage]:.1f}' for stage in ('reasoner', 'actor'))
-    unseen = int(np.isinf(every).sum())
-    return (
-        f'| {name} | {rates} | {row["successes"]}/{row["episodes"]} ({share:.1f} %) | '
-        f'{median:.2f} | {late:.2f} | {unseen} of {len(every)} |'
-    )
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the rows as a table for a page, by schedule and task."""
+    lines = [
+        '| schedule | plans and chunks [Hz] | task | success | time to success [s] '
+        '| reaction p50 (p95) [s] | no reaction |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for name, row in rows.items():
+        rates = ' and '.join(f'{row["passes_hz"][stage]:.1f}' for stage in ('reasoner', 'actor'))
+        for task, found in row['success'].items():
+            low, high = (100 * end for end in found['ci95'])
+            seen = np.array(row['reaction_s'][task])
+            answered = seen[np.isfinite(seen)]
+            spread = '-'
+            if len(answered):
+                spread = '{:.2f} ({:.2f})'.format(*np.quantile(answered, (0.5, 0.95)))
+            lines.append(
+                f'| {name} | {rates} | {task.removesuffix("-v3")} '
+                f'| {found["successes"]}/{found["episodes"]} ({low:.0f} to {high:.0f} %) '
+                f'| {found["time_to_success_s"]:.2f} '
+                f'| {spread} '
+                f'| {len(seen) - len(answered)} of {len(seen)} |'
+            )
+    return '\n'.join(lines)
 
 
 def main() -> int:
@@ -177,12 +190,7 @@ def main() -> int:
             sys.stderr.write(f'{name}\n')
             found['rows'][name] = measure(run.folder, overrides, run)
             run.json.write_text(json.dumps(found, indent=1) + '\n')
-    sys.stdout.write(
-        '| schedule | plans and chunks [Hz] | success | reaction p50 [s] | p95 [s] | none |\n'
-        '|---|---|---|---|---|---|\n'
-    )
-    for name, row in found['rows'].items():
-        sys.stdout.write(line(name, row) + '\n')
+    sys.stdout.write(table(found['rows']) + '\n')
     return 0
 
 

@@ -46,7 +46,7 @@ def manifest(
         checkpoint = {'server': str(policy)}
     return {
         'time': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
-        'command': shlex.join(['efficient-vla', *sys.argv[1:]]),
+        'command': command(),
         'git_commit': git_commit(),
         'versions': versions(),
         'machine': machine(),
@@ -54,6 +54,14 @@ def manifest(
         'parameters': dict(sorted(parameters.items())),
         **facts,
     }
+
+
+def command() -> str:
+    """Return the words that started this process: the command line, or a module of its own."""
+    found = getattr(sys.modules['__main__'], '__spec__', None)
+    module = getattr(found, 'name', '')
+    start = ['python', '-m', module] if module.startswith('benchmarks.') else ['efficient-vla']
+    return shlex.join([*start, *sys.argv[1:]])
 
 
 def versions() -> dict[str, str]:

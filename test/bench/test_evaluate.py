@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fixtures.policies import write_policy
 
 from efficient_vla import cli
 from efficient_vla.bench.evaluate import Request, Worker, evaluate
+from efficient_vla.bench.manifest import command
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.types import InvalidRecordError, RefusedChunkError
@@ -259,3 +261,13 @@ def test_another_broken_record_still_ends_the_evaluation(tmp_path, monkeypatch):
     with pytest.raises(InvalidRecordError, match='NaN'):
         worker.run('reach-v3', 1000)
     worker.close()
+
+
+@pytest.mark.parametrize(
+    ('module', 'start'),
+    [('benchmarks.refresh', 'python -m benchmarks.refresh'), ('pytest', 'efficient-vla')],
+)
+def test_a_manifest_names_what_was_started(monkeypatch, module, start):
+    monkeypatch.setattr(sys.modules['__main__'], '__spec__', ModuleSpec(module, None))
+    monkeypatch.setattr(sys, 'argv', ['x', 'my model', '--json', 'out.json'])
+    assert command() == f"{start} 'my model' --json out.json"

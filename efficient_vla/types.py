@@ -104,9 +104,10 @@ class Frame:
                 '[rows, columns, 3] in rgb order. Convert it before it enters the graph.',
             )
             _require(
-                min(image.shape[:2]) >= MIN_IMAGE_SIDE,
-                f'image of camera {camera!r} is {image.shape[1]}x{image.shape[0]} pixels; '
-                f'expected at least {MIN_IMAGE_SIDE} a side. Check the camera driver.',
+                min(image.shape[:2]) >= MIN_IMAGE_SIDE and max(image.shape[:2]) <= MAX_IMAGE_SIDE,
+                f'image of camera {camera!r} is {image.shape[1]}x{image.shape[0]} pixels; expected '
+                f'at least {MIN_IMAGE_SIDE} a side and at most {MAX_IMAGE_SIDE}. Check the camera '
+                'driver.',
             )
         state = self.state
         _require(
@@ -128,6 +129,8 @@ LARGEST_STATE = 1e12
 """More is no length, angle or force, and its square does not fit into float32 once normalised."""
 MIN_IMAGE_SIDE = 16
 """An image smaller than one patch of the coarsest supported vision tower carries nothing."""
+MAX_IMAGE_SIDE = 8192
+"""One of few long rows would become a square of gigabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -109,6 +109,12 @@ class PolicyClient:
                 while self._owed:
                     await connection.recv()
                     self._owed -= 1
+                if await _has_more(connection):
+                    connection.transport.abort()
+                    raise PolicyServerError(
+                        f'{self.address} sent more answers than it was asked for; expected one '
+                        'for each observation, since they have no number. Correct the server.'
+                    )
                 self._owed, self._asked = 1, time.monotonic()
                 await connection.send(frame)
                 answer = await connection.recv()
@@ -156,7 +162,7 @@ class PolicyClient:
             except PolicyServerError as error:
                 self._problem = str(error)
                 continue
-            if metadata == self.metadata:
+            if _same(metadata, self.metadata):
                 return connection
             connection.transport.abort()
             self._problem = (
@@ -215,6 +221,23 @@ class PolicyClient:
             f'the connection to the policy server {self.address} is lost{why}. It is made anew as '
             'soon as the server is back.'
         )
+
+
+async def _has_more(connection: ClientConnection) -> bool:
+    """Return whether a message came that nobody waits for, and take it."""
+    try:
+        async with asyncio.timeout(0):
+            await connection.recv()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two parts of metadata say the same; arrays and NaN know no ``==`` for that."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return packed({'': one}, MAX_ANSWER) == packed({'': other}, MAX_ANSWER)
 
 
 def _reason(error: Exception) -> str:

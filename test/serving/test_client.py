@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from fixtures.policies import write_policy
 from fixtures.serving import Scripted, Serve, offered, running
+from websockets.sync.server import serve as websockets_serve
 
 from efficient_vla.addresses import ServerAddress
 from efficient_vla.errors import PolicyServerError
 from efficient_vla.policy import Policy
 from efficient_vla.serving import client as module
 from efficient_vla.serving.client import PolicyClient
-from efficient_vla.serving.protocol import MAX_ANSWER
+from efficient_vla.serving.protocol import MAX_ANSWER, packed, unpacked
 from efficient_vla.serving.served import ServedPolicy
 
 OBSERVATION = {
@@ -103,6 +104,53 @@ def test_another_policy_at_the_same_place_is_not_asked(tmp_path: Path, client: C
                 asked.ask(OBSERVATION)
             said = str(error.value)
             threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize('said', [np.arange(3.0), float('nan'), {'scale': np.full(2, np.nan)}])
+def test_a_server_whose_metadata_hold_arrays_is_asked_again(
+    scripted: Any, client: Connect, said: Any
+) -> None:
+    server: Scripted = scripted(lambda message: 'the server ends\n', {'statistics': said})
+    asked = client(server.port)
+    asked._loop.call_soon_threadsafe(asked._connection.transport.abort)
+    end = time.monotonic() + PATIENCE_S
+    error = ''
+    while 'the server ends' not in error or server.connections < 2:
+        assert time.monotonic() < end, error
+        with pytest.raises(PolicyServerError) as raised:
+            asked.ask(OBSERVATION)
+        error = str(raised.value)
+        threading.Event().wait(0.01)
+
+
+def test_answers_that_nobody_asked_for_are_not_taken_for_those_of_later_frames(
+    client: Connect,
+) -> None:
+    both = threading.Event()
+
+    def handle(connection: Any) -> None:
+        connection.send(packed({}, MAX_ANSWER))
+        for frame in connection:
+            for _ in range(2):
+                connection.send(packed({'number': unpacked(frame)['number']}, MAX_ANSWER))
+            connection.ping().wait(PATIENCE_S)
+            both.set()
+
+    server = websockets_serve(handle, '127.0.0.1', 0, compression=None)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        asked = client(server.socket.getsockname()[1])
+        assert asked.ask({'number': 1}) == {'number': 1}
+        # An answered ping comes behind both answers.
+        assert both.wait(PATIENCE_S)
+        with pytest.raises(PolicyServerError, match='sent more answers than it was asked for'):
+            asked.ask({'number': 2})
+        assert until_answered(asked, {'number': 3})[0] == {'number': 3}
+    finally:
+        asked.close()
+        server.shutdown()
+        thread.join(PATIENCE_S)
 
 
 class Late:

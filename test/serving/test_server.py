@@ -98,6 +98,7 @@ def test_an_answer_is_the_chunk_of_the_policy_with_its_times(serve: Serve) -> No
         (observation(prompt=''), 'instruction is empty'),
         (observation(prompt='открой'), 'English'),
         (observation(**{'observation/image': IMAGE[:8]}), 'at least 16 a side'),
+        (observation(**{'observation/image': np.zeros((16, 9000, 3), np.uint8)}), 'at most 8192'),
         (observation(**{'observation/state': np.array([0, np.nan, 0, 0])}), 'not finite'),
         (packed({}, 100), "lacks 'observation/image'; it has nothing"),
     ],

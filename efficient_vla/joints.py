@@ -72,7 +72,8 @@ class JointSettings:
         (),
         'What the policy counts a column in. percent, signed_percent (-100 to 100) and share (0 '
         'to 1) count along the range from joints.low to joints.high; deg from where '
-        'joints.offset is; effort is for the column gripper, from -1, open, to 1, closed.',
+        'joints.offset is; effort is for the column gripper, from -1, open, to 1, closed, with '
+        'joints.sign 1.',
         choices=UNITS,
         read_only=True,
         calibrated=True,
@@ -187,6 +188,11 @@ class JointSettings:
                 f'joints.unit of {name} is deg; expected percent: LeRobot counts a gripper in '
                 'percent of its range, 0 closed, also where all joints are in degrees. Set '
                 'joints.unit to percent, and joints.low and joints.high to its range.'
+            )
+        if unit == 'effort' and offset != 0:
+            return (
+                f'joints.offset of {name} is {offset:g}; expected 0 for a column in effort, which '
+                'is from -1, open, to 1, closed. Give one offset for each column.'
             )
         if unit not in SPANS:
             return None
@@ -414,7 +420,7 @@ def _columns(settings: JointSettings, positions: bool) -> Columns:
     rows = []
     for unit, sign, offset, low, high in zip(*settings.columns(), strict=True):
         if unit == 'effort':
-            rows.append((1.0, 0.0, -1.0, 1.0))
+            rows.append((sign, 0.0, -1.0, 1.0))
             continue
         if unit in SPANS:
             first, last = SPANS[unit]

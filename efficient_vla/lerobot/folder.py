@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from efficient_vla.cards import read_json
+from efficient_vla.errors import CheckpointError
 from efficient_vla.joints import POSITIONS, Joints, JointSettings, joints_of
 from efficient_vla.lerobot import adapters, kind_of, legacy, tokenizer as tokenizers
 from efficient_vla.lerobot.agreement import check_processors, check_same
-from efficient_vla.lerobot.base import WEIGHTS, has_adapter
+from efficient_vla.lerobot.base import ADAPTER_CONFIG, WEIGHTS, has_adapter
 from efficient_vla.lerobot.features import (
     ACTION,
     STATE,
@@ -189,6 +190,18 @@ def _check_features(config: Fields, inputs: Features, outputs: Features) -> None
     wrong = [key for key, feature in inputs.items() if feature.kind == 'ACTION']
     if wrong:
         raise config.error('input_features', list(inputs), f'no action such as {wrong[0]}')
+    if not cameras_of(inputs):
+        raise config.error('input_features', list(inputs), 'at least one image')
+    if config.values.get('use_peft') and not has_adapter(config.path.parent):
+        raise CheckpointError(
+            f'{config.path} has use_peft true, but no {ADAPTER_CONFIG} is beside it; expected the '
+            'adapter, without which the policy is that of before its training. Copy it too.'
+        )
+    features = {**inputs, **outputs}
+    for key, name in ((STATE, 'max_state_dim'), (ACTION, 'max_action_dim')):
+        found = features.get(key)
+        if found is not None and name in config.values:
+            config.integer(name, low=found.shape[0])
     if 'chunk_size' in config.values:
         config.integer('n_action_steps', high=config.integer('chunk_size'))
     if list(outputs) != [ACTION]:

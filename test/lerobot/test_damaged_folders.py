@@ -88,6 +88,9 @@ CONFIGS = [
     ('act', ('input_features',), ..., 'has no input_features'),
     ('act', ('input_features',), [], 'input_features is .*; expected an object'),
     ('act', ('output_features',), {}, 'output_features is .*; expected action alone'),
+    ('act', ('use_peft',), True, 'has use_peft true, but no adapter_config.json is beside it'),
+    ('act', ('max_state_dim',), 5, 'max_state_dim is 5; expected a whole number from 6'),
+    ('act', ('max_action_dim',), 5, 'max_action_dim is 5; expected a whole number from 6'),
     ('act', (*STATE, 'shape'), [7], r'expected \{.*7.* as config.json has'),
     ('act', (*STATE, 'shape'), [6, 1], 'shape is .*; expected 1 whole numbers'),
     ('act', (*STATE, 'type'), 'VISUAL', 'shape is .*; expected 3 whole numbers'),
@@ -135,6 +138,17 @@ def test_a_configuration_that_does_not_fit_is_named(copied, name, path, value, e
 def swap_cameras(config):
     features = config['input_features']
     config['input_features'] = dict(sorted(features.items(), reverse=True))
+
+
+@pytest.mark.parametrize('name', ['act', 'diffusion', 'smolvla', 'pi0'])
+def test_a_policy_without_images_is_refused(copied, name):
+    folder = copied(name)
+
+    def blind(config):
+        config['input_features'] = {STATE[1]: config['input_features'][STATE[1]]}
+
+    rewrite(folder, 'config.json', blind)
+    refused(folder, 'expected at least one image')
 
 
 def test_cameras_in_another_order_are_refused(copied):

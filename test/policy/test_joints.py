@@ -134,6 +134,18 @@ def test_a_space_of_the_end_effector_passes_unchanged():
     assert found.state_to_policy(row[0] * 5)[3] == -5
 
 
+@pytest.mark.parametrize('mode', ['ee_delta', 'ee_position'])
+def test_an_effort_may_count_the_other_way_round(mode):
+    turned = settings(
+        names=('x', 'gripper'), unit=('m', 'effort'), sign=(1, -1), offset=(0,), mode=mode
+    )
+    found = joints_of(turned, 2, 2)
+    rows = found.rows_to_robot(np.array([[0.2, 0.75], [0.2, -1.1]]))
+    np.testing.assert_allclose(rows, [[0.2, -0.75], [0.2, 1.0]], rtol=1e-6)
+    np.testing.assert_allclose(found.rows_to_policy(rows[:1]), [[0.2, 0.75]], rtol=1e-6)
+    np.testing.assert_allclose(found.state_to_policy(np.array([0.2, 0.04])), [0.2, 0.04])
+
+
 def test_a_state_may_have_other_columns_than_an_action():
     found = joints_of(settings(state_names=('jaw', 'load')), 2, 6)
     np.testing.assert_allclose(found.state_to_policy(np.array([0.8, 3.0])), [50, 3], rtol=1e-6)
@@ -181,6 +193,10 @@ def test_a_gripper_of_the_folder_is_not_in_degrees_under_another_name():
         ({'sign': (0.5,)}, r'expected 1 or -1'),
         ({'high': (-0.2,)}, r'joints\.low and joints\.high of jaw are both -0\.2'),
         ({'offset': (0.1,)}, r'joints\.sign and joints\.offset of jaw are 1 and 0\.1'),
+        (
+            {'names': (*ARM, 'gripper'), 'unit': ('deg',) * 5 + ('effort',), 'offset': (0.1,)},
+            r'joints\.offset of gripper is 0\.1; expected 0 for a column in effort',
+        ),
         ({'rate': 0.001}, r'joints\.rate is 0\.001 Hz'),
     ],
 )

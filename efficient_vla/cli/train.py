@@ -52,7 +52,7 @@ OF_METHODS = ('steps', 'batch', 'rank', 'frames', 'validation-frames', 'validati
 USED = {
     'the stages': tuple(f'{stage}-steps' for stage in STEPS),
     '--method': (*OF_METHODS, 'policy', 'install'),
-    '--vlm': (*OF_METHODS, 'image-size', 'prompt'),
+    '--vlm': (*OF_METHODS, 'image-size', 'images', 'prompt'),
 }
 """What is trained -> its own options; the others belong to all."""
 
@@ -101,6 +101,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(BARE, 'own'),
         default=BARE,
         help='with --vlm, words around the sentence: none, or those that the model was tuned with '
+        '(default: %(default)s)',
+    )
+    method.add_argument(
+        '--images',
+        choices=('square', 'own'),
+        default='square',
+        help="with --vlm, how the vision tower is given images: as squares, or as the model's own "
+        'processor prepares them, in tiles (SmolVLM, Idefics3) or in their own shape (Qwen-VL) '
         '(default: %(default)s)',
     )
     _add_numbers(method, METHOD_NUMBERS)

@@ -59,7 +59,8 @@ class TokenSelection:
         if 'signals' in self._method.needs and not len(tokens.saliency):
             raise InvalidRecordError(
                 f'pruning.method {settings.method} needs contours and saliency, which the visual '
-                'tokens do not carry. Set perception signals to true.'
+                'tokens do not carry. Set perception.signals to true, with a vision tower that '
+                'gives attention, as those of Qwen-VL do not.'
             )
         self._tokens = tokens
         self._total = len(tokens.features)

@@ -84,7 +84,9 @@ class Features:
         count = min(frames, len(data))
         self.frames = np.sort(rng.permutation(len(data))[:count])
         self.sentences, self.fit = data.sentences(self.frames, rng)
-        key = f'{frozen.sha256} {data.episodes} {len(data)} {count} {seed} {jitter}'
+        card = frozen.card
+        given = f'{card.image_size} {list(card.image_shape)} {card.prompt}'
+        key = f'{frozen.sha256} {given} {data.episodes} {len(data)} {count} {seed} {jitter}'
         stored = _read(cache, key) if cache is not None else None
         if stored is None:
             stored = self._compute(jitter)
@@ -134,9 +136,7 @@ class Features:
         parts = np.array_split(places, max(1, len(places) // COMPUTE_BATCH))
         for part in track(parts, 'tokens and dense plans'):
             with torch.inference_mode(), self.frozen.autocast():
-                visual = self.frozen.tower(
-                    self.frozen.pixels(self.data.image[self.frames[part]], jitter)
-                )
+                visual = self.frozen.visual(self.data.image[self.frames[part]], jitter)
                 text = self.frozen.text([self.sentences[place] for place in part])
                 plan = self.frozen.dense_plan(visual, *text)
             tokens.append(visual.half().cpu())

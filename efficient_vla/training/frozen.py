@@ -8,20 +8,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 from torch.nn.utils.rnn import pad_sequence
 
 from efficient_vla import checkpoint
+from efficient_vla.own_images import WHOLE, OwnImages, token_grid, token_map
 from efficient_vla.reasoning.layout import arranged
 from efficient_vla.reasoning.words import Words, prompt_words
-from efficient_vla.types import VisualTokens, grid_map
+from efficient_vla.types import VisualTokens
 
 GAIN, SHIFT = 0.15, 0.08
 """Standard deviations of the gain a colour and of the brightness."""
+PASS = 64
+"""Pictures that the tower is given at once."""
 
 
 class Inputs:
     """What a policy is given and is to give, in its units, on the device where it is trained."""
+
+    own: OwnImages | None = None
+    """How the tower's images are prepared where they are no squares."""
 
     def __init__(
         self, card: checkpoint.Card, tokenizer: Any, device: torch.device, precision: str
@@ -36,16 +42,24 @@ class Inputs:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def pixels(self, images: torch.Tensor, jitter: bool) -> torch.Tensor:
-        """Return uint8 [B, rows, columns, 3] as normalised floats [B, 3, rows, columns]."""
-        pixels = images.to(self.device).permute(0, 3, 1, 2).float().div(255)
-        size = self.card.image_size
-        if pixels.shape[-1] != size:
-            pixels = interpolate(pixels, (size, size), mode='bilinear', antialias=True)
+        """Return uint8 [B, rows, columns, 3] as normalised squares [B, 3, size, size]."""
+        planes = images.to(self.device).permute(0, 3, 1, 2).float().div(255)
+        size, (rows, columns) = self.card.image_size, planes.shape[2:]
+        # A border of black makes a square of another shape, as the stages do.
+        side = max(rows, columns)
+        left, top = (side - columns) // 2, (side - rows) // 2
+        planes = pad(planes, (left, side - columns - left, top, side - rows - top))
+        if side != size:
+            planes = interpolate(planes, (size, size), mode='bilinear', antialias=True)
+        return self._normalised(planes, jitter)
+
+    def _normalised(self, planes: torch.Tensor, jitter: bool) -> torch.Tensor:
+        """Return intensities [B, 3, rows, columns] as the networks see them."""
         mean, std = (
             torch.tensor(part, device=self.device)[:, None, None]
             for part in (self.card.image_mean, self.card.image_std)
         )
-        pixels = (pixels - mean) / std
+        pixels = (planes - mean) / std
         return jittered(pixels) if jitter else pixels
 
     def state(self, state: torch.Tensor) -> torch.Tensor:
@@ -66,7 +80,10 @@ class Inputs:
         return padded.to(self.device), mask.to(self.device)
 
     def _words(self, sentence: str) -> Words:
-        return prompt_words(self.tokenizer, self.card.prompt, len(self.card.cameras), sentence)
+        tiles = self.own.cut.tiles if self.own else WHOLE
+        return prompt_words(
+            self.tokenizer, self.card.prompt, len(self.card.cameras), sentence, tiles
+        )
 
 
 class Frozen(Inputs):
@@ -95,7 +112,34 @@ class Frozen(Inputs):
         )
         self.tokens = self.card.tokens_per_camera * len(self.card.cameras)
         self.width = self.trunk.queries.shape[1]
-        self.places = _places(self.tokens, self.card.tokens_per_camera)
+        self.own = checkpoint.images_of(self.folder, card)
+        self.places = self._places()
+
+    def visual(self, images: torch.Tensor, jitter: bool) -> torch.Tensor:
+        """Return the tower's tokens [B, V, D] of images, uint8 [B, rows, columns, 3]."""
+        if self.own is None:
+            return self.tower(self.pixels(images, jitter))
+        views = np.stack([view for image in images.numpy() for view in self.own.views(image)])
+        count, rows = self.own.cut.views, views.shape[1]
+        # The pictures of one image below each other, so that they vary together.
+        stacked = torch.from_numpy(views).unflatten(0, (-1, count)).flatten(1, 2)
+        planes = stacked.to(self.device).permute(0, 3, 1, 2).float().div(255)
+        apart = self._normalised(planes, jitter).unflatten(2, (count, rows)).transpose(1, 2)
+        tokens = torch.cat([self.tower(part) for part in apart.flatten(0, 1).split(PASS)])
+        return tokens.unflatten(0, (-1, count)).flatten(1, 2)
+
+    def _places(self) -> VisualTokens:
+        """Return where the tokens of a whole frame are."""
+        card, own = self.card, self.own
+        rows, columns = own.cut.view if own else (card.image_size,) * 2
+        patches = rows // self.tower.patch_size, columns // self.tower.patch_size
+        grid = token_grid(patches, card.tokens_per_camera // (own.cut.views if own else 1))
+        return VisualTokens(
+            features=np.zeros((self.tokens, 1), np.float32),
+            age=np.zeros(self.tokens, np.float32),
+            stamp=0.0,
+            **token_map(self.tokens, grid, own.cut.tiles if own else WHOLE),
+        )
 
     def dense_plan(
         self, visual: torch.Tensor, text: torch.Tensor, text_mask: torch.Tensor
@@ -118,15 +162,3 @@ def jittered(pixels: torch.Tensor) -> torch.Tensor:
     """Return normalised pixels [B, 3, H, W], each image with another gain and brightness."""
     gain = 1 + GAIN * torch.randn(len(pixels), 3, 1, 1, device=pixels.device).clamp(-2, 2)
     return pixels * gain + SHIFT * torch.randn(len(pixels), 1, 1, 1, device=pixels.device)
-
-
-def _places(count: int, per_camera: int) -> VisualTokens:
-    """Return where the tokens of a whole frame are, one square grid a camera."""
-    side = round(per_camera**0.5)
-    return VisualTokens(
-        features=np.zeros((count, 1), np.float32),
-        age=np.zeros(count, np.float32),
-        grid=(side, side),
-        stamp=0.0,
-        **grid_map(count, (side, side)),
-    )

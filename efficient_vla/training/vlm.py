@@ -4,8 +4,9 @@
 
 The model stays as it is. Trained are the action queries, both heads and, with a rank above 0,
 low-rank updates of the decoder; they are written beside the model, as ``policy.safetensors`` and
-``policy.json``. Images are square; the instruction is the bare sentence, or with `--prompt own` in
-the template that the model was tuned with.
+``policy.json``. Images are square, or with `--images own` as the model's own processor prepares
+them; the instruction is the bare sentence, or with `--prompt own` in the template that the model
+was tuned with.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from torch import nn
 from efficient_vla import addons, checkpoint
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.errors import UsageError
-from efficient_vla.image_processor import image_normalisation
+from efficient_vla.image_processor import image_normalisation, own_images
+from efficient_vla.own_images import Cut
 from efficient_vla.training import lora
 from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.files import prefixed, write_tensors
@@ -45,11 +47,13 @@ class Untrained(Frozen):
         precision: str,
         size: int,
         prompt: str,
+        shape: tuple[int, ...],
         units: dict[str, Any],
     ) -> None:
         """Load the model; ``units`` are those of the data.
 
-        ``size`` is that of its images, 0 its own; ``prompt`` is 'bare' or 'own'.
+        ``size`` is that of its images, 0 its own; ``prompt`` is 'bare' or 'own'; ``shape`` is that
+        of the data's images, where the model's own processor prepares them.
         On CUDA with 'bf16' the model itself is in bfloat16.
         """
         self.folder = folder
@@ -60,10 +64,12 @@ class Untrained(Frozen):
         trunk = checkpoint.trunk_of(folder, config, family, QUERIES, dtype)
         size = size or getattr(config.vision_config, 'image_size', IMAGE_SIZE)
         mean, std = image_normalisation(folder)
+        own = own_images(folder, config.model_type, shape)
         card = checkpoint.Card(
             name=folder.resolve().name,
             image_size=size,
-            tokens_per_camera=_tokens(tower, size, dtype),
+            image_shape=shape,
+            tokens_per_camera=_tokens(tower, own.cut if own else size, dtype),
             stem='patch',
             queries=QUERIES,
             prompt=config.model_type if prompt == 'own' else prompt,
@@ -71,26 +77,29 @@ class Untrained(Frozen):
             image_std=std,
             **units,
         )
-        shape = card.shape(config.text_config.hidden_size)
-        heads = [SinglePolicy(shape), DualPolicy(shape)]
+        sizes = card.shape(config.text_config.hidden_size)
+        heads = [SinglePolicy(sizes), DualPolicy(sizes)]
         tokenizer = checkpoint.tokenizer(folder)
         self._keep(device, precision, card, tokenizer, tower, trunk, *heads)
         self.sha256 = checkpoint.sha256(folder, policy=False)
 
 
-def _tokens(tower: nn.Module, size: int, dtype: torch.dtype) -> int:
-    """Return how many tokens the tower makes of an image."""
+def _tokens(tower: nn.Module, given: int | Cut, dtype: torch.dtype) -> int:
+    """Return how many tokens the tower makes of an image: a square of this side, or its cut."""
+    square = isinstance(given, int)
+    size, views = ((given, given), 1) if isinstance(given, int) else (given.view, given.views)
+    told = f'--image-size {given}' if square else f'--images own gives {views} of {size}, which'
     try:
         with torch.inference_mode():
-            count: int = tower(torch.zeros(1, 3, size, size, dtype=dtype)).shape[1]
+            count: int = tower(torch.zeros(1, 3, *size, dtype=dtype)).shape[1]
     except (RuntimeError, ValueError) as error:
         raise UsageError(
-            f'--image-size {size} does not suit the model: {str(error).splitlines()[0]} '
+            f'{told} does not suit the model: {str(error).splitlines()[0]} '
             'Leave it out to take the size of the model.'
         ) from error
-    if round(count**0.5) ** 2 != count:
-        raise UsageError(f'--image-size {size} gives {count} tokens; expected a square number.')
-    return count
+    if square and round(count**0.5) ** 2 != count:
+        raise UsageError(f'{told} gives {count} tokens; expected a square number.')
+    return count * views
 
 
 class PolicyRecipe(Recipe):
@@ -99,7 +108,8 @@ class PolicyRecipe(Recipe):
     def __init__(self, frozen: Frozen, features: Features, rank: int) -> None:
         """Attach updates of this rank to the decoder, none where it is 0."""
         super().__init__(frozen)
-        self.shape = {'image size': frozen.card.image_size}
+        card = frozen.card
+        self.shape = {'image size': card.image_size, 'image shape': list(card.image_shape)}
         heads = {'single': frozen.single, 'dual': frozen.dual}
         self.train_with_updates({n: head.requires_grad_(True) for n, head in heads.items()}, rank)
         self.trained.register_parameter('queries', frozen.trunk.queries.requires_grad_(True))
@@ -136,6 +146,7 @@ class PolicyTrainer(MethodTrainer):
             args.precision,
             args.image_size,
             args.prompt,
+            tuple(self.data.image.shape[1:3]) if args.images == 'own' else (),
             self.data.units(),
         )
 

@@ -205,6 +205,7 @@ def test_a_token_stands_where_it_is_in_the_image(policy):
     assert not moved[after.camera == 0].any()
 
 
+FEW = pytest.mark.parametrize('policy', [('smolvlm', WIDE), ('qwen3_vl', WIDE)], indirect=True)
 TECHNIQUES = (
     {'pruning.method': 'fastv', 'pruning.layer': 1, 'pruning.keep': 0.5},
     {'pruning.method': 'fastv', 'pruning.layer': 1, 'pruning.protect.coverage': 1.0},
@@ -214,19 +215,34 @@ TECHNIQUES = (
 
 @pytest.mark.parametrize('values', TECHNIQUES)
 def test_tokens_are_dropped_as_of_any_image(policy, values):
-    signals = 'sp_vla' in values.values() and policy.kind in ('smolvlm', 'idefics3')
-    if 'sp_vla' in values.values() and not signals:
-        pytest.skip('the tower of Qwen-VL gives no attention')
+    signals = 'sp_vla' in values.values()
     stage = load_perception(policy.folder, PerceptionSettings(signals=signals))
     settings = build(ReasonerSettings, {**values, 'pruning.min_tokens': 1})
     reasoner = load_reasoner(policy.folder, settings)
     tokens = stage.encode(policy.frame)
+    if signals and policy.kind.startswith('qwen'):
+        assert len(tokens.contour) == len(tokens.position)
+        with pytest.raises(
+            InvalidRecordError, match=r'sp_vla needs contours and saliency.*Qwen-VL'
+        ):
+            reasoner.plan(tokens, SENTENCE)
+        return
     plan = reasoner.plan(tokens, SENTENCE)
     assert 0 < len(plan.kept) <= round(0.5 * len(tokens.position))
     assert plan.tokens_total == 2 * policy.card.tokens_per_camera
     if signals:
         per_camera = [tokens.saliency[tokens.camera == camera].sum() for camera in (0, 1)]
         np.testing.assert_allclose(per_camera, 1.0, rtol=1e-5)
+
+
+@FEW
+def test_keys_and_values_are_reused_and_the_plan_stays(policy):
+    tokens = load_perception(policy.folder, PerceptionSettings()).encode(policy.frame)
+    reasoner = load_reasoner(policy.folder, build(ReasonerSettings, {'reuse.method': 'vla_cache'}))
+    first = reasoner.plan(tokens, SENTENCE)
+    second = reasoner.plan(tokens, SENTENCE)
+    assert len(second.reused) > 0
+    np.testing.assert_allclose(second.latents, first.latents, atol=1e-5)
 
 
 def test_of_an_image_that_changed_in_one_place_few_patches_are_computed(policy):
@@ -267,9 +283,6 @@ def test_an_image_of_another_shape_is_refused_and_one_with_the_same_grid_is_seen
     turned = {name: noise((columns, rows)) for name in policy.card.cameras}
     with pytest.raises(InvalidRecordError, match=rf'{columns} rows and {rows} columns.*expected'):
         stage.encode(Frame(turned, policy.frame.state, 0.0))
-
-
-FEW = pytest.mark.parametrize('policy', [('smolvlm', WIDE), ('qwen3_vl', WIDE)], indirect=True)
 
 
 @pytest.fixture

@@ -68,13 +68,16 @@ def qwen2_5_vl() -> Qwen2_5_VLConfig:
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp('demonstrations')
+    return demonstrations(tmp_path_factory.mktemp('demonstrations'), 144)
+
+
+def demonstrations(path: Path, rows: int) -> Path:
     rng = np.random.default_rng(0)
     for index in range(2):
         np.savez(
             path / f'{TASKS[0]}.{TASKS[0]}.{index:05d}.npz',
             seed=index,
-            image=rng.integers(0, 255, (10, 144, 144, 3), np.uint8),
+            image=rng.integers(0, 255, (10, rows, 144, 3), np.uint8),
             state=rng.normal(0, 0.1, (10, 4)).astype(np.float32),
             chunk=np.full((10, 40, 4), 0.004, np.float32),
             labels=np.zeros((10, 9), np.float32),
@@ -133,6 +136,32 @@ def test_a_loaded_policy_plans_as_it_was_trained(vlm, data, tmp_path):
         tokens = frozen.tower(frozen.pixels(torch.from_numpy(image)[None], False))
         dense = frozen.dense_plan(tokens, *frozen.text(['Open the drawer']))
     np.testing.assert_allclose(policy._plan.latents, dense[0].numpy(), atol=1e-5)
+
+
+def test_a_policy_on_tiles_or_a_rectangle_plans_as_it_was_trained(vlm, tmp_path):
+    path = vlm / 'preprocessor_config.json'
+    sizes = {'size': {'longest_edge': 96}, 'max_image_size': {'longest_edge': 48}}
+    if json.loads((vlm / 'config.json').read_text())['model_type'] == 'qwen2_5_vl':
+        sizes = {'patch_size': 8, 'min_pixels': 256, 'max_pixels': 32 * 48}
+    path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
+    (tmp_path / 'wide').mkdir()
+    data = demonstrations(tmp_path / 'wide', 96)
+    assert train(vlm, data, tmp_path / 'out', 3, '--images', 'own') == 0
+    card = checkpoint.read_card(vlm)
+    assert card.image_shape == (96, 144)
+    assert card.tokens_per_camera == (2 * 3 if 'patch_size' in sizes else (2 * 2 + 1) * 4)
+    frozen = Frozen(vlm, torch.device('cpu'), 'fp32')
+    policy = Policy.from_pretrained(vlm, device='cpu')
+    image = np.random.default_rng(1).integers(0, 255, (96, 144, 3), np.uint8)
+    policy.act(image, 'open the drawer', state=[0.0] * 4)
+    with torch.inference_mode():
+        tokens = frozen.visual(torch.from_numpy(image)[None], False)
+        dense = frozen.dense_plan(tokens, *frozen.text(['Open the drawer']))
+    np.testing.assert_allclose(policy._plan.latents, dense[0].numpy(), atol=1e-4)
+    fast = frozen.pixels(torch.from_numpy(image)[None], False)[0]
+    assert fast.shape == (3, 48, 48)
+    black = -np.array(card.image_mean) / card.image_std
+    np.testing.assert_allclose(fast[:, 0, 0].numpy(), black, rtol=1e-5)
 
 
 def test_a_policy_that_is_there_is_not_replaced_unless_told(vlm, data, tmp_path, capsys):

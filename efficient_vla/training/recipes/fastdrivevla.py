@@ -72,6 +72,11 @@ class FastDriveRecipe(Recipe):
                 f'{card.name} has cameras {", ".join(card.cameras)}; the scorer is trained by '
                 'drawing the image of one. Choose a policy with one camera.'
             )
+        if card.image_shape:
+            raise UsageError(
+                f'{card.name} has image_shape {list(card.image_shape)}; the scorer is trained by '
+                'drawing the square that a tower sees. Choose a policy without image_shape.'
+            )
         super().__init__(frozen)
         self.places = places_of(frozen.places, frozen.device)
         self.side = round(card.tokens_per_camera**0.5)

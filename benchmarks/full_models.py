@@ -137,26 +137,21 @@ def qwen3_vl(small: bool) -> Qwen3VLConfig:
 
 def paligemma(small: bool) -> PaliGemmaConfig:
     """Return PaliGemma-3B at 224 pixels."""
-    sizes = text(
-        small, hidden=2048, ffn=16384, layers=18, heads=8, key_heads=1, words=257216, head_dim=256
-    )
-    width = sizes['hidden_size']
-    return PaliGemmaConfig(
-        vision_config=siglip(small, 224, projection_dim=width),
-        text_config=GemmaConfig(**sizes),
-        projection_dim=width,
-    )
+    return of_gemma(GemmaConfig, small, hidden=2048, ffn=16384, layers=18, key_heads=1)
 
 
 def paligemma2(small: bool) -> PaliGemmaConfig:
     """Return PaliGemma 2-3B at 224 pixels."""
-    sizes = text(
-        small, hidden=2304, ffn=9216, layers=26, heads=8, key_heads=4, words=257216, head_dim=256
-    )
+    return of_gemma(Gemma2Config, small, hidden=2304, ffn=9216, layers=26, key_heads=4)
+
+
+def of_gemma(kind: Callable[..., Any], small: bool, **given: int) -> PaliGemmaConfig:
+    """Return a PaliGemma around a decoder of this kind."""
+    sizes = text(small, heads=8, words=257216, head_dim=256, **given)
     width = sizes['hidden_size']
     return PaliGemmaConfig(
         vision_config=siglip(small, 224, projection_dim=width),
-        text_config=Gemma2Config(**sizes),
+        text_config=kind(**sizes),
         projection_dim=width,
     )
 

@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a stage computes; importing this does not import torch."""
+"""Where a stage computes and in which numbers; importing this does not import torch."""
 
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,17 @@ def device_setting() -> str:
         'Where the stage computes: auto is cuda where torch has it, else cpu. Tensors stay there '
         'until the record that leaves the stage.',
         choices=('auto', 'cpu', 'cuda', 'cuda:N'),
+        read_only=True,
+    )
+
+
+def quantization_setting(more: str = '') -> str:
+    """Declare the number format of weights; ``more`` is a sentence about a stage."""
+    return setting(
+        'none',
+        'none is float32, bf16 halves the memory, int8_dynamic quantizes the linear layers by row '
+        f'and the activations as they come.{more}',
+        choices=('none', 'bf16', 'int8_dynamic'),
         read_only=True,
     )
 

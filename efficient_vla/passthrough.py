@@ -195,17 +195,14 @@ class PassthroughActor(PassthroughStage):
         self._wait('actor')
         row = np.append(plan.latents[0, :3] * self._card.dt, self._card.gripper)
         self._sequence += 1
-        return ActionChunk(
+        return ActionChunk.of(
+            plan,
+            frame,
             actions=np.tile(row.astype(np.float32), (self._card.horizon, 1)),
             dt=self._card.dt,
             names=('x', 'y', 'z', 'gripper'),
             control_mode=ControlMode.EE_DELTA,
-            stamp=frame.stamp,
             sequence=self._sequence,
-            plan_sequence=plan.sequence,
-            plan_stamp=plan.stamp,
-            plan_valid_for=plan.valid_for,
-            instruction=plan.instruction,
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
 

@@ -342,6 +342,18 @@ class ActionChunk:
     note: str = ''
     """What was mended in the output of the head; empty: nothing."""
 
+    @classmethod
+    def of(cls, plan: Plan, frame: Frame, **told: Any) -> 'ActionChunk':
+        """Return the chunk that follows a plan and a frame; ``told`` has the other fields."""
+        return cls(
+            stamp=frame.stamp,
+            plan_sequence=plan.sequence,
+            plan_stamp=plan.stamp,
+            plan_valid_for=plan.valid_for,
+            instruction=plan.instruction,
+            **told,
+        )
+
     def __post_init__(self) -> None:
         _require(
             self.actions.ndim == 2 and len(self.actions) > 0,

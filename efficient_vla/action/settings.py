@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
-from efficient_vla.devices import device_setting
+from efficient_vla.devices import device_setting, quantization_setting
 from efficient_vla.joints import JointSettings, unnorm_key_setting
 from efficient_vla.nora_settings import NoraActions
 from efficient_vla.openvla_settings import OpenVlaActions
@@ -140,13 +140,7 @@ class GuidanceSettings:
 class HeadQuantizationSettings:
     """Number format of the head's weights."""
 
-    mode: str = setting(
-        'none',
-        'none is float32; of an action expert alone, bf16 halves the memory and int8_dynamic '
-        'quantizes the linear layers by row and the activations as they come.',
-        choices=('none', 'bf16', 'int8_dynamic'),
-        read_only=True,
-    )
+    mode: str = quantization_setting(' Of action experts; other heads are small.')
 
 
 @dataclass(frozen=True, slots=True)

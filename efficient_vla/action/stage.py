@@ -224,17 +224,14 @@ class Actor:
             # Heads overshoot; an effort saturates.
             effort = space.names.index('gripper')
             actions[:, effort] = actions[:, effort].clip(-1, 1)
-        return ActionChunk(
+        return ActionChunk.of(
+            plan,
+            frame,
             actions=actions,
             dt=space.dt,
             names=space.names,
             control_mode=space.control_mode,
-            stamp=frame.stamp,
             sequence=self._sequence,
-            plan_sequence=plan.sequence,
-            plan_stamp=plan.stamp,
-            plan_valid_for=plan.valid_for,
-            instruction=plan.instruction,
             latency_ms=(time.perf_counter() - started) * 1e3,
             steps=made.steps,
             delay=made.delay,

@@ -9,34 +9,18 @@ import torch
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.lerobot.act_network import ActNetwork
-from efficient_vla.lerobot.features import cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.processors import Batch
 from efficient_vla.lerobot.visuomotor import (
     ImageActor,
     load_perception,
     load_reasoner,
+    network_of,
     open_for,
 )
 from efficient_vla.tensors import weights_mb
 
 __all__ = ['load_actor', 'load_perception', 'load_reasoner', 'replay']
-
-
-def network_of(folder: LeRobotFolder) -> ActNetwork:
-    """Return the network of a folder.
-
-    Raises ``CheckpointError`` where its tensors are not those that ``config.json`` describes.
-    """
-    network = ActNetwork(
-        folder.config,
-        cameras_of(folder.input_features),
-        folder.state_width,
-        folder.action_width,
-        folder.tensors.at('model'),
-    )
-    folder.tensors.finish()
-    return network.eval()
 
 
 class ActPolicy:
@@ -73,11 +57,16 @@ class ActPolicy:
 def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     """Return the actor of a folder."""
     opened, device = open_for(folder, settings)
-    return ImageActor(opened, ActPolicy(opened, network_of(opened).to(device)), settings, device)
+    return ImageActor(
+        opened,
+        ActPolicy(opened, network_of(opened, ActNetwork, 'model').to(device)),
+        settings,
+        device,
+    )
 
 
 def replay(
     folder: LeRobotFolder, batch: Batch, noise: torch.Tensor | None
 ) -> dict[str, torch.Tensor]:
     """Return the normalised chunk of a processed observation, as ``chunk``."""
-    return {'chunk': network_of(folder)(batch)}
+    return {'chunk': network_of(folder, ActNetwork, 'model')(batch)}

@@ -9,35 +9,19 @@ import torch
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.lerobot.diffusion_network import DiffusionNetwork
-from efficient_vla.lerobot.features import cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.processors import Batch
 from efficient_vla.lerobot.visuomotor import (
     ImageActor,
     load_perception,
     load_reasoner,
+    network_of,
     open_for,
 )
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 
 __all__ = ['load_actor', 'load_perception', 'load_reasoner', 'replay']
-
-
-def network_of(folder: LeRobotFolder) -> DiffusionNetwork:
-    """Return the network of a folder.
-
-    Raises ``CheckpointError`` where its tensors are not those that ``config.json`` describes.
-    """
-    network = DiffusionNetwork(
-        folder.config,
-        cameras_of(folder.input_features),
-        folder.state_width,
-        folder.action_width,
-        folder.tensors.at('diffusion'),
-    )
-    folder.tensors.finish()
-    return network.eval()
 
 
 class DiffusionPolicy:
@@ -81,7 +65,7 @@ class DiffusionPolicy:
 def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     """Return the actor of a folder."""
     opened, device = open_for(folder, settings)
-    policy = DiffusionPolicy(opened, network_of(opened).to(device))
+    policy = DiffusionPolicy(opened, network_of(opened, DiffusionNetwork, 'diffusion').to(device))
     return ImageActor(opened, policy, settings, device)
 
 
@@ -93,6 +77,6 @@ def replay(
     The observation stands for all that the policy looks at, as at the start of an episode.
     """
     assert noise is not None
-    network = network_of(folder)
+    network = network_of(folder, DiffusionNetwork, 'diffusion')
     described = [network.describe(batch)] * network.observations
     return {'chunk': network(described, noise, torch.Generator())}

@@ -2,29 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """pi0 (arXiv 2410.24164): its parts, from a folder of LeRobot."""
 
-from pathlib import Path
+from functools import partial
 
-import torch
 from torch import nn
 
 from efficient_vla.action.heads.expert import Ends, Expert, ExpertLayer, ExpertShape, Joint
-from efficient_vla.action.settings import ActorSettings
-from efficient_vla.action.stage import Actor
-from efficient_vla.lerobot import actor, perception, reasoner, vlm
+from efficient_vla.lerobot import vlm
 from efficient_vla.lerobot.embeddings import Embeddings
 from efficient_vla.lerobot.expert_layers import adaptive_norm, feed, linear, norm
 from efficient_vla.lerobot.features import ACTION, STATE
-from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.parts import Canvas, square
-from efficient_vla.lerobot.perception import PrefixPerception
-from efficient_vla.lerobot.processors import Batch
-from efficient_vla.lerobot.reasoner import PrefixReasoner
-from efficient_vla.lerobot.replay import replayed
+from efficient_vla.lerobot.prefix_policy import PrefixPolicy
 from efficient_vla.lerobot.weights import Tensors
-from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.prefix import Prefix
-from efficient_vla.reasoning.settings import ReasonerSettings
 
 PALIGEMMA = 'paligemma_with_expert.paligemma'
 TEXT = f'{PALIGEMMA}.model.language_model'
@@ -136,24 +128,6 @@ class Pi:
         return norm(tensors, name, width, EPS, less_one=True)
 
 
-def load_perception(folder: Path, settings: PerceptionSettings) -> PrefixPerception:
-    """Return the perception stage of a folder."""
-    return perception.load(Pi(open_folder(folder, words=False), adaptive=False), settings)
-
-
-def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
-    """Return the reasoner of a folder."""
-    return reasoner.load(Pi(reasoner.opened(folder, settings), adaptive=False), settings)
-
-
-def load_actor(folder: Path, settings: ActorSettings) -> Actor:
-    """Return the actor of a folder."""
-    opened = open_folder(folder, settings.unnorm_key, words=False)
-    return actor.load(Pi(opened, adaptive=False), settings)
-
-
-def replay(
-    folder: LeRobotFolder, batch: Batch, noise: torch.Tensor | None
-) -> dict[str, torch.Tensor]:
-    """Return what the policy makes of a processed observation, stage by stage."""
-    return replayed(Pi(folder, adaptive=False), batch, noise)
+policy = PrefixPolicy(partial(Pi, adaptive=False))
+load_perception, load_reasoner = policy.load_perception, policy.load_reasoner
+load_actor, replay = policy.load_actor, policy.replay

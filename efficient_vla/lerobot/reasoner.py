@@ -3,7 +3,6 @@
 """VisualTokens, instruction and state -> keys and values, of policies of LeRobot."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from efficient_vla.compression.quantization import quantize
 from efficient_vla.devices import torch_device
 from efficient_vla.joints import Joints
 from efficient_vla.lerobot.features import STATE
-from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.processors import MASK, TASK, TOKENS, Batch
 from efficient_vla.lerobot.techniques import LACKING, techniques
@@ -88,11 +87,6 @@ class PrefixReasoner(Reasoner):
 
 def _no_words(*given: Any) -> Any:
     raise NotImplementedError('words come from the processors of the folder')
-
-
-def opened(folder: Path, settings: ReasonerSettings) -> LeRobotFolder:
-    """Return the folder as a reasoner reads it."""
-    return open_folder(folder, settings.unnorm_key, settings.tokenizer)
 
 
 def load(parts: PrefixParts, settings: ReasonerSettings) -> PrefixReasoner:

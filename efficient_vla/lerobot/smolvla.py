@@ -2,29 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """SmolVLA (arXiv 2506.01844): its parts, from a folder of LeRobot."""
 
-from pathlib import Path
-
 import torch
 
 from efficient_vla.action.heads.expert import Cross, Ends, Expert, ExpertLayer, ExpertShape, Joint
-from efficient_vla.action.settings import ActorSettings
-from efficient_vla.action.stage import Actor
-from efficient_vla.lerobot import actor, perception, reasoner, vlm
+from efficient_vla.lerobot import vlm
 from efficient_vla.lerobot.embeddings import Embeddings
 from efficient_vla.lerobot.expert_layers import feed, linear, norm
 from efficient_vla.lerobot.features import ACTION, STATE, cameras_of
-from efficient_vla.lerobot.folder import LeRobotFolder, open_folder
+from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.parts import Canvas, images_of, square
-from efficient_vla.lerobot.perception import PrefixPerception
-from efficient_vla.lerobot.processors import Batch
-from efficient_vla.lerobot.reasoner import PrefixReasoner
-from efficient_vla.lerobot.replay import replayed
+from efficient_vla.lerobot.prefix_policy import PrefixPolicy
 from efficient_vla.lerobot.vlm_heads import Heads, smolvlm_heads
 from efficient_vla.lerobot.weights import Tensors
-from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.prefix import Markers, Prefix
-from efficient_vla.reasoning.settings import ReasonerSettings
 
 VLM = 'vlm_with_expert.vlm.model'
 TEXT = f'{VLM}.text_model'
@@ -176,23 +167,6 @@ class SmolVla:
         return smolvlm_heads(widths, self.config.word('vlm_model_name'), self.folder.path)
 
 
-def load_perception(folder: Path, settings: PerceptionSettings) -> PrefixPerception:
-    """Return the perception stage of a folder."""
-    return perception.load(SmolVla(open_folder(folder, words=False)), settings)
-
-
-def load_reasoner(folder: Path, settings: ReasonerSettings) -> PrefixReasoner:
-    """Return the reasoner of a folder."""
-    return reasoner.load(SmolVla(reasoner.opened(folder, settings)), settings)
-
-
-def load_actor(folder: Path, settings: ActorSettings) -> Actor:
-    """Return the actor of a folder."""
-    return actor.load(SmolVla(open_folder(folder, settings.unnorm_key, words=False)), settings)
-
-
-def replay(
-    folder: LeRobotFolder, batch: Batch, noise: torch.Tensor | None
-) -> dict[str, torch.Tensor]:
-    """Return what the policy makes of a processed observation, stage by stage."""
-    return replayed(SmolVla(folder), batch, noise)
+policy = PrefixPolicy(SmolVla)
+load_perception, load_reasoner = policy.load_perception, policy.load_reasoner
+load_actor, replay = policy.load_actor, policy.replay

@@ -6,12 +6,13 @@ The images go to the actor itself.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.devices import torch_device
@@ -34,6 +35,8 @@ from efficient_vla.types import (
     InvalidRecordError,
     Plan,
 )
+
+Network = TypeVar('Network', bound=nn.Module)
 
 
 class ImagePolicy(Protocol):
@@ -142,17 +145,14 @@ class ImageActor:
                 'Check its folder.'
             )
         self._sequence += 1
-        return ActionChunk(
+        return ActionChunk.of(
+            plan,
+            frame,
             actions=self.joints.rows_to_robot(actions),
             dt=self.joints.dt,
             names=self.joints.action_names,
             control_mode=self.joints.control_mode,
-            stamp=frame.stamp,
             sequence=self._sequence,
-            plan_sequence=plan.sequence,
-            plan_stamp=plan.stamp,
-            plan_valid_for=plan.valid_for,
-            instruction=plan.instruction,
             latency_ms=(time.perf_counter() - begin) * 1e3,
             steps=steps,
             note=note,
@@ -190,6 +190,22 @@ class ImageActor:
                 )
             raw[STATE] = self.joints.state_to_policy(frame.state)
         return raw
+
+
+def network_of(folder: LeRobotFolder, kind: Callable[..., Network], root: str) -> Network:
+    """Return the network of a folder, whose tensors are below ``root``.
+
+    Raises ``CheckpointError`` where its tensors are not those that ``config.json`` describes.
+    """
+    network = kind(
+        folder.config,
+        cameras_of(folder.input_features),
+        folder.state_width,
+        folder.action_width,
+        folder.tensors.at(root),
+    )
+    folder.tensors.finish()
+    return network.eval()
 
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> FramePerception:

@@ -4,7 +4,7 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.devices import device_setting
+from efficient_vla.devices import device_setting, quantization_setting
 from efficient_vla.joints import JointSettings, unnorm_key_setting
 from efficient_vla.openvla_settings import OpenVlaPlans
 from efficient_vla.reasoning.pruning import METHODS
@@ -382,13 +382,7 @@ class EcotSettings:
 class QuantizationSettings:
     """Number format of the decoder's weights."""
 
-    mode: str = setting(
-        'none',
-        'none is float32, bf16 halves the memory, int8_dynamic quantizes the linear '
-        'layers by row and the activations as they come.',
-        choices=('none', 'bf16', 'int8_dynamic'),
-        read_only=True,
-    )
+    mode: str = quantization_setting()
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,17 +96,14 @@ class RemoteActor:
         answer = self._client.ask(observation)
         self._fresh = False
         self._sequence += 1
-        return ActionChunk(
+        return ActionChunk.of(
+            plan,
+            frame,
             actions=self._contract.rows(answer),
             dt=self._contract.dt,
             names=self._contract.action_names,
             control_mode=self._contract.control_mode,
-            stamp=frame.stamp,
             sequence=self._sequence,
-            plan_sequence=plan.sequence,
-            plan_stamp=plan.stamp,
-            plan_valid_for=plan.valid_for,
-            instruction=plan.instruction,
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )
 

@@ -8,8 +8,9 @@ import torch
 from lerobot_folders import FIXTURES, observation, reference, rewrite
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.lerobot.diffusion import network_of
+from efficient_vla.lerobot.diffusion_network import DiffusionNetwork
 from efficient_vla.lerobot.folder import open_folder
+from efficient_vla.lerobot.visuomotor import network_of
 from efficient_vla.policy import Policy
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError, build
@@ -158,7 +159,8 @@ def frames(*stamps):
 def told_of(*taken):
     """Return the first chunk of a policy that is told of these frames, the newest last."""
     folder = open_folder(FIXTURES / 'diffusion')
-    network, random = network_of(folder), torch.Generator().manual_seed(0)
+    network = network_of(folder, DiffusionNetwork, 'diffusion')
+    random = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         batches = [
             folder.preprocess(

@@ -15,6 +15,12 @@ TYPES = ('act', 'diffusion', 'pi0', 'pi05', 'smolvla')
 ``replay(folder, batch, noise)``: by the names of ``reference.npz`` what the policy makes of a batch
 of ``LeRobotFolder.preprocess``, at least the normalised ``chunk`` [1, H, A]."""
 
+INSTEAD = {
+    'pi0_fast': 'It names tokens of FAST instead of denoising a chunk: train pi0 or pi05 on the '
+    'same dataset, or use a NORA, whose tokens of FAST are read.',
+}
+"""Type that is not run -> what to do."""
+
 
 def kind_of(folder: Path) -> str:
     """Return the type of policy in a folder.
@@ -25,7 +31,7 @@ def kind_of(folder: Path) -> str:
     if kind not in TYPES:
         raise CheckpointError(
             f'{folder} holds a policy of LeRobot of type {kind!r}; expected one of '
-            f'{", ".join(TYPES)}. Use a policy of one of these types.'
+            f'{", ".join(TYPES)}. {INSTEAD.get(str(kind), "Use a policy of one of these types.")}'
         )
     return str(kind)
 

@@ -26,13 +26,10 @@ def merged(folder: Path) -> dict[str, Stored]:
     """Return the tensors of the base with those of the adapter in ``folder`` added or in place.
 
     W + s B A with s = alpha / r, or alpha / sqrt(r) with ``use_rslora``, computed in float32.
-    Raises ``CheckpointError`` where the base is not on this machine or the two do not fit.
+    Raises ``CheckpointError`` for another adapter, where the base is not on this machine, and where
+    the two do not fit.
     """
     config = adapter_config(folder)
-    config.refuse('peft_type', 'LORA', why='other adapters are not read. Merge it with PEFT')
-    for name in ('use_dora', 'fan_in_fan_out', 'lora_bias'):
-        config.refuse(name, False, None, why='only plain LoRA is read. Merge it with PEFT')
-    config.refuse('bias', 'none', why='only plain LoRA is read. Merge it with PEFT')
     base = stored(weights_path(folder))
     factors: dict[str, dict[str, str]] = {}
     adapter = stored(folder / ADAPTER)

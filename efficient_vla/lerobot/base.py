@@ -19,8 +19,17 @@ def has_adapter(folder: Path) -> bool:
 
 
 def adapter_config(folder: Path) -> Fields:
-    """Return what an adapter says of itself."""
-    return Fields(folder / ADAPTER_CONFIG, read_json(folder / ADAPTER_CONFIG))
+    """Return what an adapter says of itself.
+
+    Raises ``CheckpointError`` for one that is no plain LoRA.
+    """
+    config = Fields(folder / ADAPTER_CONFIG, read_json(folder / ADAPTER_CONFIG))
+    why = 'no adapter but a plain LoRA is read. Merge it into its base: merge_and_unload of PEFT'
+    config.refuse('peft_type', 'LORA', why=why)
+    for name in ('use_dora', 'fan_in_fan_out', 'lora_bias'):
+        config.refuse(name, False, None, why=why)
+    config.refuse('bias', 'none', why=why)
+    return config
 
 
 def weights_path(folder: Path) -> Path:

@@ -99,18 +99,15 @@ def _newline(step: Fields, context: Context) -> Step:
     return end
 
 
-def _state_in_words(ending: str) -> Callable[[Fields, Context], Step]:
-    def make(step: Fields, context: Context) -> Step:
-        def write(batch: Batch) -> Batch:
-            if TASK not in batch or STATE not in batch:
-                return batch
-            bins = np.digitize(batch[STATE][0].cpu().numpy(), STATE_BINS) - 1
-            text = batch[TASK].strip().replace('_', ' ').replace('\n', ' ')
-            return batch | {TASK: f'Task: {text}, State: {" ".join(map(str, bins))};\n{ending}'}
+def _state_in_words(step: Fields, context: Context) -> Step:
+    def write(batch: Batch) -> Batch:
+        if TASK not in batch or STATE not in batch:
+            return batch
+        bins = np.digitize(batch[STATE][0].cpu().numpy(), STATE_BINS) - 1
+        text = batch[TASK].strip().replace('_', ' ').replace('\n', ' ')
+        return batch | {TASK: f'Task: {text}, State: {" ".join(map(str, bins))};\nAction: '}
 
-        return write
-
-    return make
+    return write
 
 
 def _tokenize(step: Fields, context: Context) -> Step | None:
@@ -241,13 +238,11 @@ STEPS: Mapping[str, Callable[[Fields, Context], Step | None]] = {
     'smolvla_new_line_processor': _newline,
     'pi0_new_line_processor': _newline,
     'tokenizer_processor': _tokenize,
-    'pi05_prepare_state_tokenizer_processor_step': _state_in_words('Action: '),
-    'pi0_fast_prepare_state_tokenizer_processor_step': _state_in_words(''),
+    'pi05_prepare_state_tokenizer_processor_step': _state_in_words,
     'relative_actions_processor': _relative,
     'absolute_actions_processor': _absolute,
     'normalizer_processor': _normalise,
     'unnormalizer_processor': _restore,
-    'action_tokenizer_processor': _nothing,
 }
 """Name in the registry -> what makes the step of its entry, ``None`` where there is nothing to do
 while a policy drives a robot."""

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from lerobot_folders import FIXTURES, observation, reference
+from lerobot_folders import FIXTURES, observation, reference, rewrite
 from safetensors.torch import load_file, save_file
 
 from efficient_vla.bench.parity import LIMIT, parity
@@ -189,6 +189,24 @@ def test_an_adapter_that_does_not_fit_its_base_is_named(
     adapted(folder, tmp_path, factors, **config)
     with pytest.raises(CheckpointError, match=expected):
         open_folder(folder)
+
+
+@pytest.mark.parametrize('config', [{'use_dora': True}, {'peft_type': 'IA3'}])
+def test_an_adapter_that_is_not_read_is_told_before_it_is_loaded(copied, tmp_path, config):
+    folder = copied('act')
+    adapted(folder, tmp_path, low_rank(HEAD, 6, 32), **config)
+    (sentence,) = folder_facts(folder).missing
+    with pytest.raises(CheckpointError, match='Merge it into its base: merge_and_unload') as caught:
+        open_folder(folder)
+    assert sentence == str(caught.value)
+
+
+def test_pi0_fast_is_refused_with_what_to_do(copied):
+    folder = copied('pi0')
+    rewrite(folder, 'config.json', lambda config: config.update(type='pi0_fast'))
+    for read in (open_folder, folder_facts):
+        with pytest.raises(CheckpointError, match=r"type 'pi0_fast'; expected one of act,.* train"):
+            read(folder)
 
 
 def test_a_tokenizer_is_taken_from_the_folder_before_the_cache(copied, hub, monkeypatch, tmp_path):

@@ -33,6 +33,13 @@ SPANS = {'percent': (0.0, 100.0), 'signed_percent': (-100.0, 100.0), 'share': (0
 """Unit that counts along a calibrated range -> its values at both ends."""
 UNITS = (*SCALES, *SPANS, 'effort')
 MODES = tuple(mode.name.lower() for mode in ControlMode if mode)
+LARGEST_ANGLE = 4 * math.pi
+"""More than two turns are rather degrees than radians."""
+SMALLEST_DEGREES = math.pi
+"""Where no joint moves by more degrees than half a turn has radians, they are rather radians."""
+LARGEST_SHARE = 1.5
+LARGEST_LENGTH = 10.0
+"""No arm reaches so far [m]."""
 POSITIONS = ('joint_position', 'ee_position')
 
 
@@ -383,6 +390,38 @@ def faults(
         )
     reason = settings.check()
     return [*found, reason] if reason else found
+
+
+def doubts(settings: JointSettings, learned: Sequence[tuple[float, float]]) -> list[str]:
+    """Return which units do not look like those of the numbers that a policy learned.
+
+    ``learned`` are least and greatest of each column, in the policy's units. Only the person who
+    recorded them knows, so that nothing is refused.
+    """
+    if not learned or len(learned) != len(settings.names) or settings.mode not in POSITIONS:
+        return []
+    found = []
+    units, ends = settings.columns()[0], [max(map(abs, pair)) for pair in learned]
+    turning = [end for unit, end in zip(units, ends, strict=False) if unit == 'deg']
+    for name, unit, (low, high), end in zip(settings.names, units, learned, ends, strict=False):
+        likely = ''
+        if unit == 'rad' and end > LARGEST_ANGLE:
+            likely = 'deg'
+        elif unit == 'deg' and max(turning) < SMALLEST_DEGREES:
+            likely = 'rad'
+        elif unit in ('percent', 'signed_percent') and end <= LARGEST_SHARE:
+            likely = 'share'
+        elif unit == 'share' and end > LARGEST_SHARE:
+            likely = 'percent' if low > -LARGEST_SHARE else 'signed_percent'
+        elif unit == 'm' and end > LARGEST_LENGTH:
+            likely = 'mm'
+        if likely:
+            found.append(
+                f'joints.unit of {name} is {unit}, but the policy learned numbers from {low:.3g} '
+                f'to {high:.3g} there, as {likely} has them. Set joints.unit to {likely}, unless '
+                'you know better.'
+            )
+    return found
 
 
 def is_gripper(name: str) -> bool:

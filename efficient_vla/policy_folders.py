@@ -71,6 +71,9 @@ class FolderFacts:
     """What has to be given beside the folder, a sentence each."""
     trained_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Camera -> rows and columns of the images of training, where the folder says."""
+    learned: tuple[tuple[float, float], ...] = ()
+    """Between which numbers the actions of training mostly were, a pair a column, in the policy's
+    units, where the folder says."""
     groups: tuple[str, ...] = ()
     """Datasets whose statistics it has, one of which unnorm_key has to name; empty: of one."""
     architecture: str = ''

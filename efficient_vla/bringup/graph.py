@@ -25,6 +25,7 @@ from efficient_vla.bringup.parameter_files import (
     typed,
 )
 from efficient_vla.errors import CheckpointError
+from efficient_vla.joints import doubts
 from efficient_vla.places import PolicyPlace, policy_place, share_folder
 from efficient_vla.policy_folders import FolderFacts, folder_facts, why_none
 from efficient_vla.presets import unmet
@@ -422,7 +423,7 @@ def _follow(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
 
 
 def _refuse_misfit(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
-    """Raise ``ProfileError`` where policy, robot and monitor do not fit together."""
+    """Raise ``ProfileError`` where policy, robot and monitor do not fit; note what they may not."""
     shown = list(merged.values['monitor'].get('cameras', ()))
     cameras = fit.cameras_of(facts, merged.values['perception'].get('cameras', ()))
     if shown and shown != cameras:
@@ -431,9 +432,11 @@ def _refuse_misfit(merged: Merged, facts: FolderFacts, selection: Selection) -> 
             '[] where it has one.'
         )
     simulated = simulation(selection.robot) if selection.robot in robots() else None
-    wrong = fit.misfits(facts, fit.robot_of(selection.robot, merged.values, simulated))
+    robot = fit.robot_of(selection.robot, merged.values, simulated)
+    wrong = fit.misfits(facts, robot)
     if wrong:
         raise ProfileError(wrong[0])
+    merged.notes += doubts(robot.joints, facts.learned)
 
 
 def arguments(graph: Graph, parameters: Path) -> list[str]:

@@ -101,6 +101,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     console.print()
     for sentence in found['missing']:
         console.print(Text.assemble(('missing  ', 'bold red'), sentence))
+    for sentence in found['doubts']:
+        console.print(Text.assemble(('doubt  ', 'bold yellow'), sentence))
     if found['open']:
         told = '; '.join(found['open'])
         console.print(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.headers import read_header
@@ -24,6 +26,8 @@ WIDTHS = (
 )
 """Tensors of SmolVLA whose sizes are those of tower and language model, and on which axis."""
 GROUPED = re.compile(r'unnormalize_outputs\.(?P<group>.+)_buffer_action\..+')
+RANGES = ('q01', 'q99'), ('min', 'max'), ('mean', 'std')
+"""Statistics of actions, the first of which that a folder has tells where they were."""
 PARTS = {'STATE': 'state', 'ACTION': 'action', 'VISUAL': 'images'}
 
 
@@ -59,6 +63,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         techniques=applied,
         refused=refused,
         trained_sizes=sizes,
+        learned=_learned(folder, config.values),
         groups=tuple(sorted(_groups(folder))),
         missing=absent or (_unknown_model(folder, config) if kind == 'smolvla' else ()),
         architecture='dual' if sized else 'single',
@@ -96,6 +101,29 @@ def _config(steps: Iterable[Mapping[str, Any]], begin: str) -> dict[str, Any]:
 def _normalisation(config: Fields, steps: list[dict[str, Any]]) -> dict[str, str]:
     modes = _config(steps, 'normalizer').get('norm_map') or config.raw('normalization_mapping', {})
     return {part: str(modes[name]) for name, part in PARTS.items() if name in modes}
+
+
+def _learned(folder: Path, config: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """Return between which numbers the actions of training mostly were, where a file says.
+
+    Of actions that are counted from the state nobody says.
+    """
+    if config.get('use_relative_actions'):
+        return ()
+    for path in sorted(folder.glob('policy_postprocessor*.safetensors')):
+        header = read_header(path)
+        for low, high in RANGES:
+            pair = [header.get(f'{ACTION}.{name}') for name in (low, high)]
+            if all(entry is not None and entry.dtype == 'F32' for entry in pair):
+                first, second = (
+                    np.fromfile(path, '<f4', entry.values, offset=entry.start).astype(float)
+                    for entry in pair
+                    if entry is not None
+                )
+                if low == 'mean':
+                    first, second = first - second, first + second
+                return tuple(zip(first.tolist(), second.tolist(), strict=True))
+    return ()
 
 
 def _prompt(steps: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fixtures.profiles import so101
+from safetensors import safe_open
 
 from efficient_vla.cli import main
 
@@ -48,6 +49,21 @@ def test_a_policy_of_lerobot_and_its_robot(tmp_path, capsys):
     assert 'It can drive so101.' in told
     assert 'chunk          8 rows, 0.27 s' in told
     assert 'perception: cache.method, quantization.mode' in told
+
+
+def test_a_unit_that_the_numbers_of_training_speak_against_is_doubted(tmp_path, capsys):
+    robot = so101(tmp_path)
+    _, found = inspected(LEROBOT / 'act', tmp_path, '--robot', str(robot))
+    assert found['doubts'] == []
+    so101(tmp_path, ('unit: [deg, deg, deg, deg, deg', 'unit: [rad, rad, rad, rad, rad'))
+    _, found = inspected(LEROBOT / 'act', tmp_path, '--robot', str(robot))
+    with safe_open(next((LEROBOT / 'act').glob('policy_post*.safetensors')), 'np') as file:
+        low, high = (file.get_tensor(f'action.{name}')[0] for name in ('q01', 'q99'))
+    said = (
+        f'unit of shoulder_pan is rad, but the policy learned numbers from {low:.3g} to {high:.3g}'
+    )
+    assert said in found['doubts'][0]
+    assert 'doubt  ' in capsys.readouterr().out
 
 
 def test_all_that_is_missing_for_a_robot_is_told_at_once(tmp_path, capsys):

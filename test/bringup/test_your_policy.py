@@ -37,6 +37,12 @@ def test_the_profile_of_the_page_fits_these_folders(tmp_path: Path, policy: str)
     assert not found.notes
 
 
+def test_a_unit_that_the_folder_speaks_against_is_noted_at_the_start(tmp_path: Path) -> None:
+    found = graph(tmp_path, ('unit: [deg, deg, deg, deg, deg', 'unit: [deg, deg, rad, deg, deg'))
+    (note,) = found.notes
+    assert note.startswith('joints.unit of elbow_flex is rad, but the policy learned numbers from')
+
+
 def test_the_profile_means_what_the_page_says(tmp_path: Path) -> None:
     values = graph(tmp_path).parameters
     for node in ('actor', 'reasoner'):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.joints import Joints, JointSettings, faults, joints_of
+from efficient_vla.joints import Joints, JointSettings, doubts, faults, joints_of
 from efficient_vla.policy import SETTINGS, Policy
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build
@@ -227,3 +227,33 @@ def test_keywords_of_a_policy_reach_state_and_actions_alike(monkeypatch):
     assert seen['actor'].joints == seen['reasoner'].joints == settings()
     assert seen['actor'].unnorm_key == seen['reasoner'].unnorm_key == 'bridge'
     assert set(seen) == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ('unit', 'learned', 'likely'),
+    [
+        ('rad', (-80.0, 95.0), 'deg'),
+        ('rad', (-3.1, 6.3), ''),
+        ('deg', (-1.6, 1.4), 'rad'),
+        ('deg', (-40.0, 12.0), ''),
+        ('percent', (0.0, 1.0), 'share'),
+        ('percent', (1.0, 97.0), ''),
+        ('share', (2.0, 99.0), 'percent'),
+        ('share', (-98.0, 99.0), 'signed_percent'),
+        ('m', (120.0, 480.0), 'mm'),
+        ('m', (0.1, 0.6), ''),
+    ],
+)
+def test_numbers_that_look_like_those_of_another_unit_are_doubted(unit, learned, likely):
+    given = {'names': ('lift',), 'unit': (unit,), 'sign': (1,), 'offset': (0,)}
+    found = doubts(settings(**given), [learned])
+    assert [f'as {likely} has them. Set joints.unit to {likely},' in said for said in found] == (
+        [True] if likely else []
+    )
+    assert doubts(settings(**given, mode='joint_delta'), [learned]) == []
+
+
+def test_one_joint_that_hardly_moved_is_no_reason_to_doubt_degrees():
+    given = {'names': ('pan', 'lift'), 'unit': ('deg',), 'sign': (1,), 'offset': (0,)}
+    assert doubts(settings(**given), [(-0.5, 0.5), (-30.0, 60.0)]) == []
+    assert len(doubts(settings(**given), [(-0.5, 0.5), (-1.0, 2.0)])) == 2

@@ -46,6 +46,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         raise config.error('output_features', list(outputs), ACTION)
     named = config.raw('action_feature_names', None)
     applied, refused = _techniques(kind)
+    averaged = kind == 'act' and config.raw('temporal_ensemble_coeff', None) is not None
     parameters, memory, absent = _size(folder)
     return FolderFacts(
         family='lerobot',
@@ -55,7 +56,7 @@ def facts_of(folder: Path, kind: str) -> FolderFacts:
         action_names=config.words('action_feature_names') if named else (),
         action_width=outputs[ACTION].shape[0],
         normalisation=_normalisation(config, steps),
-        horizon=config.integer('n_action_steps'),
+        horizon=config.integer('chunk_size' if averaged else 'n_action_steps'),
         prompt=_prompt(steps),
         tokenizer=_tokenizer(folder, steps),
         parameters=parameters,

@@ -33,9 +33,11 @@ class EarlierFrames:
             self._frames.clear()
 
     def add(self, frame: Frame) -> None:
-        """Remember a frame, unless it or a newer one is known, and forget those before its span."""
+        """Remember a frame, unless a newer one is known, and forget those before its span."""
         with self._lock:
             newest = self._frames[-1].stamp if self._frames else -math.inf
+            if frame.stamp == newest:
+                self._frames[-1] = frame
             if newest - CLOCK_SET_S < frame.stamp <= newest:
                 return
             if frame.stamp < newest:

@@ -134,6 +134,8 @@ class ImageActor:
         begin = time.perf_counter()
         self._frames.add(frame)
         frames, note = self._frames.until(frame)
+        # Whoever gives no times of their own may give one twice, with another image.
+        self._told.pop(frame.stamp, None)
         with torch.inference_mode():
             self._told = {one.stamp: self._tell(one) for one in frames}
             batch = self._told[frame.stamp][0]

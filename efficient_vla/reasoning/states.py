@@ -33,11 +33,11 @@ class States:
             self._known.popleft()
 
     def nearest(self, stamp: float) -> np.ndarray:
-        """Return the state [S] nearest to ``stamp`` [s].
+        """Return the state [S] nearest to ``stamp`` [s], of two at one time the newer.
 
         Raises ``InvalidRecordError`` where none is near.
         """
-        nearest = min(self._known, key=lambda pair: abs(pair[0] - stamp), default=None)
+        nearest = min(reversed(self._known), key=lambda one: abs(one[0] - stamp), default=None)
         if nearest is None or abs(nearest[0] - stamp) > MAX_SKEW_S:
             found = 'none came' if nearest is None else f'{abs(nearest[0] - stamp):.2f} s off'
             raise InvalidRecordError(

@@ -78,6 +78,16 @@ def test_the_plan_is_made_with_the_state_nearest_to_the_frame():
     assert plan.latents.shape == (1, 32)
 
 
+def test_of_two_states_at_one_time_the_newer_is_in_the_plan():
+    images, state = seen('pi05')
+    chunks = []
+    for states in ([state + 5], [state, state + 5]):
+        policy = loaded('pi05')
+        fixed_noise(policy, reference('pi05')['input.noise'])
+        chunks.append([policy.act(images, TASK, state=one, stamp=1.0) for one in states][-1])
+    np.testing.assert_allclose(chunks[1].actions, chunks[0].actions, atol=2e-3)
+
+
 @pytest.mark.parametrize('stamp', [None, 4.0])
 def test_without_a_state_near_the_frame_there_is_no_plan(stamp):
     images, state = seen('smolvla')

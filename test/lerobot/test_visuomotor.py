@@ -83,7 +83,7 @@ def test_chunks_that_are_averaged_are_given_to_their_end(copied):
     rewrite(folder, 'config.json', lambda config: config.update(change))
     images, state = seen('act')
     chunk = Policy.from_pretrained(folder, **JOINTS).act(images, 'go', state=state, stamp=0.0)
-    assert len(chunk.actions) == 8
+    assert len(chunk.actions) == folder_facts(folder).horizon == 8
 
 
 def test_an_image_of_another_size_is_refused_by_camera(act):
@@ -221,6 +221,17 @@ def test_a_clock_that_was_set_back_begins_anew(diffusion):
     chunk = diffusion.chunk(PLAN, early)
     assert chunk.note == ''
     np.testing.assert_allclose(chunk.actions, told_of(early, early), atol=1e-3)
+
+
+def test_another_frame_of_the_same_time_is_looked_at(act, diffusion):
+    one, other = frames(1.0, 1.0)
+    for actor in (act.actor, diffusion):
+        actor.reset()
+        expected = actor.chunk(PLAN, other).actions
+        actor.reset()
+        actor.chunk(PLAN, one)
+        actor._policy.reset()
+        np.testing.assert_allclose(actor.chunk(PLAN, other).actions, expected, atol=1e-3)
 
 
 def test_frames_are_not_kept_for_ever(diffusion):

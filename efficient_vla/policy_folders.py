@@ -163,7 +163,8 @@ def _card_facts(folder: Path) -> FolderFacts:
     path = folder / 'policy.json'
     card, kind = read_json(path), policy_type(folder)
     try:
-        cameras, shape = dict.fromkeys(card.get('cameras', ())), tuple(card.get('image_shape', ()))
+        cameras, shape = dict.fromkeys(card.get('cameras', ())), card.get('image_shape')
+        rows, columns = map(int, shape or (0, 0))
         state, actions = tuple(card.get('state_names', ())), tuple(card.get('action_names', ()))
         parameters, memory = weights_of(folder)
         return FolderFacts(
@@ -187,7 +188,7 @@ def _card_facts(folder: Path) -> FolderFacts:
             dt=float(card['dt']) if 'dt' in card else None,
             parameters=parameters,
             memory_mb=memory,
-            trained_sizes=dict.fromkeys(cameras, shape) if shape else {},
+            trained_sizes=dict.fromkeys(cameras, (rows, columns)) if shape else {},
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(

@@ -67,6 +67,23 @@ def test_overlay_dims_dropped_tokens_and_tints_reused_ones():
     assert picture[60, 60, 2] > picture[60, 60, 0]
 
 
+@pytest.mark.parametrize(('kept', 'shade'), [([10], 200), ([14], 200), ([11, 12, 13], 50)])
+def test_of_two_tokens_at_one_place_the_one_that_was_kept_shows(kept, shade):
+    """The image as a whole follows its tiles."""
+    whole = np.array([14], np.int32)
+    fields = ('camera', 'row', 'column')
+    both = dataclasses.replace(
+        tokens(),
+        features=np.ones((5, 3), np.float32),
+        age=np.zeros(5, np.float32),
+        position=np.append(tokens().position, whole),
+        **{name: np.append(getattr(tokens(), name), whole * 0) for name in fields},
+    )
+    image = np.full((80, 80, 3), 200, np.uint8)
+    marks = overlay.spent(both, plan(kept=kept))
+    assert (overlay.token_overlay(image, both, marks, 0, 0.25)[20, 20] == shade).all()
+
+
 def test_overlay_without_kept_tokens_counts_all_as_kept():
     assert (drawn(plan())[20, 60] == 200).all()
 

@@ -317,6 +317,13 @@ def test_a_card_that_does_not_fit_is_refused(changed, values, expected):
 
 
 @FEW
+@pytest.mark.parametrize('shape', ['wide', [60], [60, 'x'], 60])
+def test_a_shape_that_is_none_is_refused_before_the_weights_are_read(changed, shape):
+    with pytest.raises(CheckpointError, match=r'policy\.json cannot be read'):
+        folder_facts(changed('policy.json', image_shape=shape))
+
+
+@FEW
 @pytest.mark.parametrize(
     ('values', 'expected'),
     [

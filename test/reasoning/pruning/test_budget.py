@@ -191,6 +191,18 @@ def test_farthest_points_of_an_empty_set_begin_in_the_middle(make_view):
     assert added.tolist() == [12, 0, 4]
 
 
+def test_of_an_image_in_tiles_every_token_is_taken_once(make_view):
+    # 4 x 4 of the tiles, then 2 x 2 of the whole, each at a place that a tile has too.
+    view = make_view(1, (4, 4))
+    whole = torch.tensor([[1, 1], [1, 3], [3, 1], [3, 3]])
+    view.camera = torch.zeros(20, dtype=torch.long)
+    view.row = torch.cat([view.row, whole[:, 0]])
+    view.column = torch.cat([view.column, whole[:, 1]])
+    added = farthest_points(view, marked(20), ~marked(20), 20).tolist()
+    assert sorted(added) == list(range(20))
+    assert added[:2] == [5, 16]
+
+
 def test_farthest_points_know_tokens_that_were_dropped_before(make_view):
     # Only the lower row of 2 x 4 is left: places in the grid are not indices.
     view = make_view(1, (2, 4))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.joints import JointSettings, faults
 from efficient_vla.policy_folders import FolderFacts
+from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import build
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ CHUNK_TIMEOUT_S, PLAN_VALIDITY_S = 0.5, 2.0
 """What ``watchdog.chunk_timeout`` and ``plan_validity`` are at least."""
 LONGEST_S = 60.0
 """More than that is no parameter of either."""
+
+
+STATE_KEYS = ('names', 'state_names', 'unit', 'sign', 'offset', 'low', 'high')
+"""Of ``joints``: what decides how the state is scaled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Robot:
     tokenizer: str = ''
     """Where its profile says that the tokenizer of the policy is."""
     unnorm_key: str = ''
+    apart: tuple[str, ...] = ()
+    """What actor and reasoner are told differently of the state, which both scale."""
     token_file: str = ''
     """Where the word is that its policy server demands."""
     square: bool = False
@@ -51,17 +58,26 @@ class Robot:
 def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | None' = None) -> Robot:
     """Return the robot that parameters describe: node -> parameter -> value of its profile."""
     actor, reasoner = values.get('actor', {}), values.get('reasoner', {})
-    given = {key: value for key, value in actor.items() if key.startswith('joints.')}
+    given, planned = (
+        {key: value for key, value in own.items() if key.startswith('joints.')}
+        for own in (actor, reasoner)
+    )
+    joints = build(ActorSettings, given).joints
+    same = build(ReasonerSettings, planned).joints
+    apart = [f'joints.{key}' for key in STATE_KEYS if getattr(joints, key) != getattr(same, key)]
+    if actor.get('unnorm_key', '') != reasoner.get('unnorm_key', ''):
+        apart.append('unnorm_key')
     perception = values.get('perception', {})
     topics = perception.get('camera_topics', ())
     robot = Robot(
         Path(name).stem,
-        joints=build(ActorSettings, given).joints,
+        joints=joints,
         commanded=tuple(values.get('controller', {}).get('names', ())),
         cameras=tuple(word.partition(':=')[0] for word in topics),
         chosen=tuple(perception.get('cameras', ())),
         tokenizer=reasoner.get('tokenizer', ''),
         unnorm_key=actor.get('unnorm_key', ''),
+        apart=tuple(apart),
         token_file=perception.get('remote.token_file', ''),
     )
     if simulation is None:
@@ -78,6 +94,11 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
 def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
     """Return what is missing or wrong for a policy to drive a robot, a sentence each."""
     found = [*facts.missing, *_unsaid(facts, robot)]
+    if facts.one_process and robot.apart:
+        found.append(
+            f'actor and reasoner have different values of {", ".join(robot.apart)}; expected the '
+            'same, since both scale the state of the robot. Set them for both.'
+        )
     cameras = cameras_of(facts, robot.chosen)
     absent = [name for name in cameras if robot.cameras and name not in robot.cameras]
     if absent:

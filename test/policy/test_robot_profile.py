@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The profile of a robot says in Python what ``--robot`` says on the command line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,16 @@ def test_a_profile_that_is_nowhere_or_damaged_is_named(tmp_path: Path) -> None:
     damaged = so101(tmp_path, ('rate: 30.0', 'rate: :'))
     with pytest.raises(ProfileError, match=r'so101\.yaml.*is not YAML'):
         Policy.from_pretrained(LEROBOT / 'act', robot=damaged)
+
+
+@pytest.mark.parametrize(
+    ('word', 'value'),
+    [('joints.sign', [1.0]), ('joints.low', [-0.2]), ('unnorm_key', 'so100')],
+)
+def test_actor_and_reasoner_are_told_the_same_of_the_state(tmp_path: Path, word, value) -> None:
+    profile = so101(tmp_path, ('    joints:', '    cameras: [front, wrist]\n    joints:'))
+    chosen = Selection(robot=str(profile), policy=str(LEROBOT / 'pi0'))
+    describe(chosen)
+    with pytest.raises(ProfileError, match=rf'different values of {word}; expected the same'):
+        describe(replace(chosen, overrides={f'reasoner.{word}': value}))
+    describe(replace(chosen, overrides={'actor.joints.rate': 15.0}))

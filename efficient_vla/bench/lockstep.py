@@ -117,14 +117,16 @@ def run_episode(
     stages: Policy,
     settings: Mapping[str, Any],
     seed: int,
-    instruction: str,
+    instruction: str | None = None,
     video: Path | None = None,
 ) -> EpisodeResult:
     """Run the episode that ``seed`` names until success or the last step.
 
+    Without ``instruction`` the policy gets the episode's own sentence.
     ``settings`` maps node names to their settings; those of ``controller`` and ``eval`` are used.
     """
     sim.reset(seed)
+    instruction = sim.instruction if instruction is None else instruction
     stages.reset()
     period = sim.simulation.period
     single = stages.actor.architecture == 'single'

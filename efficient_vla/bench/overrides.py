@@ -43,8 +43,8 @@ class EvaluationSettings:
     )
     max_steps: int = setting(
         500,
-        'Steps of 12.5 ms after which an episode has failed; 500 is the protocol of '
-        'published numbers.',
+        'Steps of the simulator after which an episode has failed; 500, of 12.5 ms, is the '
+        'protocol of published numbers of Meta-World.',
         low=1,
         high=500,
     )

@@ -49,13 +49,22 @@ def main() -> int:
 
 def generated(root: Path) -> dict[Path, str]:
     """Return path -> text of every generated file."""
-    files = {root / 'config' / f'{node}.yaml': defaults_yaml(node) for node in NODE_SETTINGS}
+    files = {root / 'config' / f'{node}.yaml': defaults_yaml(node) for node in documented()}
     return {root / 'docs' / 'parameters.md': page(), **files}
 
 
+def documented() -> dict[str, tuple[str, ...]]:
+    """Return the first node of each kind -> all of that kind, such as the simulated robots."""
+    alike: dict[type, list[str]] = {}
+    for node, kind in NODE_SETTINGS.items():
+        alike.setdefault(kind, []).append(node)
+    return {nodes[0]: tuple(nodes) for nodes in alike.values()}
+
+
 def page() -> str:
-    """Return the page with one table a node."""
-    return '\n'.join([ABOUT, *(f'## {node}\n\n{_table(node)}' for node in NODE_SETTINGS)])
+    """Return the page with one table for each kind of node."""
+    tables = (f'## {", ".join(nodes)}\n\n{_table(name)}' for name, nodes in documented().items())
+    return '\n'.join([ABOUT, *tables])
 
 
 def defaults_yaml(node: str) -> str:

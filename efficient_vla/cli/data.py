@@ -4,25 +4,28 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from efficient_vla.cli.options import writable_folder
-from efficient_vla.cli.run_options import add_render, policy_place, refuse_below
+from efficient_vla.cli.run_options import add_render, add_robot, policy_place, refuse_below
 from efficient_vla.errors import UsageError
-from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
 from efficient_vla.sim.episodes import check_tasks, jobs
 from efficient_vla.training import demonstrations
 
 DESCRIPTION = (
-    'Make demonstrations from the scripted experts of Meta-World, with disturbances so that '
+    'Make demonstrations from the scripted expert of a simulated robot, with disturbances so that '
     'recovery is in the data. Only successful episodes are kept; a run that was interrupted goes '
-    'on where it stopped. Format npz is what efficient-vla train reads, lerobot is a '
+    'on where it stopped. Format npz is what efficient-vla train reads, of Meta-World alone, '
+    'lerobot is a '
     "LeRobotDataset v3.0 for LeRobot's own trainer. With --graph a policy drives the running "
     'graph, and what flows in it is recorded.'
 )
 EXAMPLE = (
     '  efficient-vla data --tasks reach-v3,door-open-v3 --episodes 20 --out data/two-tasks\n'
     '  efficient-vla data --format lerobot --tasks drawer-open-v3 --out data/drawer\n'
+    '  efficient-vla data --format lerobot --robot so101 --tasks reach --episodes 50\n'
     '  efficient-vla data --format lerobot --graph --tasks reach-v3 --episodes 5 --out data/seen'
 )
 OWN: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -45,6 +48,10 @@ SAID = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    add_robot(parser)
+    parser.add_argument(
+        '--out', metavar='DIR', type=Path, help='folder to fill (default: data/ROBOT)'
+    )
     demonstrations.add_arguments(parser)
     parser.add_argument(
         '--format',
@@ -90,12 +97,20 @@ def main(arguments: argparse.Namespace) -> int:
             )
     if not 0 < arguments.speed <= 1:
         raise UsageError(f'--speed is {arguments.speed}; expected above 0 and at most 1.')
+    if arguments.out is None:
+        arguments.out = Path('data') / arguments.robot
+    arguments.tasks = arguments.tasks or ','.join(simulation(arguments.robot).instructions)
+    check_tasks(arguments.tasks.split(','), arguments.robot)
+    if kind == 'npz' and arguments.robot != DEFAULT_ROBOT:
+        raise UsageError(
+            f'--format npz holds demonstrations of {DEFAULT_ROBOT} alone, for efficient-vla train; '
+            'add --format lerobot.'
+        )
     if kind == 'npz':
         writable_folder(arguments.out, '--out')
         return demonstrations.main(arguments)
     refuse_below(arguments, 1, 'episodes')
     refuse_below(arguments, 16, 'image_size')
-    check_tasks(arguments.tasks.split(','))
     writable_folder(arguments.out, '--out')
     if kind == 'graph':
         return _graph(arguments)
@@ -120,12 +135,13 @@ def _graph(arguments: argparse.Namespace) -> int:
     seed = demonstrations.TRAIN_SEED + arguments.first
     request = GraphRequest(
         policy=policy_place(arguments.policy or None),
-        jobs=jobs(arguments.tasks.split(','), seed, arguments.episodes),
-        overrides={node_name(DEFAULT_ROBOT): camera},
+        jobs=jobs(arguments.tasks.split(','), seed, arguments.episodes, arguments.robot),
+        overrides={node_name(arguments.robot): camera},
+        robot=arguments.robot,
     )
     with (
         DatasetWriter(
-            arguments.out, layout(DEFAULT_ROBOT, arguments.fps, arguments.image_size)
+            arguments.out, layout(arguments.robot, arguments.fps, arguments.image_size)
         ) as writer,
         LiveObserver(console, len(request.jobs)) as observer,
     ):

@@ -25,8 +25,9 @@ from efficient_vla.cli.run_options import (
 from efficient_vla.records import EpisodeResult
 
 DESCRIPTION = """\
-Drive the simulated Sawyer arm through the demonstration tasks: camera images and a sentence go in,
-the arm does the task, in wall-clock time through the whole graph of ROS 2 nodes.
+Drive a simulated arm, by default Meta-World's Sawyer, through its demonstration tasks: camera
+images and a sentence go in, the arm does the task, in wall-clock time through the whole graph of
+ROS 2 nodes.
 
 A new folder below --out then holds summary.json, manifest.json, a video of every episode, a
 contact sheet and an animation of all tasks."""
@@ -107,7 +108,7 @@ def main(arguments: argparse.Namespace) -> int:
         (folder / f'{name}.json').write_text(json.dumps(content, indent=2) + '\n')
     contact_sheet(
         folder / 'contact_sheet.png',
-        'efficient_vla: a sentence and a camera drive a Sawyer arm',
+        f'efficient_vla: a sentence and a camera drive {arguments.robot}',
         subtitle(found),
         list(sheet.rows.values()),
     )

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 INTERFACE = 'efficient_vla.sim.interface:Simulation'
 """Not on a real robot either."""
 DEFAULT_ROBOT = 'metaworld'
-OWN = {'metaworld': 'efficient_vla.sim.metaworld.tasks:SIMULATION'}
+OWN = {
+    'metaworld': 'efficient_vla.sim.metaworld.tasks:SIMULATION',
+    'so101': 'efficient_vla.sim.arms.robots:SO101_SIMULATION',
+    'ur5e': 'efficient_vla.sim.arms.robots:UR5E_SIMULATION',
+}
 """Robot -> ``module:attribute`` of its ``Simulation``."""
 MISSING = (
     'simulated robots are not installed here. Choose the profile of a real one, or build the '

@@ -21,6 +21,7 @@ class Scene(Protocol):
     simulation: 'Simulation'
     task: str
     instruction: str
+    """The sentence that asks for the task in this episode."""
     steps: int
     """Steps since the episode began."""
     success: bool
@@ -65,7 +66,7 @@ class Simulation:
     scene: str
     """``module:Class`` of its ``Scene``."""
     instructions: Mapping[str, str]
-    """Task -> the sentence that asks for it."""
+    """Task -> a sentence that asks for it; an episode may say more, such as a colour."""
     first_task: str
     """Task where none is chosen."""
     demo_tasks: tuple[str, ...]

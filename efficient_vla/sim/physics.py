@@ -187,9 +187,9 @@ class SimulatedRobot:
         jump = float(np.abs(values[: len(now)] - now).max())
         if self._target is None and jump > self.settings.command.max_jump:
             return (
-                f'first command is {jump:.3f} m from the present set-point; expected at most '
-                f'{self.settings.command.max_jump} m. Disable and enable the controller, so that '
-                'it starts from the present state.'
+                f'first command is {jump:.3f} from the present set-point; expected at most '
+                f'command.max_jump {self.settings.command.max_jump} [m or rad]. Disable '
+                'and enable the controller, so that it starts from the present state.'
             )
         return ''
 

@@ -20,8 +20,8 @@ class CameraSettings:
     )
     render: str = setting(
         'default',
-        "default is Meta-World's own rendering, which published numbers use; fast has "
-        'no shadows, reflections or multisampling and takes a tenth of the time.',
+        "default is the simulator's own rendering, which published numbers of Meta-World use; fast "
+        'has no shadows, reflections or multisampling and takes a tenth of the time.',
         choices=RENDERINGS,
         read_only=True,
     )
@@ -42,7 +42,7 @@ class CommandSettings:
         0.1,
         'The first command of an episode is refused when it is further than this from the present '
         'set-point on any axis: it comes from a controller that still follows an earlier episode.',
-        unit='m',
+        unit='m or rad',
         low=0.01,
         high=2.0,
     )

@@ -24,7 +24,6 @@ from rich.progress import track
 
 from efficient_vla import unfinished
 from efficient_vla.perception.preprocess import shrink
-from efficient_vla.sim.episodes import check_tasks
 from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training.instructions import paraphrases
 from efficient_vla.types import Frame
@@ -218,8 +217,7 @@ _POLICIES: dict = {}
 
 
 OPTIONS = {
-    '--out': (Path('data/metaworld'), 'folder to fill'),
-    '--tasks': (','.join(TASKS), 'comma-separated tasks'),
+    '--tasks': ('', 'comma-separated tasks'),
     '--episodes': (150, 'episodes a task'),
     '--cross': (40, 'npz: episodes a pair of scene and another task of that scene'),
     '--speed': (0.6, "largest fraction of the arm's speed that experts use"),
@@ -234,7 +232,8 @@ OPTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `efficient-vla data`."""
     for name, (default, about) in OPTIONS.items():
-        shown = 'none, the experts drive' if default == '' else default
+        unset = {'--tasks': 'all of the robot', '--policy': 'none, the experts drive'}
+        shown = unset.get(name, default)
         parser.add_argument(
             name, type=type(default), default=default, help=f'{about} (default: {shown})'
         )
@@ -243,7 +242,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Make what is missing of the demonstrations; interrupted runs resume."""
     tasks = args.tasks.split(',')
-    check_tasks(tasks)
     args.out.mkdir(parents=True, exist_ok=True)
     common = (args.speed, args.default_share, args.policy)
     jobs: list[tuple] = [

@@ -17,16 +17,11 @@ from rich.console import Console
 
 from efficient_vla import unfinished
 from efficient_vla.errors import UsageError
-from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
-from efficient_vla.sim.metaworld.tasks import SIMULATION, TASKS
-from efficient_vla.training.demonstrations import (
-    ATTEMPTS,
-    MAX_STEPS,
-    TRAIN_SEED,
-    Disturbance,
-    in_workers,
-)
+from efficient_vla.sim.catalogue import simulation
+from efficient_vla.training.demonstrations import ATTEMPTS, MAX_STEPS, TRAIN_SEED, in_workers
 from efficient_vla.training.lerobot_dataset import DatasetLayout, DatasetWriter
+from efficient_vla.training.lerobot_units import policy_units
+from efficient_vla.training.teachers import refuse_untaught, teacher
 
 LED_ASTRAY = 0.75
 """Share of the episodes that begin where a disturbed expert has led the arm."""
@@ -37,26 +32,24 @@ AFTERWARDS = 10
 
 
 def record(
-    task: str, seed: int, speed: float, size: int, render: str, sims: dict
+    robot: str, task: str, seed: int, speed: float, size: int, render: str, sims: dict
 ) -> dict[str, np.ndarray] | None:
     """Return one episode, or ``None`` where the expert failed or had nothing left to do.
 
-    Arrays: image uint8 [T, size, size, 3], state float32 [T, 4] (hand x, y, z [m], gripper
-    opening), action float32 [T, 4] (displacement of the set-point [m] in the step that begins
-    with the image, gripper effort).
+    Arrays: image uint8 [T, size, size, 3], state float32 [T, S] and action float32 [T, A] as the
+    profile of the robot counts them, and the sentence. An action is what its teacher says of the
+    step that begins with the image.
     """
-    from efficient_vla.sim.metaworld.experts import ScriptedExpert
-    from efficient_vla.sim.metaworld.scene import MetaWorldSim
-
+    about, units = simulation(robot), policy_units(robot)
     if (task, render, size) not in sims:
-        sims[task, render, size] = MetaWorldSim(task, render, size)
+        sims[task, render, size] = about.make(task, render, size, MAX_STEPS)
     sim = sims[task, render, size]
-    rng = np.random.default_rng([seed, TASKS.index(task)])
-    expert, disturbance = ScriptedExpert(task, speed), Disturbance(rng)
-    astray = int(rng.integers(ASTRAY_STEPS)) if rng.random() < LED_ASTRAY else 0
+    rng = np.random.default_rng([seed, list(about.instructions).index(task)])
     sim.reset(seed)
+    shown = teacher(robot, sim, speed, rng)
+    astray = int(rng.integers(ASTRAY_STEPS)) if rng.random() < LED_ASTRAY else 0
     while sim.steps < astray and not sim.success:
-        sim.step_action(disturbance.apply(expert.action(sim), sim.steps))
+        shown.astray()
     if sim.success:
         return None
     frames: dict[str, list] = {'image': [], 'state': [], 'action': []}
@@ -66,11 +59,11 @@ def record(
             return None
         frames['image'].append(sim.render())
         frames['state'].append(sim.state())
-        action, before = expert.action(sim), sim.setpoint()
-        sim.step_action(action)
-        frames['action'].append(np.append(sim.setpoint() - before, action[3]).astype(np.float32))
+        frames['action'].append(shown.step())
         left -= sim.success
-    return {key: np.stack(values) for key, values in frames.items()}
+    found = {key: np.stack(values) for key, values in frames.items()}
+    found['state'], found['action'] = units.state(found['state']), units.action(found['action'])
+    return {**found, 'instruction': np.array(sim.instruction)}
 
 
 def layout(robot: str, fps: int, size: int) -> DatasetLayout:
@@ -86,13 +79,13 @@ def _path(folder: Path, task: str, index: int) -> Path:
 
 
 def _job(arguments: tuple) -> tuple[str, int]:
-    folder, task, index, speed, size, render = arguments
+    folder, robot, task, index, speed, size, render = arguments
     path = _path(Path(folder), task, index)
     if path.exists():
         return 'kept', 0
     for attempt in range(ATTEMPTS):
         seed = TRAIN_SEED + ATTEMPTS * index + attempt
-        episode = record(task, seed, speed, size, render, _SIMS)
+        episode = record(robot, task, seed, speed, size, render, _SIMS)
         if episode is not None:
             temporary = path.with_suffix('.tmp')
             with open(temporary, 'wb') as file:
@@ -113,14 +106,15 @@ def main(args: argparse.Namespace) -> int:
     """
     tasks = args.tasks.split(',')
     numbers = range(args.first, args.first + args.episodes)
-    fps = round(1 / SIMULATION.period)
-    writer = DatasetWriter(args.out, layout(DEFAULT_ROBOT, fps, args.image_size))
+    refuse_untaught(args.robot)
+    about = simulation(args.robot)
+    writer = DatasetWriter(args.out, layout(args.robot, round(1 / about.period), args.image_size))
     parts = args.out.with_name(args.out.name + '.parts')
-    kind = f'{args.image_size}-{args.render}-{args.speed:g}'
+    kind = f'{args.robot}-{args.image_size}-{args.render}-{args.speed:g}'
     folder = parts / kind
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (str(folder), task, number, args.speed, args.image_size, args.render)
+        (str(folder), args.robot, task, number, args.speed, args.image_size, args.render)
         for number in numbers
         for task in tasks
     ]
@@ -143,17 +137,17 @@ def main(args: argparse.Namespace) -> int:
         for number in numbers:
             for task in tasks:
                 if _path(folder, task, number).exists():
-                    _add(writer, task, _path(folder, task, number))
+                    _add(writer, about.camera, _path(folder, task, number))
     shutil.rmtree(parts)
     Console().print(f'{writer.episodes} episodes, {writer.frames} frames in {args.out}')
     return 0
 
 
-def _add(writer: DatasetWriter, task: str, path: Path) -> None:
+def _add(writer: DatasetWriter, camera: str, path: Path) -> None:
     with np.load(path) as episode:
         writer.add_episode(
-            {SIMULATION.camera: episode['image']},
+            {camera: episode['image']},
             episode['state'],
             episode['action'],
-            SIMULATION.instructions[task],
+            str(episode['instruction']),
         )

@@ -19,17 +19,18 @@ class Recorded(NamedTuple):
     state: np.ndarray
     """float32 [T, S]."""
     action: np.ndarray
-    """float32 [T, A]: displacement of the set-point during the frame, then efforts at its end."""
+    """float32 [T, A]: displacements during the frame, then what was commanded at its end."""
     repeated: int
     """Frames that show the image of the frame before, since no newer one was captured."""
 
 
-def resampled(flow: SentEpisode, fps: float, setpoints: int) -> Recorded:
-    """Return an episode at ``fps`` frames a second; the first ``setpoints`` columns are positions.
+def resampled(flow: SentEpisode, fps: float, relative: int) -> Recorded:
+    """Return an episode at ``fps`` frames a second.
 
-    A frame has the image whose capture time is nearest, the state at that time between the two
-    measured around it, and what was commanded until the time of the next frame. Raises
-    ``EpisodeError`` where images, states or commands are missing.
+    The first ``relative`` columns of an action are displacements. A frame has the image whose
+    capture time is nearest, the state at that time between the two measured around it, and what
+    was commanded until the time of the next frame. Raises ``EpisodeError`` where images, states or
+    commands are missing.
     """
     for name in ('images', 'states', 'commands'):
         if not getattr(flow, name):
@@ -49,7 +50,7 @@ def resampled(flow: SentEpisode, fps: float, setpoints: int) -> Recorded:
     ends = np.maximum(ends, times + 0.5 / fps)
     commanded = _held(flow.commands, np.append(taken[:1], ends))  # [T + 1, A]
     action = commanded[1:].copy()
-    action[:, :setpoints] -= commanded[:-1, :setpoints]
+    action[:, :relative] -= commanded[:-1, :relative]
     return Recorded(
         np.stack([flow.images[index][1] for index in order[near]]),
         _between(flow.states, taken).astype(np.float32),

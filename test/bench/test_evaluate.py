@@ -165,7 +165,7 @@ def test_instruction_that_no_policy_reads_is_refused_before_anything_starts(tmp_
 
 def test_policies_get_the_instruction_as_the_graph_gives_it(tmp_path):
     asked = request(tmp_path, instruction=' open  the drawer ')
-    assert asked.sentence('reach-v3') == 'open the drawer'
+    assert asked.sentence == 'open the drawer'
 
 
 def test_the_same_episode_is_not_counted_twice(tmp_path):

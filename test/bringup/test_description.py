@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fixtures.policies import write_policy
+from fixtures.policies import turning_arm, write_policy
 
 from efficient_vla.bench import parameters_doc
 from efficient_vla.bringup import graph as module
@@ -27,6 +27,7 @@ from efficient_vla.bringup.graph import (
 )
 from efficient_vla.bringup.parameter_files import parameters_yaml
 from efficient_vla.settings import build, flatten
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, OWN, node_name, simulation
 from efficient_vla.sim.metaworld.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +80,7 @@ def test_the_page_says_which_parameters_only_the_graph_has() -> None:
     assert ('| `pruning.keep`', '') in marks
 
 
-@pytest.mark.parametrize('node', NODE_SETTINGS)
+@pytest.mark.parametrize('node', parameters_doc.documented())
 def test_default_file_holds_exactly_the_defaults(node: str) -> None:
     settings = build(NODE_SETTINGS[node], parameters(CONFIG / f'{node}.yaml')[node])
     assert flatten(settings) == flatten(build(NODE_SETTINGS[node], {}))
@@ -87,11 +88,17 @@ def test_default_file_holds_exactly_the_defaults(node: str) -> None:
 
 @pytest.mark.parametrize(
     ('robot', 'hardware', 'policy'),
-    itertools.product(profiles('robots'), profiles('hardware'), profiles('policies')),
+    [
+        *itertools.product([DEFAULT_ROBOT], profiles('hardware'), profiles('policies')),
+        *itertools.product(sorted(set(OWN) - {DEFAULT_ROBOT}), profiles('hardware'), ['']),
+    ],
 )
 def test_every_combination_of_profiles_is_a_valid_set(
-    robot: str, hardware: str, policy: str
+    robot: str, hardware: str, policy: str, tmp_path: Path
 ) -> None:
+    assert set(profiles('robots')) == set(OWN)
+    joints = len(simulation(robot).command_names)
+    policy = policy or str(turning_arm(robot, (0.1,) * joints, tmp_path))
     graph = describe(Selection(robot=robot, hardware=hardware, policy=policy))
     assert set(graph.nodes) <= set(NODE_SETTINGS)
     assert len(graph.nodes) == len(set(graph.nodes))
@@ -107,7 +114,8 @@ def test_hardware_profiles_and_process_tables_belong_together() -> None:
         assert {node for p in processes for node in p.nodes} == set(module.POLICY_NODES)
     for hardware in HARDWARE:
         processes = describe(Selection(hardware=hardware)).processes
-        assert {node for p in processes for node in p.nodes} == set(module.NODES)
+        others = {node_name(robot) for robot in OWN} - {node_name(DEFAULT_ROBOT)}
+        assert {node for p in processes for node in p.nodes} == set(module.NODES) - others
         alone = next(p for p in processes if 'controller' in p.nodes)
         assert alone.nodes == ('controller',), 'inference would delay the control loop'
 

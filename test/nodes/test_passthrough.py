@@ -15,7 +15,7 @@ from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.policy import Policy, load_perception
 from efficient_vla.settings import build
-from efficient_vla.types import Frame, InvalidRecordError
+from efficient_vla.types import ControlMode, Frame, InvalidRecordError
 
 
 def frame(brightness: int = 100, stamp: float = 1.0) -> Frame:
@@ -33,6 +33,33 @@ def test_chunk_moves_in_the_direction_of_the_card(policy: Path):
     assert chunk.actions.shape == (40, 4)
     assert chunk.actions[:, :3].sum(0) == pytest.approx([0, 0.05, 0], abs=1e-6)
     assert chunk.stamp == 1.0
+
+
+def test_rows_have_the_columns_and_the_mode_of_the_card(tmp_path: Path):
+    joints = tuple(f'joint{index}' for index in range(5))
+    folder = write_policy(
+        tmp_path,
+        velocity=(0.1, 0.2, 0.3, 0.4, 0.5),
+        action_names=(*joints, 'gripper'),
+        control_mode='JOINT_DELTA',
+        dt=0.02,
+    )
+    chunk = Policy.from_pretrained(folder).act(frame(), 'open the drawer')
+    assert chunk.names == (*joints, 'gripper')
+    assert chunk.control_mode is ControlMode.JOINT_DELTA
+    assert chunk.actions[3] == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01, -1.0])
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'velocity': (0.1, 0.2)}, 'velocity of 2 values; expected 3'),
+        ({'control_mode': 'JOINT'}, "control_mode 'JOINT'; expected one of .*JOINT_DELTA"),
+    ],
+)
+def test_card_that_contradicts_itself_is_refused(tmp_path: Path, fields: dict, message: str):
+    with pytest.raises(CheckpointError, match=message):
+        load_perception(write_policy(tmp_path, **fields), build(PerceptionSettings, {}))
 
 
 def test_cache_none_computes_every_frame(policy: Path):

@@ -15,7 +15,7 @@ from fixtures.policies import write_policy
 from efficient_vla import plugins
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy import stages_of
-from efficient_vla.sim.catalogue import robots, simulation
+from efficient_vla.sim.catalogue import OWN, robots, simulation
 
 PLUGIN = Path(__file__).parents[1] / 'fixtures' / 'point_robot'
 Install = Callable[[str, str], None]
@@ -67,7 +67,7 @@ def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.usefixtures('point')
 def test_names_of_other_packages_are_known_without_importing_them() -> None:
-    assert robots() == ('metaworld', 'point')
+    assert robots() == (*OWN, 'point')
     assert 'point_robot' not in sys.modules
     assert simulation('point').command_names == ('x', 'y')
     assert simulation('point').reported_names == ('x', 'y', 'setpoint_x', 'setpoint_y')

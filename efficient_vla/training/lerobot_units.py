@@ -1,0 +1,39 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""State and action of a robot as its policies count them, by ``joints`` of its profile."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from efficient_vla.bringup.graph import robot_met
+from efficient_vla.joints import POSITIONS, Joints, joints_of
+from efficient_vla.sim.catalogue import simulation
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUnits:
+    """What a dataset of a robot holds."""
+
+    joints: Joints
+    relative: int
+    """First columns of a row that are displacements; the other ones are as commanded."""
+
+    def state(self, values: np.ndarray) -> np.ndarray:
+        """Return states, float32 [T, S], for those of the robot."""
+        return self.joints.state_to_policy(values)
+
+    def action(self, values: np.ndarray) -> np.ndarray:
+        """Return rows, float32 [T, A], for those of the robot."""
+        return self.joints.rows_to_policy(values)
+
+
+def policy_units(robot: str) -> PolicyUnits:
+    """Return what a dataset of a simulated robot holds.
+
+    Raises ``InvalidSettingError`` where the profile of the robot does not say.
+    """
+    about, settings = simulation(robot), robot_met(robot, {}).joints
+    joints = joints_of(settings, len(about.state_names), len(about.command_names))
+    relative = 0 if settings.mode in POSITIONS else len(about.setpoint_names)
+    return PolicyUnits(joints, relative)

@@ -122,7 +122,7 @@ def test_commands_move_the_hand_and_bad_ones_are_told(bench: Bench) -> None:
         bench.commands.publish(joint_state(names, np.append(target, 0.0), 0.0))
 
     bad = {
-        'expected at most 0.1 m': lambda: command(start + 0.5),
+        'expected at most command.max_jump 0.1': lambda: command(start + 0.5),
         'not finite': lambda: command(start * np.nan),
         'expected each of x, y, z, gripper': lambda: command(start, ('a', 'b', 'c', 'd')),
     }

@@ -45,9 +45,9 @@ def point(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def policy(folder: Path, **fields: object) -> Path:
     """Write a policy of the type that the other package brings; it moves along x."""
-    path = write_policy(folder, **{'velocity': (0.25, 0.0, 0.0), 'cameras': ('top',), **fields})
+    path = write_policy(folder, **{'velocity': (0.25, 0.0), 'cameras': ('top',), **fields})
     card = json.loads((path / 'policy.json').read_text())
-    card |= {'policy_type': 'point', 'state_names': ['x', 'y']}
+    card |= {'policy_type': 'point', 'state_names': ['x', 'y'], 'action_names': ['x', 'y']}
     (path / 'policy.json').write_text(json.dumps(card))
     return path
 

@@ -15,7 +15,7 @@ from efficient_vla.lerobot.vlm_heads import OWN
 
 FILES = 'tokenizer.json', 'tokenizer_config.json'
 PADDING = 64
-"""Rows that embeddings may have more than tokens, or tokens for images more than embeddings."""
+"""Tokens, as for images, that may have no embedding."""
 
 REMEDY = 'Copy both files of the tokenizer that the policy was trained with.'
 
@@ -72,7 +72,8 @@ class TaskTokenizer:
         """Raise ``CheckpointError`` where it is not that of a model with so many ``rows``.
 
         ``begin`` is the role of the token before every text, ``needed`` are those of others that
-        the model has. An added token, as for images, may have no row while no text has it.
+        the model has. An added token, as for images, may have no row while no text has it; rows
+        that no token has are padding.
         """
         plain, size = (
             max(self._tokenizer.get_vocab(with_added_tokens=added).values(), default=-1) + 1
@@ -80,7 +81,7 @@ class TaskTokenizer:
         )
         special = [self.special(name) for name in needed]
         first = [self.special(begin)] if begin else []
-        if max(plain - 1, *special, *first) >= rows or abs(size - rows) > PADDING:
+        if max(plain - 1, *special, *first) >= rows or size - rows > PADDING:
             raise CheckpointError(
                 f'{self.path} has {size} tokens; the policy has embeddings of {rows}. {REMEDY}'
             )

@@ -192,8 +192,8 @@ REPORT = Report(
         Picture(SUCCESS_PICTURE, lambda path, parts: plot_success(path, parts.get('methods', ()))),
         Picture(SHAPES_PICTURE, lambda path, parts: plot_shapes(path, parts.get('shapes', ()))),
     ),
-    'The policy was trained with random subsets of its visual tokens, so that it knows how to do '
-    'with any of them: a random choice is hard to beat here, and less may hold for a policy that '
-    'was not.',
+    'evla-nano was trained with random subsets of its visual tokens, so that it knows how to do '
+    'with any of them: a random choice is hard to beat on it. Other policies were not, and have no '
+    'weights for what is trained: LightVLA chooses untrained there.',
     _finished,
 )

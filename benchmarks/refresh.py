@@ -13,17 +13,18 @@ written after every schedule; another run keeps what is there.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import Progress
 
-from benchmarks.roundtrip.run import RENDER, ROBOT, SIZE
-from efficient_vla.bench.evaluate import Request, evaluate
+from benchmarks.missing import Wanted, measure_missing
+from benchmarks.roundtrip.run import RENDER, ROBOT, SIZE, request
+from efficient_vla.bench.evaluate import evaluate
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.policy import Policy
@@ -77,12 +78,12 @@ def reaction(
     policy: Policy,
     settings: Mapping[str, Any],
     told: Callable[[], None],
-) -> list[float]:
-    """Return for each episode the time from leap to answer [s]; infinite where none came."""
+) -> list[float | None]:
+    """Return for each episode the time from leap to answer [s], ``None`` where none came."""
     period = MetaWorldSim.PERIOD
     steps = round((LEAP_S[1] + WATCHED_S) / period)
     scene = LeapingScene(task, RENDER, SIZE, steps)
-    found = []
+    found: list[float | None] = []
     for seed in seeds:
         paths = []
         leap = round(np.random.default_rng(seed).uniform(*LEAP_S) / period)
@@ -94,7 +95,7 @@ def reaction(
         apart = np.abs(paths[0][:both] - paths[1][:both]).max(1)
         assert not apart[:leap].any(), 'twins differ before the leap'
         noticed = np.flatnonzero(apart > NOTICED_M)
-        found.append(float(noticed[0] - leap) * period if len(noticed) else np.inf)
+        found.append(float(noticed[0] - leap) * period if len(noticed) else None)
         told()
     scene.close()
     return found
@@ -115,20 +116,10 @@ def measure(
             task: reaction(task, twins, policy, settings, lambda: progress.advance(bar))
             for task in tasks
         }
-    request = Request(
-        policy=folder,
-        tasks=tasks,
-        episodes=run.episodes,
-        seed=run.seed,
-        overrides=delayed,
-        render=RENDER,
-        image_size=SIZE,
-        workers=run.workers,
-        robot=ROBOT,
-    )
+    asked = request(folder, tasks, run.episodes, run.seed, delayed, run.workers)
     with Progress() as progress:
         bar = progress.add_task('episodes', total=len(tasks) * run.episodes)
-        whole = evaluate(request, lambda result: progress.advance(bar))
+        whole = evaluate(asked, lambda result: progress.advance(bar))
     return {
         'success': {name: whole['tasks'][name] for name in tasks},
         'successes': sum(whole['tasks'][name]['successes'] for name in tasks),
@@ -141,24 +132,24 @@ def measure(
     }
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a table for a page, by schedule and task."""
     lines = [
         '| schedule | plans and chunks [Hz] | task | success | time to success [s] '
         '| reaction p50 (p95) [s] | no reaction |',
         '|---|---|---|---|---|---|---|',
     ]
-    for name, row in rows.items():
+    for row in rows:
         rates = ' and '.join(f'{row["passes_hz"][stage]:.1f}' for stage in ('reasoner', 'actor'))
         for task, found in row['success'].items():
             low, high = (100 * end for end in found['ci95'])
-            seen = np.array(row['reaction_s'][task])
+            seen = np.array(row['reaction_s'][task], float)
             answered = seen[np.isfinite(seen)]
             spread = '-'
             if len(answered):
                 spread = '{:.2f} ({:.2f})'.format(*np.quantile(answered, (0.5, 0.95)))
             lines.append(
-                f'| {name} | {rates} | {task.removesuffix("-v3")} '
+                f'| {row["schedule"]} | {rates} | {task.removesuffix("-v3")} '
                 f'| {found["successes"]}/{found["episodes"]} ({low:.0f} to {high:.0f} %) '
                 f'| {found["time_to_success_s"]:.2f} '
                 f'| {spread} '
@@ -182,15 +173,15 @@ def main() -> int:
     parser.add_argument('--json', type=Path, required=True, help='file for the result')
     run = parser.parse_args()
     wanted = {name: str(value) for name, value in vars(run).items() if name != 'json'}
-    found: dict[str, Any] = {'wanted': wanted, 'rows': {}}
-    if run.json.exists() and (kept := json.loads(run.json.read_text()))['wanted'] == wanted:
-        found = kept
-    for name, overrides in schedules(run.slow, run.fast).items():
-        if name not in found['rows']:
-            sys.stderr.write(f'{name}\n')
-            found['rows'][name] = measure(run.folder, overrides, run)
-            run.json.write_text(json.dumps(found, indent=1) + '\n')
-    sys.stdout.write(table(found['rows']) + '\n')
+    rows = measure_missing(
+        run.json,
+        (
+            Wanted({'schedule': name}, wanted, partial(measure, run.folder, overrides, run))
+            for name, overrides in schedules(run.slow, run.fast).items()
+        ),
+        {'schedule'},
+    )
+    sys.stdout.write(table(rows) + '\n')
     return 0
 
 

@@ -7,20 +7,20 @@ controller and schedule: LeRobot's own class in the peer's Python, and ours in p
 ``efficient-vla eval --graph`` measures the graph.
 """
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.missing import Wanted, measure_missing
 from benchmarks.roundtrip.peer import serving, stand_in
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.manifest import checkpoint_hash, manifest
 from efficient_vla.bench.overrides import build_settings
 from efficient_vla.bench.report import success_summary
-from efficient_vla.errors import UsageError
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.catalogue import simulation
 from efficient_vla.sim.episodes import jobs
@@ -76,6 +76,28 @@ def with_lerobot(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str,
         return found, {'peer': peer.about}
 
 
+def request(
+    folder: Path,
+    tasks: tuple[str, ...],
+    episodes: int,
+    seed: int,
+    overrides: Mapping[str, Mapping[str, Any]],
+    workers: int = 1,
+) -> Request:
+    """Return what to evaluate, before the camera of the demonstrations."""
+    return Request(
+        policy=folder,
+        tasks=tasks,
+        episodes=episodes,
+        seed=seed,
+        overrides=overrides,
+        render=RENDER,
+        image_size=SIZE,
+        workers=workers,
+        robot=ROBOT,
+    )
+
+
 def in_process(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, Any]]:
     """Return the episodes that our stages drove in process."""
     found: list[EpisodeResult] = []
@@ -84,17 +106,7 @@ def in_process(run: Run, folder: Path) -> tuple[list[EpisodeResult], dict[str, A
         found.append(result)
         say(result)
 
-    request = Request(
-        policy=folder,
-        tasks=run.tasks,
-        episodes=run.episodes,
-        seed=run.seed,
-        overrides=OVERRIDES,
-        render=RENDER,
-        image_size=SIZE,
-        robot=ROBOT,
-    )
-    whole = evaluate(request, keep)
+    whole = evaluate(request(folder, run.tasks, run.episodes, run.seed, OVERRIDES), keep)
     return found, {'parameters': whole['manifest']['parameters']}
 
 
@@ -147,34 +159,19 @@ def measure(
 
     The file is written after each of them. Raises ``UsageError`` where it holds something else.
     """
-    found = _held(target)
-    for folder in folders:
-        for way in ways:
+
+    def missing() -> Iterator[Wanted]:
+        for folder in folders:
             wanted = {'sha256': checkpoint_hash(folder), 'jobs': [list(job) for job in run.jobs]}
-            same = [one for one in found if (one['policy'], one['way']) == (folder.name, way)]
-            if same and same[0]['wanted'] == wanted:
-                continue
-            sys.stderr.write(f'{folder.name}, {way}\n')
-            results, facts = MEASURES[way](run, folder)
-            about = manifest(folder, facts.pop('parameters', OVERRIDES), render=RENDER, **facts)
-            about['camera'] = {'rows': SIZE, 'columns': SIZE}
-            found = [one for one in found if one not in same]
-            found.append(row(way, folder, results) | {'wanted': wanted, 'manifest': about})
-            target.write_text(json.dumps({'rows': found}, indent=1) + '\n')
-    return found
+            for way in ways:
+                name = {'policy': folder.name, 'way': way}
+                yield Wanted(name, wanted, partial(_measured, run, folder, way))
+
+    return measure_missing(target, missing(), {'policy', 'way', 'tasks'})
 
 
-def _held(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file, none where there is no file."""
-    if not path.exists():
-        return []
-    try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text())['rows']
-        if not all({'policy', 'way', 'wanted', 'tasks'} <= one.keys() for one in rows):
-            raise ValueError('rows without policy, way, wanted and tasks')
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f'{path} holds no rows of this benchmark: {type(error).__name__}: {error}. Choose '
-            'another file.'
-        ) from error
-    return rows
+def _measured(run: Run, folder: Path, way: str) -> dict[str, Any]:
+    results, facts = MEASURES[way](run, folder)
+    about = manifest(folder, facts.pop('parameters', OVERRIDES), render=RENDER, **facts)
+    about['camera'] = {'rows': SIZE, 'columns': SIZE}
+    return row(way, folder, results) | {'manifest': about}

@@ -5,7 +5,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ class Rows:
         """That of the last run that measured something."""
         self._now = dict(manifest)
         self._rows: dict[str, dict[str, Any]] = {}
-        if resume and (found := _read(path)):
+        remedy = 'Choose another file, or leave --resume out to begin anew.'
+        if resume and path.exists() and path.stat().st_size:
+            found = read_rows(path, {'part', 'key'}, remedy)
             self._rows = {row['key']: row for row in found['rows']}
             self.manifest = found.get('manifest', self.manifest)
 
@@ -119,16 +121,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists() or not path.stat().st_size:
-        return {}
+def read_rows(path: Path, columns: Set[str], remedy: str) -> dict[str, Any]:
+    """Return what a file holds whose ``rows`` have these columns.
+
+    Raises ``UsageError`` with the ``remedy`` where it is no such result.
+    """
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        if not all({'part', 'key'} <= row.keys() for row in found['rows']):
-            raise ValueError('rows without part and key')
+        if not all(columns <= row.keys() for row in found['rows']):
+            raise ValueError(f'rows without {", ".join(sorted(columns))}')
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f'{path} holds no rows of this benchmark: {error}. '
-            'Choose another file, or leave --resume out to begin anew.'
-        ) from error
+        raise UsageError(f'{path} holds no rows of this benchmark: {error}. {remedy}') from error
     return found

@@ -95,7 +95,7 @@ def test_an_actor_alone_asks_for_the_cache_and_waits_for_it(graph, monkeypatch):
     monkeypatch.setattr(
         PassthroughActor, 'generator', SimpleNamespace(takes_sent_cache=True), raising=False
     )
-    graph.add(ActorNode, architecture='single')
+    node = graph.add(ActorNode, architecture='single')
     plans = graph.publisher(msg.Plan, 'plan', latched_qos())
     states = graph.publisher(JointState, 'robot_state', state_qos())
     instructions = graph.publisher(msg.Instruction, 'instruction', latched_qos())
@@ -125,7 +125,10 @@ def test_an_actor_alone_asks_for_the_cache_and_waits_for_it(graph, monkeypatch):
 
     send(100.5, cache(seed=1), 'plan')
     send(101.0, cache(seed=2), 'cache')
-    plan_cache.forget('/plan')
+    assert plan_cache.joined('/plan', plan(None, 101.0)).cache is not None
+    node.end()
+    assert plan_cache.joined('/plan', plan(None, 101.0)).cache is None
+    assert not graph.peer.count_subscribers(plan_cache.TOPIC)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self._lonely: tuple[msg.Plan, Any] | None = None
         """Newest plan whose cache did not come yet, from another process."""
         self._caches: Any = None
+        """What is expected of them; ``None`` while reasoner and actor share a process."""
         super().__init__('actor', ActorNodeSettings, **options)
         self._chunk = self._output = self.create_lifecycle_publisher(
             msg.ActionChunk, 'action_chunk', newest_qos()
@@ -92,9 +93,16 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
                 self, self.loaded.cameras, self._images_received, lambda: self.tasked
             )
 
+    def teardown(self) -> None:
+        """Free the policy, and the caches of a reasoner in another process."""
+        super().teardown()
+        if self._caches is not None:
+            plan_cache.forget(self._plans.topic_name)
+        self._caches = self._lonely = None
+
     def flush(self, reason: str) -> None:
         """Forget states, images and the plan."""
-        self._plan = self._seen = None
+        self._plan = self._seen = self._lonely = None
         self._state_stamp = float('-inf')
         self._instructed = min(self._instructed, self._latest)
         super().flush(reason)
@@ -193,21 +201,27 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
                 'reasoner is in another process: keys and values of its plans come over the topic '
                 f'{plan_cache.TOPIC}'
             )
-            self._caches = self.create_subscription(
-                msg.PlanCache, plan_cache.TOPIC, self._cache_received, latched_qos()
+            self._caches = self.follow(
+                msg.PlanCache,
+                plan_cache.TOPIC,
+                latched_qos(),
+                self._cache_received,
+                lambda: self._lonely is not None,
             )
 
     def _cache_received(self, message: msg.PlanCache) -> None:
         from efficient_vla.nodes.stages.cache_messages import message_to_cache
 
-        if self.stage is None:
+        if self._caches is None:
             return
+        stamp = stamp_to_seconds(message.header.stamp)
         try:
             cache = message_to_cache(message)
         except InvalidRecordError as error:
+            self._caches.unusable(str(error))
             self.health.error('plan', str(error))
             return
-        stamp = stamp_to_seconds(message.header.stamp)
+        self._caches.heard(stamp)
         plan_cache.put(self._plans.topic_name, stamp, message.instruction, cache)
         lonely, self._lonely = self._lonely, None
         if lonely is not None:

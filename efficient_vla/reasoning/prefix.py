@@ -98,10 +98,6 @@ class Prefix(nn.Module):
         kept = [_rows(s, c, reuse is not None) for s, c in zip(slots, result.columns, strict=True)]
         return self._cache(kept, sequence.embeddings.shape[1], state), result
 
-    def slots(self, length: int) -> list[KeyValues]:
-        """Return empty slots for ``length`` rows, one a layer."""
-        return [KeyValues(length) for _ in self.parts.layers]
-
     def sequence(
         self,
         visual: torch.Tensor,

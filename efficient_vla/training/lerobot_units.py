@@ -3,6 +3,7 @@
 """State and action of a robot as its policies count them, by ``joints`` of its profile."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class PolicyUnits:
         return self.joints.rows_to_policy(values)
 
 
+@cache
 def policy_units(robot: str) -> PolicyUnits:
     """Return what a dataset of a simulated robot holds.
 

@@ -104,7 +104,7 @@ def test_a_state_is_renewed_in_layers_of_different_lengths():
 
 def test_slots_that_a_later_frame_writes_to_are_not_handed_out():
     prefix, frame = made(decoders()[1]), given()
-    reuse = runner.Reuse(prefix.slots(8))
+    reuse = runner.Reuse([KeyValues(8) for _ in prefix.parts.layers])
     cache, _ = prefix(*frame, None, reuse)
     kept = [part.clone() for part in cache.keys]
     prefix(frame[0] + 1.0, *frame[1:], None, runner.Reuse(reuse.slots, {0: torch.tensor([1, 2])}))

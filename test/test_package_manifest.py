@@ -144,7 +144,8 @@ def test_jazzy_has_a_version_of_every_wheel_but_those_that_it_does_not_have() ->
 
 def test_every_requirement_is_pinned_in_the_constraints() -> None:
     constraints = pinned('constraints.txt')
-    for name in ('requirements.txt', 'requirements-ros.txt', 'requirements-dev.txt'):
+    for file in ROOT.glob('requirements*.txt'):
+        name = file.name
         for package, version in pinned(name).items():
             assert constraints.get(package) == version, f'{package} of {name}'
 
@@ -307,7 +308,7 @@ def installed(
 
 
 def test_every_installed_node_has_a_module() -> None:
-    match = re.search(r'set\(nodes ([\w ]+)\)', cmake())
+    match = re.search(r'set\(nodes ([\w\s]+)\)', cmake())
     assert match
     for node in match[1].split():
         assert node in NODES

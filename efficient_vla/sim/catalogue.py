@@ -22,6 +22,7 @@ OWN = {
     'metaworld': 'efficient_vla.sim.metaworld.tasks:SIMULATION',
     'so101': 'efficient_vla.sim.arms.robots:SO101_SIMULATION',
     'ur5e': 'efficient_vla.sim.arms.robots:UR5E_SIMULATION',
+    'panda': 'efficient_vla.sim.arms.robots:PANDA_SIMULATION',
 }
 """Robot -> ``module:attribute`` of its ``Simulation``."""
 MISSING = (

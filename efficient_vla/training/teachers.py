@@ -79,6 +79,7 @@ TEACHERS: dict[str, type[MetaWorldTeacher] | type[ArmTeacher]] = {
     'metaworld': MetaWorldTeacher,
     'so101': ArmTeacher,
     'ur5e': ArmTeacher,
+    'panda': ArmTeacher,
 }
 """Simulated robot -> its teacher."""
 

@@ -19,7 +19,7 @@ from efficient_vla.sim.catalogue import simulation
 from efficient_vla.training.lerobot_demonstrations import record
 from package_files import ROOT
 
-ARMS = ('so101', 'ur5e')
+ARMS = ('so101', 'ur5e', 'panda')
 SIZE = 128
 
 

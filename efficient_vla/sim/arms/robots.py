@@ -5,12 +5,26 @@
 No simulator is loaded here. Joints have the names and units of the arm's model.
 """
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from efficient_vla.sim.interface import Simulation
 
 CAMERA = 'front'
 PERIOD_S = 0.02
+
+
+class Servo(NamedTuple):
+    """Position servo of a joint, which the model is driven by."""
+
+    joint: str
+    stiffness: float
+    """[N m/rad]."""
+    damping: float
+    """[N m s/rad]."""
+    force: float
+    """Strongest [N m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +63,12 @@ class Arm:
     """MJCF file of a gripper of its own in that package; empty: it is part of the model."""
     flange: str = ''
     """Site of the model that the gripper is bolted to."""
+    turn: float = 0.0
+    """How far the gripper is turned about that site's z [rad]."""
     jaw_control: float = 1.0
     """Control of the model's actuator for one unit of the jaw's set-point."""
+    servos: tuple[Servo, ...] = ()
+    """Those of the joints before the jaw, of a model that has none."""
 
 
 SO101 = Arm(
@@ -96,6 +114,32 @@ UR5E = Arm(
     ball=0.04,
     tool_speed=0.4,
 )
+PANDA_JOINTS = tuple(f'panda_joint{number}' for number in range(1, 8))
+PANDA = Arm(
+    package='dm_robotics.panda',
+    model='assets/panda/panda.xml',
+    gripper='assets/panda/panda_hand.xml',
+    flange='wrist_site',
+    turn=-math.pi / 4,
+    tool='gripper/TCP',
+    approach=(0.0, 0.0, 1.0),
+    joints=(*PANDA_JOINTS, 'panda_finger_joint1'),
+    jaw_joint='gripper/panda_finger_joint1',
+    jaw_control=1 / 0.04,
+    servos=(
+        *(Servo(joint, 4500.0, 450.0, 87.0) for joint in PANDA_JOINTS[:2]),
+        *(Servo(joint, 3500.0, 350.0, 87.0) for joint in PANDA_JOINTS[2:4]),
+        *(Servo(joint, 2000.0, 200.0, 12.0) for joint in PANDA_JOINTS[4:]),
+    ),
+    home=(0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4, 0.0),
+    max_velocity=(2.175,) * 4 + (2.61,) * 3 + (0.05,),
+    reach=(0.35, 0.6),
+    spread=0.6,
+    eye=(1.3, -0.42, 0.9),
+    gaze=(0.36, 0.0, 0.2),
+    ball=0.04,
+    tool_speed=0.4,
+)
 INSTRUCTIONS = {'reach': 'touch the ball'}
 """Task -> its sentence where no episode is under way; that of an episode names the colour too."""
 
@@ -116,3 +160,4 @@ def simulation(robot: str, joints: tuple[str, ...]) -> Simulation:
 
 SO101_SIMULATION = simulation('so101', SO101.joints)
 UR5E_SIMULATION = simulation('ur5e', UR5E.joints)
+PANDA_SIMULATION = simulation('panda', PANDA.joints)

@@ -118,3 +118,4 @@ class ArmScene:
 
 so101 = partial(ArmScene, robots.SO101, robots.SO101_SIMULATION)
 ur5e = partial(ArmScene, robots.UR5E, robots.UR5E_SIMULATION)
+panda = partial(ArmScene, robots.PANDA, robots.PANDA_SIMULATION)

@@ -424,6 +424,25 @@ def doubts(settings: JointSettings, learned: Sequence[tuple[float, float]]) -> l
     return found
 
 
+def learned_positions(
+    settings: JointSettings, learned: Sequence[tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """Return least and greatest position of each column in the robot's unit [rad or m].
+
+    ``learned`` are those of each column in the policy's units. Columns that count along a range,
+    efforts and displacements are left out.
+    """
+    if len(learned) != len(settings.names) or settings.mode not in POSITIONS:
+        return {}
+    columns = _columns(settings, positions=True)
+    ends = np.array(learned, np.float64).T * columns.scale + columns.shift  # [2, N]
+    return {
+        name: (float(pair.min()), float(pair.max()))
+        for name, pair, low in zip(settings.names, ends.T, columns.low, strict=True)
+        if low == -math.inf
+    }
+
+
 def is_gripper(name: str) -> bool:
     """Return whether a column of that name is a gripper."""
     return any(word in name.lower() for word in GRIPPER_WORDS)

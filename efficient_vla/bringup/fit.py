@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.joints import JointSettings, faults
+from efficient_vla.control.settings import axes
+from efficient_vla.joints import JointSettings, faults, learned_positions
 from efficient_vla.policy_folders import FolderFacts
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import build
@@ -26,6 +27,8 @@ LONGEST_S = 60.0
 """More than that is no parameter of either."""
 
 
+MOST_BEYOND = 0.25
+"""Share of what a policy learned of a joint that may lie beyond the limits of the joint."""
 STATE_KEYS = ('names', 'state_names', 'unit', 'sign', 'offset', 'low', 'high')
 """Of ``joints``: what decides how the state is scaled."""
 
@@ -38,6 +41,9 @@ class Robot:
     joints: JointSettings
     commanded: tuple[str, ...]
     """Columns of its commands, ``controller.names``."""
+    low: tuple[float, ...] = ()
+    """``controller.limits.position_low`` of each axis; empty: nobody said it."""
+    high: tuple[float, ...] = ()
     cameras: tuple[str, ...] = ()
     """Those whose topic the profile names; empty: any, on NAME/image_raw."""
     reported: tuple[str, ...] = ()
@@ -67,12 +73,19 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
     apart = [f'joints.{key}' for key in STATE_KEYS if getattr(joints, key) != getattr(same, key)]
     if actor.get('unnorm_key', '') != reasoner.get('unnorm_key', ''):
         apart.append('unnorm_key')
-    perception = values.get('perception', {})
+    perception, controller = values.get('perception', {}), values.get('controller', {})
     topics = perception.get('camera_topics', ())
+    commanded = tuple(controller.get('names', ()))
+    low, high = (
+        axes(tuple(controller.get(f'limits.position_{end}', ())), len(commanded))
+        for end in ('low', 'high')
+    )
     robot = Robot(
         Path(name).stem,
         joints=joints,
-        commanded=tuple(values.get('controller', {}).get('names', ())),
+        commanded=commanded,
+        low=low,
+        high=high,
         cameras=tuple(word.partition(':=')[0] for word in topics),
         chosen=tuple(perception.get('cameras', ())),
         tokenizer=reasoner.get('tokenizer', ''),
@@ -127,6 +140,8 @@ def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
             f'{", ".join(robot.commanded)}; expected the same in the same order. '
             f'Use a policy of this robot{"" if robot.square else ", or correct controller.names"}.'
         )
+    if not named:
+        found += _beyond(facts, robot)
     strange = [name for name in states if robot.reported and name not in robot.reported]
     if strange:
         found.append(
@@ -192,6 +207,24 @@ def _unsaid(facts: FolderFacts, robot: Robot) -> list[str]:
             'datasets whose statistics the folder has. Set actor.unnorm_key and '
             'reasoner.unnorm_key to that of your robot.'
         )
+    return found
+
+
+def _beyond(facts: FolderFacts, robot: Robot) -> list[str]:
+    """Return that a policy learned positions that a joint of the robot cannot have."""
+    if len(robot.low) != len(robot.commanded) or len(robot.high) != len(robot.commanded):
+        return []
+    found = []
+    ends = dict(zip(robot.commanded, zip(robot.low, robot.high, strict=True), strict=True))
+    for name, (first, last) in learned_positions(robot.joints, facts.learned).items():
+        low, high = ends.get(name, (first, last))
+        beyond = max(low - first, 0.0) + max(last - high, 0.0)
+        if beyond > MOST_BEYOND * (last - first):
+            found.append(
+                f'the policy learned positions from {first:.3g} to {last:.3g} for {name}, whose '
+                f'limits are {low:g} to {high:g}. Correct joints.unit, joints.offset, joints.sign '
+                'or the order of joints.names, or use a policy of this robot.'
+            )
     return found
 
 

@@ -23,6 +23,7 @@ from efficient_vla.control.blending import METHODS
 from efficient_vla.control.catalogue import head_help
 from efficient_vla.control.contract import GRIPPER, refuse_unit
 from efficient_vla.control.delay import executed_rows
+from efficient_vla.control.first_motion import refuse_start
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
@@ -81,6 +82,8 @@ class Controller:
         self._delay = math.nan
         self._ramped = 0.0
         self._moved = False
+        self._followed = False
+        """Whether a chunk has been followed since the robot was enabled or reset."""
         self._ended = -math.inf
         """When motion was last ended by disabling or a stop: chunks from before are void."""
         self._horizon = Horizon(settings.horizon)
@@ -164,6 +167,7 @@ class Controller:
             self._effort = float(np.clip(position[self._gripper], -1, 1))
         self._history = History(self._keep(), self._limiter.position, stamp)
         self._jerk.restart()
+        self._followed = False
         self._forget_chunks()
         if self.enabled:
             refused = self._outside()
@@ -187,6 +191,7 @@ class Controller:
             self._jerk.largest = 0.0
             self.max_seam = 0.0
             self._ramped = 0.0
+            self._followed = False
             self._enter(State.WAITING, 'waiting for a chunk', now)
         return None
 
@@ -254,6 +259,7 @@ class Controller:
         active = self.chunk if self.state == State.TRACKING else None
         reason = (
             admission.refuse_contents(chunk, self.names)
+            or self._refuse_first(chunk)
             or refuse_unit(
                 chunk, self._motion, self._limiter.position, self.settings.limits, self.continuous
             )
@@ -326,6 +332,14 @@ class Controller:
             max_seam=self.max_seam,
         )
 
+    def _refuse_first(self, chunk: ActionChunk) -> str | None:
+        """Return why ``chunk`` cannot be the first one, or ``None`` also where it is not."""
+        if self._followed:
+            return None
+        return refuse_start(
+            chunk, self._motion, self._limiter.position, self.settings, self.continuous
+        )
+
     def _anchored(self, chunk: ActionChunk, now: float, history: History) -> Trajectory:
         """Lay ``chunk`` out from the set-point that its observation saw."""
         observed = min(chunk.stamp, now) - self.settings.robot_delay
@@ -379,6 +393,7 @@ class Controller:
 
     def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
         clock = self._clock(now)
+        self._followed = True
         seam = self._limiter.position - trajectory.at(history.clock(history.time, 0.0))[0]
         self.max_seam = max(self.max_seam, float(np.linalg.norm(seam)))
         before = self._newest if self.state == State.TRACKING else None

@@ -156,6 +156,30 @@ class TimeScalingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ContractSettings:
+    """What the first chunk after enabling has to look like."""
+
+    first_angle: float = setting(
+        0.35,
+        'The first row of joint positions after enabling is refused further than this from where '
+        'the robot stands.',
+        unit='rad',
+        low=0.01,
+        high=1e3,
+        locked=True,
+    )
+    first_length: float = setting(
+        0.05,
+        'The first row of end-effector positions after enabling is refused further than this from '
+        'where the robot stands.',
+        unit='m',
+        low=0.001,
+        high=1e3,
+        locked=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerSettings:
     """Parameters of the controller."""
 
@@ -205,6 +229,7 @@ class ControllerSettings:
     blending: BlendingSettings = group(BlendingSettings)
     horizon: HorizonSettings = group(HorizonSettings)
     time_scaling: TimeScalingSettings = group(TimeScalingSettings)
+    contract: ContractSettings = group(ContractSettings)
     limits: LimitSettings = group(LimitSettings)
     watchdog: WatchdogSettings = group(WatchdogSettings)
 

@@ -37,8 +37,16 @@ def test_the_profile_of_the_page_fits_these_folders(tmp_path: Path, policy: str)
     assert not found.notes
 
 
+RADIANS = ('unit: [deg, deg, deg, deg, deg', 'unit: [deg, deg, rad, deg, deg')
+
+
+def test_a_unit_that_leads_out_of_the_joint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r'for elbow_flex, whose limits are -0\.1 to 3\.2'):
+        graph(tmp_path, RADIANS)
+
+
 def test_a_unit_that_the_folder_speaks_against_is_noted_at_the_start(tmp_path: Path) -> None:
-    found = graph(tmp_path, ('unit: [deg, deg, deg, deg, deg', 'unit: [deg, deg, rad, deg, deg'))
+    found = graph(tmp_path, RADIANS, ('[1.9, 0.2, 3.2,', '[1.9, 0.2, 30.0,'))
     (note,) = found.notes
     assert note.startswith('joints.unit of elbow_flex is rad, but the policy learned numbers from')
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting of the controller changes what it does.
 
-Those of robots that lag and of joints without an end: test_stopping.py, test_angles.py.
+Those of robots that lag, of joints without an end and of the first chunk: test_stopping.py,
+test_angles.py, test_first_motion.py.
 """
 
 from dataclasses import replace
@@ -68,7 +69,7 @@ def behaviour(make_chunk, values):
 
 
 def test_the_table_of_changes_is_complete():
-    elsewhere = {'stop_tolerance', 'continuous'}
+    elsewhere = {'stop_tolerance', 'continuous', 'contract.first_angle', 'contract.first_length'}
     assert set(CHANGES) | elsewhere == {name for name, _, _ in specs(ControllerSettings)}
 
 

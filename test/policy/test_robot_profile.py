@@ -10,8 +10,10 @@ import pytest
 from fixtures.metaworld_folders import fitted
 from fixtures.profiles import so101
 
+from efficient_vla.bringup.fit import misfits, robot_of
 from efficient_vla.bringup.graph import ProfileError, Selection, describe
 from efficient_vla.policy import Policy, default_policy
+from efficient_vla.policy_folders import FolderFacts
 from efficient_vla.settings import InvalidSettingError
 
 LEROBOT = Path(__file__).resolve().parents[1] / 'fixtures' / 'lerobot'
@@ -103,3 +105,38 @@ def test_actor_and_reasoner_are_told_the_same_of_the_state(tmp_path: Path, word,
     with pytest.raises(ProfileError, match=rf'different values of {word}; expected the same'):
         describe(replace(chosen, overrides={f'reasoner.{word}': value}))
     describe(replace(chosen, overrides={'actor.joints.rate': 15.0}))
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        ({}, None),
+        ({'joints.unit': ('rad',) * 5 + ('percent',)}, 'learned positions from -60 to 80 for pan'),
+        ({'joints.offset': (0.0, 1.5, 0.0, 0.0, 0.0, 0.0)}, 'for lift, whose limits are -1.8 to'),
+        ({'joints.names': ('lift', 'pan', 'elbow', 'flex', 'roll', 'jaw')}, 'for lift, whose'),
+    ],
+)
+def test_positions_learned_outside_the_joints_are_refused(change, said) -> None:
+    names = ('pan', 'lift', 'elbow', 'flex', 'roll', 'jaw')
+    values = {
+        'joints.names': names,
+        'joints.unit': ('deg',) * 5 + ('percent',),
+        'joints.low': (0.0,) * 5 + (-0.17,),
+        'joints.high': (0.0,) * 5 + (1.75,),
+        'joints.mode': 'joint_position',
+        'joints.rate': 30.0,
+        **change,
+    }
+    limits = {
+        'names': values['joints.names'],
+        'limits.position_low': (-1.9, -1.8, -1.7, -1.7, -2.7, -0.2),
+        'limits.position_high': (1.9, 0.2, 1.7, 1.7, 2.8, 1.8),
+    }
+    learned = ((-60, 80), (-95, 5), (-20, 90), (-50, 50), (-100, 100), (0, 100))
+    facts = FolderFacts('lerobot', 'act', {}, state_width=6, action_width=6, learned=learned)
+    if values['joints.names'] != names:
+        limits['limits.position_low'] = (-1.8, -1.9, -1.7, -1.7, -2.7, -0.2)
+        limits['limits.position_high'] = (0.2, 1.9, 1.7, 1.7, 2.8, 1.8)
+    robot = robot_of('own', {'actor': values, 'reasoner': values, 'controller': limits})
+    found = misfits(facts, robot)
+    assert (found == []) if said is None else (said in found[0])

@@ -25,8 +25,6 @@ from efficient_vla.training.teachers import refuse_untaught, teacher
 
 LED_ASTRAY = 0.75
 """Share of the episodes that begin where a disturbed expert has led the arm."""
-ASTRAY_STEPS = 70
-"""Steps of that at most."""
 AFTERWARDS = 10
 """Steps that are recorded after success, so that a policy does not stop on its brink."""
 
@@ -38,7 +36,7 @@ def record(
 
     Arrays: image uint8 [T, size, size, 3], state float32 [T, S] and action float32 [T, A] as the
     profile of the robot counts them, and the sentence. An action is what its teacher says of the
-    step that begins with the image.
+    steps that begin with the image.
     """
     about, units = simulation(robot), policy_units(robot)
     if (task, render, size) not in sims:
@@ -47,7 +45,7 @@ def record(
     rng = np.random.default_rng([seed, list(about.instructions).index(task)])
     sim.reset(seed)
     shown = teacher(robot, sim, speed, rng)
-    astray = int(rng.integers(ASTRAY_STEPS)) if rng.random() < LED_ASTRAY else 0
+    astray = int(rng.integers(shown.ASTRAY_STEPS)) if rng.random() < LED_ASTRAY else 0
     while sim.steps < astray and not sim.success:
         shown.astray()
     if sim.success:
@@ -59,8 +57,10 @@ def record(
             return None
         frames['image'].append(sim.render())
         frames['state'].append(sim.state())
+        for _ in range(units.steps - 1):
+            shown.step()
         frames['action'].append(shown.step())
-        left -= sim.success
+        left = max(0, left - units.steps * sim.success)
     found = {key: np.stack(values) for key, values in frames.items()}
     found['state'], found['action'] = units.state(found['state']), units.action(found['action'])
     return {**found, 'instruction': np.array(sim.instruction)}
@@ -108,7 +108,8 @@ def main(args: argparse.Namespace) -> int:
     numbers = range(args.first, args.first + args.episodes)
     refuse_untaught(args.robot)
     about = simulation(args.robot)
-    writer = DatasetWriter(args.out, layout(args.robot, round(1 / about.period), args.image_size))
+    fps = round(1 / (about.period * policy_units(args.robot).steps))
+    writer = DatasetWriter(args.out, layout(args.robot, fps, args.image_size))
     parts = args.out.with_name(args.out.name + '.parts')
     kind = f'{args.robot}-{args.image_size}-{args.render}-{args.speed:g}'
     folder = parts / kind

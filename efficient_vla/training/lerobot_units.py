@@ -9,6 +9,7 @@ import numpy as np
 
 from efficient_vla.bringup.graph import robot_met
 from efficient_vla.joints import POSITIONS, Joints, joints_of
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.sim.catalogue import simulation
 
 
@@ -19,6 +20,8 @@ class PolicyUnits:
     joints: Joints
     relative: int
     """First columns of a row that are displacements; the other ones are as commanded."""
+    steps: int
+    """Steps of the simulator in a row."""
 
     def state(self, values: np.ndarray) -> np.ndarray:
         """Return states, float32 [T, S], for those of the robot."""
@@ -38,4 +41,10 @@ def policy_units(robot: str) -> PolicyUnits:
     about, settings = simulation(robot), robot_met(robot, {}).joints
     joints = joints_of(settings, len(about.state_names), len(about.command_names))
     relative = 0 if settings.mode in POSITIONS else len(about.setpoint_names)
-    return PolicyUnits(joints, relative)
+    steps = max(1, round(1 / (settings.rate * about.period))) if settings.rate else 1
+    if relative and steps > 1:
+        raise InvalidSettingError(
+            f'joints.rate of {robot} is {settings.rate:g} Hz; rows of displacements have the '
+            f'{1 / about.period:g} Hz of the simulator.'
+        )
+    return PolicyUnits(joints, relative, steps)

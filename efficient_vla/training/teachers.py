@@ -14,6 +14,9 @@ from efficient_vla.training.demonstrations import Disturbance
 class Teacher(Protocol):
     """Moves the robot of a scene as its expert does."""
 
+    ASTRAY_STEPS: int
+    """Most steps that it leads the robot astray before an episode."""
+
     def astray(self) -> None:
         """Make a step that noise disturbs."""
 
@@ -23,6 +26,8 @@ class Teacher(Protocol):
 
 class MetaWorldTeacher:
     """A row is how far the set-point goes in the step [m], and the effort of the gripper."""
+
+    ASTRAY_STEPS = 70
 
     def __init__(self, sim: Scene, speed: float, rng: np.random.Generator) -> None:
         """Take the scene at the start of its episode."""
@@ -48,6 +53,7 @@ class MetaWorldTeacher:
 class ArmTeacher:
     """A row is where the set-points of all joints go [rad or m]."""
 
+    ASTRAY_STEPS = 120
     NOISE = 0.6
     """Deviation of the disturbed joint velocities, as a share of the expert's fastest [rad/s]."""
 

@@ -38,6 +38,8 @@ def arm_spec(arm: Arm) -> mujoco.MjSpec:
         flange = spec.site(arm.flange)
         flange.quat = [math.cos(arm.turn / 2), 0.0, 0.0, math.sin(arm.turn / 2)]
         spec.attach(gripper, prefix='gripper/', site=flange)
+    for key in list(spec.keys):
+        key.delete()
     for light in spec.lights:
         light.active = False
     for geom in spec.geoms:

@@ -57,6 +57,10 @@ class Arm:
     """Where it looks [m]."""
     ball: float
     """Radius of a ball that its camera sees well [m]."""
+    cube: float
+    """Edge of a cube that it pushes [m]."""
+    pushing: float
+    """Set-point of the jaw while the arm pushes."""
     tool_speed: float
     """Fastest motion of the finger tips that an expert plans [m/s]."""
     gripper: str = ''
@@ -81,10 +85,12 @@ SO101 = Arm(
     home=(0.0, -1.2, 0.8, 1.3, 0.0, 0.5),
     max_velocity=(3.0,) * 6,
     reach=(0.16, 0.31),
-    spread=0.8,
-    eye=(0.6, -0.2, 0.44),
-    gaze=(0.18, 0.0, 0.07),
-    ball=0.02,
+    spread=0.7,
+    eye=(0.56, -0.18, 0.42),
+    gaze=(0.16, 0.0, 0.08),
+    ball=0.025,
+    cube=0.045,
+    pushing=0.5,
     tool_speed=0.25,
 )
 UR5E = Arm(
@@ -112,6 +118,8 @@ UR5E = Arm(
     eye=(1.3, -0.42, 0.9),
     gaze=(0.36, 0.0, 0.16),
     ball=0.04,
+    cube=0.07,
+    pushing=0.8,
     tool_speed=0.4,
 )
 PANDA_JOINTS = tuple(f'panda_joint{number}' for number in range(1, 8))
@@ -138,9 +146,11 @@ PANDA = Arm(
     eye=(1.3, -0.42, 0.9),
     gaze=(0.36, 0.0, 0.2),
     ball=0.04,
+    cube=0.07,
+    pushing=0.0,
     tool_speed=0.4,
 )
-INSTRUCTIONS = {'reach': 'touch the ball'}
+INSTRUCTIONS = {'reach': 'touch the ball', 'push': 'push the red cube across the line'}
 """Task -> its sentence where no episode is under way; that of an episode names the colour too."""
 
 

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an arm is asked to do: the things it needs, where they begin, and when it is done."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import mujoco
 import numpy as np
 
-from efficient_vla.sim.arms.robots import Arm
+from efficient_vla.sim.arms.robots import INSTRUCTIONS, Arm
 
 COLOURS = {
     'red': (0.85, 0.05, 0.05, 1.0),
@@ -18,6 +19,9 @@ TOUCH = 0.01
 """How near the middle between the finger tips comes to the ball's surface [m]."""
 AWAY = (0.0, 0.0, -1.0)
 """Where things are that an episode does not have, below the table [m]."""
+RED, BLACK = COLOURS['red'], (0.05, 0.05, 0.05, 1.0)
+DENSITY = 400.0
+"""Of a wooden cube [kg/m^3]."""
 
 
 class Wish(NamedTuple):
@@ -81,7 +85,68 @@ class Reach:
         return data.mocap_pos[np.argmax(data.mocap_pos[:, 2])]
 
 
-TASKS = {'reach': Reach}
+class Push:
+    """Push a cube to the left, across a line on the table.
+
+    The expert goes to the right of the cube, lowers on the way, and pushes along y. All lengths
+    are in edges of the cube.
+    """
+
+    BEHIND = 1.6
+    """From the middle of the cube to where the tool comes down."""
+    RISE = 1.8
+    """How much higher the tool goes while it is not there."""
+    LOW = 0.45
+    """How high above the table the tool pushes."""
+
+    def __init__(self, arm: Arm) -> None:
+        """Take the arm that does it."""
+        self.arm, self.edge = arm, arm.cube
+        self.near, self.far = arm.reach[0] + arm.cube / 2, arm.reach[1] - arm.cube
+        self.line = arm.cube
+
+    def furnish(self, spec: mujoco.MjSpec) -> None:
+        """Add the cube and the line."""
+        half = self.edge / 2
+        cube = spec.worldbody.add_body(name='cube', pos=(self.near, 0.0, half))
+        cube.add_freejoint()
+        geom = cube.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[half] * 3, rgba=RED)
+        geom.density, geom.contype, geom.conaffinity = DENSITY, 1, 1
+        middle, length = np.mean(self.arm.reach), np.ptp(self.arm.reach)
+        line = spec.worldbody.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=[middle, self.line, 0.0],
+            size=[0.75 * length, 0.12 * self.edge, 0.0005],
+            rgba=BLACK,
+        )
+        line.contype = line.conaffinity = 0
+
+    def place(self, data: mujoco.MjData, rng: np.random.Generator) -> str:
+        """Put the cube to the right of the line, turned a little."""
+        turn = rng.uniform(-0.3, 0.3)
+        place = rng.uniform(self.near, self.far), self.edge * rng.uniform(-2.5, -0.5), self.edge / 2
+        data.qpos[-7:] = *place, np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2)
+        return INSTRUCTIONS['push']
+
+    def done(self, data: mujoco.MjData) -> bool:
+        """Tell whether the middle of the cube is beyond the line."""
+        return bool(data.body('cube').xpos[1] > self.line)
+
+    def wish(self, data: mujoco.MjData) -> Wish:
+        """Return the next point of the way round the cube, or that of the push."""
+        edge, cube, tool = self.edge, data.body('cube').xpos, data.site(self.arm.tool).xpos
+        aside, behind = abs(tool[0] - cube[0]), cube[1] - tool[1]
+        low = self.LOW * edge
+        if aside < 0.5 * edge and 0 < behind < 1.2 * self.BEHIND * edge and tool[2] < edge:
+            point = np.array([cube[0], min(cube[1], self.line + 0.3 * edge), low])
+        else:
+            point = np.array([cube[0], cube[1] - self.BEHIND * edge, low])
+            off = float(np.linalg.norm((tool - point)[:2]))
+            point[2] += np.clip(4 * (off - 0.2 * edge), 0.0, self.RISE * edge)
+        return Wish(point, self.arm.pushing)
+
+
+TASKS: dict[str, Callable[[Arm], Task]] = {'reach': Reach, 'push': Push}
 
 
 def somewhere(arm: Arm, rng: np.random.Generator, height: float) -> np.ndarray:

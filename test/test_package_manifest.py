@@ -52,6 +52,8 @@ PIP_NAMES = {
     'yaml': 'PyYAML',
 }
 """Import name -> name in requirements.txt, where they differ."""
+BUILT_HERE = {'control_msgs'}
+"""Packages of ROS 2 that its wheels lack."""
 NOT_AT_RUN_TIME = {'pytest', 'setuptools', 'launch_pytest'}
 
 
@@ -79,7 +81,9 @@ def canonical(name: str) -> str:
 
 
 def is_ros(name: str) -> bool:
-    return f'ros-{canonical(name)}' in pinned('requirements-ros.txt') or name.startswith('launch')
+    if name in BUILT_HERE or name.startswith('launch'):
+        return True
+    return f'ros-{canonical(name)}' in pinned('requirements-ros.txt')
 
 
 def all_imports() -> set[str]:

@@ -16,6 +16,9 @@ from pathlib import Path
 REENTERED = '_EFFICIENT_VLA_ENTERED'
 """Holds the workspace whose libraries this process was started with."""
 
+PACKAGES = ('efficient_vla', 'control_msgs')
+"""What is built here; control_msgs where ROS 2 comes from wheels, which lack it."""
+
 WHEELS_BOOTSTRAPPED = '_ROS_WHEELS_BOOTSTRAP_COMPLETE'
 """Tells the ROS wheels that their library path is set; they would restart Python once more."""
 
@@ -24,10 +27,9 @@ def settings(root: Path, environ: dict[str, str]) -> dict[str, str]:
     """Return the variables to set; what the user has set stays in front or as it is."""
     prefix = Path(sys.prefix)
     site = Path(__file__).parent
-    install = root / 'install' / 'efficient_vla'
     wheels = (prefix / 'share' / 'ament_index').is_dir()
-    prefixes = [install] if install.is_dir() else []
-    libraries = [install / 'lib'] if install.is_dir() else []
+    prefixes = _built(root)
+    libraries = [install / 'lib' for install in prefixes]
     if wheels:
         prefixes.append(prefix)
         libraries += [prefix / 'lib', *sorted(site.glob('ros_*.libs'))]
@@ -52,6 +54,11 @@ def settings(root: Path, environ: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value}
 
 
+def _built(root: Path) -> list[Path]:
+    """Return where the packages of the workspace are installed."""
+    return [path for path in (root / 'install' / name for name in PACKAGES) if path.is_dir()]
+
+
 def _joined(present: str, added: list[Path]) -> str:
     parts = [part for part in present.split(os.pathsep) if part]
     missing = [str(path) for path in added if str(path) not in parts]
@@ -65,7 +72,7 @@ def enter(root: str) -> None:
     """
     workspace = Path(root)
     site = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages'
-    for path in (workspace, workspace / 'install' / 'efficient_vla' / site):
+    for path in (workspace, *(install / site for install in _built(workspace))):
         if path.is_dir() and str(path) not in sys.path:
             sys.path.append(str(path))
     before = os.environ.get('LD_LIBRARY_PATH', '')

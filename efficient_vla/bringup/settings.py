@@ -13,7 +13,7 @@ from efficient_vla.action.settings import ActorSettings
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import NodeSettings, setting
+from efficient_vla.settings import NodeSettings, group, setting
 
 OUTPUTS = ('command', 'joint_trajectory', 'forward', 'twist')
 
@@ -138,6 +138,68 @@ class ActorNodeSettings(ActorSettings, CameraNodeSettings):
         return refuse_topics(self.camera_topics) or super().check()
 
 
+@dataclass(frozen=True, slots=True)
+class DriverSettings:
+    """What the driver of the robot says back; an empty topic is not observed."""
+
+    controller: str = setting(
+        'joint_trajectory_controller',
+        'Name of the joint_trajectory_controller that the outputs joint_trajectory and '
+        'follow_joint_trajectory send to.',
+        read_only=True,
+    )
+    observe_controller: bool = setting(
+        False,
+        'Observe its controller_state: where its own reference is further than tolerance from '
+        'what it was sent, it rejected or gave up the trajectory, and the controller stops, '
+        'latched.',
+        read_only=True,
+    )
+    tolerance: float = setting(
+        0.05,
+        'How far the reference of the driver may be from the set-points that it was sent.',
+        unit='m or rad',
+        low=1e-3,
+        high=10.0,
+        locked=True,
+    )
+    program_running: str = setting(
+        '',
+        'Topic (Bool, latched) that says whether the program on the robot runs, on a UR '
+        'io_and_status_controller/robot_program_running. While it does not, as in a protective '
+        'stop, the controller stops, latched, and is not enabled.',
+        read_only=True,
+    )
+    safety_mode: str = setting(
+        '',
+        'Topic (ur_dashboard_msgs/SafetyMode) of a UR, io_and_status_controller/safety_mode; all '
+        'but normal and reduced stops, latched.',
+        read_only=True,
+    )
+    robot_mode: str = setting(
+        '',
+        'Topic (ur_dashboard_msgs/RobotMode) of a UR, io_and_status_controller/robot_mode; all '
+        'but running stops, latched.',
+        read_only=True,
+    )
+    speed_scaling: str = setting(
+        '',
+        'Topic (Float64, percent) that says how fast the robot goes, on a UR '
+        'speed_scaling_state_broadcaster/speed_scaling: motion goes on along its path so much '
+        'slower.',
+        read_only=True,
+    )
+    timeout: float = setting(
+        0.5,
+        'Where controller_state or speed_scaling is observed and silent for so long, the driver '
+        'is gone: the controller brakes, and starts again from where the robot is once it is back.',
+        unit='s',
+        low=0.05,
+        high=60.0,
+        locked=True,
+    )
+
+
 @dataclass(frozen=True)
 class ControllerNodeSettings(ControllerSettings, NodeSettings):
     """Parameters of the controller node."""
@@ -212,6 +274,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         choices=('position', 'velocity'),
         read_only=True,
     )
+    driver: DriverSettings = group(DriverSettings)
     gripper_values: tuple[float, ...] = setting(
         (-1.0, 1.0),
         'Values on gripper_command for an open and for a closed gripper.',

@@ -128,6 +128,13 @@ class Controller:
         """Take how the robot was measured to move, ``None`` where that is not to be trusted."""
         self._stopping.robot = robot
 
+    def limit_speed(self, share: float) -> None:
+        """Execute chunks at no more than ``share`` of their speed, where the robot is slowed.
+
+        Their rows last longer then; none is left out.
+        """
+        self._scaling.most = share
+
     def check(self, settings: ControllerSettings) -> None:
         """Raise ``InvalidSettingError`` where the limits do not fit the robot's axes."""
         self._limiter.checked(settings.limits)

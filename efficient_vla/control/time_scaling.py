@@ -37,6 +37,8 @@ class TimeScaling:
     def __init__(self, low: float) -> None:
         """Go no slower than at speed ``low``."""
         self._low = low
+        self.most = 1.0
+        """The robot itself goes no faster than at this speed, whatever chunks ask for."""
         self.restart()
 
     def configure(self, low: float) -> None:
@@ -52,7 +54,7 @@ class TimeScaling:
 
     def settle(self) -> None:
         """Take the target at once: no chunk moves the robot yet."""
-        self.speed, self.slope = self._target, 0.0
+        self.speed, self.slope = min(self._target, self.most), 0.0
 
     def arrived(self, left: float, now: float, age: float, until: float) -> None:
         """Choose the speed of a chunk that came ``now`` with ``left`` [s] of rows to execute.
@@ -77,5 +79,6 @@ class TimeScaling:
     def advance(self, period: float) -> None:
         """Let the speed follow its target for ``period`` [s]."""
         step = min(period, LONGEST_STEP)
-        self.slope += step * RATE * (RATE * (self._target - self.speed) - 2 * self.slope)
+        target = min(self._target, self.most)
+        self.slope += step * RATE * (RATE * (target - self.speed) - 2 * self.slope)
         self.speed += step * self.slope

@@ -35,6 +35,7 @@ from efficient_vla.nodes.base.qos import latched_qos, report_qos
 from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
 from efficient_vla.nodes.base.source import ENABLE_ANEW, DriverWatch, OneSource
 from efficient_vla.nodes.controller import messages, robot_state
+from efficient_vla.nodes.controller.feedback import DriverFeedback
 from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.operator import OperatorServices
@@ -89,6 +90,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._inlet = make_inlet(
             self, self._state_received, self._chunk_received, self._success_received
         )
+        self._feedback = DriverFeedback(self, self._inlet, self._followed, self._motion_clock.read)
         self._state_expected = expect_state(self)
         self._chunk_expected = expect_chunks(self, lambda: self._controller)
         self._operator = OperatorServices(
@@ -219,7 +221,11 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             return 'the controller is not active. Activate it first.'
         watch = self._watch
         assert watch is not None
-        refused = watch.reported is not None and watch.silent(now, self.settings.state_timeout)
+        refused = (
+            self._feedback.fault
+            or self._feedback.hold(now)
+            or (watch.reported is not None and watch.silent(now, self.settings.state_timeout))
+        )
         if self._command is None and not refused:
             refused = self._anchor_where_it_is(now)
         if refused:
@@ -236,6 +242,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             if refused:
                 return refused
         reason = self._controller.enable(now)
+        self._feedback.begin(now)
         if self._controller.state == State.PAUSED:
             self._operator.ends_disabled = False
         if reason is None and not was_enabled:
@@ -302,11 +309,35 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         missing = self._liveliness.missing() if controller.enabled else []
         timeout = self.settings.state_timeout
         reason = self._watch.silent(now, timeout) if controller.enabled else None
+        reason = self._driver(controller, now) or reason
         if missing:
             reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
         self.health.warn('liveliness', reason)
         if reason and controller.state == State.TRACKING:
             controller.flush(now, reason)
+
+    def _driver(self, controller: Controller, now: float) -> str | None:
+        """Heed what the driver says; return why nothing may move for now, or ``None``."""
+        feedback = self._feedback
+        controller.limit_speed(feedback.share)
+        if feedback.fault and controller.state not in (State.DISABLED, State.STOPPED):
+            self._stop(controller, feedback.fault, now)
+        hold = feedback.hold(now)
+        if feedback.gone and not hold:
+            hold = self._anchor_where_it_is(now)
+            if not hold:
+                self.get_logger().info('the driver is there; starting from where the robot is')
+                feedback.begin(now)
+        return hold if controller.enabled else None
+
+    def _followed(self, begin: float, end: float) -> np.ndarray | None:
+        """Return the set-points that the driver is to follow [K, M], ``None`` for none."""
+        controller, watch = self._controller, self._watch
+        if controller is None or watch is None or self._command is None:
+            return None
+        if not controller.enabled or watch.doubted(end):
+            return None
+        return controller.setpoints(begin, end)
 
     def _send(self, now: float) -> None:
         assert self._controller is not None
@@ -325,6 +356,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.seconds()
         self._chunk_expected.heard(now)
         if not controller.enabled or self._liveliness.missing():
+            return
+        if self._feedback.gone or self._feedback.hold(now):
             return
         if watch.silent(now, self.settings.state_timeout):
             return
@@ -392,13 +425,16 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Stop a robot that was too far from its set-point when it measured."""
         blocked, warning = robot_state.judge(controller, watch, self.settings, now)
         if blocked:
-            self.get_logger().error(blocked)
-            controller.stop(now, blocked)
-            self._brake_at_once(now)
+            self._stop(controller, blocked, now)
         elif warning:
             self.health.warn('following_error', warning)
         else:
             self.health.clear('following_error')
+
+    def _stop(self, controller: Controller, reason: str, now: float) -> None:
+        self.get_logger().error(reason)
+        controller.stop(now, reason)
+        self._brake_at_once(now)
 
     def _anchor_where_it_is(self, now: float) -> str | None:
         """Start from the robot; return why it cannot be believed, or ``None``."""

@@ -3,9 +3,9 @@
 """The action ExecuteTask: an instruction goes out, and one result comes back, exactly once."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 
@@ -13,6 +13,7 @@ from efficient_vla import msg
 from efficient_vla.action import ExecuteTask
 from efficient_vla.control.state import State
 from efficient_vla.instructions import checked_instruction
+from efficient_vla.nodes.base.actions import DeferredActionServer
 from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.complaints import Complaints
 from efficient_vla.nodes.base.conversions import seconds_to_stamp
@@ -25,21 +26,6 @@ if TYPE_CHECKING:
 
 FEEDBACK_PERIOD_S = 0.2
 Result = ExecuteTask.Result
-
-
-class DeferredActionServer(ActionServer):
-    """An action server whose goals end when ``finish`` is called.
-
-    A coroutine that awaits the end would be simpler, but the executors of rclpy poll a waiting
-    coroutine without pause, which takes a whole core from the control loop.
-    """
-
-    def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Any) -> None:
-        """Leave the goal executing."""
-
-    def finish(self, goal_handle: ServerGoalHandle, result: Any) -> None:
-        """Send ``result``; the goal is in a terminal state already."""
-        super().notify_execute(goal_handle, lambda _: result)
 
 
 class TaskServer:

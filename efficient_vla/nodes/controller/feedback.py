@@ -1,0 +1,206 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the driver of the robot says back, and what follows from it.
+
+Topics are those of ros2_control and of the driver of a UR; which ones there are the parameters
+``driver`` say. A fault stops the controller, latched. A driver that is silent, or that says that
+the robot goes at no speed, makes it hold, and it starts again from where the robot is.
+"""
+
+import math
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64
+
+from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.control.contract import GRIPPER
+from efficient_vla.nodes.base.bounded import Inlet
+from efficient_vla.nodes.base.conversions import joint_values, stamp_to_seconds
+from efficient_vla.nodes.base.qos import latched_qos, state_qos
+from efficient_vla.types import InvalidRecordError
+
+MAX_BYTES = 16 * 1024
+SLOWEST = 0.01
+"""A robot that goes at a smaller share of its speed stands."""
+GIVEN_UP_S = 0.1
+"""A reference that is off for so long is not on its way."""
+SENT_S = 0.2
+"""A set-point may take so long from here to the reference of the driver."""
+SAFE = {'safety_mode': {1: 'normal', 2: 'reduced'}, 'robot_mode': {7: 'running'}}
+"""Modes of a UR in which it follows (ur_dashboard_msgs)."""
+MESSAGES = {'safety_mode': 'SafetyMode', 'robot_mode': 'RobotMode'}
+
+
+class DriverFeedback:
+    """Hears what ``settings.driver`` names, by ``inlet`` of ``node``.
+
+    ``setpoints`` returns those that were sent from one time to another [K, M], ``None`` where the
+    robot need not follow; ``read_stamp`` turns a stamp into a time of motion [s].
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        inlet: Inlet,
+        setpoints: Callable[[float, float], np.ndarray | None],
+        read_stamp: Callable[[float, float], float],
+    ) -> None:
+        self._node = node
+        self._setpoints = setpoints
+        self._read_stamp = read_stamp
+        self.share = 1.0
+        """Share of its speed at which the robot goes."""
+        self._heard: dict[str, float] = {}
+        """Topic that comes all the time -> when it last came [s]."""
+        self._faults: dict[str, str] = {}
+        """Rule -> fault."""
+        self._right = -math.inf
+        """When the reference was last where it was to be [s]."""
+        self._began = -math.inf
+        self.gone = False
+        """Whether the driver was silent, and the robot may be elsewhere since."""
+        if not self._settings.dry_run:
+            self._hear(inlet)
+
+    def _hear(self, inlet: Inlet) -> None:
+        driver = self._settings.driver
+        if driver.program_running:
+            self._faults['program'] = f'nothing was heard on {driver.program_running} yet'
+            inlet.subscribe(
+                Bool, driver.program_running, self._program, latched_qos(), MAX_BYTES, own=False
+            )
+        for rule in SAFE:
+            topic = getattr(driver, rule)
+            if topic:
+                self._hear_mode(inlet, rule, topic)
+        if driver.speed_scaling:
+            self._heard[driver.speed_scaling] = -math.inf
+            inlet.subscribe(
+                Float64, driver.speed_scaling, self._speed, state_qos(), MAX_BYTES, own=False
+            )
+        if driver.observe_controller:
+            from control_msgs.msg import JointTrajectoryControllerState
+
+            topic = f'{driver.controller}/controller_state'
+            self._heard[topic] = -math.inf
+            inlet.subscribe(
+                JointTrajectoryControllerState,
+                topic,
+                self._state,
+                state_qos(),
+                MAX_BYTES,
+                own=False,
+            )
+
+    @property
+    def fault(self) -> str | None:
+        """Why the robot must be stopped, until a person saw to it."""
+        return next(iter(self._faults.values()), None)
+
+    def hold(self, now: float) -> str | None:
+        """Return why nothing may move for now, or ``None``."""
+        timeout = self._settings.driver.timeout
+        for topic, heard in self._heard.items():
+            if now - heard > timeout:
+                self.gone = True
+                return (
+                    f'{topic} has been silent for longer than driver.timeout {timeout} s. Is the '
+                    'driver of the robot running?'
+                )
+        if self.share < SLOWEST:
+            return (
+                f'{self._settings.driver.speed_scaling} says that the robot goes at '
+                f'{100 * self.share:.3g} % of its speed. Raise its speed slider.'
+            )
+        return None
+
+    def begin(self, now: float) -> None:
+        """Take note that motion begins at ``now`` from where the robot is; earlier is forgotten."""
+        self.gone = False
+        self._began = self._right = now
+        self._faults.pop('reference', None)
+
+    @property
+    def _settings(self) -> ControllerNodeSettings:
+        found: ControllerNodeSettings = self._node.settings
+        return found
+
+    def _program(self, message: Bool, publisher: bytes) -> None:
+        topic = self._settings.driver.program_running
+        if message.data:
+            self._faults.pop('program', None)
+        else:
+            self._faults['program'] = (
+                f'{topic} says that the program on the robot does not run, as in a protective '
+                'stop. Release the robot, start its program, then call reset_stop and enable it.'
+            )
+
+    def _hear_mode(self, inlet: Inlet, rule: str, topic: str) -> None:
+        kind = getattr(import_module('ur_dashboard_msgs.msg'), MESSAGES[rule])
+        self._faults[rule] = f'nothing was heard on {topic} yet'
+        names = {value: name for name, value in vars(kind).items() if isinstance(value, int)}
+
+        def heard(message: Any, publisher: bytes) -> None:
+            if message.mode in SAFE[rule]:
+                self._faults.pop(rule, None)
+                return
+            self._faults[rule] = (
+                f'{topic} says {names.get(message.mode, message.mode)}; expected '
+                f'{" or ".join(SAFE[rule].values())}. Release the robot, then call reset_stop and '
+                'enable it.'
+            )
+
+        inlet.subscribe(kind, topic, heard, latched_qos(), MAX_BYTES, own=False)
+
+    def _speed(self, message: Float64, publisher: bytes) -> None:
+        topic = self._settings.driver.speed_scaling
+        rule = 'speed_scaling'
+        if not 0 <= message.data <= 100.0 + 1e-6:
+            self._node.health.error(
+                rule, f'{topic} is {message.data:g}; expected 0 to 100 percent. It was dropped.'
+            )
+            return
+        self._node.health.clear(rule)
+        self.share = min(message.data / 100, 1.0)
+        self._heard[topic] = self._node.seconds()
+
+    def _state(self, message: Any, publisher: bytes) -> None:
+        now = self._node.seconds()
+        topic = f'{self._settings.driver.controller}/controller_state'
+        names = tuple(name for name in self._settings.names if name != GRIPPER)
+        try:
+            shown = JointState(name=message.joint_names, position=message.reference.positions)
+            reference = joint_values(shown, names)
+        except InvalidRecordError as error:
+            self._node.health.error('controller_state', f'{topic}: {error}')
+            return
+        self._node.health.clear('controller_state')
+        self._heard[topic] = now
+        sent = stamp_to_seconds(message.header.stamp)
+        self._judge(names, reference, self._read_stamp(sent, now) if sent else now, now)
+
+    def _judge(
+        self, names: tuple[str, ...], reference: np.ndarray, stamp: float, now: float
+    ) -> None:
+        """Compare the reference of the driver [M] at ``stamp`` with what it was sent."""
+        lately = self._setpoints(max(stamp - SENT_S, self._began), now)
+        if lately is None:
+            self._right = now
+            return
+        outside = np.maximum(lately.min(axis=0) - reference, reference - lately.max(axis=0))
+        axis = int(outside.argmax())
+        limit = self._settings.driver.tolerance
+        if outside[axis] <= limit:
+            self._right = now
+        elif now - self._right > GIVEN_UP_S:
+            name = self._settings.driver.controller
+            self._faults['reference'] = (
+                f'{name} goes to {reference[axis]:.3f} on {names[axis]}, '
+                f'{outside[axis]:.3f} from what it was sent; expected at most driver.tolerance '
+                f'{limit}. It rejected or gave up the trajectory, or follows somebody else: its '
+                'log tells. Mend that, then call reset_stop and enable it.'
+            )

@@ -29,6 +29,7 @@ from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.limits import AxisLimits, Limiter, outside
 from efficient_vla.control.moment import Moment
+from efficient_vla.control.pace import Pace, PathLimits
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.control.stopping import RobotMotion, Stopping
@@ -81,6 +82,8 @@ class Controller:
         self._state_since = 0.0
         self._delay = math.nan
         self._ramped = 0.0
+        self._braked = 0.0
+        """Time in which the set-point went on since no chunk moves it [s]."""
         self._moved = False
         self._followed = False
         """Whether a chunk has been followed since the robot was enabled or reset."""
@@ -88,6 +91,8 @@ class Controller:
         """When motion was last ended by disabling or a stop: chunks from before are void."""
         self._horizon = Horizon(settings.horizon)
         self._scaling = TimeScaling(settings.time_scaling.low)
+        self._pace = Pace()
+        self._path_limits: PathLimits | None = None
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
         self._stopping = Stopping(self._limiter.position)
         self.settings = settings
@@ -146,6 +151,8 @@ class Controller:
         then stay as they were.
         """
         self._limiter.configure(settings.limits)
+        if self._newest is not None:
+            self._path_limits = PathLimits(self._newest, self.limits)
         blends_anew = settings.blending != self.settings.blending
         self.settings = settings
         self._period = 1 / settings.rate
@@ -175,6 +182,7 @@ class Controller:
         self._history = History(self._keep(), self._limiter.position, stamp)
         self._jerk.restart()
         self._followed = False
+        self._braked = 0.0
         self._forget_chunks()
         if self.enabled:
             refused = self._outside()
@@ -370,7 +378,12 @@ class Controller:
     @property
     def _speed(self) -> float:
         """Speed of the clock of motion."""
-        return self._scaling.speed if self.state == State.TRACKING else 0.0
+        return self._pace.speed if self.state == State.TRACKING else 0.0
+
+    @property
+    def _expected(self) -> float:
+        """Speed that the clock of motion runs up to."""
+        return self._pace.expected if self.state == State.TRACKING else 0.0
 
     def _clock(self, time: float) -> float:
         """Return the clock of motion at ``time`` [s]."""
@@ -387,7 +400,7 @@ class Controller:
             stamp=newest.chunk.stamp,
             time=now,
             row=max(newest.row(self._clock(shown)), 0.0),
-            time_scale=min(self._speed, 1.0),
+            time_scale=min(self._expected, 1.0),
             delay=self._delay,
             blending=self.settings.blending.method,
             help=head_help(self.settings.blending.method),
@@ -396,7 +409,7 @@ class Controller:
     def _remaining(self, now: float) -> float:
         if self.state != State.TRACKING or self._history is None:
             return 0.0
-        return self._watchdog.remaining(now, self._clock(now), self._speed)
+        return self._watchdog.remaining(now, self._clock(now), self._expected)
 
     def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
         clock = self._clock(now)
@@ -410,14 +423,21 @@ class Controller:
         self._watch(trajectory)
         age = now - trajectory.chunk.stamp
         self._scaling.arrived(self._watchdog.left(clock), now, age, self._watchdog.deadline)
+        self._path_limits = PathLimits(trajectory, self.limits)
         self._track(trajectory, now, history)
 
     def _track(self, trajectory: Trajectory, now: float, history: History) -> None:
         if self.state != State.TRACKING:
             self._blending = METHODS[self.settings.blending.method](self.settings.blending)
             self._scaling.settle()
-            started = min(now - history.time, max(self._period, self._covers))
-            history.stand(history.time + started, self._scaling.speed)
+            waits = min(now - history.time, max(self._period, self._covers))
+            # A robot that still braked passed rows, which are not gone back for.
+            clock = history.clock(history.time, 0.0)
+            passed = trajectory.nearest(self._limiter.position, clock, self._braked)
+            history.skip(passed - clock)
+            self._braked = 0.0
+            path = trajectory.at(history.clock(history.time, 0.0))
+            self._pace.begin(self._limiter.motion, path, self._scaling.speed, waits)
             self._stopping.target = None
             self._enter(State.TRACKING, '', now)
         self._blend(trajectory, history)
@@ -430,7 +450,7 @@ class Controller:
 
     def _moment(self, time: float, clock: float) -> Moment:
         oldest = time - self.settings.watchdog.chunk_timeout
-        return Moment(time, clock, self._scaling.speed, self._scaling.slope, oldest)
+        return Moment(time, clock, self._pace.speed, self._pace.slope, oldest)
 
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt
@@ -442,28 +462,43 @@ class Controller:
         )
 
     def _advance(self, now: float, period: float, history: History) -> None:
-        share = period / (now - history.time)
         newest = self._newest
+        speed = 0.0
         if self.state == State.TRACKING:
-            self._scaling.advance(period)
-            clock = self._clock(now)
-            expired = self._watchdog.expired(now, clock, self._speed)
+            share = self._ramp(period)
+            speed = self._go_on(period, share, history) / (now - history.time)
+            clock = history.clock(now, speed)
+            expired = self._watchdog.expired(now, clock, self._expected)
             if expired:
+                speed = 0.0
                 self.underruns += 1
                 self._end(State.DECELERATING, expired, now, forget=False)
         if self.state == State.TRACKING and newest is not None:
             reference = self._blending.at(self._moment(now, clock))
-            self._limiter.follow(reference, period, self._ramp(period))
+            self._limiter.follow(reference, period, share)
             effort = newest.gripper(clock)
             self._effort = self._effort if effort is None else effort
         else:
+            self._braked += 0.0 if self.at_rest else period
             self._stopping.advance(self._limiter, period)
             if self.state == State.DECELERATING and self.at_rest:
                 self._enter(State.HOLDING, self.reason, now)
         self._stopping.passed(self._limiter.position)
-        history.append(self._limiter.position, now, self._speed * share)
+        history.append(self._limiter.position, now, speed)
         self._path_time += period
         self._jerk.add(self._limiter.position, self._path_time)
+
+    def _go_on(self, period: float, share: float, history: History) -> float:
+        """Return by how much the clock of motion goes on in ``period``, both [s].
+
+        ``share`` of the velocity limits may be used.
+        """
+        assert self._path_limits is not None
+        self._scaling.advance(period)
+        clock = history.clock(history.time, 0.0)
+        fastest, slope, change = self._path_limits.at(clock, self._pace.speed)
+        wanted = self._scaling.speed, self._scaling.slope
+        return self._pace.advance(period, wanted, (share * fastest, slope, change))
 
     def _ramp(self, period: float) -> float:
         """Return the fraction of the velocity limits that may be used for the next ``period``."""

@@ -36,12 +36,9 @@ class History:
         if expired > 0:
             del self._times[:expired], self._positions[:expired], self._lost[:expired]
 
-    def stand(self, time: float, speed: float) -> None:
-        """Let the clock stand still up to ``time``, where a chunk begins between two set-points.
-
-        ``speed`` is that at which the next set-point will find it to have run.
-        """
-        self._lost[-1] += speed * max(time - self.time, 0.0)
+    def skip(self, seconds: float) -> None:
+        """Let the clock go on at the newest set-point by ``seconds`` that no set-point took."""
+        self._lost[-1] -= seconds
 
     def position(self, time: float) -> np.ndarray:
         """Return the set-point at ``time`` [M], between its neighbours; the ends hold outside."""

@@ -3,41 +3,29 @@
 """Set-points that follow a moving reference within velocity, acceleration, jerk and a box.
 
 Through all set-points runs one motion in continuous time that keeps every limit, whatever the
-jitter of the ticks. A reference that can be met within the tick is met exactly, in position,
-velocity and acceleration. Any other is chased in the frame that moves with it, where the target
-stands still: the plan is then the fastest interception of a reference of constant velocity
-(Ruckig, arXiv 2105.04830).
+jitter of the ticks. The reference keeps the limits by itself, see ``pace.py``; what does not, such
+as a leap, is chased by each axis for itself, which is the last guard.
 
-Axes are planned one by one in plain floats: for so few numbers that is several times faster than
-arrays.
+Axes brake together: each as softly as the one that takes longest, so that a robot on a straight
+line comes to rest on it.
+
+Axes are planned in plain floats: for so few numbers that is several times faster than arrays.
 """
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from ruckig import InputParameter, Ruckig, RuckigError, Trajectory as Profile
 
 from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
+from efficient_vla.control.chasing import ROUNDING, AxisLimits, Chaser
 from efficient_vla.control.settings import LimitSettings, axes
 from efficient_vla.settings import InvalidSettingError
 
-HEADROOM = 1e-3
-"""Fraction of the velocity limit that is left to catch up with a reference at the limit."""
-ROUNDING = 1.0 + 1e-9
-"""A motion exactly at a limit is inside it."""
-
-
-class AxisLimits(NamedTuple):
-    """Limits of one axis, in the order of ``LimitSettings``."""
-
-    velocity: float
-    acceleration: float
-    jerk: float
-    stop: float
-    low: float
-    high: float
+FIRMER = (1.0, 1.02, 1.2)
+"""An axis that is not quite on a line with the others brakes by so much more, to be in time."""
+STILL = 1e-9
+"""An axis with less of the motion than this brakes by itself [m/s or rad/s]."""
 
 
 def outside(
@@ -55,9 +43,7 @@ class Limiter:
     """The set-point's motion state, and the two ways to move it: follow and brake."""
 
     def __init__(self, settings: LimitSettings, position: np.ndarray) -> None:
-        self._solver = Ruckig(1)
-        self._profile = Profile(1)
-        self._plan = InputParameter(1)
+        self._chaser = Chaser()
         self.hold(position)
         self.configure(settings)
 
@@ -123,10 +109,11 @@ class Limiter:
 
     def brake(self, period: float) -> None:
         """Move for ``period`` seconds on the way to standing still."""
+        states = self._states
         self._take(
             [
-                brake(state, limits.stop, limits.jerk, period)
-                for state, limits in zip(self._states, self._limits, strict=True)
+                brake(state, stop, jerk, period)
+                for state, (stop, jerk) in zip(states, self._brakes(states), strict=True)
             ]
         )
 
@@ -134,14 +121,13 @@ class Limiter:
         self, position: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray
     ) -> np.ndarray:
         """Return where the brake from a motion, each [M], ends [M]."""
-        ends = []
-        for state, limits in zip(
-            zip(position, velocity, acceleration, strict=True), self._limits, strict=True
-        ):
-            place, speed, change = map(float, state)
-            speed = min(max(speed, -limits.velocity), limits.velocity)
-            moving = AxisState(place, speed, change)
-            ends.append(brake(moving, limits.stop, limits.jerk, math.inf).position)
+        fastest = np.array([axis.velocity for axis in self._limits])
+        rows = np.array([position, np.clip(velocity, -fastest, fastest), acceleration]).T.tolist()
+        states = [AxisState(*row) for row in rows]
+        ends = [
+            brake(state, stop, jerk, math.inf).position
+            for state, (stop, jerk) in zip(states, self._brakes(states), strict=True)
+        ]
         return np.array(ends)
 
     @property
@@ -155,17 +141,49 @@ class Limiter:
         Times from now [P], the last one at rest, and positions, velocities and accelerations at
         them [P, 3, M]; P is ``points`` and the present, or 1 where the axes stand still.
         """
-        axes_of = list(zip(self._states, self._limits, strict=True))
+        braked = list(zip(self._states, self._brakes(self._states), strict=True))
         end = max(
             sum(time for _, time in brake_phases(state.velocity, state.acceleration, stop, jerk))
-            for state, (_, _, jerk, stop, _, _) in axes_of
+            for state, (stop, jerk) in braked
         )
         times = np.linspace(0.0, end, points + 1 if end > 0 else 1)
         path = [
-            [brake(state, limits.stop, limits.jerk, time) for state, limits in axes_of]
+            [brake(state, stop, jerk, time) for state, (stop, jerk) in braked]
             for time in times.tolist()
         ]
         return times, np.array(path).transpose(0, 2, 1)
+
+    def _brakes(self, states: list[AxisState]) -> list[tuple[float, float]]:
+        """Return with which deceleration and jerk each axis stops from ``states``.
+
+        An axis brakes by as much of its limits as it has of the motion, which keeps the direction;
+        one that would leave the box, be too fast or stand last brakes with all it has.
+        """
+        own = [(axis.stop, axis.jerk) for axis in self._limits]
+        ramps = [stop / jerk for stop, jerk in own]
+        ramp = max(ramps)
+        shares = [max(abs(state.velocity), abs(state.acceleration) * ramp) for state in states]
+        moving = [
+            (share, *limit) for share, limit in zip(shares, own, strict=True) if share > STILL
+        ]
+        if len(moving) < 2:
+            return own
+        stop = min(limit / share for share, limit, _ in moving)
+        jerk = min(limit / share for share, _, limit in moving)
+        # Where one axis sets the deceleration and another one the jerk, straight takes longer.
+        longest = max(map(_brake_time, states, own)) + ramp - min(ramps) + ROUNDING - 1
+        brakes = []
+        for state, axis, share, (most, jerkiest) in zip(
+            states, self._limits, shares, own, strict=True
+        ):
+            softer = [
+                (min(stop * share * more, most), min(jerk * share * more, jerkiest))
+                for more in FIRMER
+                if share > STILL
+            ]
+            may = (soft for soft in softer if _may_brake(state, axis, soft, longest))
+            brakes.append(next(may, (most, jerkiest)))
+        return brakes
 
     def _take(self, states: list[AxisState]) -> None:
         self._states = states
@@ -177,67 +195,30 @@ class Limiter:
     ) -> AxisState:
         if not limits.low <= target.position <= limits.high:
             target = AxisState(min(max(target.position, limits.low), limits.high), 0.0, 0.0)
-        if _can_meet(state, limits, target, period):
-            moved = target
-        else:
-            moved = self._chase(state, limits, target, period)
+        moved = self._chaser.follow(state, limits, target, period)
         if _can_stop_inside(moved, limits, state.position):
             return moved
         return brake(state, limits.stop, limits.jerk, period)
 
-    def _chase(
-        self, state: AxisState, limits: AxisLimits, target: AxisState, period: float
-    ) -> AxisState:
-        """Return the state after a tick of the fastest way to the reference."""
-        fastest = (1 - HEADROOM) * limits.velocity
-        velocity = min(max(target.velocity, -fastest), fastest)
-        plan = self._plan
-        plan.current_position = [state.position - (target.position - velocity * period)]
-        plan.current_velocity = [state.velocity - velocity]
-        plan.current_acceleration = [state.acceleration]
-        plan.max_velocity = [limits.velocity - velocity]
-        plan.min_velocity = [-limits.velocity - velocity]
-        plan.max_acceleration = [limits.acceleration]
-        plan.max_jerk = [limits.jerk]
-        try:
-            self._solver.calculate(plan, self._profile)
-        except RuckigError:
-            # Its numerics fail on rare states at the edge of the limits: slow down for this tick.
-            return brake(state, limits.stop, limits.jerk, period)
-        (position,), (speed,), (acceleration,) = self._profile.at_time(period)
-        return AxisState(target.position + position, velocity + speed, acceleration)
+
+def _brake_time(state: AxisState, brakes: tuple[float, float]) -> float:
+    """Return how long an axis brakes with a deceleration and a jerk [s]."""
+    return sum(time for _, time in brake_phases(state.velocity, state.acceleration, *brakes))
 
 
-def _can_meet(state: AxisState, limits: AxisLimits, target: AxisState, period: float) -> bool:
-    """Return whether three equal segments of constant jerk lead onto the reference in a tick."""
-    _, speed, acceleration = state
-    position, velocity, last = target
-    # The velocity that is left once the acceleration of the reference is gone.
-    coast = velocity + last * abs(last) / (2 * limits.jerk)
-    if abs(last) > limits.acceleration or abs(coast) > limits.velocity * ROUNDING:
-        return False
-    step = period / 3
-    behind = position - velocity * period - state.position
-    slower = velocity - speed
-    # What the jerks must add to acceleration, velocity and position, in units of the segment.
-    rise = (last - acceleration) / step
-    gain = (slower - 3 * step * acceleration) / step**2
-    way = (behind + 3 * step * slower - 4.5 * step**2 * acceleration) / step**3
-    first = way - gain + rise / 3
-    second = gain - rise / 2 - 2 * first
-    third = rise - first - second
-    if max(abs(first), abs(second), abs(third)) > limits.jerk * ROUNDING:
-        return False
-    early = acceleration + step * first
-    late = early + step * second
-    if max(abs(early), abs(late)) > limits.acceleration * ROUNDING:
-        return False
-    early_speed = speed + step * (acceleration + early) / 2
-    late_speed = early_speed + step * (early + late) / 2
-    # Between the switches the velocity bulges by at most this.
-    bulge = max(abs(acceleration), abs(early), abs(late), abs(last)) * step / 4
-    fastest = max(abs(early_speed), abs(late_speed), abs(velocity))
-    return fastest + bulge <= limits.velocity * ROUNDING
+def _may_brake(
+    state: AxisState, limits: AxisLimits, brakes: tuple[float, float], longest: float
+) -> bool:
+    """Return whether softer ``brakes`` keep the box and the velocity, and end in ``longest``."""
+    position, speed, change = state
+    coast = speed + change * abs(change) / (2 * brakes[1])
+    lowest, highest = brake_range(state, *brakes)
+    return (
+        min(limits.low, position) <= lowest
+        and highest <= max(limits.high, position)
+        and abs(coast) <= max(limits.velocity * ROUNDING, abs(speed))
+        and _brake_time(state, brakes) <= longest
+    )
 
 
 def _can_stop_inside(state: AxisState, limits: AxisLimits, before: float) -> bool:

@@ -53,7 +53,12 @@ class LimitSettings:
     """
 
     max_velocity: tuple[float, ...] = setting(
-        (0.8,), 'Largest speed of an axis.', unit='m/s', low=1e-3, high=50.0, locked=True
+        (0.8,),
+        'Largest speed of an axis; where a chunk asks for more, all axes slow down on its path.',
+        unit='m/s',
+        low=1e-3,
+        high=50.0,
+        locked=True,
     )
     max_acceleration: tuple[float, ...] = setting(
         (20.0,), 'Largest acceleration of an axis.', unit='m/s^2', low=1e-2, high=1e4, locked=True

@@ -15,6 +15,8 @@ from efficient_vla.types import ActionChunk, ControlMode
 
 TIME_TOLERANCE = 1e-4
 """Rows; a tick on a row boundary stays on its side, also in seconds since 1970 (2.4e-7 apart)."""
+NEAREST = 17
+"""Moments among which the nearest is sought."""
 RELATIVE = frozenset({ControlMode.EE_DELTA, ControlMode.JOINT_DELTA, ControlMode.EE_TWIST})
 """Modes whose rows say how far to go from where the row before led."""
 
@@ -59,7 +61,7 @@ class Trajectory:
         self.anchor = anchor
         self.start = start
         self.knots = knots
-        self._dt = chunk.dt
+        self.dt = chunk.dt
         self._count = len(rows)
         self._polynomials = _straight(knots)
         if interpolation == 'cubic':
@@ -71,11 +73,11 @@ class Trajectory:
     @property
     def end(self) -> float:
         """Time at which the last row ends [s]."""
-        return self.start + self._count * self._dt
+        return self.start + self._count * self.dt
 
     def row(self, time: float) -> float:
         """Return how many rows are over at ``time``, below zero before the first."""
-        return (time - self.start) / self._dt
+        return (time - self.start) / self.dt
 
     def ended(self, time: float) -> bool:
         """Return whether no row is left at ``time``."""
@@ -96,6 +98,24 @@ class Trajectory:
         )
         motion: np.ndarray = basis @ self._polynomials[index] * self._scale
         return motion
+
+    def speeds(self) -> np.ndarray:
+        """Return the largest speed of each axis in each row, by the clock [H, M]."""
+        _, slopes, bends, turns = self._polynomials[:-1].transpose(1, 0, 2)
+        ends = [slopes, slopes + bends + 0.75 * turns, slopes + 2 * bends + 3 * turns]
+        fastest: np.ndarray = np.abs(ends).max(axis=0) / self.dt
+        return fastest
+
+    def nearest(self, position: np.ndarray, time: float, seconds: float) -> float:
+        """Return when the path is nearest to ``position`` [M], up to ``seconds`` after ``time``."""
+        times = np.linspace(time, min(time + seconds, max(self.end, time)), NEAREST).tolist()
+        off = [float(np.linalg.norm(self.at(moment)[0] - position)) for moment in times]
+        closest = times[int(np.argmin(off))]
+        place, velocity, _ = self.at(closest)
+        square = float(velocity @ velocity)
+        if square > 0:
+            closest += float((position - place) @ velocity) / square
+        return min(max(closest, times[0]), times[-1])
 
     def gripper(self, time: float) -> float | None:
         """Return the gripper effort of the row that ends at or after ``time``."""

@@ -33,9 +33,9 @@ def test_rows_are_those_of_the_chunk_before(make_controller, make_chunk, straigh
     assert controller.report(0.2).execution.delay == pytest.approx(0.1 / 0.05)
 
 
-def test_warm_up_does_not_count(make_controller, straight, run):
+def test_warm_up_does_not_count(make_controller, straight, run, unlimited):
     # Observed while the robot waited for its first chunk, and here after that moved it for 50 ms.
-    controller = make_controller()
+    controller = make_controller(unlimited)
     run(controller, 0.0, 0.4)
     controller.accept(straight(MOVE), 0.4)
     run(controller, 0.4, 0.45)
@@ -51,8 +51,8 @@ def test_after_a_hold_there_is_none(make_controller, straight, run):
     assert math.isnan(controller.report(0.3).execution.delay)
 
 
-def test_rows_stand_still_with_the_robot(make_controller, straight, run):
-    controller = make_controller({'robot_delay': 0.05})
+def test_rows_stand_still_with_the_robot(make_controller, straight, run, unlimited):
+    controller = make_controller({**unlimited, 'robot_delay': 0.05})
     assert controller.report(0.0).execution is None
     run(controller, 0.0, 0.4)
     controller.accept(straight(MOVE, 0.1), 0.4)
@@ -71,8 +71,8 @@ def test_rows_stand_still_with_the_robot(make_controller, straight, run):
     assert controller.report(0.65).execution.row == pytest.approx(0.1 / DT, abs=0.1)
 
 
-def test_the_delay_of_the_robot_is_part_of_it(make_controller, straight, run):
-    controller = make_controller({'robot_delay': 0.05})
+def test_the_delay_of_the_robot_is_part_of_it(make_controller, straight, run, unlimited):
+    controller = make_controller({**unlimited, 'robot_delay': 0.05})
     controller.accept(straight(MOVE), 0.0)
     run(controller, 0.0, 0.2)
     controller.accept(straight(MOVE, 0.1, 2), 0.2)

@@ -94,7 +94,7 @@ def test_time_in_which_chunks_had_run_out_is_not_skipped(make_controller, make_c
     tick(controller, 10)
     # Observed at step 2; 4 steps moved the robot, then it waited for 4.
     controller.accept(along_x(make_chunk, [5] * 40, 2 * DT, 2), 10 * DT)
-    assert controller.tick(11 * DT).position[0] == pytest.approx(X + 0.035, abs=1e-7)
+    assert controller.tick(11 * DT).position[0] == pytest.approx(X + 0.035, abs=1e-5)
 
 
 def test_history_interpolates_and_forgets():
@@ -109,11 +109,11 @@ def test_history_interpolates_and_forgets():
     assert history.clock(2.5, 0.5) == pytest.approx(2.23)
 
 
-@pytest.mark.parametrize('speed', [1.0, 0.1])
-def test_a_clock_that_stood_begins_where_it_was(speed):
+def test_a_clock_goes_on_by_what_is_skipped():
     history = History(1.0, np.array([0.0]), 1.0)
     history.append(np.array([0.0]), 1.02, 1.0)
-    before = history.clock(1.03, 0.0)
-    history.stand(1.03, speed)
-    assert history.clock(1.03, speed) == pytest.approx(before)
-    assert history.clock(1.04, speed) == pytest.approx(before + 0.01 * speed)
+    history.skip(0.3)
+    assert history.clock(1.02, 0.0) == pytest.approx(1.32)
+    assert history.clock(1.04, 0.5) == pytest.approx(1.33)
+    history.append(np.array([0.0]), 1.04, 0.5)
+    assert history.clock(1.04, 0.0) == pytest.approx(1.33)

@@ -243,7 +243,7 @@ def assert_one_motion_of_limited_jerk(run):
 
 def assert_standing_in_time(case, run):
     # What is left is said by the scale of the moment, which may fall within a tick.
-    slowed = (1 + case.unevenness) / case.rate if case.slowest < 1 else 0.0
+    slowed = (1 + case.unevenness) / case.rate
     since = None
     for time, moved, motion, state, expiry, row in zip(
         run.times, run.path_times, run.motions, run.states, run.expiries, run.rows, strict=True

@@ -4,11 +4,15 @@
 
 import numpy as np
 import pytest
+from control.arms import ARMS, settings_of
 
-from efficient_vla.control.settings import ControllerSettings, braking_times
+from efficient_vla.control.pace import JERK_SHARE
+from efficient_vla.control.settings import ControllerSettings, braking_times, stop_time
 from efficient_vla.control.state import State
 from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.types import ControlMode
 
+PERIOD, DT = 0.01, 0.0125
 FULL_SPEED = (0.8, -0.8, 0.8)
 STOP_TIME = 0.1
 
@@ -30,7 +34,9 @@ def test_chunks_that_run_out_at_full_speed_end_in_a_hold_within_100_ms(
     controller = make_controller({'rate': 1 / period})
     controller.accept(straight(FULL_SPEED, rows=32), 0.0)
     lost, _ = tick_until(controller, {State.DECELERATING}, 0.0, period)
-    assert lost == pytest.approx(0.4, abs=1.01 * period)
+    # Nothing is faster than the limit: the rows last longer by half of the run-up.
+    run_up = 0.8 / 20 + 20 / (JERK_SHARE * 1500)
+    assert lost == pytest.approx(0.4 + run_up / 2, abs=1.01 * period)
     held, positions = tick_until(controller, {State.HOLDING}, lost, period)
     assert held - lost <= STOP_TIME
     assert controller.reason == 'chunk 1 ran out'
@@ -132,36 +138,51 @@ def test_settings_that_cannot_work_together_are_refused(values, words):
 
 
 @pytest.mark.parametrize(
-    ('velocity', 'acceleration', 'jerk', 'seconds'),
+    ('arm', 'seconds'),
     [
-        # Joint 1 of a Panda and of an FR3, and the hand of a Panda, as Franka publishes them.
-        (2.175, 15.0, 7500.0, 0.149),
-        (2.62, 10.0, 5000.0, 0.266),
-        (1.7, 13.0, 6500.0, 0.135),
-        # UR5e with 800 and with 286 degrees a second squared, and at a slow setting.
-        (3.1416, 13.96, 100.0, 0.504),
-        (3.1416, 5.0, 500.0, 0.648),
-        (1.0, 1.4, 100.0, 0.742),
-        # SO-101 and xArm.
-        (4.7, 20.0, 1000.0, 0.275),
-        (3.14, 10.0, 1000.0, 0.334),
+        # a/j until it no longer accelerates, v/a to brake, a/j for the end of that: joint 2.
+        ('panda', 0.002 + 2.175 / 7.5 + 0.002),
+        ('fr3', 0.002 + 5.26 / 10 + 0.002),
+        ('ur5e', 0.05 + 1.0 + 0.05),
+        # Its jerk is so low that no joint ever brakes as hard as it might.
+        ('xarm6', (2 * np.pi / 20) ** 0.5 + 2 * (np.pi / 20) ** 0.5),
+        ('so101', 0.05 + 60 / 180 / 0.222 / (25400 * 2 / 4096) + 0.05),
     ],
 )
-def test_limits_of_real_arms_are_taken_and_their_braking_time_told(
-    make_controller, straight, velocity, acceleration, jerk, seconds
+def test_the_limits_of_an_arm_are_taken_and_its_braking_time_told(arm, seconds):
+    told = braking_times(build(ControllerSettings, settings_of(arm)).limits)
+    assert max(told) == pytest.approx(seconds, rel=1e-3)
+
+
+@pytest.mark.parametrize('arm', ARMS)
+def test_a_starved_arm_brakes_at_once_and_stands_in_the_time_that_its_limits_give(
+    make_controller, make_chunk, arm
 ):
-    """a/j until it no longer accelerates, v/a to brake, a/j for the end of that."""
-    values = {
-        'limits.max_velocity': (velocity,),
-        'limits.max_acceleration': (acceleration,),
-        'limits.stop_deceleration': (acceleration,),
-        'limits.max_jerk': (jerk,),
-    }
-    (told,) = braking_times(build(ControllerSettings, values).limits)
-    assert told == pytest.approx(seconds, abs=6e-4)
-    controller = make_controller({**values, 'watchdog.chunk_timeout': 10.0})
-    controller.accept(straight((-velocity, velocity, velocity), rows=100), 0.0)
-    now, path = tick_until(controller, {State.DECELERATING}, 0.0)
-    assert np.abs(np.diff(path, axis=0)).max() / 0.01 == pytest.approx(velocity, rel=0.01)
-    held, _ = tick_until(controller, {State.HOLDING}, now)
-    assert held - now <= told + 0.01
+    """All joints at full speed: within a period they brake, together, and inside of the box."""
+    values = settings_of(arm)
+    velocity, acceleration, jerk, low, high = map(np.array, ARMS[arm].values())
+    run_up = 1.1 * max(map(stop_time, velocity, acceleration, JERK_SHARE * jerk)) + 0.05
+    names = tuple(f'joint_{k}' for k in range(len(velocity)))
+    start = tuple(low + 0.05)
+    controller = make_controller({**values, 'watchdog.chunk_timeout': run_up}, names, start)
+    row = (velocity * DT).tolist()
+    chunk = make_chunk([row] * 400, 0.0, 1, DT, ControlMode.JOINT_DELTA, names)
+    assert controller.accept(chunk, 0.0) is None
+    motions = [controller.motion]
+    while controller.state != State.HOLDING:
+        controller.tick(PERIOD * len(motions))
+        motions.append(controller.motion)
+        assert len(motions) < 1000
+    motions = np.array(motions)  # [T, 3, M]
+    starved = int(np.ceil(run_up / PERIOD - 1e-6))
+    assert motions[starved - 1, 1] == pytest.approx(velocity, rel=2e-3)
+    assert (motions[starved, 1] < motions[starved - 1, 1]).all()
+    told = max(braking_times(controller.settings.limits))
+    assert (len(motions) - starved) * PERIOD <= told + 2 * PERIOD
+    assert (low <= motions[:, 0]).all()
+    assert (motions[:, 0] <= high).all()
+    assert (np.abs(motions[:, 2]) <= acceleration * (1 + 1e-6)).all()
+    # The brake goes straight on.
+    way = motions[starved:, 0] - motions[starved, 0]
+    share = way[:, :1] / velocity[0]
+    assert np.abs(way - share * velocity).max() < 1e-3

@@ -9,6 +9,9 @@ move on for a tick whenever the brake from there still ends inside the box.
 
 from typing import NamedTuple
 
+ROUNDING_S = 1e-9
+"""A phase that is over but for this is over [s]."""
+
 
 class AxisState(NamedTuple):
     """Position, velocity and acceleration of one axis."""
@@ -52,7 +55,7 @@ def advance(state: AxisState, jerk: float, time: float) -> AxisState:
 def brake(state: AxisState, limit: float, jerk: float, time: float) -> AxisState:
     """Return the state after ``time`` of braking; exactly at rest once the brake has ended."""
     for phase_jerk, duration in brake_phases(state.velocity, state.acceleration, limit, jerk):
-        if time < duration:
+        if time < duration - ROUNDING_S:
             return advance(state, phase_jerk, time)
         state = advance(state, phase_jerk, duration)
         time -= duration

@@ -422,7 +422,8 @@ class Controller:
             self._horizon.compare(trajectory, before, clock)
         self._watch(trajectory)
         age = now - trajectory.chunk.stamp
-        self._scaling.arrived(self._watchdog.left(clock), now, age, self._watchdog.deadline)
+        lasts, left = (self._watchdog.left(since) for since in (trajectory.start, clock))
+        self._scaling.arrived(lasts, left, now, age, self._watchdog.deadline)
         self._path_limits = PathLimits(trajectory, self.limits)
         self._track(trajectory, now, history)
 
@@ -498,7 +499,8 @@ class Controller:
         clock = history.clock(history.time, 0.0)
         fastest, slope, change = self._path_limits.at(clock, self._pace.speed)
         wanted = self._scaling.speed, self._scaling.slope
-        return self._pace.advance(period, wanted, (share * fastest, slope, change))
+        limits = share * fastest, slope, change
+        return self._pace.advance(period, wanted, limits, self._scaling.spare)
 
     def _ramp(self, period: float) -> float:
         """Return the fraction of the velocity limits that may be used for the next ``period``."""

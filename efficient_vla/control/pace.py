@@ -113,11 +113,12 @@ class Pace:
         period: float,
         wanted: tuple[float, float],
         limits: tuple[float, float, float],
+        spare: float,
     ) -> float:
         """Return by how much the clock goes on in ``period`` [s].
 
         ``wanted`` is the speed to run at and how it changes; ``limits`` are those of speed, slope
-        and its change.
+        and its change. Up to ``spare`` [s] of lost time are made up for.
         """
         period, self._waits = period - self._waits, 0.0
         if period <= 0:
@@ -135,7 +136,8 @@ class Pace:
         moved = self._chaser.follow(state, axis, target, period)
         if moved.velocity < 0 or moved.position < 0:
             moved = AxisState(max(moved.position, 0.0), max(moved.velocity, 0.0), 0.0)
-        self._owed = min(max(self._owed + way - moved.position, 0.0), LONGEST_DEBT)
+        owed = self._owed + way - moved.position
+        self._owed = min(max(owed, 0.0), spare, LONGEST_DEBT)
         self.speed, self.slope = moved.velocity, moved.acceleration
         return moved.position
 

@@ -50,25 +50,30 @@ class TimeScaling:
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
         self._arrived: float | None = None
         self._target = 1.0
+        self.spare = 0.0
         self.settle()
 
     def settle(self) -> None:
         """Take the target at once: no chunk moves the robot yet."""
         self.speed, self.slope = min(self._target, self.most), 0.0
 
-    def arrived(self, left: float, now: float, age: float, until: float) -> None:
-        """Choose the speed of a chunk that came ``now`` with ``left`` [s] of rows to execute.
+    def arrived(self, lasts: float, left: float, now: float, age: float, until: float) -> None:
+        """Choose the speed of a chunk that came ``now`` with ``left`` [s] of its rows to execute.
 
-        ``age`` [s] of its observation is what a chunk takes. Where the interval is longer, nobody
-        was computing: who asks for a chunk only when the last one ends would wait the longer the
-        slower that one is. What is not executed ``until`` [s] is lost.
+        All of them last ``lasts`` [s]. ``age`` [s] of its observation is what a chunk takes. Where
+        the interval is longer, nobody was computing: who asks for a chunk only when the last one
+        ends would wait the longer the slower that one is. What is not executed ``until`` [s] is
+        lost.
         """
-        if self._arrived is None:
-            self._arrived = now
-            return
-        self._intervals.append(now - self._arrived)
+        first = self._arrived is None
+        if self._arrived is not None:
+            self._intervals.append(now - self._arrived)
         self._arrived = now
-        expected = max(min(*self._intervals, age, until - now), TOLERANCE)
+        expected = max(min([*self._intervals, age, until - now]), TOLERANCE)
+        # Rows that are executed faster are missing when the next chunk is that old.
+        self.spare = max(lasts - age - expected, 0.0)
+        if first:
+            return
         if left > expected - TOLERANCE:
             speed = left / expected
         else:

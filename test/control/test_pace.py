@@ -128,7 +128,7 @@ def test_the_clock_runs_up_within_its_limits_and_makes_up_for_the_time():
     assert pace.speed == 0.0
     clock, speeds = 0.0, [0.0]
     for _ in range(60):
-        clock += pace.advance(PERIOD, (1.0, 0.0), (1.5, 20.0, 700.0))
+        clock += pace.advance(PERIOD, (1.0, 0.0), (1.5, 20.0, 700.0), 1.0)
         speeds.append(pace.speed)
     slopes = np.diff(speeds) / PERIOD
     assert slopes.max() <= 20.0 + 1e-9
@@ -141,9 +141,9 @@ def test_the_clock_runs_up_within_its_limits_and_makes_up_for_the_time():
 def test_more_than_the_debt_is_given_up():
     pace = Pace()
     pace.begin(np.zeros((3, 1)), np.ones((3, 1)), 1.0, 0.0)
-    clock = sum(pace.advance(PERIOD, (1.0, 0.0), (0.5, 20.0, 700.0)) for _ in range(100))
+    clock = sum(pace.advance(PERIOD, (1.0, 0.0), (0.5, 20.0, 700.0), 1.0) for _ in range(100))
     assert clock == pytest.approx(0.5, abs=0.03)
-    clock += sum(pace.advance(PERIOD, (1.0, 0.0), (9.0, 20.0, 700.0)) for _ in range(100))
+    clock += sum(pace.advance(PERIOD, (1.0, 0.0), (9.0, 20.0, 700.0), 1.0) for _ in range(100))
     assert clock == pytest.approx(0.5 + 1.0 + 0.1, abs=0.03)
     assert pace.speed <= CATCH_UP
 
@@ -191,3 +191,12 @@ def test_the_nearest_place_of_a_path_is_sought_where_it_may_be(make_chunk):
     assert path.nearest(beside, 0.0, 0.1) == pytest.approx(0.1)
     assert path.nearest(beside, 0.18, 0.1) == pytest.approx(0.18)
     assert path.nearest(np.array([9.0, 9.0]), 0.0, 9.0) == path.end
+
+
+def test_no_time_is_made_up_for_that_the_next_chunk_needs():
+    pace = Pace()
+    pace.begin(np.zeros((3, 1)), np.ones((3, 1)), 1.0, 0.0)
+    limits = (9.0, 20.0, 700.0)
+    clocks = [pace.advance(PERIOD, (1.0, 0.0), limits, 0.005) for _ in range(40)]
+    assert 40 * PERIOD - sum(clocks) > 0.02
+    assert pace.speed == pytest.approx(1.0)

@@ -103,8 +103,8 @@ def test_the_speed_is_what_is_left_until_the_next_chunk(intervals, age, left, ta
     scaling = TimeScaling(0.3)
     times = np.cumsum((0.0, *intervals))
     for time in times[:-1]:
-        scaling.arrived(1.0, time, age, np.inf)
-    scaling.arrived(left, times[-1], age, np.inf)
+        scaling.arrived(1.0, 1.0, time, age, np.inf)
+    scaling.arrived(1.0, left, times[-1], age, np.inf)
     scaling.settle()
     assert scaling.speed == pytest.approx(target)
 
@@ -113,7 +113,7 @@ def test_what_would_be_too_old_is_not_saved():
     # 0.1 s until the chunk is too old: what is left is executed as it is.
     scaling = TimeScaling(0.1)
     for step in range(3):
-        scaling.arrived(0.1, 0.4 * step, 0.4, 0.4 * step + 0.1)
+        scaling.arrived(1.0, 0.1, 0.4 * step, 0.4, 0.4 * step + 0.1)
     assert scaling._target == 1.0
 
 
@@ -150,7 +150,7 @@ def test_a_full_chunk_brings_half_of_the_speed_back():
     # All of it would be too fast: what is executed now is missing in the next chunk.
     scaling = TimeScaling(0.1)
     for step, left in enumerate((0.4, 0.4, 0.1, 0.4)):
-        scaling.arrived(left, 0.4 * step, 0.4, np.inf)
+        scaling.arrived(1.0, left, 0.4 * step, 0.4, np.inf)
         scaling.settle()
     assert scaling.speed == pytest.approx((0.1 + 1) / 2)
 
@@ -158,7 +158,7 @@ def test_a_full_chunk_brings_half_of_the_speed_back():
 def test_the_speed_changes_without_a_step_and_without_overshoot():
     scaling = TimeScaling(0.5)
     for step in range(3):
-        scaling.arrived(0.2, 0.4 * step, 0.4, np.inf)
+        scaling.arrived(1.0, 0.2, 0.4 * step, 0.4, np.inf)
     period = 0.002
     speeds = [scaling.speed]
     for _ in range(300):
@@ -174,7 +174,7 @@ def test_the_speed_changes_without_a_step_and_without_overshoot():
 def test_late_ticks_do_not_shake_the_speed():
     scaling = TimeScaling(0.5)
     for step in range(3):
-        scaling.arrived(0.2, 0.4 * step, 0.4, np.inf)
+        scaling.arrived(1.0, 0.2, 0.4 * step, 0.4, np.inf)
     speeds = []
     for _ in range(60):
         scaling.advance(1.0)
@@ -199,7 +199,7 @@ def test_a_motion_by_the_clock_is_that_of_its_path_by_time():
 def test_neutral_it_changes_no_number():
     scaling = TimeScaling(1.0)
     for step in range(5):
-        scaling.arrived(0.01, 0.4 * step, 0.4, np.inf)
+        scaling.arrived(1.0, 0.01, 0.4 * step, 0.4, np.inf)
         scaling.advance(0.01)
     assert (scaling.speed, scaling.slope) == (1.0, 0.0)
     motion = np.random.default_rng(0).normal(size=(3, 4))
@@ -210,5 +210,16 @@ def test_neutral_it_changes_no_number():
 def test_chunk_that_came_at_once_has_a_speed(left):
     scaling = TimeScaling(0.1)
     for time in (0.0, 0.4):
-        scaling.arrived(left, time, 0.0, np.inf)
+        scaling.arrived(1.0, left, time, 0.0, np.inf)
     assert scaling._target == (1.0 if left > 0 else 0.1)
+
+
+def test_time_to_spare_is_what_age_and_interval_leave_of_a_chunk():
+    scaling = TimeScaling(0.1)
+    # The first one comes alone: the next may take as long as it did.
+    scaling.arrived(0.5, 0.5, 0.1, 0.1, np.inf)
+    assert scaling.spare == pytest.approx(0.3)
+    scaling.arrived(0.5, 0.4, 0.15, 0.1, np.inf)
+    assert scaling.spare == pytest.approx(0.35)
+    scaling.arrived(0.5, 0.1, 0.25, 0.45, np.inf)
+    assert scaling.spare == 0.0

@@ -29,7 +29,7 @@ from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.limits import AxisLimits, Limiter, outside
 from efficient_vla.control.moment import Moment
-from efficient_vla.control.pace import Pace, PathLimits
+from efficient_vla.control.pace import PathLimits, PathPace
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.control.stopping import RobotMotion, Stopping
@@ -91,7 +91,7 @@ class Controller:
         """When motion was last ended by disabling or a stop: chunks from before are void."""
         self._horizon = Horizon(settings.horizon)
         self._scaling = TimeScaling(settings.time_scaling.low)
-        self._pace = Pace()
+        self._pace = PathPace()
         self._path_limits: PathLimits | None = None
         self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
         self._stopping = Stopping(self._limiter.position)

@@ -79,7 +79,7 @@ class PathLimits:
         return min(fastest, math.sqrt(square_after + 2 * slope * left))
 
 
-class Pace:
+class PathPace:
     """The speed of the clock of motion and the time that it owes."""
 
     def __init__(self) -> None:

@@ -11,8 +11,8 @@ from efficient_vla.control.pace import (
     FASTEST,
     JERK_SHARE,
     LEAST_SPARE,
-    Pace,
     PathLimits,
+    PathPace,
 )
 from efficient_vla.control.state import State
 from efficient_vla.control.trajectory import Trajectory
@@ -122,7 +122,7 @@ def test_an_axis_that_stands_slows_nothing(make_chunk):
 
 
 def test_the_clock_runs_up_within_its_limits_and_makes_up_for_the_time():
-    pace = Pace()
+    pace = PathPace()
     still, path = np.zeros((3, 1)), np.array([[0.0], [1.0], [0.0]])
     pace.begin(still, path, 1.0, 0.0)
     assert pace.speed == 0.0
@@ -139,7 +139,7 @@ def test_the_clock_runs_up_within_its_limits_and_makes_up_for_the_time():
 
 
 def test_more_than_the_debt_is_given_up():
-    pace = Pace()
+    pace = PathPace()
     pace.begin(np.zeros((3, 1)), np.ones((3, 1)), 1.0, 0.0)
     clock = sum(pace.advance(PERIOD, (1.0, 0.0), (0.5, 20.0, 700.0), 1.0) for _ in range(100))
     assert clock == pytest.approx(0.5, abs=0.03)
@@ -149,7 +149,7 @@ def test_more_than_the_debt_is_given_up():
 
 
 def test_a_set_point_in_motion_goes_on_at_its_speed():
-    pace = Pace()
+    pace = PathPace()
     motion = np.array([[0.0, 0.0], [0.3, 0.4], [0.6, 0.8]])
     path = np.array([[0.0, 0.0], [0.6, 0.8], [0.0, 0.0]])
     pace.begin(motion, path, 1.0, 0.0)
@@ -194,7 +194,7 @@ def test_the_nearest_place_of_a_path_is_sought_where_it_may_be(make_chunk):
 
 
 def test_no_time_is_made_up_for_that_the_next_chunk_needs():
-    pace = Pace()
+    pace = PathPace()
     pace.begin(np.zeros((3, 1)), np.ones((3, 1)), 1.0, 0.0)
     limits = (9.0, 20.0, 700.0)
     clocks = [pace.advance(PERIOD, (1.0, 0.0), limits, 0.005) for _ in range(40)]

@@ -23,6 +23,7 @@ from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
+from efficient_vla.bringup.enclaves import enclave
 from efficient_vla.bringup.graph import (
     Graph,
     Process,
@@ -30,6 +31,7 @@ from efficient_vla.bringup.graph import (
     environment,
     options,
     parse_overrides,
+    refuse_unsecured,
     selected,
 )
 from efficient_vla.bringup.node_arguments import LAUNCHER
@@ -109,6 +111,7 @@ def actions(chosen: dict[str, str]) -> list[Action]:
             remaps=tuple(chosen['remaps'].split()),
         )
     )
+    refuse_unsecured(graph, os.environ)
     parameters = held_in_memory(parameters_yaml(graph.parameters))
     found: list[Action] = [LogInfo(msg=note) for note in graph.notes]
     for process in graph.processes:
@@ -125,7 +128,10 @@ def process_action(graph: Graph, process: Process, parameters: Path) -> Node:
         'namespace': graph.namespace,
         'parameters': [str(parameters)],
         'remappings': [tuple(remap.split(':=')) for remap in graph.remaps],
-        'ros_arguments': ['--log-level', graph.log_level],
+        'ros_arguments': [
+            *('--log-level', graph.log_level),
+            *('--enclave', enclave(graph.namespace, process.name)),
+        ],
         'additional_env': {**environment(os.environ), LAUNCHER: str(os.getpid())},
         'output': 'screen',
     }
@@ -168,6 +174,7 @@ def viewer(graph: Graph) -> list[Action]:
             executable='static_transform_publisher',
             arguments=named,
             parameters=clock,
+            ros_arguments=['--enclave', enclave(graph.namespace, 'frames')],
             **shared,
         ),
         Node(
@@ -175,6 +182,7 @@ def viewer(graph: Graph) -> list[Action]:
             executable='rviz2',
             arguments=['-d', view, '-f', frame],
             parameters=clock,
+            ros_arguments=['--enclave', enclave(graph.namespace, 'observer')],
             **shared,
         ),
     ]

@@ -16,6 +16,7 @@ import yaml
 
 from efficient_vla.bringup import fit
 from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES
+from efficient_vla.bringup.enclaves import enclave, why_no_keys
 from efficient_vla.bringup.fastdds import profile_variable
 from efficient_vla.bringup.parameter_files import (
     Merged,
@@ -447,10 +448,19 @@ def arguments(graph: Graph, parameters: Path) -> list[str]:
     return [*words, '--log-level', graph.log_level]
 
 
+def refuse_unsecured(graph: Graph, present: Mapping[str, str]) -> None:
+    """Raise ``ProfileError`` where security is enabled and keys of a process are missing."""
+    names = (*(process.name for process in graph.processes), 'observer')
+    reason = why_no_keys(present, [enclave(graph.namespace, name) for name in names])
+    if reason:
+        raise ProfileError(reason)
+
+
 def command(graph: Graph, process: Process, parameters: Path) -> list[str]:
     """Return the command line of a process for this interpreter."""
     module = [sys.executable, '-m', 'efficient_vla.nodes', *process.nodes]
-    return [*module, *arguments(graph, parameters)]
+    secured = ['--enclave', enclave(graph.namespace, process.name)]
+    return [*module, *arguments(graph, parameters), *secured]
 
 
 def middleware(present: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from efficient_vla.bringup.graph import (
     describe,
     options,
     parse_overrides,
+    refuse_unsecured,
     selected,
 )
 from efficient_vla.bringup.supervisor import Child, Event, Supervisor
@@ -97,6 +98,7 @@ def main(arguments: argparse.Namespace) -> int:
     graph = describe(chosen)
     if arguments.log_folder is not None:
         writable_folder(arguments.log_folder, '--log-folder')
+    refuse_unsecured(graph, os.environ)
     refused = refuse_neighbours(graph.nodes, graph.namespace)
     if refused:
         raise ProfileError(refused)

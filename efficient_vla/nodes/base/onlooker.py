@@ -7,7 +7,11 @@ import threading
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
+
+from efficient_vla.bringup.enclaves import enclave
+from efficient_vla.errors import UsageError
 
 CLOSE_TIMEOUT_S = 2.0
 
@@ -15,25 +19,35 @@ CLOSE_TIMEOUT_S = 2.0
 class Onlooker:
     """A node without services of its own; its messages arrive on a thread from ``start`` on.
 
-    Without a ``context`` it has one of its own. Signals belong to whoever uses it, for example the
-    supervisor.
+    Without a ``context`` it has one of its own, in the security enclave ``role``. Signals belong to
+    whoever uses it, for example the supervisor.
     """
 
-    def __init__(self, name: str, namespace: str, context: Context | None = None) -> None:
+    def __init__(
+        self, name: str, namespace: str, context: Context | None = None, role: str = 'observer'
+    ) -> None:
         self._owner = context is None
         self.context = Context() if context is None else context
         if self._owner:
-            no_signals = SignalHandlerOptions.NO
-            rclpy.init(args=[], context=self.context, signal_handler_options=no_signals)
-        self.node = rclpy.create_node(
-            name,
-            context=self.context,
-            namespace=namespace,
-            enable_rosout=False,
-            start_parameter_services=False,
-            # `ros2 launch` renames by `-r __node:=controller`, which would rename this one too.
-            use_global_arguments=False,
-        )
+            rclpy.init(
+                args=['--ros-args', '--enclave', enclave(namespace, role)],
+                context=self.context,
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+        try:
+            self.node = rclpy.create_node(
+                name,
+                context=self.context,
+                namespace=namespace,
+                enable_rosout=False,
+                start_parameter_services=False,
+                parameter_overrides=[Parameter('start_type_description_service', value=False)],
+                # `ros2 launch` renames by `-r __node:=controller`, which would rename this one too.
+                use_global_arguments=False,
+            )
+        except RuntimeError as error:
+            # Of a middleware that is built without security, for example.
+            raise UsageError(f'ROS refuses the node {name}: {error}') from error
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name=name, daemon=True)

@@ -55,7 +55,7 @@ class EpisodeClient:
         self._record_images = record_images
         self._namespace = namespace
         self._pause = threading.Event()
-        self.listener = GraphListener('episode_client', namespace, record_images)
+        self.listener = GraphListener('episode_client', namespace, record_images, 'operator')
         node = self.listener.node
         self._enable = node.create_client(SetBool, 'controller/set_enabled')
         self._reset_episode = node.create_client(ResetEpisode, f'{node_name(robot)}/reset_episode')

@@ -56,8 +56,14 @@ class Recording:
 class GraphListener(Onlooker):
     """Subscribes to the reports of a graph; messages arrive in a thread of their own."""
 
-    def __init__(self, name: str, namespace: str = '', record_images: bool = False) -> None:
-        super().__init__(name, namespace)
+    def __init__(
+        self,
+        name: str,
+        namespace: str = '',
+        record_images: bool = False,
+        role: str = 'observer',
+    ) -> None:
+        super().__init__(name, namespace, role=role)
         self._lock = threading.Lock()
         self._recording = Recording()
         self._newest: dict[str, Any] = {}

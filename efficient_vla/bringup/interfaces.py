@@ -1,0 +1,166 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What every node of a graph publishes, hears, asks and carries out, for its security policy.
+
+Names are those of the nodes before remaps: relative ones, and ``~/`` for a node's own. Services and
+parameters that a node offers are all below its own name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
+from efficient_vla.bringup.settings import camera_topic
+from efficient_vla.sim.catalogue import node_name, robots
+
+NONE: frozenset[str] = frozenset()
+Values = Mapping[str, Any]
+
+
+def _names(*words: str) -> frozenset[str]:
+    return frozenset(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interfaces:
+    """Names of one node, or of several that share a process."""
+
+    publishes: frozenset[str] = NONE
+    hears: frozenset[str] = NONE
+    """Topics."""
+    offers: frozenset[str] = NONE
+    asks: frozenset[str] = NONE
+    """Services."""
+    executes: frozenset[str] = NONE
+    calls: frozenset[str] = NONE
+    """Actions."""
+
+    def __or__(self, other: 'Interfaces') -> 'Interfaces':
+        """Return what either may do."""
+        joined = {f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)}
+        return Interfaces(**joined)
+
+
+BARE = Interfaces(publishes=_names('/parameter_events'))
+"""An onlooker, without services of its own."""
+MANAGED = BARE | Interfaces(
+    publishes=_names('/rosout', '/diagnostics', '~/transition_event'),
+    hears=_names('/clock'),
+    offers=_names('~/*'),
+)
+STAGE = MANAGED | Interfaces(publishes=_names('~/alive', 'efficiency'))
+OUTPUTS = {
+    'command': _names('command'),
+    'joint_trajectory': _names('joint_trajectory_controller/joint_trajectory', 'gripper_command'),
+    'forward': _names('forward_command_controller/commands', 'gripper_command'),
+    'twist': _names('servo_node/delta_twist_cmds', 'gripper_command'),
+}
+"""Output of the controller -> the topics that move the robot."""
+DRAWN = _names('dry_run/command', 'dry_run/markers')
+READING = (
+    'get_state',
+    'get_available_states',
+    'get_available_transitions',
+    'get_transition_graph',
+    'get_parameters',
+    'list_parameters',
+    'describe_parameters',
+    'get_parameter_types',
+    'get_type_description',
+)
+"""Services of a node that change nothing."""
+
+
+def moving_topics(controller: Values) -> frozenset[str]:
+    """Return the topics on which a controller with these parameters sends set-points."""
+    if controller.get('dry_run', False):
+        return DRAWN
+    return OUTPUTS[controller.get('output', 'command')]
+
+
+def camera_topics(values: Values, cameras: tuple[str, ...]) -> frozenset[str]:
+    """Return the topics of a policy's ``cameras``, for a node with these parameters."""
+    topics = values.get('camera_topics', ())
+    return frozenset(camera_topic(topics, cameras, name) for name in cameras or ('',))
+
+
+def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict[str, Interfaces]:
+    """Return node -> its interfaces in a graph with these parameters, whose policy has ``cameras``.
+
+    Also of the nodes that look in from outside, and, of a robot that is not simulated, what is
+    needed of its ``driver``.
+    """
+    given = {name: parameters.get(name, {}) for name in NODES}
+    perception, actor, monitor = (given[name] for name in ('perception', 'actor', 'monitor'))
+    moving = moving_topics(given['controller'])
+    found = {
+        'perception': STAGE
+        | Interfaces(
+            publishes=_names('visual_tokens'),
+            hears=_names('robot_state') | camera_topics(perception, cameras),
+        ),
+        'reasoner': STAGE
+        | Interfaces(
+            publishes=_names('plan', 'plan_cache'),
+            hears=_names(
+                'visual_tokens', 'visual_tokens/signals_wanted', 'robot_state', 'instruction'
+            ),
+        ),
+        'actor': STAGE
+        | Interfaces(
+            publishes=_names('action_chunk'),
+            hears=_names('plan', 'plan_cache', 'controller_status', 'robot_state', 'instruction')
+            | camera_topics(actor, cameras),
+        ),
+        'controller': MANAGED
+        | Interfaces(
+            publishes=_names('controller_status', 'efficiency', 'instruction') | moving,
+            hears=_names('robot_state', 'action_chunk', 'task_success', '/diagnostics'),
+            executes=_names('execute_task'),
+        ),
+        '_controller_liveliness': BARE | Interfaces(hears=_names('*/alive')),
+        'monitor': MANAGED
+        | Interfaces(
+            publishes=_names('overlay', 'markers'),
+            hears=_names(
+                'efficiency',
+                'visual_tokens',
+                'plan',
+                'robot_state',
+                'instruction',
+                'controller_status',
+                'action_chunk',
+            )
+            | camera_topics(monitor, tuple(monitor.get('cameras', ())) or cameras[:1]),
+        ),
+    }
+    simulated = [name for name in map(node_name, robots()) if name in parameters]
+    for name in simulated:
+        found[name] = STAGE | Interfaces(
+            publishes=_names('camera/image_raw', 'robot_state', 'task_success', '/clock'),
+            hears=_names('command', 'plan', 'controller_status'),
+        )
+    if not simulated:
+        found['driver'] = BARE | Interfaces(
+            publishes=_names('/rosout', 'robot_state') | camera_topics(perception, cameras),
+            hears=moving - DRAWN,
+            offers=_names('~/*'),
+        )
+    found['frames'] = BARE | Interfaces(
+        publishes=_names('/rosout', '/tf_static'), offers=_names('static_transform_publisher*/*')
+    )
+    nodes = (*POLICY_NODES, 'controller', *simulated, 'monitor')
+    told = frozenset.union(*(each.publishes for each in found.values()))
+    found['observer'] = BARE | Interfaces(
+        publishes=_names('/rosout'),
+        hears=frozenset(name for name in told if not name.startswith('~'))
+        | _names('/clock', '/tf', '*/alive', '*/transition_event'),
+        # Tools come under many names.
+        offers=_names('*/get_type_description', 'rviz2/*'),
+        asks=frozenset(f'{node}/{service}' for node in nodes for service in READING),
+    )
+    found['operator'] = found['observer'] | Interfaces(
+        asks=frozenset(f'{node}/*' for node in nodes), calls=_names('execute_task')
+    )
+    return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
-from efficient_vla.bringup.settings import camera_topic
+from efficient_vla.bringup.settings import ControllerNodeSettings, DriverSettings, camera_topic
 from efficient_vla.sim.catalogue import node_name, robots
 
 NONE: frozenset[str] = frozenset()
@@ -50,13 +50,8 @@ MANAGED = BARE | Interfaces(
     offers=_names('~/*'),
 )
 STAGE = MANAGED | Interfaces(publishes=_names('~/alive', 'efficiency'))
-OUTPUTS = {
-    'command': _names('command'),
-    'joint_trajectory': _names('joint_trajectory_controller/joint_trajectory', 'gripper_command'),
-    'forward': _names('forward_command_controller/commands', 'gripper_command'),
-    'twist': _names('servo_node/delta_twist_cmds', 'gripper_command'),
-}
-"""Output of the controller -> the topics that move the robot."""
+DRIVER_TOPICS = ('program_running', 'safety_mode', 'robot_mode', 'speed_scaling')
+"""Parameters ``driver`` of the controller that name topics."""
 DRAWN = _names('dry_run/command', 'dry_run/markers')
 READING = (
     'get_state',
@@ -72,11 +67,35 @@ READING = (
 """Services of a node that change nothing."""
 
 
-def moving_topics(controller: Values) -> frozenset[str]:
-    """Return the topics on which a controller with these parameters sends set-points."""
+def moving(controller: Values) -> tuple[frozenset[str], frozenset[str]]:
+    """Return topics and actions by which a controller with these parameters moves the robot."""
     if controller.get('dry_run', False):
-        return DRAWN
-    return OUTPUTS[controller.get('output', 'command')]
+        return DRAWN, NONE
+    output = controller.get('output', 'command')
+    if output == 'command':
+        return _names('command'), NONE
+    name = controller.get('driver.controller', DriverSettings().controller)
+    topics, actions = {
+        'joint_trajectory': (_names(f'{name}/joint_trajectory'), NONE),
+        'follow_joint_trajectory': (NONE, _names(f'{name}/follow_joint_trajectory')),
+        'forward': (_names('forward_command_controller/commands'), NONE),
+        'twist': (_names('servo_node/delta_twist_cmds'), NONE),
+    }[output]
+    if controller.get('gripper_interface', 'topic') == 'topic':
+        return topics | {'gripper_command'}, actions
+    own = ControllerNodeSettings()
+    return topics, actions | {controller.get('gripper_action', own.gripper_action)}
+
+
+def told_by_driver(controller: Values) -> frozenset[str]:
+    """Return the topics of the driver that a controller with these parameters observes."""
+    if controller.get('dry_run', False):
+        return NONE
+    names = {controller.get(f'driver.{word}', '') for word in DRIVER_TOPICS}
+    if controller.get('driver.observe_controller', False):
+        name = controller.get('driver.controller', DriverSettings().controller)
+        names.add(f'{name}/controller_state')
+    return frozenset(names - {''})
 
 
 def camera_topics(values: Values, cameras: tuple[str, ...]) -> frozenset[str]:
@@ -93,7 +112,8 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
     """
     given = {name: parameters.get(name, {}) for name in NODES}
     perception, actor, monitor = (given[name] for name in ('perception', 'actor', 'monitor'))
-    moving = moving_topics(given['controller'])
+    topics, actions = moving(given['controller'])
+    told = told_by_driver(given['controller'])
     found = {
         'perception': STAGE
         | Interfaces(
@@ -115,9 +135,10 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
         ),
         'controller': MANAGED
         | Interfaces(
-            publishes=_names('controller_status', 'efficiency', 'instruction') | moving,
-            hears=_names('robot_state', 'action_chunk', 'task_success', '/diagnostics'),
+            publishes=_names('controller_status', 'efficiency', 'instruction') | topics,
+            hears=_names('robot_state', 'action_chunk', 'task_success', '/diagnostics') | told,
             executes=_names('execute_task'),
+            calls=actions,
         ),
         '_controller_liveliness': BARE | Interfaces(hears=_names('*/alive')),
         'monitor': MANAGED
@@ -143,18 +164,19 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
         )
     if not simulated:
         found['driver'] = BARE | Interfaces(
-            publishes=_names('/rosout', 'robot_state') | camera_topics(perception, cameras),
-            hears=moving - DRAWN,
+            publishes=_names('/rosout', 'robot_state') | camera_topics(perception, cameras) | told,
+            hears=topics - DRAWN,
             offers=_names('~/*'),
+            executes=actions,
         )
     found['frames'] = BARE | Interfaces(
         publishes=_names('/rosout', '/tf_static'), offers=_names('static_transform_publisher*/*')
     )
     nodes = (*POLICY_NODES, 'controller', *simulated, 'monitor')
-    told = frozenset.union(*(each.publishes for each in found.values()))
+    published = frozenset.union(*(each.publishes for each in found.values()))
     found['observer'] = BARE | Interfaces(
         publishes=_names('/rosout'),
-        hears=frozenset(name for name in told if not name.startswith('~'))
+        hears=frozenset(name for name in published if not name.startswith('~'))
         | _names('/clock', '/tf', '*/alive', '*/transition_event'),
         # Tools come under many names.
         offers=_names('*/get_type_description', 'rviz2/*'),

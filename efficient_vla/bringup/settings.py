@@ -15,7 +15,8 @@ from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import NodeSettings, group, setting
 
-OUTPUTS = ('command', 'joint_trajectory', 'forward', 'twist')
+OUTPUTS = ('command', 'joint_trajectory', 'follow_joint_trajectory', 'forward', 'twist')
+GRIPPER_INTERFACES = ('topic', 'gripper_command', 'parallel_gripper')
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,19 @@ class DriverSettings:
         'follow_joint_trajectory send to.',
         read_only=True,
     )
+    joint_names: tuple[str, ...] = setting(
+        (),
+        'Names of joints that the driver calls otherwise than names does, as column:=joint.',
+        read_only=True,
+    )
+    goal_rate: float = setting(
+        10.0,
+        'Goals of the output follow_joint_trajectory; the robot is one period of them late.',
+        unit='Hz',
+        low=1.0,
+        high=100.0,
+        read_only=True,
+    )
     observe_controller: bool = setting(
         False,
         'Observe its controller_state: where its own reference is further than tolerance from '
@@ -261,9 +275,11 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
     output: str = setting(
         'command',
         'Where set-points go. command: JointState on command, for the simulated robots; '
-        'joint_trajectory: for joint_trajectory_controller, every message ending at rest; forward: '
-        'Float64MultiArray for forward_command_controller; twist: TwistStamped for MoveIt Servo. '
-        'All but command send the gripper on gripper_command; none does before a chunk says how.',
+        'joint_trajectory: for joint_trajectory_controller, every message ending at rest; '
+        'follow_joint_trajectory: the same as goals of its action, later, for drivers that take '
+        'nothing else; forward: Float64MultiArray for forward_command_controller; twist: '
+        'TwistStamped for MoveIt Servo. All but command send the gripper by gripper_interface; '
+        'none does before a chunk says how.',
         choices=OUTPUTS,
         read_only=True,
     )
@@ -279,6 +295,38 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         (-1.0, 1.0),
         'Values on gripper_command for an open and for a closed gripper.',
         low=-1e4,
+        high=1e4,
+        read_only=True,
+    )
+    gripper_interface: str = setting(
+        'topic',
+        'Where the gripper goes. topic: Float64MultiArray on gripper_command; gripper_command and '
+        'parallel_gripper: GripperCommand and ParallelGripperCommand of control_msgs, a goal where '
+        'the set-point changed.',
+        choices=GRIPPER_INTERFACES,
+        read_only=True,
+    )
+    gripper_action: str = setting(
+        'gripper_controller/gripper_cmd',
+        'Name of the action of the gripper.',
+        read_only=True,
+    )
+    gripper_axis: str = setting(
+        '',
+        'Axis of names that is the gripper, in its own unit: it goes by gripper_interface and not '
+        'with the arm; empty: the column gripper, an effort.',
+        read_only=True,
+    )
+    gripper_joint: str = setting(
+        '',
+        'Name of the joint in goals of parallel_gripper; empty: none is named.',
+        read_only=True,
+    )
+    gripper_max_effort: float = setting(
+        0.0,
+        'Largest effort of the gripper in goals; 0: its controller decides.',
+        unit='N or Nm',
+        low=0.0,
         high=1e4,
         read_only=True,
     )
@@ -336,6 +384,17 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             return (
                 f'reset_distance has {len(self.reset_distance)} values; expected one, or one for '
                 f'each of {", ".join(axes)}.'
+            )
+        if self.gripper_axis and (self.gripper_axis not in axes or 'gripper' in self.names):
+            return (
+                f'gripper_axis is {self.gripper_axis!r}; expected one of {", ".join(axes)}, and no '
+                'column gripper beside it.'
+            )
+        pairs = [word.split(':=') for word in self.driver.joint_names]
+        if any(len(pair) != 2 or pair[0] not in axes or not pair[1] for pair in pairs):
+            return (
+                f'driver.joint_names is {list(self.driver.joint_names)}; expected column:=joint '
+                f'each, with a column of {", ".join(axes)}.'
             )
         if self.output_interface == 'velocity' and not self.sends_velocities:
             return (

@@ -90,6 +90,26 @@ def test_only_the_controller_moves_the_robot(output):
         assert who(root, 'publish', f'/{topic}') == wanted
     gripper = set() if output == 'command' else {'/efficient_vla/controller'}
     assert who(root, 'publish', '/gripper_command') == gripper
+    goals = '/joint_trajectory_controller/follow_joint_trajectory'
+    wanted = {'/efficient_vla/controller'} if output == 'follow_joint_trajectory' else set()
+    assert who(root, 'call', goals) == wanted
+
+
+def test_what_the_driver_is_named_and_says_reaches_the_policy(tmp_path):
+    own = tmp_path / 'mine.yaml'
+    own.write_text(
+        'controller:\n  ros__parameters:\n    output: joint_trajectory\n'
+        '    gripper_interface: gripper_command\n    gripper_action: hand/gripper_cmd\n'
+        '    driver: {controller: arm, observe_controller: true, speed_scaling: speed}\n'
+    )
+    root = ET.fromstring(policy(graph(robot=str(own))))
+    controller, driver = {'/efficient_vla/controller'}, {'/efficient_vla/driver'}
+    assert who(root, 'publish', '/arm/joint_trajectory') == controller
+    assert who(root, 'call', '/hand/gripper_cmd') == controller
+    assert who(root, 'execute', '/hand/gripper_cmd') == driver
+    for topic in ('/arm/controller_state', '/speed'):
+        assert who(root, 'publish', topic) == driver
+        assert who(root, 'subscribe', topic) >= controller
 
 
 def test_a_dry_run_has_no_topic_that_moves_the_robot():

@@ -18,9 +18,11 @@ from efficient_vla.sim.drivers.description import Driver
 from efficient_vla.types import ControlMode
 
 JOINTS = ('shoulder', 'elbow')
+FINGER = 'finger'
 HOME = np.array([0.5, -0.5])
+OPEN = 0.0
 PERIOD, DT = 0.01, 0.0125
-EVENTS = 16
+EVENTS = 20
 """Messages and timers of a period, and some."""
 DRIVER = Driver(
     joints=JOINTS, program=True, path_tolerance=0.2, goal_tolerance=0.1, stopped_velocity=0.2
@@ -57,12 +59,17 @@ class DrivenArm(Arm):
 
     def __init__(self, graph: Any, driver: Driver = DRIVER, **values: Any) -> None:
         self.graph, self.driver = graph, driver
-        self.sequence, self.place, self.blocked = 0, HOME.copy(), False
+        self.names = (*JOINTS, *filter(None, [driver.gripper_joint]))
+        self.sequence, self.blocked = 0, np.zeros(len(self.names), bool)
+        self.place = np.array([*HOME, OPEN])[: len(self.names)]
+        self.finger_speed = 0.0
+        """How fast chunks move the gripper [rad/s]."""
         self.path: list[np.ndarray] = []
         self.start_driver()
         settings = {
             'arming': 'auto',
-            'names': list(JOINTS),
+            'names': list(self.names),
+            'gripper_axis': driver.gripper_joint,
             'output': 'joint_trajectory',
             'robot_delay': 3 * PERIOD,
             'ramp_time': 0.0,
@@ -81,8 +88,16 @@ class DrivenArm(Arm):
         """Wait until controller and driver hear each other."""
         states = self.stand_in._states
         self.graph.until(lambda: states.get_subscription_count() > 1)
-        self.graph.until(self.stand_in.trajectories._state.get_subscription_count)
-        self.graph.until(self.node._output._publisher.get_subscription_count)
+        if self.node.settings.driver.observe_controller:
+            self.graph.until(self.stand_in.trajectories._state.get_subscription_count)
+        output = self.node._output
+        self.graph.until(
+            output._publisher.get_subscription_count
+            if output._publisher is not None
+            else output._client.server_is_ready
+        )
+        if self.driver.gripper_joint:
+            self.graph.until(output.gripper._client.server_is_ready)
 
     def start_driver(self) -> None:
         """Start the driver."""
@@ -102,8 +117,7 @@ class DrivenArm(Arm):
         """Let the arm do what its driver says, for a period."""
         if self.running:
             target = self.stand_in.update(self.graph.now, self.place)
-            if not self.blocked:
-                self.place = target[: len(self.place)].copy()
+            self.place = np.where(self.blocked, self.place, target)
         self.path.append(self.place.copy())
 
     def run(self, seconds: float) -> None:
@@ -120,10 +134,10 @@ class DrivenArm(Arm):
 
     def make_chunk(self, **fields: Any) -> msg.ActionChunk:
         """Return a chunk that moves both joints, observed now."""
-        row = np.array([SPEED * DT, -SPEED * DT], np.float32)
+        row = np.array([SPEED, -SPEED, self.finger_speed][: len(self.names)], np.float32) * DT
         values = {
             'actions': np.tile(row, (40, 1)),
-            'names': JOINTS,
+            'names': self.names,
             'control_mode': ControlMode.JOINT_DELTA,
         }
         return super().make_chunk(**{**values, **fields})

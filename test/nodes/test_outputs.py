@@ -118,7 +118,7 @@ def trajectories(graph):
     )
     arm.gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
     graph.until(arm.node._output._publisher.get_subscription_count)
-    graph.until(arm.node._output._gripper.get_subscription_count)
+    graph.until(arm.node._output.gripper.publisher.get_subscription_count)
     return arm
 
 
@@ -207,7 +207,7 @@ def test_gripper_stays_as_it_is_until_a_chunk_says_more(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS))
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
     arms = graph.hear(JointTrajectory, 'joint_trajectory_controller/joint_trajectory', report_qos())
-    graph.until(arm.node._output._gripper.get_subscription_count)
+    graph.until(arm.node._output.gripper.publisher.get_subscription_count)
     arm.locate()
     assert arm.enable().success
     arm.run(0.2)
@@ -236,7 +236,7 @@ def test_the_output_command_names_no_gripper_until_a_chunk_says_what_it_does(gra
 def test_new_episode_leaves_the_gripper_as_it_is(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS))
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
-    graph.until(arm.node._output._gripper.get_subscription_count)
+    graph.until(arm.node._output.gripper.publisher.get_subscription_count)
     follow(arm, 0.1)
     place = arm.node._command
 
@@ -273,7 +273,7 @@ def test_trajectory_to_a_robot_that_was_moved_does_not_lead_through_the_place_be
 def test_gripper_goes_its_own_way_in_its_own_units(graph):
     arm = JointArm(graph, output='joint_trajectory', names=list(JOINTS), gripper_values=[0.04, 0.0])
     gripper = graph.hear(Float64MultiArray, 'gripper_command', report_qos())
-    graph.until(arm.node._output._gripper.get_subscription_count)
+    graph.until(arm.node._output.gripper.publisher.get_subscription_count)
     follow(arm, 0.05)
     assert list(gripper[-1].data) == pytest.approx([0.0])
     arm.send_chunk(arm.make_chunk(actions=np.array([[0.0, 0.0, 0.5]] * 40, np.float32)))

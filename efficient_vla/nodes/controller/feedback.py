@@ -63,7 +63,13 @@ class DriverFeedback:
         self._began = -math.inf
         self.gone = False
         """Whether the driver was silent, and the robot may be elsewhere since."""
-        if not self._settings.dry_run:
+        settings = self._settings
+        names = dict(word.split(':=') for word in settings.driver.joint_names)
+        moved = [name for name in settings.names if name != GRIPPER]
+        self._arm = [k for k, name in enumerate(moved) if name != settings.gripper_axis]
+        """Places of the arm's axes among all axes."""
+        self._joints = tuple(names.get(moved[k], moved[k]) for k in self._arm)
+        if not settings.dry_run:
             self._hear(inlet)
 
     def _hear(self, inlet: Inlet) -> None:
@@ -171,7 +177,7 @@ class DriverFeedback:
     def _state(self, message: Any, publisher: bytes) -> None:
         now = self._node.seconds()
         topic = f'{self._settings.driver.controller}/controller_state'
-        names = tuple(name for name in self._settings.names if name != GRIPPER)
+        names = self._joints
         try:
             shown = JointState(name=message.joint_names, position=message.reference.positions)
             reference = joint_values(shown, names)
@@ -191,6 +197,7 @@ class DriverFeedback:
         if lately is None:
             self._right = now
             return
+        lately = lately[:, self._arm]
         outside = np.maximum(lately.min(axis=0) - reference, reference - lately.max(axis=0))
         axis = int(outside.argmax())
         limit = self._settings.driver.tolerance

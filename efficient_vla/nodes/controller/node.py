@@ -243,6 +243,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 return refused
         reason = self._controller.enable(now)
         self._feedback.begin(now)
+        self._output.forgive()
         if self._controller.state == State.PAUSED:
             self._operator.ends_disabled = False
         if reason is None and not was_enabled:
@@ -320,8 +321,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Heed what the driver says; return why nothing may move for now, or ``None``."""
         feedback = self._feedback
         controller.limit_speed(feedback.share)
-        if feedback.fault and controller.state not in (State.DISABLED, State.STOPPED):
-            self._stop(controller, feedback.fault, now)
+        fault = feedback.fault or self._output.complaint()
+        if fault and controller.state not in (State.DISABLED, State.STOPPED):
+            self._stop(controller, fault, now)
         hold = feedback.hold(now)
         if feedback.gone and not hold:
             hold = self._anchor_where_it_is(now)

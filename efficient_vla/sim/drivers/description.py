@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which driver an arm has, as data: names of its controllers, joints and topics."""
 
+import math
 from dataclasses import dataclass
 
 from efficient_vla.sim.drivers.joint_trajectory_controller import Constraints, JointTolerance
@@ -16,8 +17,10 @@ class Driver:
     controller: str = 'joint_trajectory_controller'
     gripper_joint: str = ''
     """Joint of the column after them; empty: there is none."""
-    gripper_action: str = ''
-    """Name of its ``control_msgs/action/GripperCommand``."""
+    gripper_action: str = 'gripper_controller/gripper_cmd'
+    gripper_parallel: bool = False
+    """Whether that is ``ParallelGripperCommand`` and not ``GripperCommand``."""
+    gripper_limits: tuple[float, float] = (-math.inf, math.inf)
     other_joints: tuple[str, ...] = ()
     """Joints that are in its ``joint_states`` too, and stand still."""
     program: bool = False

@@ -18,8 +18,10 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+from rclpy.lifecycle import LifecycleNode
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.nodes.base.conversions import seconds_to_duration, to_wire
 from efficient_vla.nodes.controller.outputs.output import ArmOutput
 from efficient_vla.types import Command
@@ -35,12 +37,13 @@ STOP_POINTS = 4
 class JointTrajectoryOutput(ArmOutput):
     """The newest set-point and the stop behind it."""
 
-    message, topic = JointTrajectory, 'joint_trajectory_controller/joint_trajectory'
+    message = JointTrajectory
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.covers = LEAD / self._settings.rate
+    def __init__(self, node: LifecycleNode, settings: ControllerNodeSettings, *more: Any) -> None:
+        self.topic = f'{settings.driver.controller}/joint_trajectory'
         self._ahead: deque[tuple[float, np.ndarray]] = deque()
+        super().__init__(node, settings, *more)
+        self.covers = LEAD / self._settings.rate
 
     def restart(self) -> None:
         """Forget the set-points that are under way."""
@@ -50,17 +53,20 @@ class JointTrajectoryOutput(ArmOutput):
     def send_axes(self, command: Command, axes: list[int]) -> None:
         """Send a set-point, which is that from which ``brake_path`` starts."""
         stops, states = self._brake_path(STOP_POINTS)
+        states = states[:, :, self._arm]
         now = command.stamp
         arrival = now + self.covers
         ahead = self._ahead
-        # Also where the clock jumped back or nothing was sent for a while.
-        while ahead and not now + SHORTEST_S < ahead[0][0] < arrival - SHORTEST_S:
+        while ahead and ahead[0][0] <= now + SHORTEST_S:
             ahead.popleft()
+        # Also where the clock jumped back, or two set-points are of one time.
+        while ahead and ahead[-1][0] >= arrival - SHORTEST_S:
+            ahead.pop()
         points = [*ahead, *zip((arrival + stops).tolist(), states, strict=True)]
         ahead.append((arrival, states[0]))
         message = JointTrajectory()
         message.header.stamp = self._stamp(now)
-        message.joint_names = [command.names[column] for column in axes]
+        message.joint_names = self._joints
         message.points = [
             JointTrajectoryPoint(
                 positions=to_wire(position, 'd'),
@@ -70,4 +76,8 @@ class JointTrajectoryOutput(ArmOutput):
             )
             for time, (position, velocity, acceleration) in points
         ]
+        self.publish(message, now)
+
+    def publish(self, message: JointTrajectory, stamp: float) -> None:
+        """Send the trajectory of the time ``stamp`` [s]."""
         self._publisher.publish(message)

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
-from std_msgs.msg import Float64MultiArray
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.contract import GRIPPER
-from efficient_vla.nodes.base.conversions import to_wire
 from efficient_vla.nodes.base.qos import newest_qos
+from efficient_vla.nodes.controller.outputs.gripper import GRIPPERS
 from efficient_vla.types import Command
 
 ZEROS_S = 0.25
@@ -30,6 +29,7 @@ class Output:
     topic: str
     pending = False
     """Whether more set-points are wanted although the last one stands still."""
+    fault = ''
     covers = 0.0
     """Time from a set-point to that from which the robot brakes by itself without another [s].
 
@@ -47,11 +47,23 @@ class Output:
         self._brake_path = brake_path
         self._stamp = stamp
         self._told = False
-        self._publisher = node.create_lifecycle_publisher(self.message, self.topic, newest_qos())
+        self._publisher = self.make_publisher(node)
+
+    def make_publisher(self, node: LifecycleNode) -> Any:
+        """Return what sends the messages."""
+        return node.create_lifecycle_publisher(self.message, self.topic, newest_qos())
 
     @abstractmethod
     def send(self, command: Command) -> None:
         """Send a set-point, the newest of the controller."""
+
+    def complaint(self) -> str:
+        """Return why the robot does not do what it is told, as it said itself, or ''."""
+        return self.fault
+
+    def forgive(self) -> None:
+        """Forget that complaint."""
+        self.fault = ''
 
     def restart(self) -> None:
         """Forget what was sent: the next set-point does not continue it."""
@@ -70,30 +82,59 @@ class Output:
 
 
 class ArmOutput(Output):
-    """Set-points of the axes; the gripper's go to a forward_command_controller of its joint.
+    """Set-points of the axes; those of the gripper go to an output of its own.
 
-    ``gripper_values`` are those of an open and of a closed gripper, efforts -1 and +1; the way
-    between them is straight.
+    That is ``gripper``, an effort: ``gripper_values`` are those of an open and of a closed gripper,
+    efforts -1 and +1; the way between them is straight. Or it is the axis ``gripper_axis``, whose
+    set-points are the gripper's own, from the first that leaves where it was.
     """
 
-    def __init__(self, node: LifecycleNode, *arguments: Any) -> None:
-        super().__init__(node, *arguments)
+    def __init__(self, node: LifecycleNode, settings: ControllerNodeSettings, *motion: Any) -> None:
         self._moving_until = -math.inf
-        self._gripper = node.create_lifecycle_publisher(
-            Float64MultiArray, 'gripper_command', newest_qos()
-        )
+        moved = [name for name in settings.names if name != GRIPPER]
+        arm = [name for name in moved if name != settings.gripper_axis]
+        self._arm = [moved.index(name) for name in arm]
+        """Places of the arm's axes among all axes."""
+        names = dict(word.split(':=') for word in settings.driver.joint_names)
+        self._joints = [names.get(name, name) for name in arm]
+        self._columns = [settings.names.index(name) for name in arm]
+        self._hand = settings.gripper_axis or GRIPPER
+        self._held = False
+        self.gripper = GRIPPERS[settings.gripper_interface](node, settings)
+        super().__init__(node, settings, *motion)
 
     @abstractmethod
     def send_axes(self, command: Command, axes: list[int]) -> None:
         """Send a set-point whose columns ``axes`` are not the gripper's."""
 
+    def complaint(self) -> str:
+        """Return why robot or gripper do not do what they are told, or ''."""
+        return self.fault or self.gripper.fault
+
+    def forgive(self) -> None:
+        """Forget that complaint."""
+        super().forgive()
+        self.gripper.fault = ''
+
+    def restart(self) -> None:
+        """Forget what was sent."""
+        super().restart()
+        self._held = False
+        self.gripper.restart()
+
     def send(self, command: Command) -> None:
         """Send a set-point."""
-        if self.tells_gripper(command):
-            effort = command.position[command.names.index(GRIPPER)]
-            value = np.interp([effort], (-1.0, 1.0), self._settings.gripper_values)
-            self._gripper.publish(Float64MultiArray(data=to_wire(value, 'd')))
-        self.send_axes(command, [i for i, name in enumerate(command.names) if name != GRIPPER])
+        if self._hand in command.names:
+            value = float(command.position[command.names.index(self._hand)])
+            if self._hand != GRIPPER and not self._held:
+                self._held = True
+                self.gripper.hold(value)
+            if self._hand != GRIPPER:
+                self.gripper.send(value, command.stamp)
+            elif self.tells_gripper(command):
+                ends = self._settings.gripper_values
+                self.gripper.send(float(np.interp(value, (-1.0, 1.0), ends)), command.stamp)
+        self.send_axes(command, self._columns)
 
     def wants(self, velocity: np.ndarray, stamp: float) -> bool:
         """Return whether ``velocity`` [M] at ``stamp`` [s] has to be sent: motion, then zeros."""

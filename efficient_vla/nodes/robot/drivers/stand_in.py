@@ -10,6 +10,7 @@ from sensor_msgs.msg import JointState
 
 from efficient_vla.nodes.base.conversions import seconds_to_stamp, to_wire
 from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.robot.drivers.grippers import GripperDriver
 from efficient_vla.nodes.robot.drivers.program import Program
 from efficient_vla.nodes.robot.drivers.trajectories import TrajectoryDriver
 from efficient_vla.sim.drivers.description import Driver
@@ -27,6 +28,15 @@ class DriverStandIn:
         self._target: np.ndarray | None = None
         core = JointTrajectoryController(driver.joints, period, driver.constraints)
         self.trajectories = TrajectoryDriver(node, driver.controller, core, driver.constraints)
+        self.gripper = None
+        if driver.gripper_joint:
+            self.gripper = GripperDriver(
+                node,
+                driver.gripper_action,
+                driver.gripper_joint,
+                driver.gripper_limits,
+                driver.gripper_parallel,
+            )
         self.program = Program(node) if driver.program else None
         self._states = node.create_publisher(JointState, 'joint_states', report_qos())
 
@@ -35,11 +45,20 @@ class DriverStandIn:
         """Start of the newest trajectory since the last ``reset`` [s]."""
         return self.trajectories.newest
 
+    @property
+    def commanded(self) -> bool:
+        """Whether arm or gripper were told anything since the last ``reset``."""
+        told = self.gripper is not None and self.gripper.commanded
+        return told or self.newest > -math.inf
+
     def reset(self, measured: np.ndarray, stamp: float) -> None:
         """Begin anew where the arm is measured [P]."""
         self._last, self._target = measured, measured
         self.trajectories.newest = -math.inf
-        self.trajectories.activate(measured[: len(self._driver.joints)], stamp)
+        arm = len(self._driver.joints)
+        self.trajectories.activate(measured[:arm], stamp)
+        if self.gripper is not None:
+            self.gripper.activate(float(measured[arm]), stamp)
 
     def update(self, stamp: float, measured: np.ndarray) -> np.ndarray:
         """Return the set-points [P] for the next period and say how the arm is [P]."""
@@ -60,6 +79,8 @@ class DriverStandIn:
         if command is not None:
             # The robot itself goes only this share of the way to what it is told.
             target[:arm] += scaling * (command - target[:arm])
+        if self.gripper is not None:
+            target[arm] = self.gripper.update(stamp, float(measured[arm]), float(velocity[arm]))
         self._target = target
         self._publish_states(stamp, measured, velocity)
         return target
@@ -67,6 +88,8 @@ class DriverStandIn:
     def close(self) -> None:
         """Take all topics back, as a driver that ends."""
         self.trajectories.close()
+        if self.gripper is not None:
+            self.gripper.close()
         if self.program is not None:
             self.program.close()
         self._node.destroy_publisher(self._states)

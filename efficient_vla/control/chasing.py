@@ -1,15 +1,17 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One number that follows a moving reference within velocity, acceleration and jerk.
+"""Numbers that follow moving references within velocity, acceleration and jerk.
 
 A reference that can be met within the tick is met exactly, in position, velocity and acceleration.
 Any other is chased in the frame that moves with it, where the target stands still: the plan is
 then the fastest interception of a reference of constant velocity (Ruckig, arXiv 2105.04830).
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ruckig import InputParameter, Ruckig, RuckigError, Trajectory as Profile
+from ruckig import InputParameter, Ruckig, RuckigError, Synchronization, Trajectory as Profile
 
 from efficient_vla.control.braking import AxisState, brake
 
@@ -30,37 +32,70 @@ class AxisLimits(NamedTuple):
     high: float
 
 
+class Chase(NamedTuple):
+    """What one axis is to follow, and how."""
+
+    state: AxisState
+    target: AxisState
+    limits: AxisLimits
+    room: tuple[float, float] = (math.inf, math.inf)
+    """It goes faster than the target by at most this, upwards and downwards."""
+
+
 class Chaser:
     """Follows references; keeps nothing from one tick to the next."""
 
-    def __init__(self) -> None:
-        self._solver = Ruckig(1)
-        self._profile = Profile(1)
-        self._plan = InputParameter(1)
+    def __init__(self, axes: int) -> None:
+        self._axes = axes
+        self._solver = Ruckig(axes)
+        self._profile = Profile(axes)
+        self._plan = InputParameter(axes)
+        self._plan.synchronization = Synchronization.No
+        self._plan.target_position = self._plan.target_velocity = [0.0] * axes
 
-    def follow(
-        self, state: AxisState, limits: AxisLimits, target: AxisState, period: float
-    ) -> AxisState:
-        """Return the state after ``period`` [s] towards what ``target`` is then."""
-        if can_meet(state, limits, target, period):
-            return target
-        fastest = (1 - HEADROOM) * limits.velocity
-        velocity = min(max(target.velocity, -fastest), fastest)
+    def follow(self, chases: Sequence[Chase], period: float) -> list[AxisState]:
+        """Return the state of each axis after ``period`` [s] towards what its target is then."""
         plan = self._plan
-        plan.current_position = [state.position - (target.position - velocity * period)]
-        plan.current_velocity = [state.velocity - velocity]
-        plan.current_acceleration = [state.acceleration]
-        plan.max_velocity = [limits.velocity - velocity]
-        plan.min_velocity = [-limits.velocity - velocity]
-        plan.max_acceleration = [limits.acceleration]
-        plan.max_jerk = [limits.jerk]
+        velocities = [frame_velocity(limits, target) for _, target, limits, _ in chases]
+        framed = list(zip(chases, velocities, strict=True))
+        plan.current_position = [
+            state.position - target.position + velocity * period
+            for (state, target, _, _), velocity in framed
+        ]
+        plan.current_velocity = [state.velocity - velocity for (state, *_), velocity in framed]
+        plan.current_acceleration = [state.acceleration for state, *_ in chases]
+        plan.max_velocity = [
+            min(limits.velocity - velocity, room[0]) for (_, _, limits, room), velocity in framed
+        ]
+        plan.min_velocity = [
+            -min(limits.velocity + velocity, room[1]) for (_, _, limits, room), velocity in framed
+        ]
+        plan.max_acceleration = [limits.acceleration for _, _, limits, _ in chases]
+        plan.max_jerk = [limits.jerk for _, _, limits, _ in chases]
         try:
             self._solver.calculate(plan, self._profile)
-        except RuckigError:
+        except (RuckigError, ValueError):  # ValueError: a result that the binding cannot name.
             # Its numerics fail on rare states at the edge of the limits: slow down for this tick.
-            return brake(state, limits.stop, limits.jerk, period)
-        (position,), (speed,), (acceleration,) = self._profile.at_time(period)
-        return AxisState(target.position + position, velocity + speed, acceleration)
+            if self._axes == 1:
+                ((state, _, limits, _),) = chases
+                return [brake(state, limits.stop, limits.jerk, period)]
+            alone = Chaser(1)
+            return [alone.follow([chase], period)[0] for chase in chases]
+        moved = zip(*self._profile.at_time(period), strict=True)
+        return [
+            target
+            if can_meet(state, limits, target, period)
+            else AxisState(target.position + position, velocity + speed, acceleration)
+            for ((state, target, limits, _), velocity), (position, speed, acceleration) in zip(
+                framed, moved, strict=True
+            )
+        ]
+
+
+def frame_velocity(limits: AxisLimits, target: AxisState) -> float:
+    """Return the velocity of the frame in which ``target`` is chased."""
+    fastest = (1 - HEADROOM) * limits.velocity
+    return min(max(target.velocity, -fastest), fastest)
 
 
 def can_meet(state: AxisState, limits: AxisLimits, target: AxisState, period: float) -> bool:

@@ -25,6 +25,6 @@ class JerkMeter:
             differences.append((differences[-1] - before) / (time - earlier))
         if len(differences) == 4:
             jerk = 6 * differences.pop()
-            self.largest = max(self.largest, float(max(jerk)), -float(min(jerk)))
+            self.largest = max(self.largest, *map(abs, jerk.tolist()))
         self._differences = differences
         self._times = (time, *self._times[:2])

@@ -4,7 +4,8 @@
 
 Through all set-points runs one motion in continuous time that keeps every limit, whatever the
 jitter of the ticks. The reference keeps the limits by itself, see ``pace.py``; what does not, such
-as a leap, is chased by each axis for itself, which is the last guard.
+as a leap, is chased, straight where that is possible, see ``straight.py``. The limits of each axis
+are the last guard.
 
 Axes brake together: each as softly as the one that takes longest, so that a robot on a straight
 line comes to rest on it.
@@ -14,12 +15,14 @@ Axes are planned in plain floats: for so few numbers that is several times faste
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
 from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
-from efficient_vla.control.chasing import ROUNDING, AxisLimits, Chaser
+from efficient_vla.control.chasing import ROUNDING, AxisLimits, Chaser, can_meet
 from efficient_vla.control.settings import LimitSettings, axes
+from efficient_vla.control.straight import in_step
 from efficient_vla.settings import InvalidSettingError
 
 FIRMER = (1.0, 1.02, 1.2)
@@ -43,7 +46,7 @@ class Limiter:
     """The set-point's motion state, and the two ways to move it: follow and brake."""
 
     def __init__(self, settings: LimitSettings, position: np.ndarray) -> None:
-        self._chaser = Chaser()
+        self._chaser = Chaser(len(position))
         self.hold(position)
         self.configure(settings)
 
@@ -98,12 +101,17 @@ class Limiter:
         limits = self._limits
         if speed < 1:
             limits = [axis._replace(velocity=speed * axis.velocity) for axis in limits]
+        states = self._states
+        targets = list(map(_inside, limits, reference.T.tolist()))
+        moved = targets
+        if not all(map(can_meet, states, limits, targets, repeat(period))):
+            moved = self._chaser.follow(in_step(states, limits, targets, period), period)
         self._take(
             [
-                self._follow_axis(state, axis, AxisState(*target), period)
-                for state, axis, target in zip(
-                    self._states, limits, reference.T.tolist(), strict=True
-                )
+                after
+                if _can_stop_inside(after, axis, state.position)
+                else brake(state, axis.stop, axis.jerk, period)
+                for state, axis, after in zip(states, limits, moved, strict=True)
             ]
         )
 
@@ -190,15 +198,13 @@ class Limiter:
         self.position = np.array([state.position for state in states])
         self.velocity = np.array([state.velocity for state in states])
 
-    def _follow_axis(
-        self, state: AxisState, limits: AxisLimits, target: AxisState, period: float
-    ) -> AxisState:
-        if not limits.low <= target.position <= limits.high:
-            target = AxisState(min(max(target.position, limits.low), limits.high), 0.0, 0.0)
-        moved = self._chaser.follow(state, limits, target, period)
-        if _can_stop_inside(moved, limits, state.position):
-            return moved
-        return brake(state, limits.stop, limits.jerk, period)
+
+def _inside(limits: AxisLimits, target: list[float]) -> AxisState:
+    """Return the ``target`` of an axis, or to stand at the edge of the box instead."""
+    position, velocity, acceleration = target
+    if limits.low <= position <= limits.high:
+        return AxisState(position, velocity, acceleration)
+    return AxisState(min(max(position, limits.low), limits.high), 0.0, 0.0)
 
 
 def _brake_time(state: AxisState, brakes: tuple[float, float]) -> float:

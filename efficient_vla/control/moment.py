@@ -40,14 +40,10 @@ class Moment:
 
     def by_time(self, motion: np.ndarray) -> np.ndarray:
         """Return position, velocity and acceleration by the clock [3, M] as those by time."""
-        position, velocity, acceleration = motion
-        return np.stack(
-            [
-                position,
-                self.speed * velocity,
-                self.speed**2 * acceleration + self.slope * velocity,
-            ]
-        )
+        speed = self.speed
+        by_time: np.ndarray = motion * np.array([[1.0], [speed], [speed * speed]])
+        by_time[2] += self.slope * motion[1]
+        return by_time
 
     def motion(self, trajectory: Trajectory) -> np.ndarray:
         """Return the motion of ``trajectory`` now, by time [3, M]."""

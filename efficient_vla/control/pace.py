@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from efficient_vla.control.braking import AxisState
-from efficient_vla.control.chasing import AxisLimits, Chaser
+from efficient_vla.control.chasing import AxisLimits, Chase, Chaser, can_meet
 from efficient_vla.control.trajectory import Trajectory
 
 JERK_SHARE = 0.49
@@ -83,7 +83,7 @@ class PathPace:
     """The speed of the clock of motion and the time that it owes."""
 
     def __init__(self) -> None:
-        self._chaser = Chaser()
+        self._chaser = Chaser(1)
         self.stand()
 
     def stand(self) -> None:
@@ -130,10 +130,14 @@ class PathPace:
         if abs(slope) > steepest or speed > fastest:
             slope = 0.0
         way = (speed - slope * period / 2) * period
+        if self._owed == 0 and (self.speed, self.slope, slope) == (speed, 0.0, 0.0):
+            return way
         state = AxisState(0.0, self.speed, self.slope)
         axis = AxisLimits(fastest, steepest, change, steepest, -math.inf, math.inf)
         target = AxisState(self._owed + way, speed, slope)
-        moved = self._chaser.follow(state, axis, target, period)
+        moved = target
+        if not can_meet(state, axis, target, period):
+            (moved,) = self._chaser.follow([Chase(state, target, axis)], period)
         if moved.velocity < 0 or moved.position < 0:
             moved = AxisState(max(moved.position, 0.0), max(moved.velocity, 0.0), 0.0)
         owed = self._owed + way - moved.position

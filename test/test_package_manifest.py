@@ -22,6 +22,7 @@ ROSDEP = {
     'OpenGL': 'python3-opengl',
     'PIL': 'python3-pil',
     'cv2': 'python3-opencv',
+    'eigenpy': 'eigenpy',
     'gymnasium': 'python3-gymnasium-pip',
     'hypothesis': 'python3-hypothesis',
     'imageio': 'python3-imageio',
@@ -29,6 +30,7 @@ ROSDEP = {
     'msgpack': 'python3-msgpack',
     'mujoco': 'python3-mujoco-pip',
     'numpy': 'python3-numpy',
+    'pinocchio': 'pinocchio',
     'psutil': 'python3-psutil',
     'pytest': 'python3-pytest',
     'rich': 'python3-rich',
@@ -49,6 +51,7 @@ PIP_NAMES = {
     'PIL': 'pillow',
     'cv2': 'opencv-python-headless',
     'imageio_ffmpeg': 'imageio-ffmpeg',
+    'pinocchio': 'pin',
     'yaml': 'PyYAML',
 }
 """Import name -> name in requirements.txt, where they differ."""

@@ -20,6 +20,7 @@ from efficient_vla.bench.inference import Inference, StepTimer
 from efficient_vla.bench.overrides import EvaluationSettings
 from efficient_vla.bench.video import VideoWriter
 from efficient_vla.control.controller import Controller
+from efficient_vla.control.kinematics.loading import load_model
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
 from efficient_vla.policy import Policy
@@ -207,13 +208,12 @@ def start_controller(sim: Scene, settings: ControllerSettings) -> Controller:
         'limits.position_low': np.maximum(low, settings.limits.position_low).tolist(),
         'limits.position_high': np.minimum(high, settings.limits.position_high).tolist(),
     }
-    controller = Controller(
-        build(
-            ControllerSettings,
-            {**flatten(settings), **box, 'rate': 1 / sim.simulation.period, 'robot_delay': 0.0},
-        ),
-        sim.simulation.command_names,
+    names = sim.simulation.command_names
+    settings = build(
+        ControllerSettings,
+        {**flatten(settings), **box, 'rate': 1 / sim.simulation.period, 'robot_delay': 0.0},
     )
+    controller = Controller(settings, names, model=load_model(settings, names)[0])
     efforts = np.zeros(len(sim.simulation.effort_names))
     controller.reset(np.append(sim.setpoint(), efforts), 0.0)
     refused = controller.enable(0.0)

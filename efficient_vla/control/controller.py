@@ -15,6 +15,8 @@ is; a caller that steps a simulator ticks with the time at which the step ends::
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from efficient_vla.control.first_motion import refuse_start
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
+from efficient_vla.control.kinematics.checks import Checked, Finding, Model, Ranges
 from efficient_vla.control.limits import AxisLimits, Limiter, outside
 from efficient_vla.control.moment import Moment
 from efficient_vla.control.pace import PathLimits, PathPace
@@ -45,6 +48,8 @@ LATE = 1.5
 """So many periods after the one before a tick missed its turn; one that comes earlier jitters."""
 RAMP_START = 0.1
 """Fraction of the velocity limit at which a ramp begins."""
+LOOK_AHEAD_S = 0.005
+"""Where the arm would come to stand is checked every so often."""
 
 
 class Controller:
@@ -57,12 +62,25 @@ class Controller:
     motion from the one before, however late it is: nothing is made up for. ``covers`` [s] is for
     how long a robot goes on by itself along the motion, before it goes along ``brake_path``: a
     late set-point then goes on from there. 0: it stays where the set-point is.
+
+    ``model`` of the arm turns rows of the end effector into joints, and says what the arm must not
+    follow; without one, chunks are in the robot's own columns.
     """
 
     def __init__(
-        self, settings: ControllerSettings, names: tuple[str, ...], covers: float = 0.0
+        self,
+        settings: ControllerSettings,
+        names: tuple[str, ...],
+        covers: float = 0.0,
+        model: Model | None = None,
     ) -> None:
         self.names = tuple(names)
+        self._model = model
+        self.finding: Finding | None = None
+        """What the model found in the newest chunk, also one that was refused."""
+        self._cut = ''
+        """Why the newest trajectory stands at its end, empty where it does not."""
+        self._looked = 0.0
         self._covers = covers
         self.state = State.DISABLED
         self.reason = 'not enabled yet'
@@ -151,6 +169,8 @@ class Controller:
         then stay as they were.
         """
         self._limiter.configure(settings.limits)
+        velocity, _, jerk, stop, low, high = np.array(self.limits).T
+        self._ranges = Ranges(low, high, velocity, stop, jerk, self.continuous)
         if self._newest is not None:
             self._path_limits = PathLimits(self._newest, self.limits)
         blends_anew = settings.blending != self.settings.blending
@@ -181,6 +201,9 @@ class Controller:
             self._effort = float(np.clip(position[self._gripper], -1, 1))
         self._history = History(self._keep(), self._limiter.position, stamp)
         self._jerk.restart()
+        self.finding = None
+        if self._model is not None:
+            self._model.rest(self._limiter.position)
         self._followed = False
         self._braked = 0.0
         self._forget_chunks()
@@ -267,33 +290,50 @@ class Controller:
         else:
             self._forget_chunks()
 
-    def accept(self, chunk: ActionChunk, now: float) -> str | None:
+    def examine(self, chunk: ActionChunk, now: float) -> Callable[[], Checked] | None:
+        """Return the check of ``chunk`` by the arm's model, ``None`` where there is none.
+
+        It takes milliseconds and may run on another thread; ``accept`` takes what it returns.
+        """
+        if self._model is None or self._history is None or not self.enabled:
+            return None
+        anchor = self._history.position(self._observed(chunk, now, self._history))
+        return partial(self._model.check, chunk, anchor, self._ranges)
+
+    def accept(self, chunk: ActionChunk | Checked, now: float) -> str | None:
         """Let ``chunk`` drive the robot; return why it is rejected, or ``None``."""
         if self._history is None or not self.enabled:
             return f'controller is {self.state.name.lower()}; chunk ignored.'
+        if isinstance(chunk, ActionChunk):
+            examine = self.examine(chunk, now)
+            chunk = examine() if examine else Checked(chunk)
+        reason = chunk.refused or self._refuse(chunk.chunk, now, self._history)
+        self.finding = chunk.finding
+        if not reason:
+            trajectory = self._anchored(chunk.chunk, now, self._history)
+            reason = admission.refuse_turn(
+                chunk.chunk, trajectory.knots[1:], trajectory.anchor, self.continuous, self._axes
+            ) or admission.refuse_ended(trajectory, self._clock(now), now)
+        if reason:
+            self.rejected += 1
+            return reason
+        self._cut = str(chunk.finding) if chunk.finding and chunk.finding.stops else ''
+        self._follow(trajectory, now, self._history)
+        return None
+
+    def _refuse(self, chunk: ActionChunk, now: float, history: History) -> str | None:
+        """Return why ``chunk`` may not drive the robot, whatever its path is, or ``None``."""
         active = self.chunk if self.state == State.TRACKING else None
-        reason = (
+        return (
             admission.refuse_contents(chunk, self.names)
             or self._refuse_first(chunk)
             or refuse_unit(
                 chunk, self._motion, self._limiter.position, self.settings.limits, self.continuous
             )
-            or admission.refuse_time(
-                chunk, now, max(self._history.since, self._ended), self.settings
-            )
+            or admission.refuse_time(chunk, now, max(history.since, self._ended), self.settings)
             or admission.refuse_order(chunk, active)
             or admission.refuse_plan(chunk, now)
         )
-        if not reason:
-            trajectory = self._anchored(chunk, now, self._history)
-            reason = admission.refuse_turn(
-                chunk, trajectory.knots[1:], trajectory.anchor, self.continuous, self._axes
-            ) or admission.refuse_ended(trajectory, self._clock(now), now)
-        if reason:
-            self.rejected += 1
-            return reason
-        self._follow(trajectory, now, self._history)
-        return None
 
     def tick(self, now: float) -> Command:
         """Return the set-point that applies at ``now``, whatever happened before."""
@@ -335,6 +375,7 @@ class Controller:
         return ControllerReport(
             state=self.state,
             reason=self.reason,
+            finding=str(self.finding or ''),
             state_age=max(now - self._state_since, 0.0),
             chunk_sequence=chunk.sequence if chunk else 0,
             chunk_age=now - chunk.stamp if chunk else math.inf,
@@ -357,8 +398,7 @@ class Controller:
 
     def _anchored(self, chunk: ActionChunk, now: float, history: History) -> Trajectory:
         """Lay ``chunk`` out from the set-point that its observation saw."""
-        observed = min(chunk.stamp, now) - self.settings.robot_delay
-        observed = max(observed, history.since)
+        observed = self._observed(chunk, now, history)
         return Trajectory(
             chunk,
             self._motion,
@@ -368,6 +408,11 @@ class Controller:
             self.settings.interpolation,
             self.continuous,
         )
+
+    def _observed(self, chunk: ActionChunk, now: float, history: History) -> float:
+        """Return the time of the set-point that the observation of ``chunk`` saw."""
+        observed = min(chunk.stamp, now) - self.settings.robot_delay
+        return max(observed, history.since)
 
     def _moves_on(self, elapsed: float) -> float:
         """Return by how much the motion goes on in ``elapsed`` after a set-point [s]."""
@@ -441,6 +486,8 @@ class Controller:
             self._pace.begin(self._limiter.motion, path, self._scaling.speed, waits)
             self._stopping.target = None
             self._enter(State.TRACKING, '', now)
+            if self._model is not None:
+                self._model.begin(self._limiter.position)
         self._blend(trajectory, history)
         self._newest = trajectory
 
@@ -456,9 +503,10 @@ class Controller:
     def _watch(self, trajectory: Trajectory) -> None:
         delay = 0.0 if math.isnan(self._delay) else self._delay * trajectory.chunk.dt
         delay /= self._scaling.speed
+        end, why = self._horizon.end(trajectory, delay)
         self._watchdog.watch(
             trajectory.chunk,
-            self._horizon.end(trajectory, delay),
+            (end, self._cut or why),
             self.settings.watchdog.chunk_timeout,
         )
 
@@ -479,6 +527,7 @@ class Controller:
             self._limiter.follow(reference, period, share)
             effort = newest.gripper(clock)
             self._effort = self._effort if effort is None else effort
+            self._look_ahead(now)
         else:
             self._braked += 0.0 if self.at_rest else period
             self._stopping.advance(self._limiter, period)
@@ -488,6 +537,18 @@ class Controller:
         history.append(self._limiter.position, now, speed)
         self._path_time += period
         self._jerk.add(self._limiter.position, self._path_time)
+
+    def _look_ahead(self, now: float) -> None:
+        """Brake where the arm would come to stand too near to something."""
+        if self._model is None or 0 <= now - self._looked < LOOK_AHEAD_S:
+            return
+        self._looked = now
+        position, velocity, acceleration = self._limiter.motion
+        # By the next time the set-point has gone on.
+        position = position + max(self._period, LOOK_AHEAD_S) * velocity
+        refused = self._model.refuse(self._limiter.rest(position, velocity, acceleration))
+        if refused:
+            self._end(State.DECELERATING, refused, now)
 
     def _go_on(self, period: float, share: float, history: History) -> float:
         """Return by how much the clock of motion goes on in ``period``, both [s].

@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.control.catalogue import BLENDINGS
+from efficient_vla.control.kinematics.settings import CollisionSettings, KinematicsSettings
 from efficient_vla.settings import described, group, setting
 
 BLENDING_METHODS = tuple(BLENDINGS)
@@ -237,6 +238,8 @@ class ControllerSettings:
     contract: ContractSettings = group(ContractSettings)
     limits: LimitSettings = group(LimitSettings)
     watchdog: WatchdogSettings = group(WatchdogSettings)
+    kinematics: KinematicsSettings = group(KinematicsSettings)
+    collision: CollisionSettings = group(CollisionSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
@@ -250,7 +253,7 @@ class ControllerSettings:
                 f'horizon.low is {self.horizon.low} s and horizon.high is {self.horizon.high} s; '
                 'expected low not above high.'
             )
-        return _check_limits(self.limits)
+        return self.collision.check() or _check_limits(self.limits)
 
 
 def axes(values: tuple[float, ...], count: int) -> tuple[float, ...]:

@@ -32,6 +32,8 @@ class ControllerReport:
     state: State
     reason: str
     """Why it is in this state."""
+    finding: str
+    """What the model of the arm has against the newest chunk, rule first; empty: nothing."""
     state_age: float
     """Time in this state [s]."""
     chunk_sequence: int

@@ -29,7 +29,8 @@ def status_message(
     ``malformed`` chunks never reached the control core; ``refused`` says why the newest chunk does
     not drive the robot, where it does not.
     """
-    reasons = [report.reason, f'chunk refused: {refused}' if refused else '']
+    shown = report.finding if report.finding not in f'{report.reason} {refused}' else ''
+    reasons = [report.reason, shown, f'chunk refused: {refused}' if refused else '']
     message = msg.ControllerStatus(
         state=int(report.state),
         reason='; '.join(filter(None, reasons)),
@@ -57,6 +58,7 @@ def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> di
     return {
         'state': report.state.name,
         'reason': report.reason,
+        'kinematics': report.finding,
         'chunk_age_s': report.chunk_age,
         'plan_age_s': report.plan_age,
         'time_scale': report.execution.time_scale if report.execution else 0.0,

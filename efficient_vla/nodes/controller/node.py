@@ -19,6 +19,8 @@ from efficient_vla import msg
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.contract import GRIPPER
 from efficient_vla.control.controller import Controller
+from efficient_vla.control.kinematics.checks import Checked
+from efficient_vla.control.kinematics.loading import load_model
 from efficient_vla.control.motion_clock import MotionClock
 from efficient_vla.control.settings import braking_times
 from efficient_vla.control.state import ControllerReport, State
@@ -35,6 +37,7 @@ from efficient_vla.nodes.base.qos import latched_qos, report_qos
 from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
 from efficient_vla.nodes.base.source import ENABLE_ANEW, DriverWatch, OneSource
 from efficient_vla.nodes.controller import messages, robot_state
+from efficient_vla.nodes.controller.examiner import Examiner
 from efficient_vla.nodes.controller.feedback import DriverFeedback
 from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
 from efficient_vla.nodes.controller.latch import StopLatch
@@ -44,7 +47,7 @@ from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.task_server import TaskServer
 from efficient_vla.settings import InvalidSettingError, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
-from efficient_vla.types import InvalidRecordError, Stamp
+from efficient_vla.types import ActionChunk, InvalidRecordError, Stamp
 
 STATUS_PERIOD_S = 0.1
 COLLECT_PERIOD_S = 10.0
@@ -97,6 +100,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self, lambda: self._controller, self._latch, self._brake_at_once
         )
         self._tasks = TaskServer(self, self._inlet, self._operator)
+        self._examiner = Examiner[tuple[msg.ActionChunk, bytes]]()
         self._liveliness = LivelinessWatch(self, FEEDERS)
         self._source = OneSource(self, 'action_chunk', 'chunks', ENABLE_ANEW)
         self._drivers = DriverWatch(self, 'robot_state')
@@ -127,7 +131,10 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             raise InvalidSettingError('names is empty; expected the columns of the command.')
         refuse_cores(self.settings.cpu_affinity)
         settings = self.settings
-        self._controller = Controller(settings, settings.names, self._output.covers)
+        model, about = load_model(settings, settings.names)
+        if about:
+            self.get_logger().info(about)
+        self._controller = Controller(settings, settings.names, self._output.covers, model)
         times = ', '.join(f'{time:.3f}' for time in braking_times(settings.limits))
         self.get_logger().info(f'from full speed the axes brake in {times} s')
         if self._latch.reason:
@@ -173,6 +180,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
 
     def teardown(self) -> None:
         """Forget the robot."""
+        self._examiner.forget()
         self._controller = self._watch = self._command = None
         self._effort = 0.0
 
@@ -214,6 +222,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """
         self._collects = True
         tune_loop(self.settings.cpu_affinity, self.settings.priority, self.get_logger())
+        self._examiner.tune()
 
     def enable(self, now: float) -> str | None:
         """Let chunks drive the robot; return why that is refused, or ``None``."""
@@ -277,6 +286,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def destroy_node(self) -> None:
         """Take the action back with the node."""
         self._tasks.close()
+        self._examiner.close()
         self._liveliness.close()
         self._inlet.close()
         super().destroy_node()
@@ -287,6 +297,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.seconds()
         self._tasks.tick(now)
         controller = self._controller
+        if controller is not None:
+            self._take_examined(now)
         if controller is not None and self._command is not None:
             self._periods.tick(begin)
             self._hold_while_incomplete(controller, now)
@@ -374,14 +386,43 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             refused = str(error)
         if refused or chunk is None:
             self._turned_away += 1
+            self._chunk_judged(refused, now)
+            return
+        self._restart_dry_run(chunk.stamp, now)
+        examine = controller.examine(chunk, now)
+        # A robot in lockstep waits for the answer before its clock goes on.
+        if examine is None or self.get_clock().ros_time_is_active:
+            self._take(chunk, message, publisher, now)
         else:
-            self._restart_dry_run(chunk.stamp, now)
-            refused = controller.accept(chunk, now)
-            if not refused:
-                self._source.drives(publisher, now)
-                self._observed = stamp_to_seconds(message.header.stamp)
-                self._fresh = self._observed, messages.transport_ms(message, self.now())
-        messages.report_chunk(self.health, controller.state, refused)
+            self._examiner.submit((message, publisher), examine)
+
+    def _take_examined(self, now: float) -> None:
+        """Let chunks drive the robot that the model of the arm was asked about."""
+        for over in self._examiner.over():
+            message, publisher = over.cause
+            refused = self._tasks.refuse(message.instruction) or over.error
+            if refused or over.checked is None or self._liveliness.missing():
+                self._turned_away += 1
+                self._chunk_judged(refused, now)
+            else:
+                self._take(over.checked, message, publisher, now)
+
+    def _take(
+        self, chunk: ActionChunk | Checked, message: msg.ActionChunk, publisher: bytes, now: float
+    ) -> None:
+        assert self._controller is not None
+        refused = self._controller.accept(chunk, now)
+        if not refused:
+            self._source.drives(publisher, now)
+            self._observed = stamp_to_seconds(message.header.stamp)
+            self._fresh = self._observed, messages.transport_ms(message, self.now())
+        self._chunk_judged(refused, now)
+
+    def _chunk_judged(self, refused: str | None, now: float) -> None:
+        assert self._controller is not None
+        messages.report_chunk(self.health, self._controller.state, refused)
+        finding = self._controller.finding
+        self.health.warn('kinematics', str(finding) if finding and not refused else None)
         # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
         self._publish_status(now)
 

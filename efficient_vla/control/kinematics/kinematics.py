@@ -1,0 +1,219 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks of end-effector rows as chunks of joint rows, and which rows the arm must not follow."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pinocchio as pin
+
+from efficient_vla.control.angles import unwrapped
+from efficient_vla.control.contract import GRIPPER, JOINT_MODES
+from efficient_vla.control.kinematics.arm import ArmModel
+from efficient_vla.control.kinematics.checks import Checked, Finding, Ranges, collision
+from efficient_vla.control.kinematics.collision import Collisions
+from efficient_vla.control.kinematics.path import Way, follow
+from efficient_vla.control.kinematics.settings import CollisionSettings, KinematicsSettings
+from efficient_vla.control.kinematics.stop import stopped
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import MAX_ROWS, ActionChunk, ControlMode
+
+TURN = 0.1
+"""Between two rows collisions are checked every so much of the largest turn [rad or m]."""
+MOST_BETWEEN = 20
+XYZ = ('x', 'y', 'z')
+TO_JOINTS = {
+    ControlMode.EE_DELTA: ControlMode.JOINT_DELTA,
+    ControlMode.EE_TWIST: ControlMode.JOINT_DELTA,
+    ControlMode.EE_POSITION: ControlMode.JOINT_POSITION,
+}
+
+
+class Kinematics:
+    """One arm among the columns ``names`` of a robot's command; an axis is any but the gripper.
+
+    ``check`` is for one thread at a time, and so is ``refuse``, which may be another one.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        names: tuple[str, ...],
+        kinematics: KinematicsSettings | None = None,
+        collision: CollisionSettings | None = None,
+        packages: Sequence[str] = (),
+    ) -> None:
+        """Read the URDF ``text``; raises ``InvalidSettingError`` where it does not fit."""
+        settings = kinematics or KinematicsSettings()
+        around = collision or CollisionSettings()
+        self.names = names
+        self._settings = settings
+        self.arm = arm = ArmModel(
+            text,
+            names,
+            settings.base,
+            settings.tool,
+            around.table,
+            around.boxes,
+            packages or around.packages,
+        )
+        axes = [name for name in names if name != GRIPPER]
+        self._motion = [names.index(name) for name in axes]
+        self._columns = [axes.index(name) for name in arm.joints]
+        middle = np.clip((arm.low + arm.high) / 2, -np.pi, np.pi)
+        self._home = self._pick(settings.posture, axes, middle)
+        self._posture = self._home
+        self.collisions = self._guard = None
+        if around.margin:
+            # Between the rows and in seams the arm may come a little nearer than at the rows.
+            self.collisions, self._guard = (
+                Collisions(arm, margin, self._home) for margin in (around.margin, around.margin / 2)
+            )
+
+    def about(self) -> str:
+        """Return in words what is checked and what is left out."""
+        found = [f'{len(self.arm.joints)} joints of the description: {", ".join(self.arm.joints)}']
+        if self.collisions:
+            found.append(f'{self.collisions.count} pairs of parts are kept apart')
+            excused = ', '.join(f'{one} and {other}' for one, other in self.collisions.excused)
+            found += [f'not {excused}, which touch at the posture'] if excused else []
+        if self.arm.absent_meshes:
+            found.append(f'meshes not found: {", ".join(self.arm.absent_meshes)}')
+        return '; '.join(found)
+
+    def rest(self, axes: np.ndarray) -> None:
+        """Let redundant joints keep the posture at ``axes`` [M] where the settings have none."""
+        if not self._settings.posture:
+            self._posture = axes[self._columns]
+
+    def begin(self, axes: np.ndarray) -> None:
+        """Begin a motion at ``axes`` [M]: parts inside the margin there may only move apart."""
+        if self._guard:
+            self._guard.begin(axes[self._columns])
+
+    def refuse(self, axes: np.ndarray) -> str | None:
+        """Return why the arm must not stand at ``axes`` [M], or ``None``."""
+        near = self._guard.near(axes[self._columns]) if self._guard else None
+        return str(collision(0, near, 'the way on')) if near else None
+
+    def check(self, chunk: ActionChunk, anchor: np.ndarray, ranges: Ranges) -> Checked:
+        """Return ``chunk`` in joint rows up to where the arm can follow it.
+
+        ``anchor`` [M] is the set-point of the axes that its observation saw. Before a row that the
+        arm must not follow, the chunk slows down to stand at the end of the one before it.
+        """
+        if len(chunk.actions) > MAX_ROWS:
+            return Checked(chunk)  # refused by all that it says
+        if chunk.control_mode in JOINT_MODES:
+            if chunk.names != self.names:
+                return Checked(chunk)
+            rows = self._joint_rows(chunk, anchor, ranges)
+            finding = None
+        else:
+            refused = self._refuse_columns(chunk)
+            if refused:
+                return Checked(chunk, refused=refused)
+            rows, finding = self._follow(chunk, anchor, ranges)
+            chunk = self._in_joints(chunk, rows, anchor[self._columns])
+        near = self._nearest(anchor[self._columns], rows)
+        if near and (finding is None or not finding.stops or near.row < finding.row):
+            finding = near
+        if finding is None or not finding.stops:
+            return Checked(chunk, finding)
+        if finding.row == 0:
+            return Checked(chunk, finding, str(finding))
+        return Checked(stopped(chunk, finding.row, self._motion, anchor, ranges), finding)
+
+    def _joint_rows(self, chunk: ActionChunk, anchor: np.ndarray, ranges: Ranges) -> np.ndarray:
+        """Return where the arm's joints are at the end of the rows [H, M]."""
+        rows = chunk.actions[:, self._motion].astype(np.float64)
+        if chunk.control_mode == ControlMode.JOINT_DELTA:
+            rows = anchor + np.cumsum(rows, axis=0)
+        else:
+            rows = unwrapped(rows, anchor, ranges.continuous)
+        return rows[:, self._columns]
+
+    def _refuse_columns(self, chunk: ActionChunk) -> str | None:
+        others = [name for name in self.names if name not in self.arm.joints]
+        expected = (*XYZ, *others)
+        if chunk.names == expected:
+            return None
+        return (
+            f'chunk has columns {", ".join(chunk.names)} in {chunk.control_mode.name}; expected '
+            f'{", ".join(expected)}, or {", ".join(self.names)} in a JOINT mode.'
+        )
+
+    def _follow(
+        self, chunk: ActionChunk, anchor: np.ndarray, ranges: Ranges
+    ) -> tuple[np.ndarray, Finding | None]:
+        start = anchor[self._columns]
+        place = self.arm.place(start)
+        rows = chunk.actions[:, :3].astype(np.float64)
+        if chunk.control_mode == ControlMode.EE_TWIST:
+            rows *= chunk.dt
+        if chunk.control_mode != ControlMode.EE_POSITION:
+            rows = place.translation + np.cumsum(rows, axis=0)
+        low, high, velocity = (
+            values[self._columns] for values in (ranges.low, ranges.high, ranges.velocity)
+        )
+        way = Way(
+            start,
+            np.minimum(np.maximum(low, self.arm.low), start),
+            np.maximum(np.minimum(high, self.arm.high), start),
+            velocity,
+            self._posture,
+            chunk.dt,
+            self._settings.orientation == 'keep',
+            self._settings.tolerance,
+        )
+        places = [pin.SE3(place.rotation, row) for row in rows]
+        return follow(self.arm, places, way, chunk.control_mode == ControlMode.EE_POSITION)
+
+    def _in_joints(self, chunk: ActionChunk, path: np.ndarray, start: np.ndarray) -> ActionChunk:
+        """Return ``chunk`` with the joints' ``path`` [K, M] from ``start`` [M] on for the tool's.
+
+        Rows that the path lacks stand at its end.
+        """
+        mode = TO_JOINTS[chunk.control_mode]
+        whole = np.concatenate([start[None], path])
+        rows = np.empty((len(chunk.actions), len(self.names)), np.float32)
+        whole = np.concatenate([whole, np.tile(whole[-1], (len(rows) - len(path), 1))])
+        joints = np.diff(whole, axis=0) if mode == ControlMode.JOINT_DELTA else whole[1:]
+        of_joints = dict(zip(self.arm.joints, joints.T, strict=True))
+        twist = chunk.control_mode == ControlMode.EE_TWIST
+        for column, name in enumerate(self.names):
+            if name in of_joints:
+                rows[:, column] = of_joints[name]
+                continue
+            given = chunk.actions[:, chunk.names.index(name)]
+            rows[:, column] = given * chunk.dt if twist and name != GRIPPER else given
+        return replace(chunk, actions=rows, names=self.names, control_mode=mode)
+
+    def _nearest(self, start: np.ndarray, rows: np.ndarray) -> Finding | None:
+        """Return the first of the ``rows`` [H, M] after ``start`` that is too near something."""
+        if not self.collisions:
+            return None
+        self.collisions.begin(start)
+        for row, joints in enumerate(rows):
+            parts = min(int(np.abs(joints - start).max() / TURN) + 1, MOST_BETWEEN)
+            for part in range(1, parts + 1):
+                near = self.collisions.near(start + part / parts * (joints - start))
+                if near:
+                    return collision(row, near, f'row {row}')
+            start = joints
+        return None
+
+    def _pick(self, values: tuple[float, ...], axes: list[str], default: np.ndarray) -> np.ndarray:
+        """Return the joints of one value an axis or joint, or the ``default`` where none is."""
+        if not values:
+            return default
+        given = np.array(values)
+        if len(given) == len(axes):
+            return given[self._columns]
+        if len(given) == len(default):
+            return given
+        raise InvalidSettingError(
+            f'kinematics.posture has {len(values)} values; expected one for each of '
+            f'{", ".join(self.arm.joints)}.'
+        )

@@ -150,6 +150,12 @@ def _misfit(card: Card) -> str:
     for name, known in {'stem': STEMS, 'control_mode': modes, 'prompt': PROMPTS}.items():
         if getattr(card, name) not in known:
             return f'{name} is {getattr(card, name)!r}; expected one of {", ".join(known)}'
+    unknown = set(card.action_names) - set(card.state_names) - {'gripper'}
+    if unknown and card.control_mode.endswith('POSITION'):
+        return (
+            f'{min(unknown)} is in action_names and not in state_names; expected it in both, since '
+            f'a row of {card.control_mode} is counted from the measured state'
+        )
     return ''
 
 

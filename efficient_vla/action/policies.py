@@ -36,8 +36,10 @@ class SinglePolicy(nn.Module):
 
     needs_image = False
 
-    def __init__(self, shape: PolicyShape, hidden: int = 384) -> None:
+    def __init__(self, shape: PolicyShape, hidden: int = 0) -> None:
+        """Make the head; ``hidden`` is its width, 0 for what suits the plan."""
         super().__init__()
+        hidden = hidden or min(384, 2 * shape.width)
         self.head = RegressionHead(shape.plan + shape.state, hidden, *shape.chunk)
 
     def forward(self, latents: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
@@ -117,12 +119,12 @@ class DualPolicy(nn.Module):
     def __init__(self, shape: PolicyShape) -> None:
         """Compress the plan to some numbers that steer the image encoder and the head."""
         super().__init__()
-        condition, points = 192, 64
+        condition, points, hidden = min(192, shape.width), 64, min(512, 8 * shape.width // 3)
         self.condition = nn.Sequential(
             nn.LayerNorm(shape.plan), nn.Linear(shape.plan, condition), nn.GELU()
         )
         self.encoder = ImageEncoder(condition, points)
-        self.head = RegressionHead(condition + 2 * points + shape.state, 512, *shape.chunk)
+        self.head = RegressionHead(condition + 2 * points + shape.state, hidden, *shape.chunk)
 
     def forward(
         self, latents: torch.Tensor, pixels: torch.Tensor, state: torch.Tensor

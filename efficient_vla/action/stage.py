@@ -28,6 +28,7 @@ from efficient_vla.types import (
 
 KEPT = 8
 """Chunks that are remembered; the robot follows the newest that reached it."""
+POSITIONS = (ControlMode.JOINT_POSITION, ControlMode.EE_POSITION)
 LATE_ROWS = 2
 """A chunk that is not followed by so much more than the delay was lost, or refused."""
 DELAYS = 10
@@ -67,7 +68,10 @@ class Space(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActionSpace:
-    """Units and names of a policy of this package, whose rows are displacements."""
+    """Units and names of a policy of this package.
+
+    Its rows are displacements, or positions, which are counted from the measured state.
+    """
 
     state_names: tuple[str, ...]
     state_mean: np.ndarray
@@ -83,11 +87,19 @@ class ActionSpace:
 
     def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return the robot's rows, float32 [H, A], for those of the policy made at ``state``."""
-        return (chunk * self.scale).astype(np.float32)
+        return (chunk * self.scale + self._origin(state)).astype(np.float32)
 
     def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
-        """Return the rows as they are: a displacement means the same in any state."""
-        return chunk
+        """Return rows for the same motion; a displacement means the same in any state."""
+        shift = (self._origin(before) - self._origin(now)) / self.scale
+        return (chunk + shift).astype(np.float32)
+
+    def _origin(self, state: np.ndarray) -> np.ndarray:
+        """Return what the columns of a row are counted from, [A]."""
+        if self.control_mode not in POSITIONS:
+            return np.zeros(len(self.names), np.float32)
+        measured = dict(zip(self.state_names, state, strict=True))
+        return np.array([measured.get(name, 0.0) for name in self.names], np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ DESCRIPTION = (
 )
 EXAMPLE = """\
   efficient-vla train --data data/metaworld --out runs/train --joint-steps 1000
+  efficient-vla train --data data/ur5e --out runs/ur5e-nano --width 96 --layers 4 --image-size 96
   efficient-vla train --method otter --data data/metaworld --out runs/methods
   efficient-vla train --vlm models/SmolVLM-256M --data data/metaworld --out runs/smolvlm"""
 
@@ -33,12 +34,20 @@ NUMBERS = {
         for stage, steps in STEPS.items()
     },
     'seed': (0, 'of weights and batches'),
+    'image-size': (
+        0,
+        'side of the images [pixels], 0 for 144, a multiple of 12, or with --vlm that of the model',
+    ),
     'threads': (0, 'CPU threads, 0 for all'),
+    'batch': (0, 'samples, 0 for 64 in a stage and 32 of a method'),
 }
+NETWORK = {
+    'width': (192, 'of trunk and plan, a multiple of 32'),
+    'layers': (8, 'of the decoder'),
+}
+"""Sizes of a policy that is trained from nothing."""
 METHOD_NUMBERS = {
-    'image-size': (0, 'with --vlm, side of the images [pixels], 0 for that of the model'),
     'steps': (600, 'batches'),
-    'batch': (32, 'samples'),
     'rank': (
         8,
         "rank of the updates of the decoder's layers, 0 for none; lightvla and fastdrivevla leave "
@@ -48,9 +57,15 @@ METHOD_NUMBERS = {
     'validation-frames': (1000, 'frames of those that are measured'),
 }
 """Option -> its default and what it is."""
-OF_METHODS = ('steps', 'batch', 'rank', 'frames', 'validation-frames', 'validation')
+OF_METHODS = ('steps', 'rank', 'frames', 'validation-frames', 'validation')
 USED = {
-    'the stages': tuple(f'{stage}-steps' for stage in STEPS),
+    'the stages': (
+        *(f'{stage}-steps' for stage in STEPS),
+        *NETWORK,
+        'image-size',
+        'robot',
+        'camera',
+    ),
     '--method': (*OF_METHODS, 'policy', 'install'),
     '--vlm': (*OF_METHODS, 'image-size', 'images', 'prompt'),
 }
@@ -63,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--data',
         type=Path,
         default=Path('data/metaworld'),
-        help='demonstrations (default: %(default)s)',
+        help='demonstrations of Meta-World, or a LeRobotDataset (default: %(default)s)',
     )
     parser.add_argument(
         '--out',
@@ -71,7 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path('runs/train'),
         help='folder of the policy (default: %(default)s)',
     )
-    _add_numbers(parser, NUMBERS)
+    _add_numbers(parser, NUMBERS | NETWORK)
+    parser.add_argument(
+        '--robot',
+        metavar='NAME|FILE',
+        default='',
+        help='profile of the robot of a LeRobotDataset (default: that of its robot_type)',
+    )
+    parser.add_argument('--camera', default='', help='camera of a LeRobotDataset that has several')
     parser.add_argument(
         '--device',
         default='auto',
@@ -159,7 +181,10 @@ def main(arguments: argparse.Namespace) -> int:
         'image_size',
         *(f'{stage}_steps' for stage in STEPS),
     )
-    refuse_below(arguments, 1, 'steps', 'batch', 'frames', 'validation_frames')
+    refuse_below(arguments, 0, 'batch')
+    refuse_below(arguments, 1, 'layers', 'steps', 'frames', 'validation_frames')
+    if arguments.width < 32 or arguments.width % 32:
+        raise UsageError(f'--width is {arguments.width}; expected a multiple of 32.')
     refuse_unused(arguments)
     try:
         torch_device(arguments.device)
@@ -180,6 +205,8 @@ def main(arguments: argparse.Namespace) -> int:
         from efficient_vla.training import methods
 
         return methods.main(arguments, policy_folder(arguments.policy))
+    if arguments.image_size % 12:
+        raise UsageError(f'--image-size is {arguments.image_size}; expected a multiple of 12.')
     from efficient_vla.training import train
 
     return train.main(arguments)

@@ -4,6 +4,7 @@
 
 import itertools
 import random
+from collections.abc import Sequence
 
 _POLITE = ('', 'please ', 'now ', 'can you ', 'robot, ')
 
@@ -65,12 +66,17 @@ def paraphrases(task: str) -> list[str]:
     ]
 
 
+def polite(sentence: str) -> list[str]:
+    """Return the ways to ask for it that training knows."""
+    return [f'{word}{sentence}' for word in _POLITE]
+
+
 def nonsense(rng: random.Random) -> str:
     """Return a sentence of random words that asks for nothing."""
     return ' '.join(rng.choice(_WORDS) for _ in range(rng.randint(3, 8)))
 
 
-def corpus() -> list[str]:
-    """Return all sentences that the tokenizer is trained on."""
-    sentences = [sentence for task in _TEMPLATES for sentence in paraphrases(task)]
-    return sentences + [' '.join(_WORDS)]
+def corpus(sentences: Sequence[str] = ()) -> list[str]:
+    """Return what the tokenizer of ``sentences`` is trained on, by default of those above."""
+    known = sentences or [line for task in _TEMPLATES for line in paraphrases(task)]
+    return [*known, ' '.join(_WORDS)]

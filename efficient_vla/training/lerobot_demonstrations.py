@@ -53,7 +53,7 @@ def record(
     frames: dict[str, list] = {'image': [], 'state': [], 'action': []}
     left = AFTERWARDS
     while left:
-        if sim.steps >= MAX_STEPS:
+        if sim.steps + units.steps > MAX_STEPS:
             return None
         frames['image'].append(sim.render())
         frames['state'].append(sim.state())

@@ -16,15 +16,20 @@ DUAL_SAMPLES = 8
 is held to the dense one in all of them."""
 
 
-def action_loss(predicted: torch.Tensor, target: torch.Tensor, fit: torch.Tensor) -> torch.Tensor:
-    """Return the L1 error of rows and of the path they add up to, [B, H, 4] normalised.
+def action_loss(
+    predicted: torch.Tensor, target: torch.Tensor, fit: torch.Tensor, moves: int = 3
+) -> torch.Tensor:
+    """Return the L1 error of rows and of the path they add up to, [B, H, A] normalised.
 
-    Where the sentence does not fit the scene, the target is to hold still.
+    The first ``moves`` columns are displacements. Where the sentence does not fit the scene, the
+    target is to hold still.
     """
     target = target * fit[:, None, None]
     rows = functional.smooth_l1_loss(predicted, target, beta=0.05)
+    if not moves:
+        return rows
     path = functional.smooth_l1_loss(
-        predicted[..., :3].cumsum(1), target[..., :3].cumsum(1), beta=0.5
+        predicted[..., :moves].cumsum(1), target[..., :moves].cumsum(1), beta=0.5
     )
     return rows + PATH_WEIGHT * path
 

@@ -30,7 +30,7 @@ from efficient_vla.training.recipes import recipe_class
 from efficient_vla.training.recipes.recipe import Recipe
 
 LEARNING_RATE = 1e-3
-VALIDATION_BATCH = 32
+BATCH = VALIDATION_BATCH = 32
 
 
 class MethodTrainer:
@@ -107,7 +107,7 @@ class MethodTrainer:
 
     def step(self, progress: float, running: dict[str, float]) -> None:
         """Take one step on one batch; ``running`` are averages of the losses."""
-        chosen = self.rng.integers(len(self.features), size=self.args.batch)
+        chosen = self.rng.integers(len(self.features), size=self.args.batch or BATCH)
         samples = self._draw(self.features, chosen, self.rng, True)
         self.recipe.trained.train()
         with self.frozen.autocast():

@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""evla-nano while it is trained: all stages in one module, with auxiliary outputs."""
+"""A policy such as evla-nano while it is trained: all stages, with auxiliary outputs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,27 +15,27 @@ from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.trunk import Trunk
 
-LABELS = 9
-"""Hand, object and goal position [m]: auxiliary targets from the simulator."""
 
-
-def nano_config(vocabulary: int, width: int = 192) -> SmolVLMConfig:
-    """Return the shape of evla-nano's vision-language model."""
+def nano_config(
+    vocabulary: int, width: int = 192, layers: int = 8, image_size: int = 144
+) -> SmolVLMConfig:
+    """Return the shape of evla-nano's vision-language model; ``layers`` are the decoder's."""
+    heads = width // 64 if width % 64 == 0 else width // 32
     return SmolVLMConfig(
         vision_config={
             'hidden_size': width,
             'intermediate_size': 2 * width,
             'num_hidden_layers': 2,
-            'num_attention_heads': width // 64,
-            'image_size': 144,
+            'num_attention_heads': heads,
+            'image_size': image_size,
             'patch_size': 12,
         },
         text_config=LlamaConfig(
             hidden_size=width,
             intermediate_size=width * 8 // 3,
-            num_hidden_layers=8,
-            num_attention_heads=width // 64,
-            num_key_value_heads=width // 64,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
             vocab_size=vocabulary,
             pad_token_id=0,
             bos_token_id=None,
@@ -50,7 +50,8 @@ def nano_config(vocabulary: int, width: int = 192) -> SmolVLMConfig:
 class EvlaNano(nn.Module):
     """Tower, trunk, both heads and the auxiliary read-outs."""
 
-    def __init__(self, card: Card, config: SmolVLMConfig) -> None:
+    def __init__(self, card: Card, config: SmolVLMConfig, labels: int = 9) -> None:
+        """Make all of them; ``labels`` numbers are read out beside the actions."""
         super().__init__()
         model = AutoModel.from_config(config)
         width = config.text_config.hidden_size
@@ -58,9 +59,9 @@ class EvlaNano(nn.Module):
         self.tower = VisionTower(model.vision_model, model.connector)
         self.trunk = Trunk(model.text_model, card.queries)
         self.single, self.dual = SinglePolicy(card.shape(width)), DualPolicy(card.shape(width))
-        self.plan_labels = nn.Linear(card.queries * width, LABELS)
-        self.stem_labels = nn.Sequential(SpatialSoftmax(width), nn.Linear(2 * width, LABELS))
-        self.point_labels = nn.Linear(2 * 64, LABELS)
+        self.plan_labels = nn.Linear(card.queries * width, labels)
+        self.stem_labels = nn.Sequential(SpatialSoftmax(width), nn.Linear(2 * width, labels))
+        self.point_labels = nn.Linear(2 * 64, labels)
 
     @property
     def stem(self) -> nn.Module:

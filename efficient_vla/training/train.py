@@ -1,9 +1,10 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Train evla-nano: `efficient-vla train`.
+"""Train a small policy from nothing, such as evla-nano: `efficient-vla train`.
 
-Three stages. `eye` teaches both convolutional encoders where hand, object and goal are; `joint`
-trains everything; `actor` trains the fast policy alone on plans of the finished trunk, which costs
+Three stages. `eye` teaches both convolutional encoders the auxiliary targets, of Meta-World where
+hand, object and goal are, of recordings where the joints are and where they end; `joint` trains
+everything; `actor` trains the fast policy alone on plans of the finished trunk, which costs
 a tenth of a joint step. Every stage resumes from its last checkpoint; a stage that is given more
 steps than it had is trained on, and the later ones are trained again.
 """
@@ -11,7 +12,6 @@ steps than it had is trained on, and the later ones are trained again.
 import argparse
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,18 +26,17 @@ from transformers import PreTrainedTokenizerFast
 from efficient_vla import checkpoint
 from efficient_vla.devices import torch_device
 from efficient_vla.training import curves, loop, resume
-from efficient_vla.training.dataset import Demonstrations
 from efficient_vla.training.files import write_policy
 from efficient_vla.training.frozen import Inputs
-from efficient_vla.training.instructions import corpus
 from efficient_vla.training.losses import action_loss
 from efficient_vla.training.model import EvlaNano, nano_config
+from efficient_vla.training.recordings import demonstrations
 
 STAGES = ('eye', 'joint', 'actor')
 BATCH = 64
+PATCH = 12
+"""Pixels that the convolutional stem makes a token of, in each direction."""
 LEARNING_RATE = {'eye': 2e-3, 'joint': 1e-3, 'actor': 1e-3}
-LABEL_SCALE = 0.1
-"""Metres that 1 in an auxiliary target stands for."""
 LABEL_WEIGHT = 0.5
 FULL_SHARE = 0.12
 """Share of batches that show the decoder all visual tokens."""
@@ -58,20 +57,22 @@ class Trainer(Inputs):
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         self.args = args
-        self.rng = np.random.default_rng(args.seed)
-        self.data = Demonstrations(args.data)
-        tokenizer = train_tokenizer(corpus())
-        self.config = nano_config(len(tokenizer))
+        self.rng, self.batch = np.random.default_rng(args.seed), args.batch or BATCH
+        size = args.image_size or 144
+        self.data = demonstrations(args.data, args.robot, args.camera, size)
+        tokenizer = train_tokenizer(self.data.corpus())
+        self.config = nano_config(len(tokenizer), args.width, args.layers, size)
         card = checkpoint.Card(
-            name='evla-nano',
-            image_size=144,
-            tokens_per_camera=144,
+            name=args.out.name,
+            image_size=size,
+            tokens_per_camera=(size // PATCH) ** 2,
             stem='conv',
             queries=8,
             **self.data.units(),
         )
         super().__init__(card, tokenizer, torch_device(args.device), args.precision)
-        self.model = EvlaNano(self.card, self.config).to(self.device)
+        labels = self.data.labels.shape[1]
+        self.model = EvlaNano(self.card, self.config, labels).to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.centre = self.data.labels.mean(0)
         self.done: dict[str, int] = {}
@@ -88,7 +89,14 @@ class Trainer(Inputs):
 
     def labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Return auxiliary targets in the network's units."""
-        return ((labels - self.centre) / LABEL_SCALE).to(self.device)
+        return ((labels - self.centre) / self.data.label_scale).to(self.device)
+
+    def error(
+        self, predicted: torch.Tensor, chunk: torch.Tensor, fit: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the loss of predicted rows, in the network's units, beside those of ``chunk``."""
+        moves = 3 if self.card.control_mode.endswith('DELTA') else 0
+        return action_loss(predicted.float(), self.targets(chunk), fit, moves)
 
     def keep(self) -> torch.Tensor | None:
         """Return which visual tokens a batch sees: fewer for most, so that pruning is familiar."""
@@ -115,13 +123,13 @@ class Trainer(Inputs):
         fit = torch.from_numpy(fits).to(self.device)
         latents = model.plan(slow, *self.text(sentences), self.keep()).float()
         single = model.single(latents, self.state(before.state))
-        losses['single'] = action_loss(single.float(), self.targets(before.chunk), fit)
+        losses['single'] = self.error(single, before.chunk, fit)
         plan_labels = model.plan_labels(latents.flatten(1)).float()
         losses['plan_labels'] = LABEL_WEIGHT * functional.smooth_l1_loss(
             plan_labels, slow_labels, beta=0.1
         )
         dual = model.dual(latents, fast, self.state(now.state))
-        losses['dual'] = action_loss(dual.float(), self.targets(now.chunk), fit)
+        losses['dual'] = self.error(dual, now.chunk, fit)
         return losses
 
     def plans(self) -> TrunkPlans:
@@ -129,7 +137,7 @@ class Trainer(Inputs):
         latents, fits = [], []
         frames = np.arange(len(self.data))
         self.model.eval()
-        for part in track(np.array_split(frames, len(frames) // BATCH + 1), 'plans'):
+        for part in track(np.array_split(frames, len(frames) // self.batch + 1), 'plans'):
             sentences, fit = self.data.sentences(part, self.rng)
             with torch.inference_mode(), self.autocast():
                 plan = self.model.plan(
@@ -148,11 +156,7 @@ class Trainer(Inputs):
             self.state(self.data.state[fast]),
         )
         return {
-            'dual': action_loss(
-                predicted.float(),
-                self.targets(self.data.chunk[fast]),
-                plans.fit[slow].to(self.device),
-            )
+            'dual': self.error(predicted, self.data.chunk[fast], plans.fit[slow].to(self.device))
         }
 
     def run(self, stage: str, steps: int) -> None:
@@ -193,7 +197,7 @@ class Trainer(Inputs):
         optimizer: torch.optim.Optimizer,
         running: dict[str, float],
     ) -> None:
-        frames = self.rng.integers(len(self.data), size=BATCH)
+        frames = self.rng.integers(len(self.data), size=self.batch)
         with self.autocast():
             losses = (
                 self.losses(stage, frames) if plans is None else self.actor_losses(plans, frames)
@@ -208,8 +212,8 @@ class Trainer(Inputs):
 
     def _resume(self) -> None:
         self.done = resume.read_model(self.resume_path, self.model)
-        card = checkpoint.read_card(self.args.out)
-        self.card = replace(self.card, state_mean=card.state_mean, state_std=card.state_std)
+        # The weights know the units that they began with, whatever data were added since.
+        self.card = checkpoint.read_card(self.args.out)
         self.rng = np.random.default_rng([self.args.seed, sum(self.done.values())])
 
 

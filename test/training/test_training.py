@@ -16,7 +16,7 @@ from efficient_vla.cli.train import add_arguments
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training import loop, train
-from efficient_vla.training.dataset import MAX_PLAN_AGE_STEPS, Demonstrations
+from efficient_vla.training.dataset import MAX_PLAN_AGE_S, Demonstrations
 from efficient_vla.training.demonstrations import CROSS_TASKS
 from efficient_vla.training.instructions import paraphrases
 from efficient_vla.training.loop import schedule
@@ -51,7 +51,7 @@ def test_slow_frames_are_earlier_frames_of_the_same_episode(folder):
     assert (data.first[slow] == data.first[fast]).all()
     ages = data.step[fast] - data.step[slow]
     assert ages.min() == 0
-    assert 0 < ages.max() <= MAX_PLAN_AGE_STEPS
+    assert 0 < ages.max() <= MAX_PLAN_AGE_S / data.dt
 
 
 def test_sentences_ask_for_the_task_of_the_episode_or_are_marked_unfit(folder):

@@ -44,8 +44,13 @@ NUMBERS = {
 NETWORK = {
     'width': (192, 'of trunk and plan, a multiple of 32'),
     'layers': (8, 'of the decoder'),
+    'whole': (
+        12,
+        'percent of the batches that show the decoder all visual tokens; the others show a part, '
+        'so that pruning finds a policy that knows gaps',
+    ),
 }
-"""Sizes of a policy that is trained from nothing."""
+"""What decides on a policy that is trained from nothing."""
 METHOD_NUMBERS = {
     'steps': (600, 'batches'),
     'rank': (
@@ -181,7 +186,7 @@ def main(arguments: argparse.Namespace) -> int:
         'image_size',
         *(f'{stage}_steps' for stage in STEPS),
     )
-    refuse_below(arguments, 0, 'batch')
+    refuse_below(arguments, 0, 'batch', 'whole')
     refuse_below(arguments, 1, 'layers', 'steps', 'frames', 'validation_frames')
     if arguments.width < 32 or arguments.width % 32:
         raise UsageError(f'--width is {arguments.width}; expected a multiple of 32.')

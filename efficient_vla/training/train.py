@@ -38,8 +38,6 @@ PATCH = 12
 """Pixels that the convolutional stem makes a token of, in each direction."""
 LEARNING_RATE = {'eye': 2e-3, 'joint': 1e-3, 'actor': 1e-3}
 LABEL_WEIGHT = 0.5
-FULL_SHARE = 0.12
-"""Share of batches that show the decoder all visual tokens."""
 
 
 class TrunkPlans(NamedTuple):
@@ -101,7 +99,7 @@ class Trainer(Inputs):
     def keep(self) -> torch.Tensor | None:
         """Return which visual tokens a batch sees: fewer for most, so that pruning is familiar."""
         total = self.card.tokens_per_camera
-        if self.rng.random() < FULL_SHARE:
+        if 100 * self.rng.random() < self.args.whole:
             return None
         count = int(self.rng.integers(total // 6, total * 5 // 9))
         return torch.from_numpy(np.sort(self.rng.permutation(total)[:count])).to(self.device)

@@ -3,6 +3,7 @@
 """The actor's memory: measured delays, the chunk before, and what each head makes of them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,15 @@ def test_the_record_says_units_steps_delay_and_note():
     assert made.actions[1].tolist() == [50.5, 1.0]
     assert (made.steps, made.delay, made.note) == (3, 2, 'mended')
     assert (made.stamp, made.sequence, made.dt) == (2.0, 1, DT)
+
+
+def test_positions_are_counted_from_the_measured_state_and_mean_the_same_in_another():
+    space = replace(SPACE, control_mode=ControlMode.EE_POSITION)
+    rows, before, now = np.ones((2, 2)), np.array([3.0, 8.0]), np.array([4.0, 9.0])
+    assert space.actions(rows, before).tolist() == [[3.5, 1.0]] * 2
+    carried = space.carried(rows, before, now)
+    assert space.actions(carried, now).tolist() == space.actions(rows, before).tolist()
+    assert np.array_equal(SPACE.carried(rows, before, now), rows)
 
 
 def test_the_greatest_of_the_last_ten_delays_is_assumed():

@@ -177,6 +177,15 @@ def test_a_field_of_the_card_that_cannot_be_is_named(damaged, field, value, expe
         Policy.from_pretrained(damaged)
 
 
+def test_a_position_that_is_no_part_of_the_state_is_named(damaged):
+    path = damaged / 'policy.json'
+    card = json.loads(path.read_text())
+    changed = {'control_mode': 'EE_POSITION', 'action_names': ['x', 'y', 'tilt', 'gripper']}
+    path.write_text(json.dumps(card | changed))
+    with pytest.raises(CheckpointError, match='tilt is in action_names and not in state_names'):
+        Policy.from_pretrained(damaged)
+
+
 @pytest.mark.parametrize('text', ['[]', '{"model_type": "smolvlm", "text_config": 5}'])
 def test_a_damaged_configuration_is_named(damaged, text):
     (damaged / 'config.json').write_text(text)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.control.settings import axes
+from efficient_vla.bringup.robot_limits import limit_lines
+from efficient_vla.control.settings import ControllerSettings, axes
 from efficient_vla.joints import JointSettings, faults, learned_positions
 from efficient_vla.policy_folders import FolderFacts
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -57,6 +58,8 @@ class Robot:
     """What actor and reasoner are told differently of the state, which both scale."""
     token_file: str = ''
     """Where the word is that its policy server demands."""
+    limits: tuple[str, ...] = ()
+    """What the limits of each axis are, in words."""
     square: bool = False
     """Whether it is simulated: its one camera is square, of the size that is asked for."""
 
@@ -92,6 +95,7 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
         unnorm_key=actor.get('unnorm_key', ''),
         apart=tuple(apart),
         token_file=perception.get('remote.token_file', ''),
+        limits=_limits(controller),
     )
     if simulation is None:
         return robot
@@ -102,6 +106,13 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
         reported=simulation.reported_names,
         square=True,
     )
+
+
+def _limits(controller: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the limits that a profile says, in words; nothing where it says none."""
+    own = {name: value for name, value in controller.items() if name.startswith('limits.')}
+    names = controller.get('names', ())
+    return tuple(limit_lines(names, build(ControllerSettings, own).limits)) if own else ()
 
 
 def misfits(facts: FolderFacts, robot: Robot) -> list[str]:

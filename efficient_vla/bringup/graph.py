@@ -25,6 +25,7 @@ from efficient_vla.bringup.parameter_files import (
     merge,
     typed,
 )
+from efficient_vla.bringup.robot_limits import completed, is_described, limited
 from efficient_vla.errors import CheckpointError
 from efficient_vla.joints import doubts
 from efficient_vla.places import PolicyPlace, policy_place, share_folder
@@ -213,6 +214,7 @@ def describe(selection: Selection) -> Graph:
     except ParameterFileError as error:
         raise ProfileError(str(error)) from error
     _complete(merged, selection, place)
+    _take_limits(merged)
     facts = _facts(merged)
     if facts is not None:
         _follow(merged, facts, selection)
@@ -237,9 +239,12 @@ def profile_values(robot: str, kinds: Mapping[str, type]) -> dict[str, dict[str,
     Raises ``ProfileError``.
     """
     try:
-        values = merge([robot_profile(robot)], KINDS, list(kinds)).values
+        merged = merge([robot_profile(robot)], KINDS, list(kinds))
     except ParameterFileError as error:
         raise ProfileError(str(error)) from error
+    values = merged.values
+    if 'controller' in values:
+        _take_limits(merged)
     known = {node: {name for name, _, _ in specs(kind)} for node, kind in kinds.items()}
     return {
         node: {name: value for name, value in own.items() if name in known[node]}
@@ -256,9 +261,10 @@ def robot_met(robot: str, overrides: Mapping[str, Any]) -> fit.Robot:
     config, nodes = share_folder('config'), (*POLICY_NODES, 'controller')
     files = [*(config / f'{node}.yaml' for node in nodes), profile]
     try:
-        values = merge(files, KINDS, nodes).values
+        merged = merge(files, KINDS, nodes)
     except ParameterFileError as error:
         raise ProfileError(str(error)) from error
+    values = merged.values
     for word, value in overrides.items():
         node, _, parameter = word.partition('.')
         if node not in values or parameter not in KINDS[node]:
@@ -266,6 +272,8 @@ def robot_met(robot: str, overrides: Mapping[str, Any]) -> fit.Robot:
                 f'override {word!r} names no parameter of {", ".join(nodes)}. Correct it.'
             )
         values[node][parameter] = value
+        merged.places.pop((node, parameter), None)
+    _take_limits(merged)
     simulated = simulation(robot) if robot in robots() else None
     try:
         return fit.robot_of(robot, values, simulated)
@@ -371,6 +379,25 @@ def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -
         merged.values[driver]['publish_clock'] = True
 
 
+def _take_limits(merged: Merged) -> None:
+    """Give the controller the limits of its robot's description, but for those that are set."""
+    own = merged.values['controller']
+    if not is_described(own):
+        return
+    for name in [name for name in own if limited(name)]:
+        if merged.places.get(('controller', name), '').startswith(_default_file('controller')):
+            del own[name]
+    try:
+        merged.values['controller'] = completed(own)
+    except InvalidSettingError as error:
+        raise ProfileError(f'controller: {error}') from error
+
+
+def _default_file(node: str) -> str:
+    """Return how places begin of what the file has that comes with the package."""
+    return f'the parameter file {str(share_folder("config") / f"{node}.yaml")!r},'
+
+
 def _refuse_values(merged: Merged) -> None:
     """Check what every node would check when it is configured, before any of them starts."""
     for name, values in merged.values.items():
@@ -416,7 +443,7 @@ def _follow(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
     if side is not None and driver in merged.values:
         follows[driver] = {'camera.size': side}
     for node, values in follows.items():
-        default = f'the parameter file {str(share_folder("config") / f"{node}.yaml")!r},'
+        default = _default_file(node)
         for name, value in values.items():
             unsaid = name not in merged.values[node]
             if unsaid or merged.places.get((node, name), '').startswith(default):

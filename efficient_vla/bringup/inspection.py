@@ -100,6 +100,7 @@ def inspection(place: PolicyPlace, facts: FolderFacts, robot: Robot | None) -> d
         'techniques': list(applied),
         'refused': dict(refused),
         'open': [] if robot is not None else _open(facts),
+        'limits': list(robot.limits) if robot is not None else [],
         'robot': robot.name if robot is not None else None,
         'missing': missing,
         'doubts': doubts(joints, facts.learned),

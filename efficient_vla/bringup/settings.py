@@ -6,10 +6,12 @@ No ROS here, so that the documentation and the command line can read the table w
 classes have no slots: Python cannot join two bases that both have some.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.bringup import robot_limits
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -251,6 +253,24 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         high=1.0,
         locked=True,
     )
+    robot_description: str = setting(
+        '',
+        'URDF of the robot, the text or its file: limits.* and continuous that are not set are '
+        'taken from it. A relative path starts at the folder config of the package. Empty: none.',
+        read_only=True,
+    )
+    robot_description_topic: str = setting(
+        '',
+        'Topic (String, latched) of robot_state_publisher on which the URDF comes instead; the '
+        'controller is configured once it is there.',
+        read_only=True,
+    )
+    joint_limits: str = setting(
+        '',
+        'File joint_limits.yaml of MoveIt; of both descriptions the tighter limit holds, and what '
+        'limits.* sets holds whatever they say.',
+        read_only=True,
+    )
     state_timeout: float = setting(
         1.0,
         'Where robot_state has been silent for so long, the controller brakes and is not enabled; '
@@ -359,6 +379,11 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         read_only=True,
     )
 
+    @staticmethod
+    def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return start-up values with what follows from them, see ``robot_limits``."""
+        return robot_limits.completed(values)
+
     @property
     def sends_velocities(self) -> bool:
         """Whether the robot follows velocities, so that it drifts away from the set-points."""
@@ -407,6 +432,11 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             return (
                 f'continuous has {", ".join(sorted(strangers))}; expected some of '
                 f'{", ".join(axes)}.'
+            )
+        if self.robot_description and self.robot_description_topic:
+            return (
+                'robot_description and robot_description_topic are both set; expected one. Leave '
+                'one of them out.'
             )
         others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
         if self.output == 'twist' and others:

@@ -136,6 +136,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             if found['parameters']
             else '',
         ),
+        ('limits', '\n'.join(found['limits'])),
         ('process', 'one for all stages' * found['one_process']),
         ('techniques', '\n'.join(_by_node(found['techniques']))),
         ('refused', '\n'.join(_by_reason(found['refused']))),

@@ -4,10 +4,10 @@
 
 import numpy as np
 import pytest
-from control.arms import ARMS, settings_of
+from control.arms import ARMS, names_of, settings_of
 
 from efficient_vla.control.pace import JERK_SHARE
-from efficient_vla.control.settings import ControllerSettings, braking_times, stop_time
+from efficient_vla.control.settings import ControllerSettings, axes, braking_times, stop_time
 from efficient_vla.control.state import State
 from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.types import ControlMode
@@ -145,24 +145,28 @@ def test_settings_that_cannot_work_together_are_refused(values, words):
         ('fr3', 0.002 + 5.26 / 10 + 0.002),
         ('ur5e', 0.05 + 1.0 + 0.05),
         # Its jerk is so low that no joint ever brakes as hard as it might.
-        ('xarm6', (2 * np.pi / 20) ** 0.5 + 2 * (np.pi / 20) ** 0.5),
+        ('xarm6', (2 * 2.14 / 20) ** 0.5 + 2 * (2.14 / 20) ** 0.5),
         ('so101', 0.05 + 60 / 180 / 0.222 / (25400 * 2 / 4096) + 0.05),
     ],
 )
-def test_the_limits_of_an_arm_are_taken_and_its_braking_time_told(arm, seconds):
-    told = braking_times(build(ControllerSettings, settings_of(arm)).limits)
+def test_the_limits_of_an_arm_are_taken_and_its_braking_time_told(arm, seconds, tmp_path):
+    told = braking_times(build(ControllerSettings, settings_of(arm, tmp_path)).limits)
     assert max(told) == pytest.approx(seconds, rel=1e-3)
 
 
 @pytest.mark.parametrize('arm', ARMS)
 def test_a_starved_arm_brakes_at_once_and_stands_in_the_time_that_its_limits_give(
-    make_controller, make_chunk, arm
+    make_controller, make_chunk, arm, tmp_path
 ):
     """All joints at full speed: within a period they brake, together, and inside of the box."""
-    values = settings_of(arm)
-    velocity, acceleration, jerk, low, high = map(np.array, ARMS[arm].values())
+    values = settings_of(arm, tmp_path)
+    names = names_of(arm)
+    velocity, acceleration, jerk, low, high = (
+        np.array(axes(values[f'limits.{name}'], len(names)))
+        for name in ('max_velocity', 'max_acceleration', 'max_jerk')
+        + ('position_low', 'position_high')
+    )
     run_up = 1.1 * max(map(stop_time, velocity, acceleration, JERK_SHARE * jerk)) + 0.05
-    names = tuple(f'joint_{k}' for k in range(len(velocity)))
     start = tuple(low + 0.05)
     controller = make_controller({**values, 'watchdog.chunk_timeout': run_up}, names, start)
     row = (velocity * DT).tolist()
@@ -175,7 +179,10 @@ def test_a_starved_arm_brakes_at_once_and_stands_in_the_time_that_its_limits_giv
         assert len(motions) < 1000
     motions = np.array(motions)  # [T, 3, M]
     starved = int(np.ceil(run_up / PERIOD - 1e-6))
+    # At full speed, and standing when the closed form says so.
     assert motions[starved - 1, 1] == pytest.approx(velocity, rel=2e-3)
+    longest = max(map(stop_time, velocity, acceleration, jerk))
+    assert (len(motions) - starved) * PERIOD == pytest.approx(longest, abs=2 * PERIOD)
     assert (motions[starved, 1] < motions[starved - 1, 1]).all()
     told = max(braking_times(controller.settings.limits))
     assert (len(motions) - starved) * PERIOD <= told + 2 * PERIOD

@@ -132,7 +132,12 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
         return now
 
     def create_subscription(  # type: ignore[override]
-        self, kind: type, topic: str, callback: Callable[..., None], qos: Any, **options: Any
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[..., None],
+        qos_profile: Any,
+        **options: Any,
     ) -> Any:
         """Subscribe as rclpy does; its EventsExecutor gives message and info as one tuple."""
 
@@ -140,7 +145,7 @@ class ManagedNode(LifecycleNode, Generic[Settings]):
         def received(*given: Any) -> None:
             callback(*(given[0] if isinstance(given[0], tuple) else given))
 
-        return super().create_subscription(kind, topic, received, qos, **options)
+        return super().create_subscription(kind, topic, received, qos_profile, **options)
 
     def autostart(self) -> bool:
         """Configure and activate; return whether both worked."""

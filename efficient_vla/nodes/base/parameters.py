@@ -89,7 +89,7 @@ class NodeParameters(Generic[Settings]):
                 # ROS cannot tell the type of an empty list and keeps none of it.
                 if isinstance(self._known.get(name, ((), None))[0], tuple):
                     values[name] = ()
-            self.settings = build(kind, values)
+            self.settings = build(kind, getattr(kind, 'completed', dict)(values))
         except InvalidSettingError as error:
             self.problem = str(error)
             self.settings = build(kind, {})

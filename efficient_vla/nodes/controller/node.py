@@ -16,6 +16,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
 from efficient_vla import msg
+from efficient_vla.bringup.robot_limits import limit_lines
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.contract import GRIPPER
 from efficient_vla.control.controller import Controller
@@ -37,6 +38,7 @@ from efficient_vla.nodes.base.qos import latched_qos, report_qos
 from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
 from efficient_vla.nodes.base.source import ENABLE_ANEW, DriverWatch, OneSource
 from efficient_vla.nodes.controller import messages, robot_state
+from efficient_vla.nodes.controller.description import DescriptionTopic
 from efficient_vla.nodes.controller.examiner import Examiner
 from efficient_vla.nodes.controller.feedback import DriverFeedback
 from efficient_vla.nodes.controller.inputs import FEEDERS, expect_chunks, expect_state, make_inlet
@@ -104,6 +106,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._liveliness = LivelinessWatch(self, FEEDERS)
         self._source = OneSource(self, 'action_chunk', 'chunks', ENABLE_ANEW)
         self._drivers = DriverWatch(self, 'robot_state')
+        self._description = DescriptionTopic(self)
         self._inlet.start()
 
     @property
@@ -130,13 +133,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if not self.settings.names:
             raise InvalidSettingError('names is empty; expected the columns of the command.')
         refuse_cores(self.settings.cpu_affinity)
-        settings = self.settings
+        settings = self._description.taken(self.settings)
         model, about = load_model(settings, settings.names)
         if about:
             self.get_logger().info(about)
         self._controller = Controller(settings, settings.names, self._output.covers, model)
-        times = ', '.join(f'{time:.3f}' for time in braking_times(settings.limits))
-        self.get_logger().info(f'from full speed the axes brake in {times} s')
+        for line in limit_lines(settings.names, settings.limits):
+            self.get_logger().info(line)
         if self._latch.reason:
             self._controller.stop(self.seconds(), self._latch.reason)
             self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')

@@ -1,0 +1,100 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the description of a robot is, and the limits that the controller takes from it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from efficient_vla.control.contract import GRIPPER
+from efficient_vla.control.robot_limits.combined import braking_as_accelerated, described_limits
+from efficient_vla.control.robot_limits.moveit import read_joint_limits
+from efficient_vla.control.robot_limits.urdf import LARGEST, read_urdf
+from efficient_vla.control.settings import LimitSettings, axes, braking_times
+from efficient_vla.places import share_folder
+from efficient_vla.settings import InvalidSettingError
+
+SOURCES = ('robot_description', 'joint_limits')
+"""Parameters that hold a description, or name its file."""
+SHOWN = ('position_low', 'position_high', 'max_velocity', 'max_acceleration', 'max_jerk')
+LISTS = ('names', 'driver.joint_names')
+TOPIC = 'robot_description_topic'
+
+
+def is_described(values: Mapping[str, Any]) -> bool:
+    """Return whether parameters of the controller say where its limits are."""
+    return any(values.get(name) for name in (*SOURCES, TOPIC))
+
+
+def limited(name: str) -> bool:
+    """Return whether the parameter ``name`` may follow from a description."""
+    return name.startswith('limits.') or name == 'continuous'
+
+
+def completed(values: Mapping[str, Any], description: str = '') -> dict[str, Any]:
+    """Return parameters of the controller with the limits that nobody set but its robot's.
+
+    ``description`` is the URDF that came on the topic. Where only the
+    topic is named, nothing of the robot is added. Raises ``InvalidSettingError``.
+    """
+    given = {name: value for name, value in values.items() if limited(name)}
+    lists = (*given.values(), *(values.get(name, ()) for name in LISTS))
+    if not all(isinstance(value, (list, tuple)) for value in lists):
+        return dict(values)  # The settings refuse them, and say it better.
+    texts = [_text(name, values.get(name)) for name in SOURCES]
+    texts[0] = description or texts[0]
+    if values.get(TOPIC) and not texts[0]:
+        return {**braking_as_accelerated(given), **values}
+    if not any(texts):
+        return dict(values)
+    joints = read_urdf(texts[0]) if texts[0] else {}
+    limits = read_joint_limits(texts[1]) if texts[1] else {}
+    return {**values, **described_limits(_axes(values), joints, limits, given)}
+
+
+def limit_lines(names: Sequence[str], limits: LimitSettings) -> list[str]:
+    """Return what the limits of each axis of ``names`` are, and how long it brakes."""
+    moved = [name for name in names if name != GRIPPER]
+    columns = [axes(getattr(limits, name), len(moved)) for name in SHOWN]
+    times = axes(braking_times(limits), len(moved))
+    return [
+        f'{name}: {low:g} to {high:g}, velocity {velocity:g}, acceleration {acceleration:g}, jerk '
+        f'{jerk:g}; stands {time:.3g} s after full speed'
+        for name, low, high, velocity, acceleration, jerk, time in zip(
+            moved, *columns, times, strict=True
+        )
+    ]
+
+
+def _axes(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return column -> joint of what is commanded; the settings refuse names that are malformed."""
+    called = dict(
+        word.split(':=')
+        for word in map(str, values.get('driver.joint_names', ()))
+        if word.count(':=') == 1
+    )
+    names = [str(name) for name in values.get('names', ()) if name != GRIPPER]
+    return {name: called.get(name, name) for name in names}
+
+
+def _text(name: str, given: Any) -> str:
+    """Return the text that a parameter is, or that is in the file that it names."""
+    if not given or not isinstance(given, str) or given.lstrip().startswith('<'):
+        return given or ''
+    path = Path(given).expanduser()
+    if not path.is_absolute():
+        path = share_folder('config') / path
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InvalidSettingError(
+                f'{name}: {path} has more than {LARGEST} bytes; expected a description without '
+                'meshes inside.'
+            )
+        return path.read_text(encoding='utf-8')
+    except (OSError, ValueError) as error:
+        if isinstance(error, InvalidSettingError):
+            raise
+        raise InvalidSettingError(
+            f'{name} is {given[:200]!r}, which cannot be read: {error}. Name an absolute path, or '
+            'one in the folder config of the package.'
+        ) from None

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,10 +91,13 @@ def record_graph(
     from efficient_vla.nodes.client.graph_recorder import GraphRecorder
 
     robot = simulation(request.robot)
+    # Rows are the set-points on command, where no driver stands between.
+    direct = {**request.overrides.get('controller', {}), 'output': 'command'}
+    overrides = {**request.overrides, 'controller': direct}
     with closing(GraphRecorder(robot)) as recorder:
         recorder.start()
         found = run_graph(
-            request,
+            replace(request, overrides=overrides),
             DatasetObserver(
                 observer, recorder, writer, policy_units(request.robot), keep_failed, tell
             ),

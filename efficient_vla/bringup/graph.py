@@ -36,6 +36,8 @@ from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simula
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 UNLIMITED_HZ = 1000.0
+TRAJECTORIES = ('joint_trajectory', 'follow_joint_trajectory')
+"""Outputs of the controller that the stand-ins of drivers follow."""
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
@@ -227,9 +229,16 @@ def describe(selection: Selection) -> Graph:
         merged.values,
         namespace,
         selection.log_level,
-        selection.remaps,
+        selection.remaps + _driver_remaps(merged, selection),
         tuple(merged.notes),
     )
+
+
+def _driver_remaps(merged: Merged, selection: Selection) -> tuple[str, ...]:
+    """Return where a simulated arm behind the stand-in of its driver tells its joints."""
+    robot = merged.values.get(node_name(selection.robot), {})
+    named = any(word.startswith('robot_state:=') for word in selection.remaps)
+    return () if named or robot.get('interface') != 'driver' else ('robot_state:=joint_states',)
 
 
 def profile_values(robot: str, kinds: Mapping[str, type]) -> dict[str, dict[str, Any]]:
@@ -343,6 +352,7 @@ def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -
     driver = node_name(selection.robot)
     robot, controller = given.get(driver, {}), given['controller']
     lockstep = robot.get('mode') == 'lockstep'
+    output = controller.get('output', 'command')
     # Another pace than that of the wall clock needs a clock of its own.
     paced = robot.get('real_time_factor', 1.0) != 1.0
     simulated = selection.use_sim_time or lockstep or paced or robot.get('publish_clock')
@@ -350,6 +360,10 @@ def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -
     if place is not None:
         for name in POLICY_NODES:
             implied[name]['policy'] = str(place)
+    behind = driver in given and not controller.get('dry_run') and output in TRAJECTORIES
+    if behind and simulation(selection.robot).driver is not None:
+        # A profile that sends what a driver takes meets the stand-in of that driver.
+        implied[driver]['interface'] = robot.get('interface', 'driver')
     if lockstep:
         # Simulated time waits for a plan and a chunk of every image.
         implied['reasoner']['max_rate'] = UNLIMITED_HZ
@@ -359,9 +373,10 @@ def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -
                 f'perception.cache.method is skip while {driver}.mode is lockstep; expected '
                 'none or reuse, since a skipped image gets no plan and time would stand still.'
             )
-        if controller.get('dry_run') or controller.get('output', 'command') != 'command':
+        streams = output == 'joint_trajectory' and 'interface' in implied[driver]
+        if controller.get('dry_run') or not (output == 'command' or streams):
             raise ProfileError(
-                'controller.dry_run or another controller.output than command is set while '
+                f'controller.dry_run is set, or controller.output is {output}, while '
                 f'{driver}.mode is lockstep, where time waits for commands; expected '
                 f'{driver}.mode realtime.'
             )

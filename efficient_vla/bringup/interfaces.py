@@ -89,7 +89,7 @@ def moving(controller: Values) -> tuple[frozenset[str], frozenset[str]]:
 
 def told_by_driver(controller: Values) -> frozenset[str]:
     """Return the topics of the driver that a controller with these parameters observes."""
-    if controller.get('dry_run', False):
+    if controller.get('dry_run', False) or controller.get('output', 'command') == 'command':
         return NONE
     names = {controller.get(f'driver.{word}', '') for word in DRIVER_TOPICS}
     if controller.get('driver.observe_controller', False):
@@ -158,9 +158,12 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
     }
     simulated = [name for name in map(node_name, robots()) if name in parameters]
     for name in simulated:
+        behind = parameters[name].get('interface') == 'driver'
         found[name] = STAGE | Interfaces(
-            publishes=_names('camera/image_raw', 'robot_state', 'task_success', '/clock'),
-            hears=_names('command', 'plan', 'controller_status'),
+            publishes=_names('camera/image_raw', 'task_success', '/clock')
+            | (told | {'joint_states'} if behind else {'robot_state'}),
+            hears=_names('plan', 'controller_status') | (topics if behind else {'command'}),
+            executes=actions,
         )
     if not simulated:
         found['driver'] = BARE | Interfaces(

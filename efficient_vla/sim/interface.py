@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from efficient_vla.sim.drivers.description import Driver
+
 
 class Scene(Protocol):
     """One robot, one task and one camera in a simulator, moved step by step.
@@ -78,6 +80,8 @@ class Simulation:
     """Columns of a command that are positions to go to, [P]."""
     effort_names: tuple[str, ...] = ()
     """Columns after them that are not, such as the effort of a gripper."""
+    driver: Driver | None = None
+    """What its ROS 2 driver is like, where there is one to stand in for."""
     profile: Path | None = None
     """Parameter file of the robot, where it is not ``config/robots/<name>.yaml``."""
 

@@ -51,6 +51,24 @@ class RobotOutputs(Protocol):
         """Report what keeps the robot from running; empty when it runs again."""
 
 
+class ArmDriver(Protocol):
+    """What turns trajectories into set-points; called in the physics thread."""
+
+    newest: float
+    """Start of the newest trajectory since ``reset`` [s]."""
+    commanded: bool
+    """Whether the arm was told anything since then."""
+
+    def reset(self, measured: np.ndarray, stamp: float) -> None:
+        """Begin anew where the arm is measured [P]."""
+
+    def tell(self, stamp: float, measured: np.ndarray) -> None:
+        """Publish where the arm is [P]."""
+
+    def follow(self, stamp: float, measured: np.ndarray) -> np.ndarray:
+        """Return the set-points [P] of the next period."""
+
+
 @dataclass(frozen=True, slots=True)
 class RobotReport:
     """What the robot achieved lately."""
@@ -87,13 +105,18 @@ class SimulatedRobot:
         outputs: RobotOutputs,
         now: Callable[[], float],
         simulation: Simulation,
+        driver: ArmDriver | None = None,
     ) -> None:
-        """``now`` returns the time [s] of the clock that stamps what is not simulated time."""
+        """``now`` returns the time [s] of the clock that stamps what is not simulated time.
+
+        With a ``driver`` the robot follows that and takes no commands.
+        """
         self.settings = settings
         self.simulation = simulation
         self._period = simulation.period
         self._outputs = outputs
         self._now = now
+        self._driver = driver
         self._changed = threading.Condition()
         self._running = False
         self._resets: deque[_Reset] = deque()
@@ -245,6 +268,8 @@ class SimulatedRobot:
                 camera = settings.camera
                 sim = self.simulation.make(task, camera.render, camera.size, settings.max_steps)
             sim.reset(seed)
+        if self._driver is not None:
+            self._driver.reset(sim.state().astype(np.float64), self._stamp())
         with self._changed:
             self._sim = sim
             self._seed = seed
@@ -283,7 +308,9 @@ class SimulatedRobot:
             self._due = time.monotonic()
         stamp = self._advance()
         target = self._target
-        if target is not None:
+        if self._driver is not None:
+            self._drive(self._driver, stamp)
+        elif target is not None:
             fresh = self._tick - target.tick <= self.settings.command.timeout / self._period
             self._move(target, hold=not fresh)
         self._send_state(stamp)
@@ -296,8 +323,11 @@ class SimulatedRobot:
         self._send_state(stamp)
         if self.gate.followed:
             self.gate.await_command(self._command_stamp, stamp, timeout)
-            if self._target is not None and self.gate.followed and not self._interrupted():
-                self._move(self._target, hold=False)
+        moves = self.gate.followed and not self._interrupted()
+        if self._driver is not None:
+            self._drive(self._driver, stamp, moves)
+        elif moves and self._target is not None:
+            self._move(self._target, hold=False)
         if self._camera_due() and not self._interrupted():
             self._image_stamp = stamp
             self._capture(stamp).worker.wait_idle(timeout)
@@ -313,6 +343,8 @@ class SimulatedRobot:
                 self._capture(stamp)
 
     def _command_stamp(self) -> float:
+        if self._driver is not None:
+            return self._driver.newest
         return self._target.stamp if self._target is not None else -math.inf
 
     def _interrupted(self) -> bool:
@@ -325,11 +357,13 @@ class SimulatedRobot:
         self._ticks.append((now, self._tick))
         while self._ticks[0][0] < now - RATE_WINDOW_S:
             self._ticks.popleft()
-        if not self.settings.simulated_time:
-            return self._now()
-        stamp = self._tick * self._period
-        self._outputs.clock(stamp)
+        stamp = self._stamp()
+        if self.settings.simulated_time:
+            self._outputs.clock(stamp)
         return stamp
+
+    def _stamp(self) -> float:
+        return self._tick * self._period if self.settings.simulated_time else self._now()
 
     def _move(self, target: _Target, hold: bool) -> None:
         sim = self._require_sim()
@@ -338,6 +372,16 @@ class SimulatedRobot:
         command = target.values.copy()
         if hold:
             command[: len(self.simulation.setpoint_names)] = sim.setpoint()
+        self._step(sim, command)
+
+    def _drive(self, driver: ArmDriver, stamp: float, moves: bool = True) -> None:
+        sim = self._require_sim()
+        command = driver.follow(stamp, sim.state().astype(np.float64))
+        # Before it was told anything, an episode has not begun.
+        if moves and driver.commanded and not sim.done:
+            self._step(sim, command)
+
+    def _step(self, sim: Scene, command: np.ndarray) -> None:
         sim.step(command)
         if sim.success and not self._succeeded:
             self._succeeded = True
@@ -345,6 +389,9 @@ class SimulatedRobot:
 
     def _send_state(self, stamp: float) -> None:
         sim = self._require_sim()
+        if self._driver is not None:
+            self._driver.tell(stamp, sim.state().astype(np.float64))
+            return
         self._outputs.state(stamp, np.concatenate([sim.state(), sim.setpoint()]))
 
     def _camera_due(self) -> bool:

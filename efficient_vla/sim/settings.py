@@ -4,9 +4,10 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.settings import NodeSettings, group, setting
+from efficient_vla.settings import NodeSettings, group, setting, share
 
 MODES = ('realtime', 'lockstep')
+INTERFACES = ('command', 'driver')
 RENDERINGS = ('default', 'fast')
 
 
@@ -81,6 +82,14 @@ class RobotSettings(NodeSettings):
         high=10**9,
         read_only=True,
     )
+    interface: str = setting(
+        'command',
+        'command: set-points come on command and are followed as they are; driver: the topics and '
+        'actions of the ROS 2 driver of the arm, with what it does to trajectories.',
+        choices=INTERFACES,
+        read_only=True,
+    )
+    speed_slider: float = share(1.0, 'Speed slider of an arm that has one, with interface driver.')
     mode: str = setting(
         'realtime',
         'realtime runs the physics on the wall clock; lockstep lets simulated time '

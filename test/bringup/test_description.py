@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -345,3 +346,17 @@ def test_description_needs_neither_ros_nor_launch() -> None:
         'sys.exit(str(heavy) if heavy else 0)'
     )
     subprocess.run([sys.executable, '-c', program], check=True, timeout=60.0)
+
+
+def test_a_simulated_arm_stands_behind_the_driver_that_its_profile_sends_to(
+    tmp_path: Path,
+) -> None:
+    policy = turning_arm('ur5e', (0.1,) * 7, tmp_path / 'policy')
+    chosen = Selection(robot='ur5e', policy=str(policy))
+    behind = describe(chosen)
+    assert behind.parameters['controller']['output'] == 'joint_trajectory'
+    assert behind.parameters['ur5e_robot']['interface'] == 'driver'
+    assert 'robot_state:=joint_states' in behind.remaps
+    direct = describe(replace(chosen, overrides={'controller.output': 'command'}))
+    assert direct.parameters['ur5e_robot'].get('interface', 'command') == 'command'
+    assert not direct.remaps

@@ -42,18 +42,6 @@ class DrivenController(ControllerNode):
         super().__init__(cli_args=remap, **options)
 
 
-class DriverNode(Node):
-    """The node of a driver, by the clock of the test."""
-
-    def __init__(self, graph: Any) -> None:
-        super().__init__('driver', start_parameter_services=False)
-        self._graph = graph
-
-    def now(self) -> float:
-        """Return the time [s]."""
-        return float(self._graph.now)
-
-
 class DrivenArm(Arm):
     """The arm goes where its driver says, unless it is ``blocked``."""
 
@@ -101,7 +89,7 @@ class DrivenArm(Arm):
 
     def start_driver(self) -> None:
         """Start the driver."""
-        self.process = DriverNode(self.graph)
+        self.process = Node('driver', start_parameter_services=False)
         self.graph.executor.add_node(self.process)
         self.stand_in = DriverStandIn(self.process, self.driver, PERIOD)
         self.running = True

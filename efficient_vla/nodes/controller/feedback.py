@@ -26,7 +26,7 @@ from efficient_vla.types import InvalidRecordError
 MAX_BYTES = 16 * 1024
 SLOWEST = 0.01
 """A robot that goes at a smaller share of its speed stands."""
-GIVEN_UP_S = 0.1
+GIVEN_UP_S = 0.25
 """A reference that is off for so long is not on its way."""
 SENT_S = 0.2
 """A set-point may take so long from here to the reference of the driver."""
@@ -69,7 +69,7 @@ class DriverFeedback:
         self._arm = [k for k, name in enumerate(moved) if name != settings.gripper_axis]
         """Places of the arm's axes among all axes."""
         self._joints = tuple(names.get(moved[k], moved[k]) for k in self._arm)
-        if not settings.dry_run:
+        if not settings.dry_run and settings.output != 'command':
             self._hear(inlet)
 
     def _hear(self, inlet: Inlet) -> None:

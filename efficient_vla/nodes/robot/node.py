@@ -28,6 +28,7 @@ from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
 from efficient_vla.sim.physics import RobotReport, SimulatedRobot
 from efficient_vla.sim.settings import RobotSettings
@@ -58,7 +59,8 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
         self._rate = RateMeter()
         publish, subscribe = self.create_lifecycle_publisher, self.create_subscription
         self._images = publish(Image, 'camera/image_raw', image_qos())
-        self._states = publish(JointState, 'robot_state', state_qos())
+        if self.settings.interface == 'command':
+            self._states = publish(JointState, 'robot_state', state_qos())
         self._success = publish(Bool, 'task_success', latched_qos())
         self._efficiency = publish(EfficiencyStats, 'efficiency', report_qos())
         if self.settings.simulated_time:
@@ -67,13 +69,34 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
         if self.settings.mode == 'lockstep':
             subscribe(Plan, 'plan', self._on_plan, latched_qos())
             subscribe(ControllerStatus, 'controller_status', self._on_status, latched_qos())
-        subscribe(JointState, 'command', self._on_command, newest_qos())
+        self._stand_in = self._make_driver()
+        if self._stand_in is None:
+            subscribe(JointState, 'command', self._on_command, newest_qos())
         self.create_service(ResetEpisode, '~/reset_episode', self._on_reset)
 
     def setup(self) -> None:
         """Load the scene."""
-        self._robot = SimulatedRobot(self.settings, self, self.now, self._simulation)
+        self._robot = SimulatedRobot(
+            self.settings, self, self.now, self._simulation, self._stand_in
+        )
         self._robot.load()
+
+    def _make_driver(self) -> Any:
+        """Return the stand-in of the arm's driver, ``None`` where set-points are followed."""
+        if self.settings.interface == 'command':
+            return None
+        driver = self._simulation.driver
+        if driver is None:
+            raise InvalidSettingError(
+                'interface is driver, and this robot has none to stand in for; expected command.'
+            )
+        # Needs messages of ros2_control.
+        from efficient_vla.nodes.robot.drivers.stand_in import DriverStandIn
+
+        stand_in = DriverStandIn(self, driver, self._simulation.period)
+        if stand_in.program is not None:
+            stand_in.program.speed = self.settings.speed_slider
+        return stand_in
 
     def start(self) -> None:
         """Let time run."""
@@ -91,6 +114,8 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
         """Take rates and limits over at the next tick."""
         if self._robot is not None:
             self._robot.settings = settings
+        if self._stand_in is not None and self._stand_in.program is not None:
+            self._stand_in.program.speed = settings.speed_slider
 
     def report(self) -> dict[str, Any]:
         """Return what the robot achieved lately."""

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from efficient_vla.sim.drivers.description import Driver
 from efficient_vla.sim.interface import Simulation
 
 CAMERA = 'front'
@@ -154,7 +155,7 @@ INSTRUCTIONS = {'reach': 'touch the ball', 'push': 'push the red cube across the
 """Task -> its sentence where no episode is under way; that of an episode names the colour too."""
 
 
-def simulation(robot: str, joints: tuple[str, ...]) -> Simulation:
+def simulation(robot: str, joints: tuple[str, ...], driver: Driver | None = None) -> Simulation:
     """Return what is known of the arm ``robot`` without its simulator."""
     return Simulation(
         scene=f'efficient_vla.sim.arms.scene:{robot}',
@@ -165,9 +166,42 @@ def simulation(robot: str, joints: tuple[str, ...]) -> Simulation:
         period=PERIOD_S,
         state_names=joints,
         setpoint_names=joints,
+        driver=driver,
     )
 
 
-SO101_SIMULATION = simulation('so101', SO101.joints)
-UR5E_SIMULATION = simulation('ur5e', UR5E.joints)
-PANDA_SIMULATION = simulation('panda', PANDA.joints)
+# Tolerances wider than those of the real drivers: servos of the models lag behind.
+SO101_DRIVER = Driver(
+    joints=SO101.joints[:-1],
+    controller='arm_controller',
+    gripper_joint=SO101.joints[-1],
+    gripper_limits=(-0.18, 1.75),
+    path_tolerance=1.0,
+    goal_tolerance=0.1,
+    stopped_velocity=0.2,
+)
+UR5E_DRIVER = Driver(
+    joints=UR5E.joints[:-1],
+    controller='scaled_joint_trajectory_controller',
+    gripper_joint=UR5E.joints[-1],
+    gripper_action='robotiq_gripper_controller/gripper_cmd',
+    gripper_limits=(-0.01, 0.81),
+    program=True,
+    path_tolerance=1.0,
+    goal_tolerance=0.1,
+    stopped_velocity=0.2,
+)
+PANDA_DRIVER = Driver(
+    joints=PANDA_JOINTS,
+    controller='panda_arm_controller',
+    gripper_joint=PANDA.joints[-1],
+    gripper_action='panda_gripper/gripper_action',
+    gripper_limits=(-0.001, 0.041),
+    other_joints=('panda_finger_joint2',),
+    path_tolerance=1.0,
+    goal_tolerance=0.1,
+    stopped_velocity=0.2,
+)
+SO101_SIMULATION = simulation('so101', SO101.joints, SO101_DRIVER)
+UR5E_SIMULATION = simulation('ur5e', UR5E.joints, UR5E_DRIVER)
+PANDA_SIMULATION = simulation('panda', PANDA.joints, PANDA_DRIVER)

@@ -25,6 +25,7 @@ class DriverStandIn:
         self._driver = driver
         self._period = period
         self._last: np.ndarray | None = None
+        self._velocity: np.ndarray = np.zeros(0)
         self._target: np.ndarray | None = None
         core = JointTrajectoryController(driver.joints, period, driver.constraints)
         self.trajectories = TrajectoryDriver(node, driver.controller, core, driver.constraints)
@@ -54,6 +55,7 @@ class DriverStandIn:
     def reset(self, measured: np.ndarray, stamp: float) -> None:
         """Begin anew where the arm is measured [P]."""
         self._last, self._target = measured, measured
+        self._velocity = np.zeros_like(measured)
         self.trajectories.newest = -math.inf
         arm = len(self._driver.joints)
         self.trajectories.activate(measured[:arm], stamp)
@@ -62,13 +64,22 @@ class DriverStandIn:
 
     def update(self, stamp: float, measured: np.ndarray) -> np.ndarray:
         """Return the set-points [P] for the next period and say how the arm is [P]."""
-        if self._last is None or self._target is None:
-            self.reset(measured, stamp)
-        assert self._last is not None
-        assert self._target is not None
-        velocity = (measured - self._last) / self._period
+        self.tell(stamp, measured)
+        return self.follow(stamp, measured)
+
+    def tell(self, stamp: float, measured: np.ndarray) -> None:
+        """Publish how the arm is [P]."""
+        last = measured if self._last is None else self._last
+        self._velocity = (measured - last) / self._period
         self._last = measured
-        arm = len(self._driver.joints)
+        self._publish_states(stamp, measured, self._velocity)
+
+    def follow(self, stamp: float, measured: np.ndarray) -> np.ndarray:
+        """Return the set-points [P] for the next period of an arm that is ``measured`` [P]."""
+        if self._target is None:
+            self.reset(measured, stamp)
+        assert self._target is not None
+        velocity, arm = self._velocity, len(self._driver.joints)
         scaling = 1.0
         if self.program is not None:
             scaling = self.program.speed
@@ -82,7 +93,6 @@ class DriverStandIn:
         if self.gripper is not None:
             target[arm] = self.gripper.update(stamp, float(measured[arm]), float(velocity[arm]))
         self._target = target
-        self._publish_states(stamp, measured, velocity)
         return target
 
     def close(self) -> None:

@@ -53,6 +53,7 @@ class TrajectoryDriver:
         self._constraints = constraints
         self._lock = threading.Lock()
         self._goal: ServerGoalHandle | None = None
+        self._now = 0.0
         self.newest = -math.inf
         """Start of the newest trajectory that was taken [s]."""
         self._state = node.create_publisher(
@@ -77,6 +78,7 @@ class TrajectoryDriver:
     ) -> np.ndarray | None:
         """Return the command [J] of the next period, ``None`` while the controller is inactive."""
         with self._lock:
+            self._now = stamp
             command = None
             if self.controller.active:
                 command = self.controller.update(stamp, measured, velocity, scaling)
@@ -93,6 +95,7 @@ class TrajectoryDriver:
     def activate(self, measured: np.ndarray, stamp: float) -> None:
         """Take the joints over where they are [J]."""
         with self._lock:
+            self._now = stamp
             self.controller.activate(measured, stamp)
 
     def deactivate(self) -> None:
@@ -109,10 +112,10 @@ class TrajectoryDriver:
     def _take(self, message: JointTrajectory) -> None:
         trajectory = read_trajectory(message)
         with self._lock:
-            refused = self.controller.refuse(trajectory, self._node.now())
+            refused = self.controller.refuse(trajectory, self._now)
             if refused is None:
                 self.controller.follow(trajectory)
-                self.newest = trajectory.start or self._node.now()
+                self.newest = trajectory.start or self._now
         if refused:
             self._node.get_logger().error(
                 f'{self._name} rejected a trajectory: {refused}', throttle_duration_sec=1.0
@@ -120,7 +123,7 @@ class TrajectoryDriver:
 
     def _judge(self, request: FollowJointTrajectory.Goal) -> GoalResponse:
         with self._lock:
-            refused = self.controller.refuse(read_trajectory(request.trajectory), self._node.now())
+            refused = self.controller.refuse(read_trajectory(request.trajectory), self._now)
         if refused is None:
             return GoalResponse.ACCEPT
         self._node.get_logger().error(f'{self._name} rejected a goal: {refused}')
@@ -133,7 +136,7 @@ class TrajectoryDriver:
             before, self._goal = self._goal, goal
             trajectory = read_trajectory(request.trajectory)
             self.controller.follow(trajectory, True, self._tolerances(request))
-            self.newest = trajectory.start or self._node.now()
+            self.newest = trajectory.start or self._now
         if before is not None:
             text = 'Current goal cancelled due to new incoming action.'
             self._finish(before, GoalEnd(INVALID_GOAL, text))

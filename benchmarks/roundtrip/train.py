@@ -3,8 +3,8 @@
 """Train a policy on our dataset with LeRobot's own trainer; the same command resumes.
 
 ``python -m benchmarks.roundtrip.train act --peer-python PYTHON --dataset FOLDER --out FOLDER``, or
-``smolvla``. ``PYTHON`` has LeRobot 0.6.1 with what its datasets and training need. One thread
-computes, on the CPU, and a checkpoint is written every 250 steps.
+``act_arm`` or ``smolvla``. ``PYTHON`` has LeRobot 0.6.1 with what its datasets and training need.
+One thread computes, on the CPU, and a checkpoint is written every 250 steps.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from pathlib import Path
 from benchmarks.roundtrip import make_vlm
 
 COMMON = {
-    'dataset.repo_id': 'local/metaworld',
     'dataset.video_backend': 'pyav',
     'dataset.use_imagenet_stats': 'false',
     'policy.device': 'cpu',
@@ -30,22 +29,44 @@ COMMON = {
     'seed': '1',
     'wandb.enable': 'false',
 }
+ACT = {
+    'policy.type': 'act',
+    'policy.vision_backbone': 'resnet18',
+    'policy.pretrained_backbone_weights': 'null',
+    'policy.n_encoder_layers': '2',
+    'policy.n_decoder_layers': '1',
+    'policy.use_vae': 'false',
+    'policy.dropout': '0.0',
+    'batch_size': '8',
+}
 POLICIES = {
-    'act': {
-        'policy.type': 'act',
-        'policy.vision_backbone': 'resnet18',
-        'policy.pretrained_backbone_weights': 'null',
+    'act': ACT
+    | {
         'policy.dim_model': '128',
         'policy.n_heads': '4',
         'policy.dim_feedforward': '512',
-        'policy.n_encoder_layers': '2',
-        'policy.n_decoder_layers': '1',
-        'policy.use_vae': 'false',
-        'policy.dropout': '0.0',
         'policy.optimizer_lr': '2e-4',
         'policy.optimizer_lr_backbone': '2e-4',
-        'batch_size': '8',
         'steps': '4000',
+    },
+    'act_arm': ACT
+    | {
+        'policy.dim_model': '192',
+        'policy.n_heads': '6',
+        'policy.dim_feedforward': '768',
+        'policy.chunk_size': '25',
+        'policy.n_action_steps': '25',
+        'use_policy_training_preset': 'false',
+        'optimizer.type': 'adamw',
+        'optimizer.lr': '3e-4',
+        'optimizer.weight_decay': '1e-4',
+        'optimizer.grad_clip_norm': '10',
+        'scheduler.type': 'cosine_decay_with_warmup',
+        'scheduler.num_warmup_steps': '100',
+        'scheduler.num_decay_steps': '3750',
+        'scheduler.peak_lr': '3e-4',
+        'scheduler.decay_lr': '1e-5',
+        'steps': '3750',
     },
     'smolvla': {
         'policy.type': 'smolvla',
@@ -74,9 +95,11 @@ def command(policy: str, python: str, dataset: Path, out: Path, changes: list[st
     trainer = [python, '-m', 'lerobot.scripts.lerobot_train']
     last = out / 'checkpoints/last/pretrained_model/train_config.json'
     if last.exists():
-        return [*trainer, f'--config_path={last}', '--resume=true', *(f'--{c}' for c in changes)]
+        again = [f'--config_path={last}', '--resume=true', f'--dataset.root={dataset}']
+        return [*trainer, *again, *(f'--{change}' for change in changes)]
     options = COMMON | POLICIES[policy] | dict(change.split('=', 1) for change in changes)
     options |= {'dataset.root': str(dataset), 'output_dir': str(out)}
+    options.setdefault('dataset.repo_id', f'local/{dataset.name}')
     return [*trainer, *(f'--{name}={value}' for name, value in options.items())]
 
 

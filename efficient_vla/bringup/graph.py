@@ -70,6 +70,9 @@ HARDWARE: dict[str, tuple[Process, ...]] = {
 """Which stages share a process; threads and priorities are parameters in config/hardware."""
 
 
+DEFAULT_POLICY = 'evla_nano'
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What a user chooses."""
@@ -77,8 +80,9 @@ class Selection:
     robot: str = DEFAULT_ROBOT
     """Simulated robot, or a profile, in ``config/robots`` or a file, of one with a driver."""
     hardware: str = 'cpu_2core'
-    policy: str = 'evla_nano'
-    """Profile in ``config/policies``, a policy folder, or the address of a policy server."""
+    policy: str = ''
+    """Profile in ``config/policies``, a policy folder, or the address of a policy server; empty:
+    the one that ships for the robot."""
     namespace: str = ''
     use_sim_time: bool = False
     autostart: bool = True
@@ -118,9 +122,9 @@ def options() -> tuple[Option, ...]:
         ),
         Option(
             'policy',
-            'evla_nano',
+            '',
             f'policy profile in config/policies ({policies}), a policy folder, or '
-            'ws://HOST:PORT of a policy server',
+            'ws://HOST:PORT of a policy server; empty: the one that ships for the robot',
         ),
         Option('namespace', '', 'namespace of all nodes; empty: none'),
         Option('log_level', 'info', 'least level that nodes log', LOG_LEVELS),
@@ -199,10 +203,11 @@ def describe(selection: Selection) -> Graph:
     files = [path for path in files if path.is_file()]
     files += [hardware, robot]
     place = None
-    if selection.policy in profiles('policies'):
-        files.append(config / 'policies' / f'{selection.policy}.yaml')
+    policy = selection.policy or shipped_policy(selection.robot)
+    if policy in profiles('policies'):
+        files.append(config / 'policies' / f'{policy}.yaml')
     else:
-        place = _policy_place(selection.policy)
+        place = _policy_place(policy)
     files += selection.parameter_files
     for word in selection.remaps:
         if len(word.split(':=')) != 2:
@@ -239,6 +244,12 @@ def _driver_remaps(merged: Merged, selection: Selection) -> tuple[str, ...]:
     robot = merged.values.get(node_name(selection.robot), {})
     named = any(word.startswith('robot_state:=') for word in selection.remaps)
     return () if named or robot.get('interface') != 'driver' else ('robot_state:=joint_states',)
+
+
+def shipped_policy(robot: str) -> str:
+    """Return the name of the policy that ships for a robot, or of its profile."""
+    named = simulation(robot).policy if robot in robots() else ''
+    return named or DEFAULT_POLICY
 
 
 def profile_values(robot: str, kinds: Mapping[str, type]) -> dict[str, dict[str, Any]]:

@@ -134,7 +134,7 @@ def _graph(arguments: argparse.Namespace) -> int:
     }
     seed = demonstrations.TRAIN_SEED + arguments.first
     request = GraphRequest(
-        policy=policy_place(arguments.policy or None),
+        policy=policy_place(arguments.policy or None, arguments.robot),
         jobs=jobs(arguments.tasks.split(','), seed, arguments.episodes, arguments.robot),
         overrides={node_name(arguments.robot): camera},
         robot=arguments.robot,

@@ -114,7 +114,7 @@ def _in_process(arguments: argparse.Namespace) -> dict[str, Any]:
             print(f'{node}.{line}', file=sys.stderr)
     cores = len(os.sched_getaffinity(0))
     request = Request(
-        policy=policy_place(arguments.policy),
+        policy=policy_place(arguments.policy, arguments.robot),
         tasks=arguments.tasks,
         robot=arguments.robot,
         episodes=arguments.episodes,

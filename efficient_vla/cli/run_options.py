@@ -27,8 +27,8 @@ def add_policy(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--policy',
         metavar='DIR',
-        help='folder of the policy, or the name of a shipped one (default: evla-nano); some '
-        'commands take ws://HOST:PORT of a server too',
+        help='folder of the policy, or the name of a shipped one (default: that of the robot, or '
+        'evla-nano); some commands take ws://HOST:PORT of a server too',
     )
 
 
@@ -136,7 +136,7 @@ def graph_request(arguments: argparse.Namespace, tasks: Sequence[str]) -> 'Graph
     if arguments.render:
         words.append(f'{node_name(arguments.robot)}.camera.render={arguments.render}')
     return GraphRequest(
-        policy=policy_place(arguments.policy),
+        policy=policy_place(arguments.policy, arguments.robot),
         jobs=jobs(tasks, arguments.seed, arguments.episodes, arguments.robot),
         overrides=parse_overrides(words, NODE_SETTINGS),
         hardware=arguments.hardware,
@@ -164,11 +164,16 @@ def task_list(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(',') if name.strip())
 
 
-def policy_place(given: str | PathLike[str] | None) -> places.PolicyPlace:
-    """Return the folder or the server that ``given`` is or names, by default the shipped folder."""
-    from efficient_vla.policy import default_policy
+def policy_place(given: str | PathLike[str] | None, robot: str = '') -> places.PolicyPlace:
+    """Return the folder or the server that ``given`` is or names, by default the shipped folder.
 
-    place = places.policy_place(given) if given is not None else default_policy()
+    Some ship for a simulated ``robot``.
+    """
+    from efficient_vla.policy import default_policy
+    from efficient_vla.sim.catalogue import simulation
+
+    named = simulation(robot).policy if robot and given is None else given
+    place = places.policy_place(named) if named else default_policy()
     none = why_none(place)
     if none:
         raise UsageError(

@@ -61,11 +61,11 @@ class Fields:
         return float(value)
 
     def flag(self, name: str, default: Any = REQUIRED) -> bool:
-        """Return true or false."""
+        """Return true or false; where LeRobot declares an int, its trainer writes 1 or 0."""
         value = self.raw(name, default)
-        if not isinstance(value, bool):
+        if not isinstance(value, int) or value not in (0, 1):
             raise self.error(self._place(name), value, 'true or false')
-        return value
+        return bool(value)
 
     def word(self, name: str, default: Any = REQUIRED, choices: Sequence[str] = ()) -> str:
         """Return a word, one of ``choices`` where there are any."""

@@ -78,6 +78,8 @@ class Simulation:
     state_names: tuple[str, ...]
     setpoint_names: tuple[str, ...]
     """Columns of a command that are positions to go to, [P]."""
+    policy: str = ''
+    """Shipped policy that drives it where none is named; empty: evla-nano."""
     effort_names: tuple[str, ...] = ()
     """Columns after them that are not, such as the effort of a gripper."""
     driver: Driver | None = None

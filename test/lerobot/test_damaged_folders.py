@@ -110,6 +110,8 @@ CONFIGS = [
     ('act', ('n_encoder_layers',), 3, r'lacks model.encoder.layers.2.self_attn'),
     ('act', ('pre_norm',), True, 'lacks model.encoder.norm.weight'),
     ('act', ('pre_norm',), 'no', "pre_norm is 'no'; expected true or false"),
+    ('act', ('pre_norm',), 2, 'pre_norm is 2; expected true or false'),
+    ('act', ('pre_norm',), 1, 'lacks model.encoder.norm.weight'),
     ('act', ('vision_backbone',), 'vit_b', "'vit_b'; expected resnet18"),
     ('act', ('vision_backbone',), 'resnet50', 'layer1.0.conv1.weight of shape'),
     ('act', ('feedforward_activation',), 'glu', "'glu'; expected relu or gelu"),
@@ -133,6 +135,12 @@ def test_a_configuration_that_does_not_fit_is_named(copied, name, path, value, e
     folder = copied(name)
     rewrite(folder, 'config.json', lambda config: put(config, path, value))
     refused(folder, expected)
+
+
+def test_switches_may_be_numbers_as_the_trainer_writes_some(copied):
+    folder = copied('act')
+    rewrite(folder, 'config.json', lambda c: put(c, ('replace_final_stride_with_dilation',), 0))
+    assert parity(folder)['max_error'] < 1e-4
 
 
 def swap_cameras(config):

@@ -70,7 +70,7 @@ def _check(card: Any) -> None:
     """Raise ``InvalidSettingError`` for a field that no policy can have, of those that it has."""
     for field in ('cameras', 'state_names', 'action_names'):
         names = getattr(card, field, ('absent',))
-        few = not names and field != 'state_names'
+        few = not names and field != 'state_names' and not getattr(card, 'of_any_robot', False)
         if few or len(set(names)) < len(names) or not all(map(str.strip, names)):
             raise InvalidSettingError(
                 f'{field} is {list(names)}; expected one name or more, none empty or twice.'

@@ -4,13 +4,15 @@
 
 Tokens are mean colours, latents are a direction and mean colours, and chunks move in that
 direction. ``policy.json`` holds ``PassthroughCard``'s fields beside ``policy_type: passthrough``.
+One whose card names neither columns nor cameras takes those of the robot's profile.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -36,8 +38,12 @@ from efficient_vla.types import (
 class PassthroughCard:
     """What a pass-through policy does."""
 
+    of_any_robot: ClassVar[bool] = True
+    """Columns and cameras may be left to the profile of the robot."""
     velocity: tuple[float, ...] = (0.0, 0.1, 0.0)
-    """Direction of all motion [m/s or rad/s], a value for every column but the gripper."""
+    """Direction of all motion [m/s or rad/s], a value for every column but the gripper, or one."""
+    period: float = 0.0
+    """The motion swings, and is where it began after so long [s]; 0: it goes on and on."""
     gripper: float = -1.0
     """Gripper effort in [-1, 1]."""
     horizon: int = 40
@@ -64,7 +70,7 @@ def read_card(path: str | PathLike[str]) -> PassthroughCard:
     values.pop('policy_type', None)
     card = cards.make(PassthroughCard, file, values)
     axes = len(set(card.action_names) - {'gripper'})
-    if len(card.velocity) != axes:
+    if len(card.velocity) not in (1, axes or 1):
         raise CheckpointError(
             f'{file} has a velocity of {len(card.velocity)} values; expected {axes}, one for every '
             'column of action_names but the gripper.'
@@ -83,8 +89,8 @@ class PassthroughStage:
     parameters_mb = 0.0
 
     def __init__(self, card: PassthroughCard, settings: Any) -> None:
-        self.cameras = card.cameras
-        self.state_names = card.state_names
+        self.cameras = card.cameras or cameras_of_profile(settings)
+        self.state_names = card.state_names or names_of_profile(settings)
         self._card = card
         self._settings = settings
         self._sequence = 0
@@ -178,10 +184,11 @@ class PassthroughReasoner(PassthroughStage):
         total = len(tokens.features)
         count = total if pruning.method == 'none' else max(round(pruning.keep * total), 1)
         kept = np.unique(np.linspace(0, total - 1, count).round().astype(int))
-        velocity = self._card.velocity
-        latents = np.zeros((self._card.queries, max(3, len(velocity))))
+        names = self._card.action_names or names_of_profile(self._settings)
+        axes = len(set(names) - {'gripper'})
+        latents = np.zeros((self._card.queries, max(3, axes)))
         latents[:, :3] = tokens.features[kept].mean(0)
-        latents[0, : len(velocity)] = velocity
+        latents[0, :axes] = self._card.velocity
         self._sequence += 1
         latency = (time.perf_counter() - begin) * 1e3
         return Plan(
@@ -203,6 +210,11 @@ class PassthroughActor(PassthroughStage):
 
     def __init__(self, card: PassthroughCard, settings: ActorSettings) -> None:
         super().__init__(card, settings)
+        if not (card.action_names or names_of_profile(settings)):
+            raise CheckpointError(
+                'the policy names no columns, and joints.names of the profile is empty; expected '
+                'the joints of the robot in one of them. Name them in its profile.'
+            )
         self.architecture = settings.own_architecture
         self.needs_image = self.architecture == 'dual'
 
@@ -210,15 +222,22 @@ class PassthroughActor(PassthroughStage):
         """Return [H, A] rows of displacements [m or rad], and the effort of a gripper."""
         begin = time.perf_counter()
         self._wait('actor')
-        names = self._card.action_names
-        moves = iter(plan.latents[0] * self._card.dt)
-        row = np.array([self._card.gripper if n == 'gripper' else next(moves) for n in names])
+        card = self._card
+        names = card.action_names or names_of_profile(self._settings)
+        moves = iter(plan.latents[0] * card.dt)
+        row = np.array([0.0 if n == 'gripper' else next(moves) for n in names])
+        rows = np.tile(row.astype(np.float32), (card.horizon, 1))
+        if card.period:
+            # The phase is that of the clock, so that every chunk goes on where the last one is.
+            times = (frame.stamp % card.period) + card.dt * (np.arange(card.horizon) + 0.5)
+            rows *= np.cos(2 * math.pi / card.period * times)[:, None].astype(np.float32)
+        rows[:, [name == 'gripper' for name in names]] = card.gripper
         self._sequence += 1
         return ActionChunk.of(
             plan,
             frame,
-            actions=np.tile(row.astype(np.float32), (self._card.horizon, 1)),
-            dt=self._card.dt,
+            actions=rows,
+            dt=card.dt,
             names=names,
             control_mode=ControlMode[self._card.control_mode],
             sequence=self._sequence,
@@ -227,6 +246,18 @@ class PassthroughActor(PassthroughStage):
 
     def note_execution(self, execution: Execution | None) -> None:
         """Do nothing: rows that are all alike need no knowledge of their execution."""
+
+
+def names_of_profile(settings: Any) -> tuple[str, ...]:
+    """Return the columns that the robot's profile names, where the stage is told any."""
+    joints = getattr(settings, 'joints', None)
+    return joints.names if joints is not None else ()
+
+
+def cameras_of_profile(settings: Any) -> tuple[str, ...]:
+    """Return the first camera whose topic the robot's profile names, or one of any name."""
+    topics = getattr(settings, 'camera_topics', ())
+    return (topics[0].partition(':=')[0] if topics else 'camera',)
 
 
 def mean_colours(image: np.ndarray, rows: int, columns: int) -> np.ndarray:

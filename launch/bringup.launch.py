@@ -58,6 +58,18 @@ def launch_arguments() -> list[DeclareLaunchArgument]:
             description='Take the time from /clock; the simulated robot then publishes it.',
         ),
         DeclareLaunchArgument(
+            'simulate',
+            default_value='false',
+            choices=SWITCH,
+            description='Start a stand-in of the driver of a robot that has no simulation.',
+        ),
+        DeclareLaunchArgument(
+            'dry_run',
+            default_value='false',
+            choices=SWITCH,
+            description='Send nothing to the robot and show the set-points on dry_run/command.',
+        ),
+        DeclareLaunchArgument(
             'autostart',
             default_value='true',
             choices=SWITCH,
@@ -101,12 +113,16 @@ def bring_up(context: LaunchContext) -> list[Action]:
 
 def actions(chosen: dict[str, str]) -> list[Action]:
     """Return the processes of the graph; raises ``ProfileError`` where an argument is wrong."""
+    overrides = parse_overrides(chosen['overrides'].split())
+    if chosen['dry_run'] == 'true':
+        overrides['controller.dry_run'] = True
     graph = describe(
         selected(
             chosen,
+            simulate=chosen['simulate'] == 'true',
             use_sim_time=chosen['use_sim_time'] == 'true',
             autostart=chosen['autostart'] == 'true',
-            overrides=parse_overrides(chosen['overrides'].split()),
+            overrides=overrides,
             parameter_files=tuple(map(Path, chosen['params_file'].split())),
             remaps=tuple(chosen['remaps'].split()),
         )

@@ -17,8 +17,8 @@ function(install_python_tree SOURCE DESTINATION)
       list(APPEND left_out PATTERN "${name}.py" EXCLUDE)
     endforeach()
     list(REMOVE_ITEM entries bench cli records.py training unfinished.py)
-    # What is left of the command line on a robot: up, inspect, and doctor of bringup.
-    foreach(name __init__ __main__ inspect options up)
+    # What is left of the command line on a robot: up, inspect, new-robot, and doctor of bringup.
+    foreach(name __init__ __main__ inspect new_robot options up)
       install(FILES "${SOURCE}/cli/${name}.py" DESTINATION "${DESTINATION}/cli")
     endforeach()
   endif()

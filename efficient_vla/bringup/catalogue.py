@@ -9,6 +9,9 @@ from efficient_vla.bringup import settings
 from efficient_vla.settings import NodeSettings, specs
 from efficient_vla.sim.catalogue import installed, node_name, robots
 
+STAND_IN = 'arm_stand_in'
+"""The node that stands in for an arm that is known by its joints alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -24,11 +27,18 @@ class Node:
 
 
 def _simulated() -> dict[str, Node]:
-    """Return the node of each simulated robot; on a real one only its name is known."""
+    """Return the nodes that are a robot in simulation; on a real one only their names are known."""
     module, name = 'efficient_vla.nodes.robot.node', 'SimulatedRobotNode'
     own = 'efficient_vla.sim.settings:RobotSettings'
     kind = resolve_name(own) if installed() else NodeSettings
-    return {node_name(robot): Node(module, name, kind, (robot,)) for robot in robots()}
+    found = {node_name(robot): Node(module, name, kind, (robot,)) for robot in robots()}
+    stand_in = 'efficient_vla.sim.drivers.settings:StandInSettings'
+    found[STAND_IN] = Node(
+        'efficient_vla.nodes.robot.stand_in_arm',
+        'StandInArmNode',
+        resolve_name(stand_in) if installed() else NodeSettings,
+    )
+    return found
 
 
 NODES = {

@@ -3,7 +3,7 @@
 """Check an installation and say what is wrong: `efficient-vla doctor`."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
@@ -29,9 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace | None = None) -> int:
     """Show every check as it ends; return 1 if any failed, else 0."""
+    return show(run_checks())
+
+
+def show(checks: Iterable[Check]) -> int:
+    """Show every check as it ends; return 1 if any failed, else 0."""
     console = Console(highlight=False, soft_wrap=True)
     results = []
-    for check in run_checks():
+    for check in checks:
         results.append(check.result)
         style = STYLES[check.result]
         console.print(

@@ -192,8 +192,12 @@ def implied(facts: FolderFacts, values: Mapping[str, Mapping[str, Any]]) -> dict
         found['reasoner'] = {'plan_validity': min(max(3 * lasts, PLAN_VALIDITY_S), LONGEST_S)}
     topics = values['perception'].get('camera_topics', ())
     cameras = cameras_of(facts, values['perception'].get('cameras', ()))
-    if len(cameras) > 1 or topics:
-        found['monitor'] = {'cameras': cameras, 'camera_topics': list(topics)}
+    # A policy that names none looks through the first one of the robot.
+    cameras = cameras or [word.partition(':=')[0] for word in topics[:1]]
+    if len(cameras) > 1 or topics or values['perception'].get('compressed_cameras'):
+        names = ('camera_topics', 'compressed_cameras')
+        given = {name: list(values['perception'].get(name, ())) for name in names}
+        found['monitor'] = {'cameras': cameras, **given}
     return found
 
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from efficient_vla.bringup import fit
-from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES
+from efficient_vla.bringup import fit, remaps, stand_in
+from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES, STAND_IN
 from efficient_vla.bringup.enclaves import enclave, why_no_keys
 from efficient_vla.bringup.fastdds import profile_variable
 from efficient_vla.bringup.parameter_files import (
@@ -32,7 +32,14 @@ from efficient_vla.places import PolicyPlace, policy_place, share_folder
 from efficient_vla.policy_folders import FolderFacts, folder_facts, why_none
 from efficient_vla.presets import unmet
 from efficient_vla.settings import InvalidSettingError, build, specs
-from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, robots, simulation
+from efficient_vla.sim.catalogue import (
+    DEFAULT_ROBOT,
+    MISSING,
+    installed,
+    node_name,
+    robots,
+    simulation,
+)
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 UNLIMITED_HZ = 1000.0
@@ -93,6 +100,8 @@ class Selection:
     """Further files, stronger than the profiles."""
     remaps: tuple[str, ...] = ()
     """Topics under other names, as ``from:=to``."""
+    simulate: bool = False
+    """Whether a stand-in of its driver runs beside the profile of a robot that is not simulated."""
 
 
 class Option(NamedTuple):
@@ -193,11 +202,14 @@ def describe(selection: Selection) -> Graph:
             f'expected one of {", ".join(LOG_LEVELS)}.'
         )
     # Robots that are not simulated bring their own driver.
-    driver = (node_name(selection.robot),) if selection.robot in robots() else ()
+    simulated = selection.robot in robots()
+    driver: tuple[str, ...] = (node_name(selection.robot),) if simulated else ()
+    if selection.simulate:
+        driver = _stand_in(selection)
     processes = HARDWARE[selection.hardware] + _alone('controller', *driver, 'monitor')
     nodes = tuple(name for process in processes for name in process.nodes)
     config = share_folder('config')
-    if driver:
+    if simulated and driver:
         _refuse_task(selection, driver[0])
     files = [config / f'{name}.yaml' for name in nodes]
     files = [path for path in files if path.is_file()]
@@ -209,12 +221,6 @@ def describe(selection: Selection) -> Graph:
     else:
         place = _policy_place(policy)
     files += selection.parameter_files
-    for word in selection.remaps:
-        if len(word.split(':=')) != 2:
-            raise ProfileError(
-                f'remap {word!r} is not of the form from:=to; write for example '
-                'robot_state:=/joint_states.'
-            )
     namespace = '/' + selection.namespace.strip('/') if selection.namespace.strip('/') else ''
     try:
         merged = merge(files, KINDS, nodes, namespace)
@@ -222,9 +228,11 @@ def describe(selection: Selection) -> Graph:
         raise ProfileError(str(error)) from error
     _complete(merged, selection, place)
     _take_limits(merged)
-    facts = _facts(merged)
+    facts = facts_of(merged.values)
     if facts is not None:
         _follow(merged, facts, selection)
+    if selection.simulate:
+        _fill_stand_in(merged, facts)
     _refuse_values(merged)
     if facts is not None:
         _refuse_misfit(merged, facts, selection)
@@ -234,16 +242,54 @@ def describe(selection: Selection) -> Graph:
         merged.values,
         namespace,
         selection.log_level,
-        selection.remaps + _driver_remaps(merged, selection),
+        _remaps(merged, facts, selection, namespace),
         tuple(merged.notes),
     )
 
 
-def _driver_remaps(merged: Merged, selection: Selection) -> tuple[str, ...]:
-    """Return where a simulated arm behind the stand-in of its driver tells its joints."""
+def _driver_remaps(merged: Merged, selection: Selection, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``words`` and where a simulated arm behind a stand-in of its driver tells its joints.
+
+    The first word that fits is the one that ROS takes.
+    """
     robot = merged.values.get(node_name(selection.robot), {})
-    named = any(word.startswith('robot_state:=') for word in selection.remaps)
-    return () if named or robot.get('interface') != 'driver' else ('robot_state:=joint_states',)
+    return (*words, 'robot_state:=joint_states') if robot.get('interface') == 'driver' else words
+
+
+def _stand_in(selection: Selection) -> tuple[str, ...]:
+    """Return the node that stands in for the driver of a robot that has no simulation."""
+    if selection.robot in robots():
+        raise ProfileError(
+            f'robot {selection.robot} is a simulated one; expected --simulate only for the profile '
+            'of another. Leave it out.'
+        )
+    if not installed():
+        raise ProfileError(MISSING)
+    return (STAND_IN,)
+
+
+def _fill_stand_in(merged: Merged, facts: FolderFacts | None) -> None:
+    """Give the stand-in what follows from the profile of the robot and from the policy."""
+    refused = stand_in.refuse(merged.values['controller'])
+    if refused:
+        raise ProfileError(refused)
+    chosen = merged.values['perception'].get('cameras', ())
+    cameras = () if facts is None else tuple(fit.cameras_of(facts, chosen))
+    _fill(merged, STAND_IN, stand_in.parameters(merged.values, cameras))
+
+
+def _remaps(
+    merged: Merged, facts: FolderFacts | None, selection: Selection, namespace: str
+) -> tuple[str, ...]:
+    """Return the words of all remaps, those of the selection first, which ROS then takes."""
+    chosen = merged.values['perception'].get('cameras', ())
+    cameras = None if facts is None else tuple(fit.cameras_of(facts, chosen))
+    words = (*selection.remaps, *remaps.words_of(merged.remaps, tuple(merged.values)))
+    words = _driver_remaps(merged, selection, words)
+    wrong = remaps.refuse(words, merged.values, cameras, namespace)
+    if wrong:
+        raise ProfileError(wrong)
+    return words + (stand_in.remaps(words) if selection.simulate else ())
 
 
 def shipped_policy(robot: str) -> str:
@@ -438,12 +484,12 @@ def _refuse_values(merged: Merged) -> None:
         typed(values, KINDS[name])
 
 
-def _facts(merged: Merged) -> FolderFacts | None:
+def facts_of(parameters: Mapping[str, Mapping[str, Any]]) -> FolderFacts | None:
     """Return what the policy's folder says; ``None`` where the nodes will say that there is none.
 
     Raises ``ProfileError`` where it cannot be read.
     """
-    place = policy_place(merged.values['perception'].get('policy', ''))
+    place = policy_place(parameters['perception'].get('policy', ''))
     # What a server has is known once it was asked.
     if not isinstance(place, Path) or why_none(place):
         return None
@@ -469,18 +515,23 @@ def _follow(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
     if side is not None and driver in merged.values:
         follows[driver] = {'camera.size': side}
     for node, values in follows.items():
-        default = _default_file(node)
-        for name, value in values.items():
-            unsaid = name not in merged.values[node]
-            if unsaid or merged.places.get((node, name), '').startswith(default):
-                merged.values[node][name] = value
+        _fill(merged, node, values)
+
+
+def _fill(merged: Merged, node: str, values: Mapping[str, Any]) -> None:
+    """Add values where only the default file of a node says something else."""
+    default = _default_file(node)
+    for name, value in values.items():
+        unsaid = name not in merged.values[node]
+        if unsaid or merged.places.get((node, name), '').startswith(default):
+            merged.values[node][name] = value
 
 
 def _refuse_misfit(merged: Merged, facts: FolderFacts, selection: Selection) -> None:
     """Raise ``ProfileError`` where policy, robot and monitor do not fit; note what they may not."""
     shown = list(merged.values['monitor'].get('cameras', ()))
     cameras = fit.cameras_of(facts, merged.values['perception'].get('cameras', ()))
-    if shown and shown != cameras:
+    if shown and cameras and shown != cameras:
         raise ProfileError(
             f'monitor.cameras is {shown}; expected {cameras}, those of the policy in its order, or '
             '[] where it has one.'

@@ -100,8 +100,8 @@ def told_by_driver(controller: Values) -> frozenset[str]:
 
 def camera_topics(values: Values, cameras: tuple[str, ...]) -> frozenset[str]:
     """Return the topics of a policy's ``cameras``, for a node with these parameters."""
-    topics = values.get('camera_topics', ())
-    return frozenset(camera_topic(topics, cameras, name) for name in cameras or ('',))
+    topics, seen = values.get('camera_topics', ()), cameras or ('',)
+    return frozenset(camera_topic(topics, seen, name) for name in seen)
 
 
 def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict[str, Interfaces]:

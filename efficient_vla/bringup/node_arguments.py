@@ -19,6 +19,7 @@ from efficient_vla.bringup.parameter_files import (
     parameters_yaml,
     typed,
 )
+from efficient_vla.bringup.remaps import words_of
 from efficient_vla.places import share_folder
 from efficient_vla.sim.catalogue import MISSING
 
@@ -47,6 +48,9 @@ def checked_files(words: Sequence[str], nodes: Sequence[str]) -> tuple[list[str]
     dropped = {at + shift for at in places[1:] for shift in (0, 1)}
     kept = [word for at, word in enumerate(words) if at not in dropped]
     kept[places[0] + 1] = str(held_in_memory(parameters_yaml(merged.values)))
+    # Behind those of the command line, which are then the stronger ones.
+    for rule in words_of(merged.remaps, nodes):
+        kept += ['-r', rule]
     return kept, merged.notes
 
 

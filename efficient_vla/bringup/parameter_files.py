@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import yaml
 
 PARAMETERS = 'ros__parameters'
+REMAP = 'remap'
+"""A group of topics under other names, as ``from: to``, which is for the start of a node."""
 ROS_PARAMETERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 """Parameters, or the groups of them, that rclpy itself declares on every node."""
 ALIKE = 0.75
@@ -195,6 +197,8 @@ class Merged:
     """Node -> dotted parameter -> value."""
     places: dict[tuple[str, str], str] = field(default_factory=dict)
     """(node, parameter) -> file and line that the value is from."""
+    remaps: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(node, topic) -> the topic's other name."""
     notes: list[str] = field(default_factory=list)
     """What was left out, one sentence a file."""
 
@@ -224,6 +228,9 @@ def merge(
                 if not section.matches(node, namespace):
                     continue
                 for name, (value, line) in section.values.items():
+                    if name.partition('.')[0] == REMAP:
+                        merged.remaps[node, _renamed(path, line, name, value)] = str(value)
+                        continue
                     own = name in known[node] or is_ros_parameter(name)
                     if section.wildcard:
                         (taken if own else left_out).add(name)
@@ -240,6 +247,19 @@ def merge(
                 'no node has such a parameter.'
             )
     return merged
+
+
+def _renamed(path: Path, line: int, name: str, value: Any) -> str:
+    """Return the topic that gets another name, ``value``."""
+    topic = name.removeprefix(f'{REMAP}.')
+    if topic == name or not isinstance(value, str) or not value:
+        raise _refusal(
+            path,
+            line,
+            f'has {name} {value!r}; expected lines below {REMAP} with a topic and its other name, '
+            'such as robot_state: /joint_states.',
+        )
+    return topic
 
 
 def is_ros_parameter(name: str) -> bool:

@@ -57,6 +57,8 @@ def limit_lines(names: Sequence[str], limits: LimitSettings) -> list[str]:
     moved = [name for name in names if name != GRIPPER]
     columns = [axes(getattr(limits, name), len(moved)) for name in SHOWN]
     times = axes(braking_times(limits), len(moved))
+    if any(len(column) != len(moved) for column in (*columns, times)):
+        return []  # The controller refuses lists of another length, and says it better.
     return [
         f'{name}: {low:g} to {high:g}, velocity {velocity:g}, acceleration {acceleration:g}, jerk '
         f'{jerk:g}; stands {time:.3g} s after full speed'

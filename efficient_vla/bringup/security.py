@@ -27,6 +27,7 @@ from efficient_vla.bringup.graph import (
     selected,
 )
 from efficient_vla.bringup.interfaces import Interfaces, of_graph
+from efficient_vla.bringup.remaps import remapped
 from efficient_vla.errors import UsageError
 from efficient_vla.places import policy_place
 from efficient_vla.policy_folders import folder_facts, why_none
@@ -85,16 +86,6 @@ def _allow(profile: ET.Element, found: Interfaces, node: str, remaps: Iterable[s
                 allowed = ET.SubElement(profile, kind, {permission: 'ALLOW'})
                 for name in names:
                     ET.SubElement(allowed, word).text = name
-
-
-def remapped(name: str, node: str, remaps: Iterable[str]) -> str:
-    """Return the name of a topic, service or action of ``node`` after ``remaps``."""
-    for remap in remaps:
-        before, _, after = remap.partition(':=')
-        whose, colon, topic = before.rpartition(':')
-        if topic.removeprefix('rostopic://') == name and (not colon or whose in (node, 'rostopic')):
-            return after
-    return name
 
 
 def main(words: list[str] | None = None) -> int:

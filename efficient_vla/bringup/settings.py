@@ -52,6 +52,20 @@ class PolicyNodeSettings(NodeSettings):
     )
 
 
+def joint_age_setting(locked: bool = False) -> float:
+    """Declare how old the joints may be that another message of robot_state tells."""
+    return setting(
+        0.5,
+        'Where drivers report parts of robot_state in messages of their own, each message with the '
+        'first joint makes a state, with the newest value of the others; those may be older by so '
+        'much.',
+        unit='s',
+        low=0.001,
+        high=10.0,
+        locked=locked,
+    )
+
+
 def camera_topics_setting() -> tuple[str, ...]:
     """Declare where the images of a policy's cameras come from."""
     return setting(
@@ -59,6 +73,16 @@ def camera_topics_setting() -> tuple[str, ...]:
         "Topic of each of the policy's cameras, as camera:=topic; cameras that the policy does not "
         'have are passed over, so that a robot names all of its own. One that is not named is '
         'NAME/image_raw, or camera/image_raw where the policy has one camera.',
+        read_only=True,
+    )
+
+
+def compressed_cameras_setting() -> tuple[str, ...]:
+    """Declare which cameras send compressed images."""
+    return setting(
+        (),
+        'Cameras of the policy that send sensor_msgs/CompressedImage (jpeg or png) on a topic '
+        'whose name does not end in /compressed; on one that does, they always do.',
         read_only=True,
     )
 
@@ -86,10 +110,11 @@ class CameraNodeSettings(PolicyNodeSettings):
     """What the nodes that see images have."""
 
     camera_topics: tuple[str, ...] = camera_topics_setting()
-
+    compressed_cameras: tuple[str, ...] = compressed_cameras_setting()
     camera_skew: float = setting(
         0.1,
-        'Images of several cameras make one frame while their capture times differ by no more.',
+        'Images of several cameras make one frame while their capture times differ by no more. '
+        'Each is used once: frames come as often as images of the slowest camera.',
         unit='s',
         low=0.0,
         high=10.0,
@@ -106,7 +131,14 @@ class PerceptionNodeSettings(PerceptionSettings, CameraNodeSettings):
 
 
 @dataclass(frozen=True)
-class ReasonerNodeSettings(ReasonerSettings, PolicyNodeSettings):
+class InstructedNodeSettings(PolicyNodeSettings):
+    """What the nodes that look at the robot have."""
+
+    joint_age: float = joint_age_setting()
+
+
+@dataclass(frozen=True)
+class ReasonerNodeSettings(ReasonerSettings, InstructedNodeSettings):
     """Parameters of the reasoner node."""
 
     max_rate: float = setting(
@@ -115,7 +147,7 @@ class ReasonerNodeSettings(ReasonerSettings, PolicyNodeSettings):
 
 
 @dataclass(frozen=True)
-class ActorNodeSettings(ActorSettings, CameraNodeSettings):
+class ActorNodeSettings(ActorSettings, CameraNodeSettings, InstructedNodeSettings):
     """Parameters of the actor node."""
 
     rate: float = setting(
@@ -280,6 +312,7 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         high=3600.0,
         locked=True,
     )
+    joint_age: float = joint_age_setting(locked=True)
     following_error: float = setting(
         0.1,
         'A robot that is further than this from its set-point on any axis is blocked or broken: '
@@ -458,6 +491,7 @@ class MonitorNodeSettings(NodeSettings):
         read_only=True,
     )
     camera_topics: tuple[str, ...] = camera_topics_setting()
+    compressed_cameras: tuple[str, ...] = compressed_cameras_setting()
     frame_id: str = setting(
         'world', 'Frame of the predicted path where the chunk names none.', read_only=True
     )

@@ -24,10 +24,15 @@ COMMANDS = {
     'serve': "offer a policy to others over openpi's websocket protocol",
     'data': 'make demonstrations from scripted experts',
     'train': 'train a policy on demonstrations',
+    'new-robot': 'write the profile of an arm from its URDF',
     'doctor': 'check an installation and say what is wrong',
     'bench': 'measure single parts: stages with each technique, transport',
 }
-MODULES = {'eval': 'efficient_vla.cli.evaluate', 'doctor': 'efficient_vla.bringup.doctor'}
+MODULES = {
+    'eval': 'efficient_vla.cli.evaluate',
+    'doctor': 'efficient_vla.bringup.doctor',
+    'new-robot': 'efficient_vla.cli.new_robot',
+}
 """Modules of the commands that are not ``efficient_vla.cli.COMMAND``."""
 EXIT_FAILED = 1
 EXIT_USAGE = 2

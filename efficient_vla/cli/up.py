@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from efficient_vla.bringup.child import exit_text
+from efficient_vla.bringup.doctor import show
 from efficient_vla.bringup.graph import (
     Graph,
     ProfileError,
@@ -52,6 +53,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f'{text} (default: {default or "none"})',
         )
     parser.add_argument(
+        '--simulate',
+        action='store_true',
+        help='start a stand-in of the driver of a robot that has no simulation: its joints follow '
+        'the set-points',
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='send nothing to the robot and show the set-points on dry_run/command, short for '
+        '--set controller.dry_run=true',
+    )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='start nothing; listen for 3 s and say which topics and joints come, and what is '
+        'missing',
+    )
+    parser.add_argument(
         '--use-sim-time',
         action='store_true',
         help='take the time from /clock, which the simulated robot then publishes',
@@ -87,15 +106,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run until a signal; return 0, or 1 when a process could not be kept running."""
+    overrides = parse_overrides(arguments.overrides)
+    if arguments.dry_run:
+        overrides['controller.dry_run'] = True
     chosen = selected(
         vars(arguments),
         use_sim_time=arguments.use_sim_time,
         autostart=not arguments.no_autostart,
-        overrides=parse_overrides(arguments.overrides),
+        overrides=overrides,
         parameter_files=tuple(arguments.params_file),
         remaps=tuple(arguments.remap),
+        simulate=arguments.simulate,
     )
     graph = describe(chosen)
+    if arguments.check:
+        from efficient_vla.nodes.client.topic_check import check_topics
+
+        return show(check_topics(graph))
     if arguments.log_folder is not None:
         writable_folder(arguments.log_folder, '--log-folder')
     refuse_unsecured(graph, os.environ)

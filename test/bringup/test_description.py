@@ -16,7 +16,7 @@ from fixtures.policies import turning_arm, write_policy
 
 from efficient_vla.bench import parameters_doc
 from efficient_vla.bringup import graph as module
-from efficient_vla.bringup.catalogue import KINDS, NODE_SETTINGS
+from efficient_vla.bringup.catalogue import KINDS, NODE_SETTINGS, STAND_IN
 from efficient_vla.bringup.graph import (
     HARDWARE,
     Graph,
@@ -115,7 +115,7 @@ def test_hardware_profiles_and_process_tables_belong_together() -> None:
         assert {node for p in processes for node in p.nodes} == set(module.POLICY_NODES)
     for hardware in HARDWARE:
         processes = describe(Selection(hardware=hardware)).processes
-        others = {node_name(robot) for robot in OWN} - {node_name(DEFAULT_ROBOT)}
+        others = {STAND_IN, *map(node_name, OWN)} - {node_name(DEFAULT_ROBOT)}
         assert {node for p in processes for node in p.nodes} == set(module.NODES) - others
         alone = next(p for p in processes if 'controller' in p.nodes)
         assert alone.nodes == ('controller',), 'inference would delay the control loop'

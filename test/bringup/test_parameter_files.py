@@ -297,3 +297,72 @@ def test_missing_package_is_one_sentence_and_no_reason_to_start_again(
     assert 'no torch here: a package that this node needs is missing' in ended.stderr
     assert 'pip install -r' in ended.stderr
     assert 'Traceback' not in ended.stderr
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """Return a file with this text."""
+    path = tmp_path / 'remapped.yaml'
+    path.write_text(text)
+    return path
+
+
+def test_remaps_of_a_file_are_for_all_nodes_or_for_one(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '/**:\n  ros__parameters:\n    remap:\n      robot_state: /joint_states\n'
+        '  controller:\n    ros__parameters:\n      remap:\n        command: /arm/command\n',
+    )
+    graph = describe(Selection(parameter_files=(path,), remaps=('plan:=/plan_b',)))
+    assert graph.remaps == (
+        'plan:=/plan_b',
+        'robot_state:=/joint_states',
+        'controller:command:=/arm/command',
+    )
+    assert not any(name.startswith('remap') for own in graph.parameters.values() for name in own)
+
+
+def test_remaps_of_a_file_hold_for_a_node_started_by_hand(tmp_path: Path) -> None:
+    path = written(tmp_path, '/**:\n  ros__parameters:\n    remap:\n      plan: /plan_b\n')
+    given = ['--ros-args', '--params-file', str(path), '-r', 'plan:=/mine']
+    words, _ = checked_files(given, ['actor'])
+    # ROS takes the first that fits.
+    assert words[-4:] == ['-r', 'plan:=/mine', '-r', 'plan:=/plan_b']
+
+
+@pytest.mark.parametrize(
+    ('lines', 'words'),
+    [
+        ('    remap: [plan, b]', r"has remap \['plan', 'b'\]; expected lines below remap"),
+        ('    remap:\n      plan: 3', 'has remap.plan 3; expected lines'),
+        ('    remap:\n      image: /camera', "remap 'image:=/camera' names no topic of this graph"),
+        ('    remap:\n      imag: /camera', 'expected one of .*camera/image_raw, command,'),
+    ],
+)
+def test_remap_that_cannot_be_meant_is_refused(tmp_path: Path, lines: str, words: str) -> None:
+    path = written(tmp_path, f'/**:\n  ros__parameters:\n{lines}\n')
+    with pytest.raises(ProfileError, match=words):
+        describe(Selection(parameter_files=(path,)))
+
+
+@pytest.mark.parametrize(
+    ('word', 'refused'),
+    [
+        ('/robot_state:=/joint_states', ''),
+        ('/left/robot_state:=/joint_states', ''),
+        ('controller:robot_state:=/joint_states', ''),
+        ('controller:~/stop:=/halt', ''),
+        ('controller/stop:=/halt', ''),
+        ('/diagnostics:=/left/diagnostics', ''),
+        ('front/image_raw:=/cam', 'names no topic'),
+        ('driver:robot_state:=/joint_states', "for the node 'driver'; expected one of perception"),
+        ('robot_state:=', 'is not of the form'),
+        ('/right/robot_state:=/joint_states', 'names no topic'),
+    ],
+)
+def test_remaps_of_the_command_line_name_what_there_is(word: str, refused: str) -> None:
+    selection = Selection(remaps=(word,), namespace='left')
+    if not refused:
+        assert describe(selection).remaps == (word,)
+        return
+    with pytest.raises(ProfileError, match=refused):
+        describe(selection)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from fixtures.policies import write_policy
 
+from efficient_vla.action.settings import ActorSettings
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.perception.settings import PerceptionSettings
-from efficient_vla.policy import Policy, load_perception
+from efficient_vla.policy import Policy, load_actor, load_perception
 from efficient_vla.settings import build
 from efficient_vla.types import ControlMode, Frame, InvalidRecordError
 
@@ -48,6 +49,35 @@ def test_rows_have_the_columns_and_the_mode_of_the_card(tmp_path: Path):
     assert chunk.names == (*joints, 'gripper')
     assert chunk.control_mode is ControlMode.JOINT_DELTA
     assert chunk.actions[3] == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01, -1.0])
+
+
+def test_card_without_columns_swings_the_joints_of_the_profile(tmp_path: Path):
+    folder = write_policy(
+        tmp_path,
+        velocity=(0.1,),
+        period=2.0,
+        gripper=0.5,
+        action_names=(),
+        state_names=(),
+        cameras=(),
+        control_mode='JOINT_DELTA',
+        horizon=80,
+        dt=0.025,
+    )
+    with pytest.raises(CheckpointError, match=r'joints\.names of the profile is empty'):
+        load_actor(folder, ActorSettings())
+    names = ['shoulder', 'elbow', 'gripper']
+    policy = Policy.from_pretrained(folder, joints_names=names)
+    assert policy.actor.state_names == tuple(names)
+    image = np.full((32, 32, 3), 100, np.uint8)
+    chunk = policy.act(Frame({'camera': image}, np.zeros(3, np.float32), 12.0), 'swing')
+    assert chunk.names == tuple(names)
+    assert (chunk.actions[:, 2] == 0.5).all()
+    place = chunk.actions[:, :2].cumsum(0)
+    # A swing of speed v and period T goes v T / 2 pi to each side and ends where it began.
+    assert place.max(0) == pytest.approx([0.1 / np.pi] * 2, rel=1e-3)
+    assert place.min(0) == pytest.approx([-0.1 / np.pi] * 2, rel=1e-3)
+    assert place[-1] == pytest.approx([0, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_several_cameras_make_one_frame(graph, tmp_path):
     graph.until(lambda: node.health.message('image'))
     assert 'differ by 0.5' in node.health.message('image')
     right.publish(graph.image(stamp=99.95))
-    graph.until(lambda: node._cameras._newest['right'][1] > 99.9)
+    graph.until(lambda: node._cameras._newest['right'] > 99.9)
     left.publish(graph.image(stamp=100.0))
     graph.until(lambda: tokens)
     assert sorted(set(tokens[0].camera)) == [0, 1]

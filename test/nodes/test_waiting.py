@@ -115,7 +115,7 @@ def test_camera_that_is_only_compressed_is_named_with_its_remedy(graph, clock):
     topic = '/camera/image_raw/compressed'
     publisher(graph, node, CompressedImage, topic, image_qos())
     clock.passes(2.0)
-    assert f'There is {topic}, compressed. Let image_transport' in node.health.message(CAMERA)
+    assert f'compressed. Remap it: -r camera/image_raw:={topic}' in node.health.message(CAMERA)
 
 
 def test_topic_of_another_type_is_named_with_both_types(graph, clock, ros_domain):

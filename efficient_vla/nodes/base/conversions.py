@@ -8,6 +8,7 @@ out are views of the message where that is possible; do not change the message a
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -146,27 +147,40 @@ def array_to_image(pixels: np.ndarray, stamp: float, frame_id: str = '') -> Imag
     return message
 
 
-def joint_values(message: JointState, names: Sequence[str]) -> np.ndarray:
-    """Return the positions of ``names`` in their order, float64, [len(names)]."""
+def joint_positions(message: JointState, names: Sequence[str]) -> dict[str, float]:
+    """Return the positions of those of ``names`` that a joint state has."""
     if len(message.position) != len(message.name):
-        raise InvalidRecordError(
+        # Of a driver that tells velocities or efforts alone.
+        raise (InvalidRecordError if len(message.position) else AbsentNamesError)(
             f'joint state has {len(message.position)} positions for {len(message.name)} names; '
             'expected one position a name. Check the robot driver.'
         )
     index = {name: i for i, name in enumerate(message.name)}
-    twice = len(index) != len(message.name)
-    if twice or not index.keys() >= set(names):
-        raise (InvalidRecordError if twice else AbsentNamesError)(
+    if len(index) != len(message.name):
+        twice = [name for name, count in Counter(message.name).items() if count > 1]
+        raise InvalidRecordError(
+            f'joint state has the names {", ".join(message.name)}; expected {twice[0]} once. '
+            'Check the robot driver.'
+        )
+    found = {name: message.position[index[name]] for name in names if name in index}
+    bad = [name for name, value in found.items() if not math.isfinite(value)]
+    if bad:
+        raise InvalidRecordError(
+            f'joint state holds a value that is not finite for {", ".join(bad)}. '
+            'Check the robot driver.'
+        )
+    return found
+
+
+def joint_values(message: JointState, names: Sequence[str]) -> np.ndarray:
+    """Return the positions of ``names`` in their order, float64, [len(names)]."""
+    found = joint_positions(message, names)
+    if len(found) < len(names):
+        raise AbsentNamesError(
             f'joint state has the names {", ".join(message.name) or "(none)"}; expected each of '
             f'{", ".join(names)} once. Check the robot driver or use the policy of this robot.'
         )
-    values = np.array([message.position[index[name]] for name in names], np.float64)
-    if not np.isfinite(values).all():
-        bad = ', '.join(n for n, v in zip(names, values, strict=True) if not np.isfinite(v))
-        raise InvalidRecordError(
-            f'joint state holds a value that is not finite for {bad}. Check the robot driver.'
-        )
-    return values
+    return np.array([found[name] for name in names], np.float64)
 
 
 def joint_state(

@@ -13,6 +13,11 @@ def image_qos() -> QoSProfile:
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
+def camera_qos() -> QoSProfile:
+    """Best effort, two: a second camera on the topic must not hide the first one's images."""
+    return QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
 def state_qos() -> QoSProfile:
     """Best effort, a short queue: the actor keeps a history, and one lost state harms nothing."""
     return QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -125,9 +125,11 @@ class Expectation:
             )
         fitting = [info for info in found if info.topic_type == self._kind]
         if not fitting:
+            compressed = found[0].topic_type == self._kind.replace('/Image', '/CompressedImage')
+            remedy = 'Name its camera in compressed_cameras.' if compressed else self._remedy()
             return (
                 f'{self._name()} has {_count(found)} of the type {found[0].topic_type}; expected '
-                f'{self._kind}. {self._remedy()}'
+                f'{self._kind}. {remedy}'
             )
         reasons = []
         for info in fitting:
@@ -154,10 +156,12 @@ class Expectation:
         if raw:
             others = ', '.join(names)
             return f'There are {others}. Remap it: -r {self._topic}:={raw}'
+        if names and names[0].endswith('/compressed'):
+            return f'There is {names[0]}, compressed. Remap it: -r {self._topic}:={names[0]}'
         if names:
             return (
-                f'There is {names[0]}, compressed. Let image_transport republish it as '
-                f'{self._kind} on {own}.'
+                f'There is {names[0]}, compressed. Remap it: -r {self._topic}:={names[0]}, and '
+                'name the camera in compressed_cameras.'
             )
         return 'Start its publisher, or remap the topic.'
 

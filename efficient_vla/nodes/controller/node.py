@@ -32,6 +32,7 @@ from efficient_vla.nodes.base.conversions import (
     stamp_to_seconds,
 )
 from efficient_vla.nodes.base.efficiency import efficiency_message
+from efficient_vla.nodes.base.joint_states import JointStates
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, report_qos
@@ -66,6 +67,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
     def __init__(self, **options: Any) -> None:
         self._controller: Controller | None = None
         self._watch: Whereabouts | None = None
+        self._states = JointStates(())
         self._command: np.ndarray | None = None
         self._effort = 0.0
         self._speed = 0.0
@@ -145,6 +147,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')
         axes = tuple(name for name in settings.names if name != GRIPPER)
         self._watch = Whereabouts(axes, self._controller.continuous)
+        self._states = JointStates(axes)
         self._command = None
         self._speed = 0.0
 
@@ -438,7 +441,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         try:
             stamp = self._motion_clock.read(sent, now) if sent else now
             interval = stamp - watch.time if controller.enabled else 0.0
-            robot_state.read_state(watch, message, stamp, now, controller)
+            states, age = self._states, self.settings.joint_age
+            whole = robot_state.read_state(watch, states, message, stamp, now, controller, age)
         except InvalidRecordError as error:
             watch.refuse(str(error), now)
             self._state_expected.unusable(str(error))
@@ -446,6 +450,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 self.health.error('robot_state', str(error))
             return
         self.health.clear('robot_state')
+        if not whole:
+            return
         self.health.warn('robot_state_rate', robot_state.slow(interval, self.settings))
         self._drivers.note(publisher, now)
         self._state_expected.heard(sent or now)

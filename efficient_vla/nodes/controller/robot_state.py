@@ -12,6 +12,7 @@ from efficient_vla.control.state import State
 from efficient_vla.control.stopping import STALE_S
 from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.base.conversions import joint_values
+from efficient_vla.nodes.base.joint_states import JointStates
 
 SAG_M = 0.1
 """No robot sags more where following_error is off [m or rad]."""
@@ -22,18 +23,27 @@ SENT_S = 0.1
 
 
 def read_state(
-    watch: Whereabouts, message: JointState, stamp: float, now: float, controller: Controller
-) -> None:
-    """Take a state of ``stamp`` that came at ``now`` [s].
+    watch: Whereabouts,
+    states: JointStates,
+    message: JointState,
+    stamp: float,
+    now: float,
+    controller: Controller,
+    max_age: float,
+) -> bool:
+    """Take a state of ``stamp`` that came at ``now`` [s]; return whether it makes one of all axes.
 
     A robot reports ``setpoint_NAME`` beside its measured position, or its position alone. Raises
     ``InvalidRecordError`` for a bad one, ``AbsentNamesError`` for one of other joints.
     """
     named = [f'setpoint_{name}' for name in watch.names]
-    measured = joint_values(message, watch.names)
+    measured = states.take(message, stamp, max_age)
+    if measured is None:
+        return False
     reported = joint_values(message, named) if named[0] in message.name else None
     max_future = controller.settings.watchdog.max_future
     watch.read(measured, reported, stamp, now, controller.limits, max_future)
+    return True
 
 
 def slow(interval: float, settings: ControllerNodeSettings) -> str | None:

@@ -20,7 +20,6 @@ from efficient_vla.bringup.settings import MonitorNodeSettings, camera_topic
 from efficient_vla.control.state import State
 from efficient_vla.nodes.base.conversions import (
     array_to_image,
-    image_to_array,
     joint_values,
     message_to_chunk,
     message_to_plan,
@@ -29,6 +28,7 @@ from efficient_vla.nodes.base.conversions import (
 )
 from efficient_vla.nodes.base.efficiency import STAGE_NAMES
 from efficient_vla.nodes.base.lifecycle import ManagedNode
+from efficient_vla.nodes.base.pictures import image_type, pixels_of
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
 from efficient_vla.nodes.monitor import overlay
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
@@ -47,7 +47,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
     def __init__(self, **options: Any) -> None:
         self._picture_inputs: list[Any] = []
         self._marker_inputs: list[Any] = []
-        self._images: dict[int, OrderedDict[int, Image]] = {}
+        self._images: dict[int, OrderedDict[int, Any]] = {}
         self._saved: OrderedDict[int, float] = OrderedDict()
         self._tokens: OrderedDict[int, VisualTokens] = OrderedDict()
         self._position = np.zeros(3)
@@ -62,12 +62,12 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self._expected = [
             self.waiting.expect(
                 topic,
-                Image,
+                self._type(number, topic),
                 image_qos(),
                 needed=lambda: bool(self._picture_inputs),
                 required=False,
             )
-            for topic in self._topics()
+            for number, topic in enumerate(self._topics())
         ]
 
     def stop(self) -> None:
@@ -157,14 +157,18 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         names = self.settings.cameras or ('',)
         return tuple(camera_topic(self.settings.camera_topics, names, name) for name in names)
 
+    def _type(self, number: int, topic: str) -> type:
+        names, compressed = self.settings.cameras or ('',), self.settings.compressed_cameras
+        return image_type(self.resolve_topic_name(topic), names[number], compressed)
+
     def _camera(self, number: int, topic: str) -> Any:
         store = self._images.setdefault(number, OrderedDict())
 
-        def take(image: Image) -> None:
+        def take(image: Any) -> None:
             self._expected[number].heard(stamp_to_seconds(image.header.stamp))
             _remember(store, _key(image), image)
 
-        return self.create_subscription(Image, topic, take, image_qos())
+        return self.create_subscription(self._type(number, topic), topic, take, image_qos())
 
     def _take_saved(self, message: msg.EfficiencyStats) -> None:
         if message.stage == msg.EfficiencyStats.STAGE_PERCEPTION:
@@ -190,7 +194,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         if len(found) < len(images):
             return
         picture = overlay.token_picture(
-            [image_to_array(image) for image in found],
+            [pixels_of(image) for image in found],
             tokens,
             message_to_plan(message),
             self.settings.dim,
@@ -199,7 +203,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self.drawn += 1
         self._overlay.publish(array_to_image(picture, tokens.stamp, found[0].header.frame_id))
 
-    def _image_of(self, camera: int, key: int) -> Image | None:
+    def _image_of(self, camera: int, key: int) -> Any | None:
         """Return the image of a camera that the tokens of ``key`` were made of.
 
         Tokens have the capture time of the oldest image among those of several cameras.

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sensor_msgs.msg import Image
 
 from efficient_vla.bringup.settings import camera_topic
-from efficient_vla.nodes.base.conversions import image_to_array, refuse_future, stamp_to_seconds
+from efficient_vla.nodes.base.conversions import refuse_future, stamp_to_seconds
 from efficient_vla.nodes.base.history import overtaken
-from efficient_vla.nodes.base.qos import image_qos
+from efficient_vla.nodes.base.pictures import image_type, pixels_of
+from efficient_vla.nodes.base.qos import camera_qos
 from efficient_vla.nodes.base.source import SOURCE_S, OneSource
+from efficient_vla.nodes.stages.matching import Matcher
 from efficient_vla.types import InvalidRecordError
 
 if TYPE_CHECKING:
@@ -52,52 +53,56 @@ class Cameras:
         self.names = names
         self._node = node
         self._received = received
-        self._newest: dict[str, tuple[np.ndarray, float]] = {}
+        self._waiting = Matcher(names)
+        self._newest: dict[str, float] = {}
         for name in names:
             self._subscribe(name, needed)
 
     def clear(self) -> None:
         """Forget all images."""
+        self._waiting.clear()
         self._newest.clear()
 
     def _subscribe(self, name: str, needed: Callable[[], bool]) -> None:
-        topic = camera_topic(self._node.settings.camera_topics, self.names, name)
+        settings = self._node.settings
+        topic = camera_topic(settings.camera_topics, self.names, name)
+        kind = image_type(self._node.resolve_topic_name(topic), name, settings.compressed_cameras)
         source = OneSource(self._node, topic, 'images')
 
-        def callback(message: Image, info: Any) -> None:
+        def callback(message: Any, info: Any) -> None:
             if self._node.active and source.admit(info, self._node.seconds(), SOURCE_S):
                 expected.heard(stamp_to_seconds(message.header.stamp))
                 self._take(name, message, transport_ms(info))
 
-        expected = self._node.follow(Image, topic, image_qos(), callback, needed)
+        expected = self._node.follow(kind, topic, camera_qos(), callback, needed)
 
-    def _take(self, name: str, message: Image, transport: float) -> None:
+    def _take(self, name: str, message: Any, transport: float) -> None:
         now = self._node.seconds()
         try:
-            pixels = image_to_array(message)
+            pixels = pixels_of(message)
             stamp = stamp_to_seconds(message.header.stamp)
             refuse_future('image', stamp, now, self._node.settings.max_future)
         except InvalidRecordError as error:
             self._node.health.error(RULE, f'{name}: {error}')
             return
-        if name in self._newest and overtaken(stamp, self._newest[name][1]):
+        if name in self._newest and overtaken(stamp, self._newest[name]):
             return
-        self._newest[name] = (pixels, stamp)
-        # The first camera leads, so that a set comes once for each of its images.
-        if name != self.names[0] or len(self._newest) < len(self.names):
-            return
-        stamps = [self._newest[camera][1] for camera in self.names]
-        skew = max(stamps) - min(stamps)
-        if skew > self._node.settings.camera_skew:
+        self._newest[name] = stamp
+        self._waiting.add(name, stamp, pixels)
+        slop = self._node.settings.camera_skew
+        found, late = self._waiting.match(slop)
+        if late:
             self._node.health.error(
                 RULE,
-                f'images of {", ".join(self.names)} differ by {skew:.3f} s; expected at most '
-                f'camera_skew {self._node.settings.camera_skew} s. Synchronise the cameras.',
+                f'of the cameras {", ".join(self.names)}, {late}; expected at most camera_skew '
+                f'{slop} s. Synchronise the cameras.',
             )
+        if found is None:
             return
         self._node.health.clear(RULE)
-        images = {camera: self._newest[camera][0] for camera in self.names}
-        self._received(ImageSet(images, min(stamps), transport))
+        images = {camera: image for camera, (_, image) in found.items()}
+        oldest = min(found.values(), key=lambda item: item[0])[0]
+        self._received(ImageSet(images, oldest, transport))
 
 
 def transport_ms(info: Any) -> float:

@@ -3,24 +3,27 @@
 """What reasoner and actor share: they follow the instruction, and look at the robot."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
+from efficient_vla.bringup.settings import InstructedNodeSettings
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.nodes.base.conversions import (
     AbsentNamesError,
-    joint_values,
     refuse_future,
     stamp_to_seconds,
 )
 from efficient_vla.nodes.base.history import StateHistory
+from efficient_vla.nodes.base.joint_states import JointStates
 from efficient_vla.nodes.base.qos import latched_qos, state_qos
 from efficient_vla.nodes.base.waiting import Expectation
-from efficient_vla.nodes.stages.stage import Job, PolicyStage, Settings, StageNode
+from efficient_vla.nodes.stages.stage import Job, PolicyStage, StageNode
 from efficient_vla.types import InvalidRecordError
+
+Settings = TypeVar('Settings', bound=InstructedNodeSettings)
 
 
 class InstructedNode(StageNode[Settings, Job, PolicyStage]):
@@ -51,9 +54,11 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         if not names:
             return
 
+        states = JointStates(names)
+
         def received(message: JointState) -> None:
             if self.active:
-                self._take_state(message, names, expected)
+                self._take_state(message, states, expected)
 
         expected = self.follow(
             JointState, 'robot_state', state_qos(), received, lambda: self.tasked, required
@@ -73,14 +78,12 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         self.health.counts[f'superseded_{what}'] += late
         return late
 
-    def _take_state(
-        self, message: JointState, names: tuple[str, ...], expected: Expectation
-    ) -> None:
+    def _take_state(self, message: JointState, states: JointStates, expected: Expectation) -> None:
         now = self.seconds()
         try:
-            values = joint_values(message, names)
             stamp = stamp_to_seconds(message.header.stamp)
             refuse_future('robot state', stamp, now, self.settings.max_future)
+            values = states.take(message, stamp, self.settings.joint_age)
         except InvalidRecordError as error:
             expected.unusable(str(error))
             # Several drivers may share the topic.
@@ -88,6 +91,8 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
                 self.health.error('state', str(error))
             return
         self.health.clear('state')
+        if values is None:
+            return
         expected.heard(stamp)
         self._states.add(stamp, values.astype(np.float32))
         self.state_taken(stamp)

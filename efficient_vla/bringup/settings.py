@@ -188,6 +188,14 @@ class DriverSettings:
         'Names of joints that the driver calls otherwise than names does, as column:=joint.',
         read_only=True,
     )
+    lead: int = setting(
+        2,
+        'Periods from a set-point to the time at which the robot is there, with trajectories: one '
+        'less of them in a row may be lost or late and the robot still does not brake.',
+        low=2,
+        high=100,
+        read_only=True,
+    )
     goal_rate: float = setting(
         10.0,
         'Goals of the output follow_joint_trajectory; the robot is one period of them late.',

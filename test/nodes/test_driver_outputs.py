@@ -9,8 +9,6 @@ import pytest
 from nodes.arm import SPEED, Status
 from nodes.driven_arm import DRIVER, FINGER, HOME, DrivenArm
 
-from efficient_vla.nodes.controller.outputs.joint_trajectory import LEAD
-
 GRIPPING = replace(DRIVER, gripper_joint=FINGER, gripper_limits=(-0.01, 0.8))
 LIMITS = {'limits__position_low': [-3.0, -3.0, 0.0], 'limits__position_high': [3.0, 3.0, 0.8]}
 GOALS = {'output': 'follow_joint_trajectory', 'robot_delay': 0.14}
@@ -36,7 +34,7 @@ def test_goals_that_replace_one_another_are_one_motion(graph):
     assert steps.min() > 0.8 * SPEED, 'no stop between two goals'
     assert np.abs(np.diff(steps)).max() < 0.05
     late = arm.node._output.covers
-    assert late == pytest.approx(0.1 + LEAD * 0.01)
+    assert late == pytest.approx(0.1 + 2 * 0.01)
     assert arm.node._command[0] - arm.place[0] == pytest.approx(SPEED * (late - 0.01), abs=0.003)
 
 

@@ -26,10 +26,10 @@ from efficient_vla.types import InvalidRecordError
 MAX_BYTES = 16 * 1024
 SLOWEST = 0.01
 """A robot that goes at a smaller share of its speed stands."""
-GIVEN_UP_S = 0.25
+GIVEN_UP_S = 0.15
 """A reference that is off for so long is not on its way."""
-SENT_S = 0.2
-"""A set-point may take so long from here to the reference of the driver."""
+SENT_S = 0.05
+"""A message may take so long from here to the driver [s]."""
 SAFE = {'safety_mode': {1: 'normal', 2: 'reduced'}, 'robot_mode': {7: 'running'}}
 """Modes of a UR in which it follows (ur_dashboard_msgs)."""
 MESSAGES = {'safety_mode': 'SafetyMode', 'robot_mode': 'RobotMode'}
@@ -39,7 +39,8 @@ class DriverFeedback:
     """Hears what ``settings.driver`` names, by ``inlet`` of ``node``.
 
     ``setpoints`` returns those that were sent from one time to another [K, M], ``None`` where the
-    robot need not follow; ``read_stamp`` turns a stamp into a time of motion [s].
+    robot need not follow; ``read_stamp`` turns a stamp into a time of motion [s]; ``late`` is the
+    time from a set-point to that at which the robot is to be there [s].
     """
 
     def __init__(
@@ -48,14 +49,17 @@ class DriverFeedback:
         inlet: Inlet,
         setpoints: Callable[[float, float], np.ndarray | None],
         read_stamp: Callable[[float, float], float],
+        late: float,
     ) -> None:
         self._node = node
         self._setpoints = setpoints
         self._read_stamp = read_stamp
+        self._late = late + SENT_S
         self.share = 1.0
         """Share of its speed at which the robot goes."""
         self._heard: dict[str, float] = {}
         """Topic that comes all the time -> when it last came [s]."""
+        self._publishers: dict[str, bytes] = {}
         self._faults: dict[str, str] = {}
         """Rule -> fault."""
         self._right = -math.inf
@@ -172,7 +176,7 @@ class DriverFeedback:
             return
         self._node.health.clear(rule)
         self.share = min(message.data / 100, 1.0)
-        self._heard[topic] = self._node.seconds()
+        self._hear_from(topic, publisher, self._node.seconds())
 
     def _state(self, message: Any, publisher: bytes) -> None:
         now = self._node.seconds()
@@ -185,16 +189,22 @@ class DriverFeedback:
             self._node.health.error('controller_state', f'{topic}: {error}')
             return
         self._node.health.clear('controller_state')
-        self._heard[topic] = now
+        self._hear_from(topic, publisher, now)
         sent = stamp_to_seconds(message.header.stamp)
         self._judge(names, reference, self._read_stamp(sent, now) if sent else now, now)
+
+    def _hear_from(self, topic: str, publisher: bytes, now: float) -> None:
+        """Take note that a message came; one of another publisher is of a driver that is new."""
+        self._heard[topic] = now
+        self.gone = self.gone or self._publishers.get(topic, publisher) != publisher
+        self._publishers[topic] = publisher
 
     def _judge(
         self, names: tuple[str, ...], reference: np.ndarray, stamp: float, now: float
     ) -> None:
         """Compare the reference of the driver [M] at ``stamp`` with what it was sent."""
-        lately = self._setpoints(max(stamp - SENT_S, self._began), now)
-        if lately is None:
+        lately = self._setpoints(max(stamp - self._late, self._began), now)
+        if lately is None or self.gone:
             self._right = now
             return
         lately = lately[:, self._arm]

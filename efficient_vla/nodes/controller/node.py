@@ -97,7 +97,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._inlet = make_inlet(
             self, self._state_received, self._chunk_received, self._success_received
         )
-        self._feedback = DriverFeedback(self, self._inlet, self._followed, self._motion_clock.read)
+        self._feedback = DriverFeedback(
+            self, self._inlet, self._followed, self._motion_clock.read, self._output.covers
+        )
         self._state_expected = expect_state(self)
         self._chunk_expected = expect_chunks(self, lambda: self._controller)
         self._operator = OperatorServices(
@@ -309,7 +311,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._periods.tick(begin)
             self._hold_while_incomplete(controller, now)
             # The robot holds the last set-point by itself; where it sags, it is not followed down.
-            halted = not controller.enabled and self.at_rest
+            # One whose driver is not there is told nothing before it is known where it is.
+            halted = (not controller.enabled or self._feedback.gone) and self.at_rest
             if not halted or self._output.pending:
                 self._send(now)
             else:

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-points as trajectories that always end at rest, for joint_trajectory_controller.
 
-Every message replaces the one before. It leads to the newest set-point, two periods after the time
-of that set-point, through the one before it, and from there along the fastest stop inside all
-limits. While set-points come, at most a period late, the robot is on the controller's own motion
-and never reaches the stop; one that is later goes on from where the robot brakes by then. When they
-end, it stands still as fast as its limits allow, whatever happened to this process. A trajectory
-that ends in motion would be refused (``allow_nonzero_velocity_at_trajectory_end``).
+Every message replaces the one before. It leads to the newest set-point, ``driver.lead`` periods
+after the time of that set-point, through those before it, and from there along the fastest stop
+inside all limits. While set-points come, late by less than that, the robot is on the controller's
+own motion and never reaches the stop; one that is later goes on from where the robot brakes by
+then. When they end, it stands still as fast as its limits allow, whatever happened to this process.
+A trajectory that ends in motion would be refused (``allow_nonzero_velocity_at_trajectory_end``).
 
 Stamps make the motion independent of when a message arrives, so the robot's computer has to share
 the clock. Points carry accelerations: the controller joins them with quintic splines. Set
@@ -26,8 +26,6 @@ from efficient_vla.nodes.base.conversions import seconds_to_duration, to_wire
 from efficient_vla.nodes.controller.outputs.output import ArmOutput
 from efficient_vla.types import Command
 
-LEAD = 2
-"""Periods from the time of a set-point to that at which the robot is there."""
 SHORTEST_S = 1e-5
 """Points closer than this are one: the controller demands times that rise."""
 STOP_POINTS = 4
@@ -43,7 +41,7 @@ class JointTrajectoryOutput(ArmOutput):
         self.topic = f'{settings.driver.controller}/joint_trajectory'
         self._ahead: deque[tuple[float, np.ndarray]] = deque()
         super().__init__(node, settings, *more)
-        self.covers = LEAD / self._settings.rate
+        self.covers = settings.driver.lead / settings.rate
 
     def restart(self) -> None:
         """Forget the set-points that are under way."""

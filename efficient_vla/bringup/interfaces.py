@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
+from efficient_vla.bringup.ladder import ladder_file, read_ladder
 from efficient_vla.bringup.settings import ControllerNodeSettings, DriverSettings, camera_topic
 from efficient_vla.sim.catalogue import node_name, robots
 
@@ -52,6 +53,8 @@ MANAGED = BARE | Interfaces(
 STAGE = MANAGED | Interfaces(publishes=_names('~/alive', 'efficiency'))
 DRIVER_TOPICS = ('program_running', 'safety_mode', 'robot_mode', 'speed_scaling')
 """Parameters ``driver`` of the controller that name topics."""
+LADDER = ('get_parameters', 'set_parameters_atomically')
+"""Services of a node whose parameters the degradation ladder lowers."""
 DRAWN = _names('dry_run/command', 'dry_run/markers')
 READING = (
     'get_state',
@@ -104,6 +107,12 @@ def camera_topics(values: Values, cameras: tuple[str, ...]) -> frozenset[str]:
     return frozenset(camera_topic(topics, seen, name) for name in seen)
 
 
+def _lowered(monitor: Values) -> set[str]:
+    """Return the nodes whose parameters the ladder lowers."""
+    table = read_ladder(ladder_file(monitor.get('ladder.file', '')))
+    return {step.node for step in table.steps.values()}
+
+
 def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict[str, Interfaces]:
     """Return node -> its interfaces in a graph with these parameters, whose policy has ``cameras``.
 
@@ -114,6 +123,7 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
     perception, actor, monitor = (given[name] for name in ('perception', 'actor', 'monitor'))
     topics, actions = moving(given['controller'])
     told = told_by_driver(given['controller'])
+    described = frozenset({given['controller'].get('robot_description_topic', '')} - {''})
     found = {
         'perception': STAGE
         | Interfaces(
@@ -136,7 +146,9 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
         'controller': MANAGED
         | Interfaces(
             publishes=_names('controller_status', 'efficiency', 'instruction') | topics,
-            hears=_names('robot_state', 'action_chunk', 'task_success', '/diagnostics') | told,
+            hears=_names('robot_state', 'action_chunk', 'task_success', '/diagnostics')
+            | told
+            | described,
             executes=_names('execute_task'),
             calls=actions,
         ),
@@ -152,8 +164,13 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
                 'instruction',
                 'controller_status',
                 'action_chunk',
+                '/diagnostics',
             )
             | camera_topics(monitor, tuple(monitor.get('cameras', ())) or cameras[:1]),
+            asks=_names(
+                'controller/pause',
+                *(f'{node}/{word}' for node in _lowered(monitor) for word in LADDER),
+            ),
         ),
     }
     simulated = [name for name in map(node_name, robots()) if name in parameters]
@@ -167,7 +184,10 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
         )
     if not simulated:
         found['driver'] = BARE | Interfaces(
-            publishes=_names('/rosout', 'robot_state') | camera_topics(perception, cameras) | told,
+            publishes=_names('/rosout', 'robot_state')
+            | camera_topics(perception, cameras)
+            | told
+            | described,
             hears=topics - DRAWN,
             offers=_names('~/*'),
             executes=actions,

@@ -50,6 +50,12 @@ class PolicyNodeSettings(NodeSettings):
         low=0.0,
         high=3600.0,
     )
+    device_lost: str = setting(
+        'restart',
+        'What follows where the GPU is lost. restart: the process ends, to be started again; cpu: '
+        'the stage is loaded anew on the CPU, which is much slower.',
+        choices=('restart', 'cpu'),
+    )
 
 
 def joint_age_setting(locked: bool = False) -> float:
@@ -333,6 +339,14 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         high=100.0,
         locked=True,
     )
+    rivals: str = setting(
+        'warn',
+        'What follows where somebody else publishes on a topic by which this controller moves the '
+        'robot. warn: /diagnostics names it; stop: the controller also stops, latched, and is not '
+        'enabled meanwhile.',
+        choices=('warn', 'stop'),
+        locked=True,
+    )
     output: str = setting(
         'command',
         'Where set-points go. command: JointState on command, for the simulated robots; '
@@ -488,6 +502,21 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         return super().check()
 
 
+@dataclass(frozen=True, slots=True)
+class LadderSettings:
+    """The degradation ladder."""
+
+    mode: str = setting(
+        'act',
+        'What follows where the graph is too slow or short of something. act: rates, tokens and '
+        'steps are lowered, and in the end the robot holds; tell: /diagnostics says what would be '
+        'done; off: nothing. Not in simulated time.',
+        choices=('act', 'tell', 'off'),
+        read_only=True,
+    )
+    file: str = setting('', 'Rules and steps; empty: config/ladder.yaml.', read_only=True)
+
+
 @dataclass(frozen=True)
 class MonitorNodeSettings(NodeSettings):
     """Parameters of the monitor node."""
@@ -509,6 +538,7 @@ class MonitorNodeSettings(NodeSettings):
     dim: float = setting(
         0.3, 'Brightness that is left to dropped tokens in the overlay.', low=0.0, high=1.0
     )
+    ladder: LadderSettings = group(LadderSettings)
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""

@@ -120,12 +120,24 @@ def test_a_dry_run_has_no_topic_that_moves_the_robot():
 
 @pytest.mark.parametrize(
     'service',
-    ['set_enabled', 'pause', 'stop', 'reset_stop', 'change_state', 'set_parameters'],
+    ['set_enabled', 'stop', 'reset_stop', 'change_state', 'set_parameters'],
 )
 def test_only_the_operator_enables_and_changes(service):
     root = ET.fromstring(policy(graph()))
     assert who(root, 'request', f'/controller/{service}') == {'/efficient_vla/operator'}
     assert who(root, 'reply', f'/controller/{service}') == {'/efficient_vla/controller'}
+
+
+def test_the_ladder_of_the_monitor_may_pause_and_lower_and_no_more():
+    root = ET.fromstring(policy(graph()))
+    monitor = '/efficient_vla/monitor'
+    assert monitor in who(root, 'request', '/controller/pause')
+    assert monitor in who(root, 'request', '/reasoner/set_parameters_atomically')
+    assert allowed(root, 'request')[monitor] == {
+        '/controller/pause',
+        *(f'/{node}/get_parameters' for node in ('reasoner', 'actor')),
+        *(f'/{node}/set_parameters_atomically' for node in ('reasoner', 'actor')),
+    }
 
 
 def test_only_the_operator_gives_tasks_and_only_the_actor_sends_chunks():

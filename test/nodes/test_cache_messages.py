@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState
 
@@ -140,3 +141,28 @@ def test_a_reasoner_sends_caches_only_where_somebody_asks(graph, listeners, made
     reasoner._cache = SimpleNamespace(get_subscription_count=lambda: listeners, publish=sent.append)
     reasoner.send_cache(plan(made))
     assert len(sent) == count
+
+
+def test_keys_and_values_of_another_node_than_that_of_the_plans_are_refused(graph, monkeypatch):
+    monkeypatch.setattr(
+        PassthroughActor, 'generator', SimpleNamespace(takes_sent_cache=True), raising=False
+    )
+    node = graph.add(ActorNode, architecture='single')
+    plans = graph.publisher(msg.Plan, 'plan', latched_qos())
+    plans.publish(plan_to_message(plan(None, graph.now)))
+    graph.until(lambda: node._caches is not None)
+    stranger = Node('stranger', start_parameter_services=False)
+    graph.executor.add_node(stranger)
+    caches = stranger.create_publisher(msg.PlanCache, plan_cache.TOPIC, latched_qos())
+    caches.publish(cache_to_message(plan(cache(seed=1), graph.now)))
+    rule = 'plan_cache_source'
+    graph.until(lambda: node.health.message(rule))
+    assert 'came from /stranger; expected those of /peer' in node.health.message(rule)
+    assert node._plan is None
+    assert plan_cache.joined('/plan', plan(None, graph.now)).cache is None
+    own = graph.publisher(msg.PlanCache, plan_cache.TOPIC, latched_qos())
+    own.publish(cache_to_message(plan(cache(seed=2), graph.now)))
+    graph.until(lambda: node._plan is not None)
+    assert not node.health.message(rule)
+    graph.executor.remove_node(stranger)
+    stranger.destroy_node()

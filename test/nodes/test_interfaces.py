@@ -21,6 +21,7 @@ from efficient_vla.nodes.client.episode_client import EpisodeClient
 from efficient_vla.nodes.client.graph_recorder import GraphRecorder
 from efficient_vla.nodes.client.state_watch import StateWatch
 from efficient_vla.nodes.controller.node import ControllerNode
+from efficient_vla.nodes.monitor.degradation import Degradation
 from efficient_vla.nodes.monitor.node import MonitorNode
 from efficient_vla.nodes.robot.node import SimulatedRobotNode
 from efficient_vla.nodes.stages.actor import ActorNode
@@ -109,7 +110,8 @@ def test_the_watch_of_the_controller_hears_all_that_are_alive(graph):
 
 
 def test_the_monitor_has_what_the_policy_allows_while_somebody_looks(graph):
-    graph.add(MonitorNode, cameras=list(CAMERAS))
+    node = graph.add(MonitorNode, cameras=list(CAMERAS))
+    node.degradation = Degradation(node, node._table, act=True)
     graph.hear(Image, 'overlay', image_qos())
     graph.hear(MarkerArray, 'markers', newest_qos())
     found = known(monitor={'cameras': CAMERAS}, cameras=CAMERAS)

@@ -76,22 +76,111 @@ def test_an_actor_whose_chunks_are_all_bad_does_not_keep_the_good_one_out(arm, o
     assert arm.state == Status.STATE_TRACKING
 
 
-def test_a_new_actor_is_taken_once_the_old_one_is_gone(graph, arm, other):
-    arm.moving()
+@pytest.fixture
+def again(graph, arm):
+    """Return a publisher of a node that bears the name of the actor, one that was started again."""
+    node = Node('peer', start_parameter_services=False)
+    graph.executor.add_node(node)
+    publisher = node.create_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
+    graph.until(lambda: publisher.get_subscription_count() > 0)
+    yield publisher
+    graph.executor.remove_node(node)
+    node.destroy_node()
+
+
+def gone(graph, arm):
+    """Take the actor out of the graph."""
     graph.peer.destroy_publisher(arm.chunks)
     graph.until(lambda: graph.peer.count_publishers('action_chunk') == 1)
     graph.until(lambda: len(arm.node.get_publishers_info_by_topic('action_chunk')) == 1)
-    send(arm, other)
+
+
+def test_an_actor_that_was_started_again_is_taken_once_the_old_one_is_gone(graph, arm, again):
+    arm.moving()
+    gone(graph, arm)
+    send(arm, again)
     assert arm.status[-1].chunk_sequence == arm.sequence
     assert arm.state == Status.STATE_TRACKING
 
 
-def test_a_new_actor_is_taken_once_the_chunks_of_a_silent_one_ran_out(arm, other):
+def test_an_actor_that_was_started_again_is_taken_once_the_chunks_of_before_ran_out(arm, again):
     arm.moving()
     arm.run(0.6)
     assert arm.state == Status.STATE_HOLDING
-    send(arm, other, sequence=1)
+    send(arm, again, sequence=1)
     assert arm.state == Status.STATE_TRACKING
+
+
+@pytest.mark.parametrize('how', ['gone', 'silent'])
+def test_a_stranger_is_not_taken_while_enabled_though_the_actor_is_gone(graph, arm, other, how):
+    arm.moving()
+    arm.run(0.6)
+    if how == 'gone':
+        gone(graph, arm)
+    assert arm.state == Status.STATE_HOLDING
+    for _ in range(2):
+        arm.run(1.1)
+        send(arm, other, sequence=1)
+        said = arm.node.health.message('chunk')
+        assert 'came from /second_actor (' in said
+        assert '/peer, which is gone or silent' in said
+        assert 'disable and enable the controller' in said
+        assert arm.state == Status.STATE_HOLDING
+
+
+def test_the_node_that_moves_the_robot_is_shown_while_it_may(graph, arm):
+    arm.locate()
+    assert arm.enable().success
+    assert arm.status[-1].authority == ''
+    arm.send_chunk()
+    shown = arm.status[-1].authority
+    gid = bytes(arm.node.get_publishers_info_by_topic('action_chunk')[0].endpoint_gid)[:16]
+    assert shown == f'/peer ({gid[-8:].hex()})'
+    assert arm.node.report()['authority'] == shown
+    assert arm.enable(False).success
+    assert arm.status[-1].authority == ''
+
+
+@pytest.fixture
+def rival(graph):
+    """Return a function that begins to publish where the controller commands, and its node."""
+    nodes = []
+
+    def make():
+        node = Node('rival', start_parameter_services=False)
+        graph.executor.add_node(node)
+        nodes.append(node)
+        return node.create_publisher(JointState, 'command', newest_qos())
+
+    yield make
+    for node in nodes:
+        graph.executor.remove_node(node)
+        node.destroy_node()
+
+
+def test_somebody_else_who_commands_the_robot_is_named(graph, arm, rival):
+    arm.moving()
+    arm.node.look()
+    assert not arm.node.health.message('rivals')
+    rival()
+    graph.until(lambda: arm.node.look() or arm.node.health.message('rivals'))
+    said = arm.node.health.message('rivals')
+    assert said.startswith('/rival also publishes on /command; expected /controller alone')
+    assert arm.state == Status.STATE_TRACKING
+
+
+def test_somebody_else_who_commands_the_robot_stops_it_where_that_is_asked_for(graph, rival):
+    arm = Arm(graph, rivals='stop')
+    arm.moving()
+    rival()
+    graph.until(lambda: arm.node.look() or arm.node.health.message('rivals'))
+    assert arm.state == Status.STATE_STOPPED
+    graph.until(lambda: '/rival' in arm.status[-1].reason)
+    arm.run(0.5)
+    assert arm.reset_stop().success
+    refused = arm.enable()
+    assert not refused.success
+    assert '/rival also publishes' in refused.message
 
 
 def test_enabling_anew_takes_whoever_comes_first(arm, other):

@@ -159,12 +159,18 @@ class Inlet:
         return None
 
 
-def publisher_name(node: Any, topic: str, publisher: bytes) -> str:
-    """Return the node that publishes on ``topic`` with this GID, as a person would find it."""
+def publisher_node(node: Any, topic: str, publisher: bytes) -> str:
+    """Return the full name of the node that publishes on ``topic`` with this GID, '' if unknown."""
     for found in node.get_publishers_info_by_topic(topic):
         if bytes(found.endpoint_gid)[: len(publisher)] == publisher:
-            return f'{found.node_namespace.rstrip("/")}/{found.node_name} ({publisher[-8:].hex()})'
-    return f'an unknown node ({publisher[-8:].hex()})'
+            return f'{found.node_namespace.rstrip("/")}/{found.node_name}'
+    return ''
+
+
+def publisher_name(node: Any, topic: str, publisher: bytes) -> str:
+    """Return the node that publishes on ``topic`` with this GID, as a person would find it."""
+    name = publisher_node(node, topic, publisher) or 'an unknown node'
+    return f'{name} ({publisher[-8:].hex()})'
 
 
 class _Allocator(ctypes.Structure):

@@ -16,6 +16,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
 from efficient_vla import msg
+from efficient_vla.bringup.interfaces import moving
 from efficient_vla.bringup.robot_limits import limit_lines
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.control.contract import GRIPPER
@@ -37,7 +38,7 @@ from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
 from efficient_vla.nodes.base.qos import latched_qos, report_qos
 from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
-from efficient_vla.nodes.base.source import ENABLE_ANEW, DriverWatch, OneSource
+from efficient_vla.nodes.base.source import ENABLE_ANEW, DriverWatch, OneSource, Rivals
 from efficient_vla.nodes.controller import messages, robot_state
 from efficient_vla.nodes.controller.description import DescriptionTopic
 from efficient_vla.nodes.controller.examiner import Examiner
@@ -48,7 +49,7 @@ from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.task_server import TaskServer
-from efficient_vla.settings import InvalidSettingError, refuse_locked
+from efficient_vla.settings import InvalidSettingError, flatten, refuse_locked
 from efficient_vla.statistics import LatencyWindow, PeriodMeter
 from efficient_vla.types import ActionChunk, InvalidRecordError, Stamp
 
@@ -108,7 +109,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._tasks = TaskServer(self, self._inlet, self._operator)
         self._examiner = Examiner[tuple[msg.ActionChunk, bytes]]()
         self._liveliness = LivelinessWatch(self, FEEDERS)
-        self._source = OneSource(self, 'action_chunk', 'chunks', ENABLE_ANEW)
+        self._source = OneSource(self, 'action_chunk', 'chunks', ENABLE_ANEW, pinned=True)
+        ways = moving(flatten(self.settings))
+        self._rivals = Rivals(self, *(((), ()) if self.settings.dry_run else ways))
         self._drivers = DriverWatch(self, 'robot_state')
         self._description = DescriptionTopic(self)
         self._inlet.start()
@@ -215,13 +218,25 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._controller.tick(now)
             self._controller.flush(now, reason)
 
+    def look(self) -> None:
+        """Look for others who move the robot, too."""
+        rivals, controller = self._rivals.found(), self._controller
+        self.health.warn('rivals', rivals)
+        if rivals and controller and controller.enabled and self.settings.rivals == 'stop':
+            self._stop(controller, rivals, self.seconds())
+        super().look()
+
     def report(self) -> dict[str, Any]:
         """Return what /diagnostics shows of the control loop."""
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
         shown = messages.values(report, self._periods, self._turned_away)
-        return {**shown, 'braking_s': max(braking_times(self.settings.limits))}
+        return {
+            **shown,
+            'authority': self._authority,
+            'braking_s': max(braking_times(self.settings.limits)),
+        }
 
     def tune_process(self) -> None:
         """Keep the collector and other processes away from the loop; for an own process only.
@@ -242,6 +257,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._feedback.fault
             or self._feedback.hold(now)
             or (watch.reported is not None and watch.silent(now, self.settings.state_timeout))
+            or (self._rivals.found() if self.settings.rivals == 'stop' else None)
         )
         if self._command is None and not refused:
             refused = self._anchor_where_it_is(now)
@@ -558,7 +574,13 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         message = messages.status_message(report, self._periods, self._turned_away, refused, shown)
         if report.execution is not None:
             message.observation_stamp = seconds_to_stamp(self._observed)
+        message.authority = self._authority
         self._status.publish(message)
+
+    @property
+    def _authority(self) -> str:
+        """The node whose chunks may move the robot now, or ''."""
+        return self._source.shown if self._controller and self._controller.enabled else ''
 
     def _notable(self) -> tuple[Any, ...]:
         """Return what is published at once when it changes."""

@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
 from efficient_vla import msg
+from efficient_vla.bringup.ladder import LadderRules, ladder_file, read_ladder
 from efficient_vla.bringup.settings import MonitorNodeSettings, camera_topic
 from efficient_vla.control.state import State
 from efficient_vla.nodes.base.conversions import (
@@ -31,6 +32,7 @@ from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.pictures import image_type, pixels_of
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
 from efficient_vla.nodes.monitor import overlay
+from efficient_vla.nodes.monitor.degradation import Degradation
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
 REMEMBERED_FRAMES = 16
@@ -56,6 +58,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self._plan: Plan | None = None
         self._rates: dict[str, float] = {}
         self.drawn = 0
+        self.degradation: Degradation | None = None
+        self._table: LadderRules
         super().__init__('monitor', MonitorNodeSettings, **options)
         self._overlay = self.create_lifecycle_publisher(Image, 'overlay', image_qos())
         self._markers = self.create_lifecycle_publisher(MarkerArray, 'markers', newest_qos())
@@ -70,8 +74,21 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
             for number, topic in enumerate(self._topics())
         ]
 
+    def setup(self) -> None:
+        """Read the degradation ladder."""
+        self._table = read_ladder(ladder_file(self.settings.ladder.file))
+
+    def start(self) -> None:
+        """Watch over the graph, where time is real."""
+        mode = self.settings.ladder.mode
+        if mode != 'off' and not self.get_clock().ros_time_is_active:
+            self.degradation = Degradation(self, self._table, act=mode == 'act')
+
     def stop(self) -> None:
-        """Take the subscriptions back and wipe the markers."""
+        """Take the subscriptions back, give back what was lowered and wipe the markers."""
+        if self.degradation is not None:
+            self.degradation.close()
+            self.degradation = None
         if self._marker_inputs:
             self._markers.publish(overlay.no_markers())
         self._close(self._picture_inputs)
@@ -94,6 +111,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
     def report(self) -> dict[str, Any]:
         """Return who is watching."""
         return {
+            **(self.degradation.report() if self.degradation is not None else {}),
             'overlay_subscribed': bool(self._picture_inputs),
             'markers_subscribed': bool(self._marker_inputs),
             'pictures_drawn': self.drawn,
@@ -104,6 +122,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         super().look()
         if not self.active:
             return
+        if self.degradation is not None:
+            self.degradation.look()
         subscribe = self.create_subscription
         if not self._overlay.get_subscription_count():
             self._close(self._picture_inputs)
@@ -254,6 +274,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         state = STATES[self._status.state]
         age = self._status.plan_age_s
         lines = [self._instruction or 'no task', f'{state}, plan {age:.1f} s old', rates]
+        if self._status.authority:
+            lines.append(f'moved by {self._status.authority}')
         if self._plan is not None and self._plan.text:
             lines.insert(1, self._plan.text)
         return '\n'.join(lines)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ActorNodeSettings
+from efficient_vla.nodes.base.bounded import publisher_node
 from efficient_vla.nodes.base.conversions import (
     chunk_to_message,
     message_to_execution,
@@ -164,11 +165,11 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         except InvalidRecordError as error:
             self.health.error('plan', str(error))
             return
-        if plan.cache is None and self.stage is not None and takes_sent_cache(self.stage):
-            self._await_cache(message, info)
-            return
         # Another reasoner may take over once the plan that was taken before has run out.
         if not self._source.admit(info, now, min(self._valid_s, SILENT_S)):
+            return
+        if plan.cache is None and self.stage is not None and takes_sent_cache(self.stage):
+            self._await_cache(message, info)
             return
         self._valid_s = plan.valid_for
         self._expected.heard(plan.stamp)
@@ -209,10 +210,14 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
                 lambda: self._lonely is not None,
             )
 
-    def _cache_received(self, message: msg.PlanCache) -> None:
+    def _cache_received(self, message: msg.PlanCache, info: Any) -> None:
         from efficient_vla.nodes.stages.cache_messages import message_to_cache
 
         if self._caches is None:
+            return
+        refused = self._refuse_cache(info)
+        self.health.warn(f'{plan_cache.TOPIC}_source', refused)
+        if refused:
             return
         stamp = stamp_to_seconds(message.header.stamp)
         try:
@@ -226,6 +231,24 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         lonely, self._lonely = self._lonely, None
         if lonely is not None:
             self._plan_received(*lonely)
+
+    def _refuse_cache(self, info: Any) -> str:
+        """Return why a cache is not taken, or '': another node than that of the plans sent it."""
+        topic, planner = plan_cache.TOPIC, self._source.name
+        sender = publisher_node(self, topic, info['publisher_gid']['data'])
+        # A name is discovered a moment after its publisher.
+        alone = not (sender and planner) and self.count_publishers(topic) < 2
+        if sender == planner or alone:
+            return ''
+        return (
+            f'keys and values of a plan came from {sender or "an unknown node"}; expected those of '
+            f'{planner or "an unknown node"}, whose plans are taken. End one of the publishers of '
+            f'{topic}.'
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Return what /diagnostics shows of the stage, and whose plans are taken."""
+        return {**super().report(), 'plans_from': self._source.shown}
 
     def state_taken(self, stamp: float) -> None:
         """Make a chunk of the plan and the newest state, at ``rate``, where no image is needed."""

@@ -163,6 +163,10 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
             saved_ms=plan.saved_ms,
         )
 
+    def report(self) -> dict[str, Any]:
+        """Return what /diagnostics shows of the stage, and whose tokens are taken."""
+        return {**super().report(), 'tokens_from': self._source.shown}
+
     def send_cache(self, plan: Plan) -> None:
         """Publish the cache of a plan, where an actor in another process asks for it."""
         if getattr(plan.cache, 'travels', False) and self._cache.get_subscription_count():

@@ -24,7 +24,7 @@ from efficient_vla.nodes.base.scheduling import apply_niceness
 from efficient_vla.nodes.base.waiting import Expectation
 from efficient_vla.nodes.stages.cameras import Cameras
 from efficient_vla.places import PolicyPlace, policy_place
-from efficient_vla.settings import InvalidSettingError
+from efficient_vla.settings import InvalidSettingError, build
 from efficient_vla.stages import Stage
 from efficient_vla.statistics import LatencyWindow, RateMeter
 from efficient_vla.types import InvalidRecordError
@@ -100,6 +100,7 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         self._pace = Pace()
         self._cameras: Cameras | None = None
         self._followed: list[tuple[Any, Expectation]] = []
+        self._device_lost = False
         super().__init__(name, kind, **options)
         self.applied: Settings = self.settings
         """What the stage works with; for the worker thread, where the settings come later."""
@@ -237,7 +238,17 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             self._worker.call(lambda: stage.reset(reason))
 
     def look(self) -> None:
-        """End the process where its worker hangs; no thread can be ended from outside."""
+        """End the process where its worker hangs; no thread can be ended from outside.
+
+        Where the GPU is lost, nothing can be computed on it in this process any more.
+        """
+        if self._device_lost and not self.exit_code:
+            self._device_lost = False
+            if self.settings.device_lost == 'cpu':
+                self._reload_on_cpu()
+            else:
+                self.publish_diagnostics()
+                self.exit_code = EXIT_HUNG
         limit, worker = self.settings.pass_timeout, self._worker
         if worker is not None and 0 < limit < worker.busy_s and not self.exit_code:
             what = 'a pass' if worker.in_pass else 'a reset or a change of settings'
@@ -249,6 +260,19 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             self.publish_diagnostics()
             self.exit_code = EXIT_HUNG
         super().look()
+
+    def _reload_on_cpu(self) -> None:
+        active = self.active
+        if active:
+            self.trigger_deactivate()
+        self.trigger_cleanup()
+        self._parameters_of_node.settings = build(
+            type(self.settings), {'device': 'cpu'}, self.settings
+        )
+        self.trigger_configure()
+        if active and self.configured:
+            self.trigger_activate()
+        self.health.warn('device', 'the GPU was lost; this stage computes on the CPU since then')
 
     def report(self) -> dict[str, Any]:
         """Return what /diagnostics shows of the stage."""
@@ -347,7 +371,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             return
         done = self.work(job)
         # All that is known of the pass holds before somebody hears of it.
-        self.health.clear('pass')
+        for rule in ('pass', OUT_OF_MEMORY):
+            self.health.clear(rule)
         if done is not None:
             self._publish(done)
 
@@ -356,7 +381,35 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         if self.context.ok():
             # The same input may come again, as from a robot in lockstep, and at once.
             self._pace.reset()
-            self.failed('pass', error)
+            rule = device_fault(error)
+            self._device_lost = self._device_lost or rule == DEVICE_LOST
+            if rule == OUT_OF_MEMORY:
+                free_memory()
+            self.failed(rule or 'pass', error)
+
+
+OUT_OF_MEMORY, DEVICE_LOST = 'out_of_memory', 'device_lost'
+
+
+def device_fault(error: Exception) -> str:
+    """Return the rule of an error of the device that computes, or '' for any other error."""
+    torch = sys.modules.get('torch')
+    if isinstance(error, MemoryError):
+        return OUT_OF_MEMORY
+    if torch is None:
+        return ''
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return OUT_OF_MEMORY
+    lost = isinstance(error, getattr(torch, 'AcceleratorError', ()))
+    return DEVICE_LOST if lost or 'CUDA error' in str(error) else ''
+
+
+def free_memory() -> None:
+    """Give back what is kept for later, so that the next pass may fit."""
+    gc.collect()
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def use_threads(count: int) -> None:

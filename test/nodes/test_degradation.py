@@ -1,0 +1,227 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A graph that is too slow or short of memory is lowered step by step, holds, and climbs back."""
+
+import math
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from nodes.arm import Arm, Status
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from efficient_vla import msg
+from efficient_vla.bringup.ladder import HOLD, LadderRules, Rule, Step
+from efficient_vla.control.state import State
+from efficient_vla.nodes.base.conversions import seconds_to_duration, seconds_to_stamp
+from efficient_vla.nodes.monitor.degradation import Degradation
+from efficient_vla.nodes.monitor.measures import Measures
+from efficient_vla.nodes.monitor.node import MonitorNode
+from efficient_vla.nodes.stages.actor import ActorNode
+from efficient_vla.nodes.stages.reasoner import ReasonerNode
+from efficient_vla.nodes.stages.stage import EXIT_HUNG, device_fault
+
+STEPS = {
+    'plans': Step('reasoner', ('max_rate',), 0.5, 0.5),
+    'tokens': Step('reasoner', ('pruning.keep',), 0.5, 0.1, unless=('pruning.method', 'none')),
+    'passes': Step('actor', ('flow.steps', 'diffusion.steps'), 0.5, 1),
+}
+SLOW = Rule('slow', 'chunk_share', 0.8, 0.5, 2.0, 3.0, ('plans', 'tokens', 'passes'))
+SCARCE = Rule('scarce', 'memory_free', 0.05, 0.1, 1.0, 2.0, (HOLD,))
+
+
+def chunk(now, age, lasts=0.5, steps=10):
+    message = msg.ActionChunk(horizon=10, dt=seconds_to_duration(lasts / 10), steps=steps)
+    message.header.stamp = seconds_to_stamp(now - age)
+    message.plan_stamp = seconds_to_stamp(now - 2 * age)
+    message.plan_valid_for = seconds_to_duration(2.0)
+    return message
+
+
+class Watched:
+    """A monitor with a ladder whose clock and measures the test sets."""
+
+    def __init__(self, graph, *rules, act=True):
+        self.graph = graph
+        self.time = 0.0
+        self.node = graph.add(MonitorNode, start=False)
+        table = LadderRules(rules, STEPS)
+        self.ladder = Degradation(self.node, table, act, steady=lambda: self.time)
+        self.ladder.measures.state = State.TRACKING
+
+    def pass_by(self, seconds, age):
+        """Let chunks of an age come for a while [s]."""
+        end = self.time + seconds
+        while self.time < end:
+            self.time += 0.25
+            now = self.graph.now
+            self.ladder.measures.take_chunk(chunk(now, age), now)
+            self.ladder.look()
+            if self.ladder._waiting is not None:
+                self.graph.until(lambda: self.ladder._waiting is None)
+
+    def until(self, condition, age, most=60.0):
+        end = self.time + most
+        while not condition():
+            assert self.time < end
+            self.pass_by(0.25, age)
+
+
+@pytest.fixture
+def slow(graph):
+    reasoner = graph.add(ReasonerNode, max_rate=8.0, pruning__method='uniform', pruning__keep=0.5)
+    actor = graph.add(ActorNode)
+    watched = Watched(graph, SLOW)
+    graph.until(lambda: all(c.service_is_ready() for n, c in clients(watched) if 'actor' in n))
+    graph.until(lambda: all(c.service_is_ready() for n, c in clients(watched) if 'reasoner' in n))
+    return watched, reasoner, actor
+
+
+def clients(watched):
+    return watched.ladder._clients.items()
+
+
+def test_a_slow_graph_is_lowered_and_climbs_back_to_what_the_user_set(slow):
+    watched, reasoner, actor = slow
+    watched.pass_by(1.75, age=0.3)
+    assert not watched.ladder.held
+    watched.until(lambda: 'plans' in watched.ladder.held, age=0.45)
+    assert reasoner.settings.max_rate == 4.0
+    assert reasoner.settings.pruning.keep == 0.5
+    said = watched.node.health.message('ladder')
+    assert said == 'degraded: plans (slow: chunk_share 0.9)'
+    watched.until(lambda: 'passes' in watched.ladder.held, age=0.45)
+    assert reasoner.settings.pruning.keep == 0.25
+    assert actor.settings.flow.steps == 5
+    assert list(watched.ladder.held) == ['plans', 'tokens', 'passes']
+    watched.until(lambda: not watched.ladder.held, age=0.1)
+    assert reasoner.settings.max_rate == 8.0
+    assert reasoner.settings.pruning.keep == 0.5
+    assert actor.settings.flow.steps == 0
+    assert not watched.node.health.message('ladder')
+
+
+def test_what_the_policy_does_without_is_left_out_and_what_a_person_changed_stays(slow):
+    watched, reasoner, _ = slow
+    reasoner.set_parameters_atomically([Parameter('pruning.method', value='none')])
+    watched.until(lambda: 'passes' in watched.ladder.held, age=0.45)
+    assert 'tokens' in watched.ladder.ladder.absent
+    assert reasoner.settings.pruning.keep == 0.5
+    reasoner.set_parameters_atomically([Parameter('max_rate', value=6.0)])
+    watched.until(lambda: not watched.ladder.held, age=0.1)
+    assert reasoner.settings.max_rate == 6.0
+
+
+def test_a_ladder_that_only_tells_changes_nothing(graph):
+    watched = Watched(graph, SLOW, act=False)
+    watched.pass_by(3.0, age=0.45)
+    assert watched.node.health.message('ladder').startswith('would be degraded: plans (slow')
+    assert watched.ladder._waiting is None
+    assert not watched.ladder.held
+
+
+def test_a_monitor_that_ends_gives_back_what_it_lowered(slow):
+    watched, reasoner, _ = slow
+    watched.until(lambda: 'plans' in watched.ladder.held, age=0.45)
+    watched.ladder.close()
+    watched.graph.until(lambda: reasoner.settings.max_rate == 8.0)
+
+
+def test_where_memory_ends_the_robot_holds_until_there_is_some(graph):
+    arm = Arm(graph)
+    arm.moving()
+    watched = Watched(graph, SCARCE)
+    free = [0.01]
+    watched.ladder.measures._memory = lambda: free[0]
+    graph.until(watched.ladder._clients['controller/pause'].service_is_ready)
+    watched.until(lambda: HOLD in watched.ladder.held, age=0.1)
+    assert arm.state == Status.STATE_PAUSED
+    watched.ladder.measures.state = State.PAUSED
+    free[0] = 0.5
+    watched.pass_by(1.0, age=0.1)
+    assert arm.state == Status.STATE_PAUSED
+    watched.until(lambda: HOLD not in watched.ladder.held, age=0.1)
+    assert arm.state != Status.STATE_PAUSED
+
+
+def test_measures_come_from_what_the_nodes_say():
+    measures = Measures('/left', memory=lambda: 0.25)
+    assert measures.values(10.0)['memory_free'] == 0.25
+    assert 'chunk_share' not in measures.values(10.0)
+    measures.take_status(msg.ControllerStatus(state=Status.STATE_TRACKING))
+    measures.take_chunk(chunk(10.0, age=0.2), 10.0)
+    efficiency = msg.EfficiencyStats(stage=msg.EfficiencyStats.STAGE_PERCEPTION)
+    efficiency.header.stamp = seconds_to_stamp(9.5)
+    measures.take_efficiency(efficiency)
+    found = measures.values(11.0)
+    assert found['chunk_share'] == pytest.approx(0.4)
+    assert found['plan_share'] == pytest.approx(0.2)
+    assert found['camera_age'] == pytest.approx(1.5)
+    assert 'chunk_share' not in measures.values(41.0)
+    measures.take_status(msg.ControllerStatus(state=Status.STATE_DISABLED))
+    assert 'camera_age' not in measures.values(11.0)
+
+
+def test_faults_of_a_gpu_and_answers_of_a_server_come_from_the_diagnostics():
+    measures = Measures('/left', memory=lambda: 0.25)
+
+    def report(name, message, **values):
+        status = DiagnosticStatus(name=f'{name}: health', message=message)
+        status.values = [KeyValue(key=k, value=v) for k, v in values.items()]
+        measures.take_diagnostics(DiagnosticArray(status=[status]), 10.0)
+
+    report('/left/actor', 'ok', policy='evla-nano', latency_p50_ms='900')
+    report('/right/reasoner', 'out_of_memory: 2 GB', policy='ws://host:1', latency_p50_ms='800')
+    found = measures.values(10.5)
+    assert found['gpu_faults'] == 0
+    assert math.isnan(found['round_trip'])
+    report(
+        '/left/reasoner', 'pass: x; out_of_memory: 2 GB', policy='ws://h:1', latency_p50_ms='700'
+    )
+    report('/left/perception', 'device_lost: gone', policy='ws://h:1', latency_p50_ms='odd')
+    found = measures.values(10.5)
+    assert found['gpu_faults'] == 2
+    assert found['round_trip'] == pytest.approx(0.7)
+    assert measures.values(14.0)['gpu_faults'] == 0
+
+
+def test_errors_of_the_device_are_told_from_others():
+    import torch
+
+    assert device_fault(torch.cuda.OutOfMemoryError('CUDA out of memory')) == 'out_of_memory'
+    assert device_fault(MemoryError()) == 'out_of_memory'
+    assert device_fault(RuntimeError('CUDA error: unspecified launch failure')) == 'device_lost'
+    assert device_fault(RuntimeError('sizes do not match')) == ''
+
+
+def test_memory_that_ran_out_is_a_rule_that_ends_with_the_next_good_pass(graph):
+    node = graph.add(ReasonerNode)
+    node._pass_failed(MemoryError('2 GB'))
+    assert '2 GB' in node.health.message('out_of_memory')
+    assert not node.exit_code
+    node.work = lambda job: None
+    node._guarded_work(None)
+    assert not node.health.message('out_of_memory')
+
+
+@pytest.mark.parametrize('what', ['restart', 'cpu'])
+def test_a_stage_whose_gpu_is_lost_starts_again_or_goes_on_on_the_cpu(graph, what):
+    node = graph.add(ReasonerNode, device_lost=what)
+    before = node.stage
+    node._pass_failed(RuntimeError('CUDA error: device lost'))
+    node.look()
+    if what == 'restart':
+        assert node.exit_code == EXIT_HUNG
+        assert 'device lost' in node.health.message('device_lost')
+        return
+    assert not node.exit_code
+    assert node.active
+    assert node.stage is not before
+    assert node.settings.device == 'cpu'
+    assert 'computes on the CPU' in node.health.message('device')
+
+
+def test_a_monitor_refuses_a_ladder_that_it_cannot_read(graph, tmp_path):
+    node = graph.add(MonitorNode, start=False, ladder__file=str(tmp_path / 'none.yaml'))
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert 'none.yaml cannot be read' in node.health.status('', {}).message

@@ -417,7 +417,11 @@ def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -
     if place is not None:
         for name in POLICY_NODES:
             implied[name]['policy'] = str(place)
-    behind = driver in given and not controller.get('dry_run') and output in TRAJECTORIES
+    renamed = controller.get('driver.joint_names')
+    if renamed and output != 'command':
+        for name in ('reasoner', 'actor'):
+            implied[name]['joint_names'] = given[name].get('joint_names', renamed)
+    behind = driver in given and output in TRAJECTORIES
     if behind and simulation(selection.robot).driver is not None:
         # A profile that sends what a driver takes meets the stand-in of that driver.
         implied[driver]['interface'] = robot.get('interface', 'driver')

@@ -140,6 +140,12 @@ class PerceptionNodeSettings(PerceptionSettings, CameraNodeSettings):
 class InstructedNodeSettings(PolicyNodeSettings):
     """What the nodes that look at the robot have."""
 
+    joint_names: tuple[str, ...] = setting(
+        (),
+        'Names that robot_state has for joints that the policy calls otherwise, as name:=joint; '
+        'where nothing is said, those of controller.driver.joint_names.',
+        read_only=True,
+    )
     joint_age: float = joint_age_setting()
 
 
@@ -438,6 +444,11 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
     def completed(values: Mapping[str, Any]) -> dict[str, Any]:
         """Return start-up values with what follows from them, see ``robot_limits``."""
         return robot_limits.completed(values)
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """What the driver calls otherwise, as column:=joint; nothing without a driver."""
+        return () if self.output == 'command' else self.driver.joint_names
 
     @property
     def sends_velocities(self) -> bool:

@@ -357,6 +357,8 @@ def test_a_simulated_arm_stands_behind_the_driver_that_its_profile_sends_to(
     assert behind.parameters['controller']['output'] == 'joint_trajectory'
     assert behind.parameters['ur5e_robot']['interface'] == 'driver'
     assert 'robot_state:=joint_states' in behind.remaps
+    assert list(behind.parameters['actor']['joint_names']) == ['jaw:=robotiq_85_left_knuckle_joint']
     direct = describe(replace(chosen, overrides={'controller.output': 'command'}))
     assert direct.parameters['ur5e_robot'].get('interface', 'command') == 'command'
+    assert 'joint_names' not in direct.parameters['actor']
     assert not direct.remaps

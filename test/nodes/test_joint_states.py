@@ -31,6 +31,12 @@ def test_order_and_other_joints_and_missing_velocities_do_not_matter(states):
     assert states.take(message, 1.0, MAX_AGE).tolist() == [0.1, 0.2, 0.3]
 
 
+def test_a_joint_that_the_driver_calls_otherwise_is_found_by_its_name():
+    states = JointStates(NAMES, ['finger:=gripper_left_joint'])
+    message = state(gripper_left_joint=0.3, elbow=0.2, shoulder=0.1, finger=7.0)
+    assert states.take(message, 1.0, MAX_AGE).tolist() == [0.1, 0.2, 0.3]
+
+
 def test_every_message_of_the_arm_makes_a_state_with_the_newest_of_the_gripper(states):
     assert states.take(state(finger=0.3), 1.0, MAX_AGE) is None
     assert states.take(state(elbow=0.2, shoulder=0.1), 1.1, MAX_AGE).tolist() == [0.1, 0.2, 0.3]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joint states of drivers that report a part each, in messages of their own, merged by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from sensor_msgs.msg import JointState
@@ -17,11 +17,13 @@ class JointStates:
     """The newest value of each of ``names``; the first one leads.
 
     A message that has all of them is taken as it is. Where they come in parts, every message with
-    the first name makes a state of its time, with the newest values of the others.
+    the first name makes a state of its time, with the newest values of the others. ``renamed`` are
+    ``name:=joint`` for those that the driver calls otherwise.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
+    def __init__(self, names: Sequence[str], renamed: Iterable[str] = ()) -> None:
+        called = dict(word.split(':=') for word in renamed)
+        self.names = tuple(called.get(name, name) for name in names)
         self._newest: dict[str, tuple[float, float]] = {}
         """Name -> value and its stamp [s]."""
         self._others: dict[str, None] = {}

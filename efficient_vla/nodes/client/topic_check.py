@@ -98,7 +98,8 @@ def _wanted(graph: Graph) -> list[str]:
     states = () if facts is None else facts.state_names
     states = states or actor.get('joints.state_names') or actor.get('joints.names') or ()
     axes = [name for name in controller.get('names', ()) if name != GRIPPER]
-    return list(dict.fromkeys([*axes, *states]))
+    called = dict(word.split(':=') for word in actor.get('joint_names', ()))
+    return list(dict.fromkeys(called.get(name, name) for name in (*axes, *states)))
 
 
 def _joints(found: _Input, graph: Graph, seconds: float) -> Check:

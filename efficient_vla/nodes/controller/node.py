@@ -152,7 +152,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')
         axes = tuple(name for name in settings.names if name != GRIPPER)
         self._watch = Whereabouts(axes, self._controller.continuous)
-        self._states = JointStates(axes)
+        self._states = JointStates(axes, settings.renamed)
         self._command = None
         self._speed = 0.0
 

@@ -54,7 +54,7 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         if not names:
             return
 
-        states = JointStates(names)
+        states = JointStates(names, self.settings.joint_names)
 
         def received(message: JointState) -> None:
             if self.active:

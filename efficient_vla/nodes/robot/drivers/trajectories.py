@@ -22,7 +22,7 @@ from efficient_vla.nodes.base.conversions import (
     stamp_to_seconds,
     to_wire,
 )
-from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.base.qos import newest_qos, report_qos
 from efficient_vla.sim.drivers.joint_trajectory_controller import (
     INVALID_GOAL,
     SUCCESSFUL,
@@ -60,7 +60,7 @@ class TrajectoryDriver:
             JointTrajectoryControllerState, f'{name}/controller_state', report_qos()
         )
         self._commands = node.create_subscription(
-            JointTrajectory, f'{name}/joint_trajectory', self._take, report_qos()
+            JointTrajectory, f'{name}/joint_trajectory', self._take, newest_qos()
         )
         self._server = DeferredActionServer(
             node,

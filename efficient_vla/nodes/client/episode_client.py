@@ -18,6 +18,8 @@ from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
 from efficient_vla.srv import ResetCaches, ResetEpisode
 
 CALL_TIMEOUT_S = 60.0
+SETTLING_S = 3.0
+"""How long a task is asked for again that ends as it begins."""
 """A service that is up answers at once; loading a scene takes the robot a few seconds."""
 ANSWER_S = 5.0
 """A controller that lives accepts or refuses a goal within this time."""
@@ -131,12 +133,20 @@ class EpisodeClient:
         return outcome, self.listener.stop_recording(duration)
 
     def _execute(self, instruction: str, max_duration_s: float) -> Any:
-        """Return the result of the task, which goes on after a controller that died."""
-        end = time.monotonic() + max_duration_s
+        """Return the result of the task, which goes on after a controller that died.
+
+        A robot that leapt to its new place is not believed at once: a task that ends as it begins
+        is asked for again.
+        """
+        start = time.monotonic()
+        end = start + max_duration_s
         goal = ExecuteTask.Goal(instruction=instruction, max_duration_s=max_duration_s)
         result = self._attempt(goal)
-        while result is None:
-            self._await_controller()
+        while result is None or (_refused(result) and time.monotonic() < start + SETTLING_S):
+            if result is None:
+                self._await_controller()
+            else:
+                self._pause.wait(POLL_S)
             if max_duration_s:
                 goal.max_duration_s = max(end - time.monotonic(), POLL_S)
             result = self._attempt(goal)
@@ -204,3 +214,7 @@ class EpisodeClient:
         end = time.monotonic() + LAST_FRAME_WAIT_S
         while self.listener.newest_frame() == newest and time.monotonic() < end:
             self._pause.wait(POLL_S / 4)
+
+
+def _refused(result: Any) -> bool:
+    return result.reason == ExecuteTask.Result.REASON_FAULT and result.duration_s == 0.0

@@ -66,7 +66,7 @@ POLICIES = {
         'scheduler.num_decay_steps': '3750',
         'scheduler.peak_lr': '3e-4',
         'scheduler.decay_lr': '1e-5',
-        'steps': '3750',
+        'steps': '3000',
     },
     'smolvla': {
         'policy.type': 'smolvla',

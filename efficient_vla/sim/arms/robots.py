@@ -155,8 +155,10 @@ INSTRUCTIONS = {'reach': 'touch the ball', 'push': 'push the red cube across the
 """Task -> its sentence where no episode is under way; that of an episode names the colour too."""
 
 
-def simulation(robot: str, joints: tuple[str, ...], driver: Driver | None = None) -> Simulation:
-    """Return what is known of the arm ``robot`` without its simulator."""
+def simulation(
+    robot: str, joints: tuple[str, ...], driver: Driver | None = None, policy: str = ''
+) -> Simulation:
+    """Return what is known of the arm ``robot``, which a shipped ``policy`` drives."""
     return Simulation(
         scene=f'efficient_vla.sim.arms.scene:{robot}',
         instructions=INSTRUCTIONS,
@@ -167,6 +169,7 @@ def simulation(robot: str, joints: tuple[str, ...], driver: Driver | None = None
         state_names=joints,
         setpoint_names=joints,
         driver=driver,
+        policy=policy,
     )
 
 
@@ -202,6 +205,6 @@ PANDA_DRIVER = Driver(
     goal_tolerance=0.1,
     stopped_velocity=0.2,
 )
-SO101_SIMULATION = simulation('so101', SO101.joints, SO101_DRIVER)
+SO101_SIMULATION = simulation('so101', SO101.joints, SO101_DRIVER, 'so101-act')
 UR5E_SIMULATION = simulation('ur5e', UR5E.joints, UR5E_DRIVER)
 PANDA_SIMULATION = simulation('panda', PANDA.joints, PANDA_DRIVER)

@@ -137,6 +137,8 @@ class Whereabouts:
         if self.reported is None:
             why = self._refused[0] or 'is the robot running?'
             return f'the set-point of the robot is not known yet; {why}'
+        if not self.exact and self.time < self._noticed:
+            return 'an episode began, and the robot has not said since where it is. Try again.'
         if self.noticed(now) or not self.leapt_lately(now):
             return None
         return f'{self.leap}; it is believed after {SETTLED_S} s without a leap. Try again.'

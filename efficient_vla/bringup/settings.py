@@ -12,6 +12,7 @@ from typing import Any
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.bringup import robot_limits
+from efficient_vla.control.contract import TRANSLATION
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -503,6 +504,11 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             return (
                 'robot_description and robot_description_topic are both set; expected one. Leave '
                 'one of them out.'
+            )
+        if self.tool.max_velocity and not set(axes) & TRANSLATION:
+            return (
+                f'tool.max_velocity is {self.tool.max_velocity} while names has none of x, y, z; '
+                'expected 0 for a robot that is commanded by joints. Leave it out.'
             )
         others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
         if self.output == 'twist' and others:

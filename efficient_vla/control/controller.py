@@ -23,7 +23,7 @@ import numpy as np
 from efficient_vla.control import admission
 from efficient_vla.control.blending import METHODS
 from efficient_vla.control.catalogue import head_help
-from efficient_vla.control.contract import GRIPPER, refuse_unit
+from efficient_vla.control.contract import GRIPPER, TRANSLATION, refuse_unit
 from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.first_motion import refuse_start
 from efficient_vla.control.history import History
@@ -32,6 +32,7 @@ from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.kinematics.checks import Checked, Finding, Model, Ranges
 from efficient_vla.control.limits import AxisLimits, Limiter, outside
 from efficient_vla.control.moment import Moment
+from efficient_vla.control.norms import Norm
 from efficient_vla.control.pace import PathLimits, PathPace
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport, State
@@ -171,8 +172,11 @@ class Controller:
         self._limiter.configure(settings.limits)
         velocity, _, jerk, stop, low, high = np.array(self.limits).T
         self._ranges = Ranges(low, high, velocity, stop, jerk, self.continuous)
+        hand = tuple(k for k, name in enumerate(self._axes) if name in TRANSLATION)
+        fastest = settings.tool.max_velocity
+        self._limiter.norms = (Norm(hand, fastest),) if hand and fastest else ()
         if self._newest is not None:
-            self._path_limits = PathLimits(self._newest, self.limits)
+            self._path_limits = self._limits_of(self._newest)
         blends_anew = settings.blending != self.settings.blending
         self.settings = settings
         self._period = 1 / settings.rate
@@ -396,6 +400,9 @@ class Controller:
             chunk, self._motion, self._limiter.position, self.settings, self.continuous
         )
 
+    def _limits_of(self, trajectory: Trajectory) -> PathLimits:
+        return PathLimits(trajectory, self.limits, self._limiter.norms)
+
     def _anchored(self, chunk: ActionChunk, now: float, history: History) -> Trajectory:
         """Lay ``chunk`` out from the set-point that its observation saw."""
         observed = self._observed(chunk, now, history)
@@ -469,7 +476,7 @@ class Controller:
         age = now - trajectory.chunk.stamp
         lasts, left = (self._watchdog.left(since) for since in (trajectory.start, clock))
         self._scaling.arrived(lasts, left, now, age, self._watchdog.deadline)
-        self._path_limits = PathLimits(trajectory, self.limits)
+        self._path_limits = self._limits_of(trajectory)
         self._track(trajectory, now, history)
 
     def _track(self, trajectory: Trajectory, now: float, history: History) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
 from efficient_vla.control.chasing import ROUNDING, AxisLimits, Chaser, can_meet
+from efficient_vla.control.norms import Norm, coasting, keeps, shared
 from efficient_vla.control.settings import LimitSettings, axes
 from efficient_vla.control.straight import in_step
 from efficient_vla.settings import InvalidSettingError
@@ -44,6 +45,9 @@ def outside(
 
 class Limiter:
     """The set-point's motion state, and the two ways to move it: follow and brake."""
+
+    norms: tuple[Norm, ...] = ()
+    """Limits of several axes together."""
 
     def __init__(self, settings: LimitSettings, position: np.ndarray) -> None:
         self._chaser = Chaser(len(position))
@@ -103,17 +107,22 @@ class Limiter:
             limits = [axis._replace(velocity=speed * axis.velocity) for axis in limits]
         states = self._states
         targets = list(map(_inside, limits, reference.T.tolist()))
+        for norm in self.norms:
+            limits = shared(norm, limits, states, targets)
         moved = targets
         if not all(map(can_meet, states, limits, targets, repeat(period))):
             moved = self._chaser.follow(in_step(states, limits, targets, period), period)
-        self._take(
-            [
-                after
-                if _can_stop_inside(after, axis, state.position)
-                else brake(state, axis.stop, axis.jerk, period)
-                for state, axis, after in zip(states, limits, moved, strict=True)
-            ]
-        )
+        moved = [
+            after
+            if _can_stop_inside(after, axis, state.position)
+            else brake(state, axis.stop, axis.jerk, period)
+            for state, axis, after in zip(states, limits, moved, strict=True)
+        ]
+        for norm in self.norms:
+            if not keeps(norm, states, moved, [axis.jerk for axis in limits]):
+                for k in norm.axes:
+                    moved[k] = brake(states[k], limits[k].stop, limits[k].jerk, period)
+        self._take(moved)
 
     def brake(self, period: float) -> None:
         """Move for ``period`` seconds on the way to standing still."""
@@ -191,6 +200,13 @@ class Limiter:
             ]
             may = (soft for soft in softer if _may_brake(state, axis, soft, longest))
             brakes.append(next(may, (most, jerkiest)))
+        jerks = [jerk for _, jerk in brakes]
+        for norm in self.norms:
+            if coasting(norm, states, jerks) > max(
+                norm.velocity * ROUNDING, coasting(norm, states, [jerk for _, jerk in own])
+            ):
+                for k in norm.axes:
+                    brakes[k] = own[k]
         return brakes
 
     def _take(self, states: list[AxisState]) -> None:

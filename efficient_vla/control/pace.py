@@ -13,11 +13,13 @@ of a learned policy from row to row is no reason to be slow; the limits of the a
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from efficient_vla.control.braking import AxisState
-from efficient_vla.control.chasing import AxisLimits, Chase, Chaser, can_meet
+from efficient_vla.control.chasing import HEADROOM, AxisLimits, Chase, Chaser, can_meet
+from efficient_vla.control.norms import Norm
 from efficient_vla.control.trajectory import Trajectory
 
 JERK_SHARE = 0.49
@@ -40,7 +42,9 @@ STILL = 1e-9
 class PathLimits:
     """What the limits of the axes are for the clock, row by row of a trajectory."""
 
-    def __init__(self, trajectory: Trajectory, limits: list[AxisLimits]) -> None:
+    def __init__(
+        self, trajectory: Trajectory, limits: list[AxisLimits], norms: Sequence[Norm] = ()
+    ) -> None:
         self._trajectory = trajectory
         dt = trajectory.dt
         velocity, acceleration, jerk = np.array(limits)[:, :3].T  # [M]
@@ -49,6 +53,9 @@ class PathLimits:
         bends = _bends(trajectory.knots, max(window, 1)) / dt**2  # [H, M]
         fastest = np.minimum(velocity / speeds, np.sqrt(acceleration / np.maximum(bends, STILL)))
         fastest = np.minimum(fastest.min(axis=1), FASTEST)  # [H]
+        for norm in norms:
+            together = np.linalg.norm(speeds[:, list(norm.axes)], axis=1)
+            fastest = np.minimum(fastest, (1 - HEADROOM) * norm.velocity / together)
         ahead = _highest_ahead(speeds, math.ceil(RUN_UP / dt))
         used = bends * np.minimum(fastest, 1)[:, None] ** 2 / acceleration
         spare = acceleration * np.maximum(1 - used, LEAST_SPARE)
@@ -141,7 +148,7 @@ class PathPace:
         if moved.velocity < 0 or moved.position < 0:
             moved = AxisState(max(moved.position, 0.0), max(moved.velocity, 0.0), 0.0)
         owed = self._owed + way - moved.position
-        self._owed = min(max(owed, 0.0), spare, LONGEST_DEBT)
+        self._owed = max(min(owed, spare, LONGEST_DEBT), -LONGEST_DEBT)
         self.speed, self.slope = moved.velocity, moved.acceleration
         return moved.position
 

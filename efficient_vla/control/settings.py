@@ -94,6 +94,21 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolSettings:
+    """Limits of the hand of a robot that is commanded by x, y and z."""
+
+    max_velocity: float = setting(
+        0.0,
+        'Largest velocity of the hand in whatever direction; limits.max_velocity is of each axis, '
+        'and the diagonal may be 1.7 times as fast. 0: that alone holds.',
+        unit='m/s',
+        low=0.0,
+        high=50.0,
+        locked=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class WatchdogSettings:
     """When chunks may no longer drive the robot."""
 
@@ -237,6 +252,7 @@ class ControllerSettings:
     time_scaling: TimeScalingSettings = group(TimeScalingSettings)
     contract: ContractSettings = group(ContractSettings)
     limits: LimitSettings = group(LimitSettings)
+    tool: ToolSettings = group(ToolSettings)
     watchdog: WatchdogSettings = group(WatchdogSettings)
     kinematics: KinematicsSettings = group(KinematicsSettings)
     collision: CollisionSettings = group(CollisionSettings)

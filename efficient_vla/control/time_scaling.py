@@ -65,15 +65,14 @@ class TimeScaling:
         ends would wait the longer the slower that one is. What is not executed ``until`` [s] is
         lost.
         """
-        first = self._arrived is None
-        if self._arrived is not None:
-            self._intervals.append(now - self._arrived)
-        self._arrived = now
-        expected = max(min([*self._intervals, age, until - now]), TOLERANCE)
-        # Rows that are executed faster are missing when the next chunk is that old.
-        self.spare = max(lasts - age - expected, 0.0)
-        if first:
+        if self._arrived is None:
+            self._arrived = now
             return
+        self._intervals.append(now - self._arrived)
+        self._arrived = now
+        # Rows that are executed faster are missing when the next chunk is that old.
+        self.spare = max(lasts - age - max(*self._intervals, age), 0.0)
+        expected = max(min(*self._intervals, age, until - now), TOLERANCE)
         if left > expected - TOLERANCE:
             speed = left / expected
         else:

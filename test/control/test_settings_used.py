@@ -36,6 +36,7 @@ CHANGES = {
     'limits.stop_deceleration': {'limits.stop_deceleration': (15.0,)},
     'limits.position_low': {'limits.position_low': (-0.02,)},
     'limits.position_high': {'limits.position_high': (0.65,)},
+    'tool.max_velocity': {'tool.max_velocity': 0.3},
     'watchdog.chunk_timeout': {'watchdog.chunk_timeout': 0.3},
     'watchdog.max_future': {'watchdog.max_future': 0.5},
 }

@@ -216,10 +216,12 @@ def test_chunk_that_came_at_once_has_a_speed(left):
 
 def test_time_to_spare_is_what_age_and_interval_leave_of_a_chunk():
     scaling = TimeScaling(0.1)
-    # The first one comes alone: the next may take as long as it did.
+    # Of the first one nobody knows when the next will come.
     scaling.arrived(0.5, 0.5, 0.1, 0.1, np.inf)
-    assert scaling.spare == pytest.approx(0.3)
+    assert scaling.spare == 0.0
     scaling.arrived(0.5, 0.4, 0.15, 0.1, np.inf)
-    assert scaling.spare == pytest.approx(0.35)
-    scaling.arrived(0.5, 0.1, 0.25, 0.45, np.inf)
+    assert scaling.spare == pytest.approx(0.3)
+    scaling.arrived(0.5, 0.4, 0.35, 0.1, np.inf)
+    assert scaling.spare == pytest.approx(0.2)
+    scaling.arrived(0.5, 0.1, 0.4, 0.3, np.inf)
     assert scaling.spare == 0.0

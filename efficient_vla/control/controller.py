@@ -32,7 +32,7 @@ from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.kinematics.checks import Checked, Finding, Model, Ranges
 from efficient_vla.control.limits import AxisLimits, Limiter, outside
 from efficient_vla.control.moment import Moment
-from efficient_vla.control.norms import Norm
+from efficient_vla.control.norms import VelocityNorm
 from efficient_vla.control.pace import PathLimits, PathPace
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport, State
@@ -174,7 +174,7 @@ class Controller:
         self._ranges = Ranges(low, high, velocity, stop, jerk, self.continuous)
         hand = tuple(k for k, name in enumerate(self._axes) if name in TRANSLATION)
         fastest = settings.tool.max_velocity
-        self._limiter.norms = (Norm(hand, fastest),) if hand and fastest else ()
+        self._limiter.norms = (VelocityNorm(hand, fastest),) if hand and fastest else ()
         if self._newest is not None:
             self._path_limits = self._limits_of(self._newest)
         blends_anew = settings.blending != self.settings.blending

@@ -21,7 +21,7 @@ import numpy as np
 
 from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
 from efficient_vla.control.chasing import ROUNDING, AxisLimits, Chaser, can_meet
-from efficient_vla.control.norms import Norm, coasting, keeps, shared
+from efficient_vla.control.norms import VelocityNorm, coasting, keeps, shared
 from efficient_vla.control.settings import LimitSettings, axes
 from efficient_vla.control.straight import in_step
 from efficient_vla.settings import InvalidSettingError
@@ -46,7 +46,7 @@ def outside(
 class Limiter:
     """The set-point's motion state, and the two ways to move it: follow and brake."""
 
-    norms: tuple[Norm, ...] = ()
+    norms: tuple[VelocityNorm, ...] = ()
     """Limits of several axes together."""
 
     def __init__(self, settings: LimitSettings, position: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from efficient_vla.control.braking import AxisState
 from efficient_vla.control.chasing import ROUNDING, AxisLimits
 
 
-class Norm(NamedTuple):
+class VelocityNorm(NamedTuple):
     """The length of the velocity of some axes together, and what it may be."""
 
     axes: tuple[int, ...]
@@ -27,7 +27,7 @@ LEAST = 0.05
 
 
 def shared(
-    norm: Norm,
+    norm: VelocityNorm,
     limits: Sequence[AxisLimits],
     states: Sequence[AxisState],
     targets: Sequence[AxisState],
@@ -43,13 +43,13 @@ def shared(
     return found
 
 
-def coasting(norm: Norm, states: Sequence[AxisState], jerks: Sequence[float]) -> float:
+def coasting(norm: VelocityNorm, states: Sequence[AxisState], jerks: Sequence[float]) -> float:
     """Return the largest velocity that the axes may have while they end their accelerations."""
     return math.hypot(*(_fastest(states[axis], jerks[axis]) for axis in norm.axes))
 
 
 def keeps(
-    norm: Norm,
+    norm: VelocityNorm,
     before: Sequence[AxisState],
     after: Sequence[AxisState],
     jerks: Sequence[float],

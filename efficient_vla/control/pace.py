@@ -19,7 +19,7 @@ import numpy as np
 
 from efficient_vla.control.braking import AxisState
 from efficient_vla.control.chasing import HEADROOM, AxisLimits, Chase, Chaser, can_meet
-from efficient_vla.control.norms import Norm
+from efficient_vla.control.norms import VelocityNorm
 from efficient_vla.control.trajectory import Trajectory
 
 JERK_SHARE = 0.49
@@ -43,7 +43,7 @@ class PathLimits:
     """What the limits of the axes are for the clock, row by row of a trajectory."""
 
     def __init__(
-        self, trajectory: Trajectory, limits: list[AxisLimits], norms: Sequence[Norm] = ()
+        self, trajectory: Trajectory, limits: list[AxisLimits], norms: Sequence[VelocityNorm] = ()
     ) -> None:
         self._trajectory = trajectory
         dt = trajectory.dt

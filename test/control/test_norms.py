@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from efficient_vla.control.braking import AxisState
-from efficient_vla.control.norms import Norm, coasting, keeps
+from efficient_vla.control.norms import VelocityNorm, coasting, keeps
 
 DT, PERIOD = 0.0125, 0.01
 VALUES = {'watchdog.chunk_timeout': 5.0, 'tool.max_velocity': 0.8}
@@ -40,7 +40,7 @@ def test_leaps_and_seams_keep_it_too(make_controller, make_chunk):
 
 
 def test_what_an_axis_will_have_counts():
-    norm = Norm((0, 2), 0.5)
+    norm = VelocityNorm((0, 2), 0.5)
     # 0.1 and 2^2 / 20 more when the acceleration has ended, and 0.4 across.
     states = [AxisState(0, 0.1, 2.0), AxisState(0, 9.0, 0.0), AxisState(0, 0.4, 0.0)]
     assert coasting(norm, states, [10.0] * 3) == pytest.approx(0.5)

@@ -32,7 +32,7 @@ def test_its_new_place_is_believed_once_it_settled() -> None:
     watch.notice(10.1)
     watch.read(np.array([1.6]), None, 10.12, 10.12, LIMITS, 0.5)
     assert 'leapt' in str(watch.doubted(10.15))
-    assert watch.doubted(10.12 + SETTLED_S) is None
+    assert watch.doubted(10.13 + SETTLED_S) is None
 
 
 def test_a_robot_that_did_not_leap_is_believed_at_its_first_word() -> None:

@@ -3,16 +3,13 @@
 """Where the description of a robot is, and the limits that the controller takes from it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from efficient_vla.control.contract import GRIPPER
 from efficient_vla.control.robot_limits.combined import braking_as_accelerated, described_limits
 from efficient_vla.control.robot_limits.moveit import read_joint_limits
-from efficient_vla.control.robot_limits.urdf import LARGEST, read_urdf
+from efficient_vla.control.robot_limits.urdf import read_urdf, text_of
 from efficient_vla.control.settings import LimitSettings, axes, braking_times
-from efficient_vla.places import share_folder
-from efficient_vla.settings import InvalidSettingError
 
 SOURCES = ('robot_description', 'joint_limits')
 """Parameters that hold a description, or name its file."""
@@ -41,7 +38,7 @@ def completed(values: Mapping[str, Any], description: str = '') -> dict[str, Any
     lists = (*given.values(), *(values.get(name, ()) for name in LISTS))
     if not all(isinstance(value, (list, tuple)) for value in lists):
         return dict(values)  # The settings refuse them, and say it better.
-    texts = [_text(name, values.get(name)) for name in SOURCES]
+    texts = [text_of(name, values.get(name)) for name in SOURCES]
     texts[0] = description or texts[0]
     if values.get(TOPIC) and not texts[0]:
         return {**braking_as_accelerated(given), **values}
@@ -77,26 +74,3 @@ def _axes(values: Mapping[str, Any]) -> dict[str, str]:
     )
     names = [str(name) for name in values.get('names', ()) if name != GRIPPER]
     return {name: called.get(name, name) for name in names}
-
-
-def _text(name: str, given: Any) -> str:
-    """Return the text that a parameter is, or that is in the file that it names."""
-    if not given or not isinstance(given, str) or given.lstrip().startswith('<'):
-        return given or ''
-    path = Path(given).expanduser()
-    if not path.is_absolute():
-        path = share_folder('config') / path
-    try:
-        if path.stat().st_size > LARGEST:
-            raise InvalidSettingError(
-                f'{name}: {path} has more than {LARGEST} bytes; expected a description without '
-                'meshes inside.'
-            )
-        return path.read_text(encoding='utf-8')
-    except (OSError, ValueError) as error:
-        if isinstance(error, InvalidSettingError):
-            raise
-        raise InvalidSettingError(
-            f'{name} is {given[:200]!r}, which cannot be read: {error}. Name an absolute path, or '
-            'one in the folder config of the package.'
-        ) from None

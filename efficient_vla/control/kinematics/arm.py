@@ -9,6 +9,7 @@ import numpy as np
 import pinocchio as pin
 
 from efficient_vla.control.kinematics import description
+from efficient_vla.control.robot_limits.urdf import root_of
 from efficient_vla.settings import InvalidSettingError
 
 
@@ -30,7 +31,7 @@ class ArmModel:
         packages: Sequence[str] = (),
     ) -> None:
         """Read the URDF ``text``; raises ``InvalidSettingError`` where it does not fit."""
-        root = description.parse(text)
+        root = root_of(text)
         base, tool = base or _root_link(root), tool or _last_link(root, names)
         description.furnish(root, base, table, boxes)
         text, self.absent_meshes = description.prepare(root, packages)

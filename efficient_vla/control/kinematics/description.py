@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of a robot's description, URDF, as the library may read it.
 
-It comes from a file or from a topic: its size is bounded, it may not declare entities, and meshes
-are read from given folders only. Obstacles become links, so that one library knows all shapes.
+Meshes are read from given folders only. Obstacles become links, so that one library knows all
+shapes.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from efficient_vla.settings import InvalidSettingError
-
-LARGEST = 4 * 1024 * 1024
-"""Longer descriptions than this are refused [characters]."""
 OBSTACLE = 'obstacle:'
 """Begin of the names of links that are no part of the robot."""
 TABLE = f'{OBSTACLE}table'
@@ -22,27 +18,6 @@ TABLE_SIDES = (6.0, 6.0, 0.5)
 """The table ends beyond the reach of an arm, and its top alone matters [m]."""
 MANY_TURNS = 1e3
 """Range of a joint without an end, to either side [rad]."""
-
-
-def parse(text: str) -> Element:
-    """Return the root of a URDF; raises ``InvalidSettingError`` where it is none."""
-    if len(text) > LARGEST:
-        raise InvalidSettingError(
-            f'the description has {len(text)} characters; expected at most {LARGEST}.'
-        )
-    if '<!DOCTYPE' in text or '<!ENTITY' in text:
-        raise InvalidSettingError(
-            'the description declares entities; expected plain URDF. Expand it with xacro first.'
-        )
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise InvalidSettingError(f'the description is no XML: {error}.') from None
-    if root.tag != 'robot':
-        raise InvalidSettingError(
-            f'the description begins with <{root.tag}>; expected <robot> of a URDF.'
-        )
-    return root
 
 
 def prepare(root: Element, packages: Sequence[str]) -> tuple[str, list[str]]:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chunks of end-effector rows as chunks of joint rows, and which rows the arm must not follow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,15 +43,20 @@ class Kinematics:
         kinematics: KinematicsSettings | None = None,
         collision: CollisionSettings | None = None,
         packages: Sequence[str] = (),
+        called: Mapping[str, str] | None = None,
     ) -> None:
-        """Read the URDF ``text``; raises ``InvalidSettingError`` where it does not fit."""
+        """Read the URDF ``text``, by which columns are ``called`` otherwise than in ``names``.
+
+        Raises ``InvalidSettingError`` where it does not fit.
+        """
         settings = kinematics or KinematicsSettings()
         around = collision or CollisionSettings()
         self.names = names
         self._settings = settings
+        calls = [(called or {}).get(name, name) for name in names]
         self.arm = arm = ArmModel(
             text,
-            names,
+            calls,
             settings.base,
             settings.tool,
             around.table,
@@ -60,7 +65,8 @@ class Kinematics:
         )
         axes = [name for name in names if name != GRIPPER]
         self._motion = [names.index(name) for name in axes]
-        self._columns = [axes.index(name) for name in arm.joints]
+        self._own = [names[calls.index(joint)] for joint in arm.joints]
+        self._columns = [axes.index(name) for name in self._own]
         middle = np.clip((arm.low + arm.high) / 2, -np.pi, np.pi)
         self._home = self._pick(settings.posture, axes, middle)
         self._posture = self._home
@@ -135,7 +141,7 @@ class Kinematics:
         return rows[:, self._columns]
 
     def _refuse_columns(self, chunk: ActionChunk) -> str | None:
-        others = [name for name in self.names if name not in self.arm.joints]
+        others = [name for name in self.names if name not in self._own]
         expected = (*XYZ, *others)
         if chunk.names == expected:
             return None
@@ -180,7 +186,7 @@ class Kinematics:
         rows = np.empty((len(chunk.actions), len(self.names)), np.float32)
         whole = np.concatenate([whole, np.tile(whole[-1], (len(rows) - len(path), 1))])
         joints = np.diff(whole, axis=0) if mode == ControlMode.JOINT_DELTA else whole[1:]
-        of_joints = dict(zip(self.arm.joints, joints.T, strict=True))
+        of_joints = dict(zip(self._own, joints.T, strict=True))
         twist = chunk.control_mode == ControlMode.EE_TWIST
         for column, name in enumerate(self.names):
             if name in of_joints:

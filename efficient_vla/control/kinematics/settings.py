@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from efficient_vla.settings import setting
 
 ORIENTATIONS = ('keep', 'free')
+THE_SAME = 'robot_description'
+"""As ``kinematics.description``: the one that limits come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class KinematicsSettings:
 
     description: str = setting(
         '',
-        'URDF of the arm, a file: the controller then takes chunks in EE modes too and turns them '
+        'URDF of the arm, its file or text, or the word robot_description for that of this '
+        'parameter or its topic: the controller then takes chunks in EE modes too and turns them '
         'into joints, and checks every chunk for collisions. A relative path starts at the folder '
         'config of the package. Empty: chunks in JOINT modes only, nothing is checked.',
         read_only=True,

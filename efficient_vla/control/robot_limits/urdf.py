@@ -7,8 +7,11 @@ It comes from a file or from a topic: its size is bounded, and it may not declar
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+from efficient_vla.places import share_folder
 from efficient_vla.settings import InvalidSettingError
 
 LARGEST = 4 * 1024 * 1024
@@ -37,7 +40,7 @@ def read_urdf(text: str) -> dict[str, DescribedJoint]:
     Raises ``InvalidSettingError`` naming joint and attribute.
     """
     found = {}
-    for joint in _root(text).findall('joint'):
+    for joint in root_of(text).findall('joint'):
         name, kind = joint.get('name', ''), joint.get('type', '')
         if kind not in MOVING:
             continue
@@ -74,7 +77,8 @@ def read_urdf(text: str) -> dict[str, DescribedJoint]:
     return found
 
 
-def _root(text: str) -> ElementTree.Element:
+def root_of(text: str) -> ElementTree.Element:
+    """Return the root of the URDF ``text``; raises ``InvalidSettingError`` where it is none."""
     if len(text) > LARGEST:
         raise InvalidSettingError(
             f'robot_description has {len(text)} characters; expected at most {LARGEST}.'
@@ -93,6 +97,32 @@ def _root(text: str) -> ElementTree.Element:
             'Write it with: xacro FILE.xacro > FILE.urdf'
         )
     return root
+
+
+def text_of(name: str, given: Any) -> str:
+    """Return the text that the parameter ``name`` is, or that is in the file that it names.
+
+    Raises ``InvalidSettingError`` where it cannot be read.
+    """
+    if not given or not isinstance(given, str) or given.lstrip().startswith('<'):
+        return given or ''
+    path = Path(given).expanduser()
+    if not path.is_absolute():
+        path = share_folder('config') / path
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InvalidSettingError(
+                f'{name}: {path} has more than {LARGEST} bytes; expected a description without '
+                'meshes inside.'
+            )
+        return path.read_text(encoding='utf-8')
+    except (OSError, ValueError) as error:
+        if isinstance(error, InvalidSettingError):
+            raise
+        raise InvalidSettingError(
+            f'{name} is {given[:200]!r}, which cannot be read: {error}. Name an absolute path, or '
+            'one in the folder config of the package.'
+        ) from None
 
 
 def _number(element: ElementTree.Element, joint: str, attribute: str) -> float | None:

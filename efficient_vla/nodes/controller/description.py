@@ -27,6 +27,8 @@ class DescriptionTopic:
     def __init__(self, node: 'ControllerNode') -> None:
         self._node = node
         self._taken: dict[str, Any] = {}
+        self.text = ''
+        """The newest description that came; empty: none did."""
 
     def taken(self, settings: ControllerNodeSettings) -> ControllerNodeSettings:
         """Return ``settings`` with the limits of the robot, which become parameters, too.
@@ -45,6 +47,7 @@ class DescriptionTopic:
                 f'no description came on {topic} within {PATIENCE_S:g} s; expected a URDF of '
                 'robot_state_publisher. Start it, then configure the controller again.'
             )
+        self.text = message.data
         values = flatten(settings)
         given = start_up_values(self._node)
         own = {

@@ -141,7 +141,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             raise InvalidSettingError('names is empty; expected the columns of the command.')
         refuse_cores(self.settings.cpu_affinity)
         settings = self._description.taken(self.settings)
-        model, about = load_model(settings, settings.names)
+        description = self._description.text or settings.robot_description
+        called = dict(word.split(':=') for word in settings.driver.joint_names)
+        model, about = load_model(settings, settings.names, description, called)
         if about:
             self.get_logger().info(about)
         self._controller = Controller(settings, settings.names, self._output.covers, model)

@@ -380,6 +380,21 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         high=1e4,
         read_only=True,
     )
+    servo_units: str = setting(
+        'speed_units',
+        'What the output twist sends, as command_in_type of MoveIt Servo says: speed_units: m/s; '
+        'unitless: shares of servo_scale.',
+        choices=('speed_units', 'unitless'),
+        read_only=True,
+    )
+    servo_scale: float = setting(
+        0.4,
+        'scale.linear of Servo: the speed of the share 1, with servo_units unitless.',
+        unit='m/s',
+        low=1e-3,
+        high=10.0,
+        read_only=True,
+    )
     gripper_interface: str = setting(
         'topic',
         'Where the gripper goes. topic: Float64MultiArray on gripper_command; gripper_command and '
@@ -476,6 +491,13 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
             return (
                 f'reset_distance has {len(self.reset_distance)} values; expected one, or one for '
                 f'each of {", ".join(axes)}.'
+            )
+        fastest = max(self.limits.max_velocity, default=0.0)
+        unitless = self.output == 'twist' and self.servo_units == 'unitless'
+        if unitless and fastest > self.servo_scale:
+            return (
+                f'limits.max_velocity is {fastest} while servo_scale is {self.servo_scale}: Servo '
+                'takes no share above 1. Lower the limit, or raise scale.linear there and here.'
             )
         if self.gripper_axis and (self.gripper_axis not in axes or 'gripper' in self.names):
             return (

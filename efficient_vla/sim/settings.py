@@ -90,6 +90,12 @@ class RobotSettings(NodeSettings):
         read_only=True,
     )
     speed_slider: float = share(1.0, 'Speed slider of an arm that has one, with interface driver.')
+    calibration: str = setting(
+        '',
+        'Calibration file of LeRobot for the servos of an SO-101, with interface driver; empty: '
+        'one of ours.',
+        read_only=True,
+    )
     mode: str = setting(
         'realtime',
         'realtime runs the physics on the wall clock; lockstep lets simulated time '

@@ -344,6 +344,16 @@ def test_twist_is_the_velocity_of_the_set_point(graph, servo):
     assert travelled == pytest.approx(servo.node._command[1] - HOME[1], rel=0.05)
 
 
+def test_twist_without_a_unit_is_a_share_of_the_scale_of_servo(graph):
+    servo = Arm(
+        graph, output='twist', servo_units='unitless', servo_scale=0.5, limits__max_velocity=[0.5]
+    )
+    twists = graph.hear(TwistStamped, 'servo_node/delta_twist_cmds', report_qos())
+    graph.until(servo.node._output._publisher.get_subscription_count)
+    follow(servo)
+    assert twists[-1].twist.linear.y == pytest.approx(SPEED / 0.5, rel=0.05)
+
+
 def test_robot_that_drifted_is_taken_over_from_where_it_stands(graph, servo):
     follow(servo)
     drifted = np.array([HOME[0], HOME[1] + 0.05, HOME[2]])
@@ -423,6 +433,12 @@ def test_dry_run_starts_again_from_the_robot_that_never_moved(graph):
     [
         ({'output': 'joints'}, "output is 'joints'; expected one of command, joint_trajectory"),
         ({'output': 'twist', 'names': list(JOINTS)}, 'output is twist while names has shoulder'),
+        (
+            {'output': 'twist', 'servo_units': 'unitless'},
+            'limits.max_velocity is 0.8 while servo_scale is 0.4',
+        ),
+        ({'gripper_axis': 'finger'}, "gripper_axis is 'finger'; expected one of x, y, z"),
+        ({'driver__joint_names': ['x']}, 'expected column:=joint each'),
         ({'gripper_values': [0.0]}, 'gripper_values has 1 values; expected two'),
         ({'names': ['x', 'y', 'gripper', 'gripper']}, 'none empty or twice'),
         ({'names': ['x', 'x', 'z']}, "names is ['x', 'x', 'z']; expected a name for each column"),

@@ -8,6 +8,8 @@ whoever keeps the score.
 """
 
 from concurrent.futures import Future as ConcurrentFuture
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from efficient_vla.nodes.base.liveliness import offer_liveliness
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
+from efficient_vla.sim.drivers.feetech import read_calibration
 from efficient_vla.sim.physics import RobotReport, SimulatedRobot
 from efficient_vla.sim.settings import RobotSettings
 from efficient_vla.srv import ResetEpisode
@@ -69,13 +72,14 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
         if self.settings.mode == 'lockstep':
             subscribe(Plan, 'plan', self._on_plan, latched_qos())
             subscribe(ControllerStatus, 'controller_status', self._on_status, latched_qos())
-        self._stand_in = self._make_driver()
-        if self._stand_in is None:
+        self._stand_in: Any = None
+        if self.settings.interface == 'command':
             subscribe(JointState, 'command', self._on_command, newest_qos())
         self.create_service(ResetEpisode, '~/reset_episode', self._on_reset)
 
     def setup(self) -> None:
         """Load the scene."""
+        self._stand_in = self._make_driver()
         self._robot = SimulatedRobot(
             self.settings, self, self.now, self._simulation, self._stand_in
         )
@@ -90,6 +94,14 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
             raise InvalidSettingError(
                 'interface is driver, and this robot has none to stand in for; expected command.'
             )
+        if self.settings.calibration:
+            if not driver.motors:
+                raise InvalidSettingError(
+                    'calibration is set, and this arm has no servos that need one; expected none.'
+                )
+            names = (*driver.joints, driver.gripper_joint)
+            motors = read_calibration(Path(self.settings.calibration).expanduser(), names)
+            driver = replace(driver, motors=motors)
         # Needs messages of ros2_control.
         from efficient_vla.nodes.robot.drivers.stand_in import DriverStandIn
 
@@ -109,6 +121,9 @@ class SimulatedRobotNode(ManagedNode[RobotSettings]):
     def teardown(self) -> None:
         """Forget the scene."""
         self._robot = None
+        if self._stand_in is not None:
+            self._stand_in.close()
+            self._stand_in = None
 
     def changed(self, earlier: RobotSettings, settings: RobotSettings) -> None:
         """Take rates and limits over at the next tick."""

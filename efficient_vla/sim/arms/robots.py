@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from efficient_vla.sim.drivers.description import Driver
+from efficient_vla.sim.drivers.feetech import Motor
 from efficient_vla.sim.interface import Simulation
 
 CAMERA = 'front'
@@ -178,7 +179,15 @@ SO101_DRIVER = Driver(
     joints=SO101.joints[:-1],
     controller='arm_controller',
     gripper_joint='gripper',
-    gripper_limits=(-0.18, 1.75),
+    gripper_limits=(-0.17453, 1.74533),
+    motors=(
+        Motor(-1130, 793, 3303),
+        Motor(640, 907, 3189),
+        Motor(-320, 944, 3152),
+        Motor(1510, 965, 3131),
+        Motor(-880, 195, 3901),
+        Motor(260, 1900, 3400),
+    ),
     path_tolerance=1.0,
     goal_tolerance=0.1,
     stopped_velocity=0.2,

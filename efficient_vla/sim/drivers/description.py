@@ -5,6 +5,7 @@
 import math
 from dataclasses import dataclass
 
+from efficient_vla.sim.drivers.feetech import Motor
 from efficient_vla.sim.drivers.joint_trajectory_controller import Constraints, JointTolerance
 
 
@@ -23,6 +24,8 @@ class Driver:
     gripper_limits: tuple[float, float] = (-math.inf, math.inf)
     other_joints: tuple[str, ...] = ()
     """Joints that are in its ``joint_states`` too, and stand still."""
+    motors: tuple[Motor, ...] = ()
+    """Calibration of the servos of all joints where they count ticks, as those of Feetech do."""
     program: bool = False
     """Whether the robot runs a program that may stop, and has a speed slider, as a UR has."""
     path_tolerance: float = 0.0

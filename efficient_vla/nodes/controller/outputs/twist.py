@@ -6,18 +6,51 @@ Servo follows velocities, so the robot drifts from the sum of what it was told; 
 starts from where the robot is whenever it stands still. Chunks of displacements do not mind the
 drift between, chunks of positions do. When the messages end, Servo halts by itself
 (``incoming_command_timeout``).
+
+Servo takes twists once its command type is switched to them. That is asked for where
+``moveit_msgs`` is installed, and otherwise by ``ros2 service call
+/servo_node/switch_command_type moveit_msgs/srv/ServoCommandType "{command_type: 1}"``.
 """
 
-from geometry_msgs.msg import TwistStamped
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
+from geometry_msgs.msg import TwistStamped
+from rclpy.lifecycle import LifecycleNode
+
+from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.nodes.controller.outputs.output import ArmOutput
 from efficient_vla.types import Command
+
+SWITCH = 'servo_node/switch_command_type'
 
 
 class TwistOutput(ArmOutput):
     """Linear velocity of the end effector; it does not turn."""
 
     message, topic = TwistStamped, 'servo_node/delta_twist_cmds'
+
+    def __init__(self, node: LifecycleNode, settings: ControllerNodeSettings, *more: Any) -> None:
+        super().__init__(node, settings, *more)
+        unitless = settings.servo_units == 'unitless'
+        self._scale = settings.servo_scale if unitless else 1.0
+        self._switch: Any = None
+        if find_spec('moveit_msgs') is not None:
+            kind = import_module('moveit_msgs.srv').ServoCommandType
+            self._request = kind.Request(command_type=kind.Request.TWIST)
+            self._switch = node.create_client(kind, SWITCH)
+
+    def restart(self) -> None:
+        """Ask for twists again: Servo may have been started anew."""
+        super().restart()
+        if self._switch is not None and self._switch.service_is_ready():
+            answer = self._switch.call_async(self._request)
+            answer.add_done_callback(lambda done: self._switched(done.result()))
+
+    def _switched(self, response: Any) -> None:
+        if response is not None and not response.success:
+            self.fault = f'{SWITCH} refused twists. See the log of Servo.'
 
     def send_axes(self, command: Command, axes: list[int]) -> None:
         """Send the velocity while there is any, and zeros for a moment after."""
@@ -27,5 +60,9 @@ class TwistOutput(ArmOutput):
         message.header.stamp = self._stamp(command.stamp)
         message.header.frame_id = self._settings.frame_id
         for column in axes:
-            setattr(message.twist.linear, command.names[column], float(command.velocity[column]))
+            setattr(
+                message.twist.linear,
+                command.names[column],
+                float(command.velocity[column] / self._scale),
+            )
         self._publisher.publish(message)

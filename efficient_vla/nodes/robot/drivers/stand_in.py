@@ -14,6 +14,7 @@ from efficient_vla.nodes.robot.drivers.grippers import GripperDriver
 from efficient_vla.nodes.robot.drivers.program import Program
 from efficient_vla.nodes.robot.drivers.trajectories import TrajectoryDriver
 from efficient_vla.sim.drivers.description import Driver
+from efficient_vla.sim.drivers.feetech import Servos
 from efficient_vla.sim.drivers.joint_trajectory_controller import JointTrajectoryController
 
 
@@ -25,6 +26,8 @@ class DriverStandIn:
         self._driver = driver
         self._period = period
         self._last: np.ndarray | None = None
+        motors = driver.motors
+        self._servos = Servos(motors, driver.gripper_limits) if motors else None
         self._velocity: np.ndarray = np.zeros(0)
         self._target: np.ndarray | None = None
         core = JointTrajectoryController(driver.joints, period, driver.constraints)
@@ -69,6 +72,7 @@ class DriverStandIn:
 
     def tell(self, stamp: float, measured: np.ndarray) -> None:
         """Publish how the arm is [P]."""
+        measured = self._read(measured)
         last = measured if self._last is None else self._last
         self._velocity = (measured - last) / self._period
         self._last = measured
@@ -76,6 +80,7 @@ class DriverStandIn:
 
     def follow(self, stamp: float, measured: np.ndarray) -> np.ndarray:
         """Return the set-points [P] for the next period of an arm that is ``measured`` [P]."""
+        measured = self._read(measured)
         if self._target is None:
             self.reset(measured, stamp)
         assert self._target is not None
@@ -93,7 +98,15 @@ class DriverStandIn:
         if self.gripper is not None:
             target[arm] = self.gripper.update(stamp, float(measured[arm]), float(velocity[arm]))
         self._target = target
-        return target
+        return (
+            target if self._servos is None else self._servos.turned_by(self._servos.goals(target))
+        )
+
+    def _read(self, measured: np.ndarray) -> np.ndarray:
+        """Return where the arm is [P] as the driver reads it."""
+        if self._servos is None:
+            return measured
+        return self._servos.read(self._servos.encoder(measured))
 
     def close(self) -> None:
         """Take all topics back, as a driver that ends."""

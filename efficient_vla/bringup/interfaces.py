@@ -113,6 +113,12 @@ def _lowered(monitor: Values) -> set[str]:
     return {step.node for step in table.steps.values()}
 
 
+def framed(values: Values) -> frozenset[str]:
+    """Return the topics by which a stage with these parameters knows of frames and cameras."""
+    infos = frozenset(values.get('camera_infos', ()))
+    return infos | _names('/tf', '/tf_static') if infos or values.get('tool_frame') else NONE
+
+
 def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict[str, Interfaces]:
     """Return node -> its interfaces in a graph with these parameters, whose policy has ``cameras``.
 
@@ -135,13 +141,15 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
             publishes=_names('plan', 'plan_cache'),
             hears=_names(
                 'visual_tokens', 'visual_tokens/signals_wanted', 'robot_state', 'instruction'
-            ),
+            )
+            | framed(given['reasoner']),
         ),
         'actor': STAGE
         | Interfaces(
             publishes=_names('action_chunk'),
             hears=_names('plan', 'plan_cache', 'controller_status', 'robot_state', 'instruction')
-            | camera_topics(actor, cameras),
+            | camera_topics(actor, cameras)
+            | framed(actor),
         ),
         'controller': MANAGED
         | Interfaces(

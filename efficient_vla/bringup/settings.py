@@ -148,15 +148,36 @@ class InstructedNodeSettings(PolicyNodeSettings):
         read_only=True,
     )
     joint_age: float = joint_age_setting()
+    tool_frame: str = setting(
+        '',
+        "Frame of tf2 whose pose in base_frame is what the policy's state calls x, y, z, qx, qy, "
+        'qz and qw, of which it may have some; empty: robot_state tells them.',
+        read_only=True,
+    )
+    base_frame: str = setting(
+        'base_link', 'Frame of tf2 in which tool and cameras are.', read_only=True
+    )
 
 
 @dataclass(frozen=True)
 class ReasonerNodeSettings(ReasonerSettings, InstructedNodeSettings):
     """Parameters of the reasoner node."""
 
+    camera_infos: tuple[str, ...] = setting(
+        (),
+        "Topics (sensor_msgs/CameraInfo) of the policy's cameras, in its order: "
+        'pruning.protect.projection then follows from them and from the frames of the cameras in '
+        'tf2.',
+        read_only=True,
+    )
     max_rate: float = setting(
         10.0, 'Plans are made no more often than this.', unit='Hz', low=0.1, high=1000.0
     )
+
+    @property
+    def measures_cameras(self) -> bool:
+        """Whether the projection of the cameras is measured while the node runs."""
+        return bool(self.camera_infos)
 
 
 @dataclass(frozen=True)

@@ -209,11 +209,6 @@ class PruningSettings:
         reason = self._check_layer()
         if reason:
             return reason
-        if protect.end_effector and not any(protect.projection):
-            return (
-                'pruning.protect.end_effector is on and pruning.protect.projection is all zeros; '
-                'expected a 3 x 4 matrix a camera. Set it, or turn the protection off.'
-            )
         if len(protect.projection) % CAMERA_ROW:
             return (
                 f'pruning.protect.projection has {len(protect.projection)} numbers; '
@@ -413,6 +408,11 @@ class ReasonerSettings:
     joints: JointSettings = group(JointSettings)
     openvla: OpenVlaPlans = group(OpenVlaPlans)
 
+    @property
+    def measures_cameras(self) -> bool:
+        """Whether the projection of the cameras is measured while the policy runs."""
+        return False
+
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
         spent = {'pruning': self.pruning.method, 'reuse': self.reuse.method}
@@ -422,4 +422,10 @@ class ReasonerSettings:
                     f'{name}.method is {method} with resampling.method {self.resampling.method}; '
                     'expected none, since resampled tokens have no place in the image. Choose one.'
                 )
+        protect = self.pruning.protect
+        if protect.end_effector and not (self.measures_cameras or any(protect.projection)):
+            return (
+                'pruning.protect.end_effector is on and pruning.protect.projection is all zeros; '
+                'expected a 3 x 4 matrix a camera. Set it, or turn the protection off.'
+            )
         return self.pruning.check() or self.joints.check()

@@ -16,6 +16,7 @@ from efficient_vla.nodes.base.conversions import (
     refuse_future,
     stamp_to_seconds,
 )
+from efficient_vla.nodes.base.frames import POSE, Frames
 from efficient_vla.nodes.base.history import StateHistory
 from efficient_vla.nodes.base.joint_states import JointStates
 from efficient_vla.nodes.base.qos import latched_qos, state_qos
@@ -24,6 +25,28 @@ from efficient_vla.nodes.stages.stage import Job, PolicyStage, StageNode
 from efficient_vla.types import InvalidRecordError
 
 Settings = TypeVar('Settings', bound=InstructedNodeSettings)
+
+
+class RobotStates:
+    """States of ``names``: joints that messages tell, and the tool's pose where tf2 tells it."""
+
+    def __init__(
+        self, names: tuple[str, ...], frames: Frames | None, settings: InstructedNodeSettings
+    ) -> None:
+        self._names, self._frames, self._settings = names, frames, settings
+        posed = set(POSE) if frames is not None else set()
+        self._told = [name for name in names if name not in posed]
+        self._joints = JointStates(self._told, settings.joint_names)
+
+    def take(self, message: JointState, stamp: float, max_age: float) -> np.ndarray | None:
+        """Return the values [N] as ``JointStates.take`` does."""
+        told = self._joints.take(message, stamp, max_age) if self._told else np.zeros(0)
+        if told is None or self._frames is None:
+            return told
+        base, tool = self._settings.base_frame, self._settings.tool_frame
+        pose = self._frames.pose(base, tool, stamp, max_age).tolist()
+        values = {**dict(zip(POSE, pose, strict=True)), **dict(zip(self._told, told, strict=True))}
+        return np.array([values[name] for name in self._names])
 
 
 class InstructedNode(StageNode[Settings, Job, PolicyStage]):
@@ -54,7 +77,10 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         if not names:
             return
 
-        states = JointStates(names, self.settings.joint_names)
+        frames = None
+        if self.settings.tool_frame and set(names) & set(POSE):
+            frames = Frames(self)
+        states = RobotStates(names, frames, self.settings)
 
         def received(message: JointState) -> None:
             if self.active:
@@ -78,7 +104,7 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         self.health.counts[f'superseded_{what}'] += late
         return late
 
-    def _take_state(self, message: JointState, states: JointStates, expected: Expectation) -> None:
+    def _take_state(self, message: JointState, states: RobotStates, expected: Expectation) -> None:
         now = self.seconds()
         try:
             stamp = stamp_to_seconds(message.header.stamp)

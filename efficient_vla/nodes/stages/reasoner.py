@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Visual tokens and an instruction in, a plan out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from std_msgs.msg import Empty
@@ -19,6 +19,7 @@ from efficient_vla.nodes.base.history import overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
 from efficient_vla.nodes.base.source import SOURCE_S, OneSource
 from efficient_vla.nodes.stages import plan_cache
+from efficient_vla.nodes.stages.calibration import CameraCalibration
 from efficient_vla.nodes.stages.cameras import transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
 from efficient_vla.nodes.stages.stage import SIGNALS_WANTED, Pass
@@ -62,6 +63,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._observed = NEVER
         self._fresh_timer: Any = None
         self._signals_wanted: Any = None
+        self._calibration: CameraCalibration | None = None
         super().__init__('reasoner', ReasonerNodeSettings, **options)
         self._states.keep = STATES_S
         self._plan = self._output = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
@@ -83,6 +85,8 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
     def connect(self) -> None:
         """Subscribe to the robot's state; plans go on without it."""
         self.follow_robot(self.loaded.state_names, required=False)
+        if self.settings.camera_infos:
+            self._calibration = CameraCalibration(self, self._projected)
         self.changed(self.settings, self.settings)
 
     def changed(self, earlier: ReasonerNodeSettings, settings: ReasonerNodeSettings) -> None:
@@ -96,9 +100,15 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
             self.destroy_subscription(self._signals_wanted)
             self._signals_wanted = None
 
+    def accept(self, settings: ReasonerNodeSettings) -> None:
+        """Keep the projection that was measured."""
+        known = None if self._calibration is None else self._calibration.projection
+        super().accept(settings if known is None else _projecting(settings, known))
+
     def teardown(self) -> None:
         """Free the policy; nothing is needed of perception then."""
         super().teardown()
+        self._calibration = None
         plan_cache.forget(self._plan.topic_name)
         self.changed(self.settings, self.settings)
 
@@ -216,6 +226,18 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._newest = (tokens, transport_ms(info))
         self._plan_newest()
 
+    def _projected(self, projection: tuple[float, ...]) -> None:
+        """Let the stage know where the cameras look, from the next plan on."""
+        if self._worker is None:
+            return
+        stage = self.loaded
+
+        def configure() -> None:
+            self.applied = _projecting(self.applied, projection)
+            stage.configure(self.applied)
+
+        self._worker.call(configure)
+
     def _refresh_reason(self, plan: Plan) -> str:
         """Return why no keys and values were reused, where that was allowed."""
         allowed = self.applied.reuse.method != 'none'
@@ -246,3 +268,11 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         if self._pace.due(tokens.stamp, self.settings.max_rate):
             job = PlanJob(tokens, self._instruction, self._task, self._episode, transport)
             self.submit(job)
+
+
+def _projecting(
+    settings: ReasonerNodeSettings, projection: tuple[float, ...]
+) -> ReasonerNodeSettings:
+    """Return ``settings`` with another projection."""
+    protect = replace(settings.pruning.protect, projection=projection)
+    return replace(settings, pruning=replace(settings.pruning, protect=protect))

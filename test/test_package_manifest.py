@@ -57,6 +57,8 @@ PIP_NAMES = {
 """Import name -> name in requirements.txt, where they differ."""
 BUILT_HERE = {'control_msgs'}
 """Packages of ROS 2 that its wheels lack."""
+NOT_IN_WHEELS = 'tf2_ros'
+"""A node whose parameters need it says that it is missing."""
 NOT_AT_RUN_TIME = {'pytest', 'setuptools', 'launch_pytest'}
 
 
@@ -84,7 +86,7 @@ def canonical(name: str) -> str:
 
 
 def is_ros(name: str) -> bool:
-    if name in BUILT_HERE or name.startswith('launch'):
+    if name in BUILT_HERE or name == NOT_IN_WHEELS or name.startswith('launch'):
         return True
     return f'ros-{canonical(name)}' in pinned('requirements-ros.txt')
 

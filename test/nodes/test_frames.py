@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, JointState
 
 from efficient_vla.bringup.settings import ReasonerNodeSettings
 from efficient_vla.nodes.base.conversions import joint_state, seconds_to_stamp
-from efficient_vla.nodes.base.frames import Frames, projection
+from efficient_vla.nodes.base.frames import Transforms, projection
 from efficient_vla.nodes.base.qos import image_qos, state_qos
 from efficient_vla.nodes.stages.reasoner import ReasonerNode
 from efficient_vla.settings import InvalidSettingError, build
@@ -54,7 +54,7 @@ def transform(place, quaternion, stamp=100.0):
 
 
 def test_pose_is_the_newest_with_a_quaternion_of_positive_w(transforms):
-    frames = Frames(None)
+    frames = Transforms(None)
     transforms['base', 'tool'] = transform((1, 2, 3), (0, 0, HALF, -HALF))
     pose = frames.pose('base', 'tool', 100.2, 0.5)
     assert pose == pytest.approx([1, 2, 3, 0, 0, -HALF, HALF])
@@ -73,18 +73,18 @@ def test_transform_that_cannot_be_used_is_refused(transforms, found, words):
     if found is not None:
         transforms['base', 'tool'] = found
     with pytest.raises(InvalidRecordError, match=words):
-        Frames(None).pose('base', 'tool', 100.0, 0.5)
+        Transforms(None).pose('base', 'tool', 100.0, 0.5)
 
 
 def test_static_transform_has_no_age(transforms):
     transforms['base', 'tool'] = transform((0, 0, 0), (0, 0, 0, 1), stamp=0.0)
-    assert Frames(None).pose('base', 'tool', 100.0, 0.5).tolist() == [0, 0, 0, 0, 0, 0, 1]
+    assert Transforms(None).pose('base', 'tool', 100.0, 0.5).tolist() == [0, 0, 0, 0, 0, 0, 1]
 
 
 def test_without_tf2_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     with pytest.raises(InvalidSettingError, match='Install it'):
-        Frames(None)
+        Transforms(None)
 
 
 def camera_info(**fields):

@@ -17,7 +17,7 @@ POSE = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
 is not negative."""
 
 
-class Frames:
+class Transforms:
     """The transforms that drivers publish, heard through ``node``."""
 
     def __init__(self, node: Any) -> None:
@@ -71,8 +71,6 @@ def projection(info: CameraInfo, camera: np.ndarray) -> np.ndarray:
     ``camera`` [7] is the pose of the camera's optical frame there. Lens distortion is left out.
     Raises ``InvalidRecordError`` for a camera that is not calibrated.
     """
-    from scipy.spatial.transform import Rotation
-
     matrix = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
     if not matrix[0, 0]:
         matrix = np.array(info.k, np.float64).reshape(3, 3)
@@ -81,7 +79,10 @@ def projection(info: CameraInfo, camera: np.ndarray) -> np.ndarray:
             f'camera_info of {info.header.frame_id!r} has focal length {matrix[0, 0]} and images '
             f'of {info.width}x{info.height}; expected those of a calibrated camera. Calibrate it.'
         )
-    turn = Rotation.from_quat(camera[3:]).inv().as_matrix()
+    # The transposed matrix of the quaternion, from the base to the camera.
+    x, y, z, w = camera[3:]
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    turn = (np.eye(3) + 2 * w * cross + 2 * cross @ cross).T
     view = np.column_stack([turn, -turn @ camera[:3]])
     scaled: np.ndarray = np.diag([1 / info.width, 1 / info.height, 1.0]) @ matrix @ view
     return scaled

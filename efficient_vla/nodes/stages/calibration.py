@@ -9,7 +9,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from efficient_vla.nodes.base.conversions import stamp_to_seconds
-from efficient_vla.nodes.base.frames import Frames, projection
+from efficient_vla.nodes.base.frames import Transforms, projection
 from efficient_vla.nodes.base.qos import image_qos
 from efficient_vla.types import InvalidRecordError
 
@@ -30,7 +30,7 @@ class CameraCalibration:
     def __init__(self, node: 'ReasonerNode', told: Callable[[tuple[float, ...]], None]) -> None:
         self._node = node
         self._told = told
-        self._frames = Frames(node)
+        self._frames = Transforms(node)
         self._matrices = np.zeros((len(node.settings.camera_infos), 12))
         self.projection: tuple[float, ...] | None = None
         for number, topic in enumerate(node.settings.camera_infos):

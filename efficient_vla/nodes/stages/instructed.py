@@ -16,7 +16,7 @@ from efficient_vla.nodes.base.conversions import (
     refuse_future,
     stamp_to_seconds,
 )
-from efficient_vla.nodes.base.frames import POSE, Frames
+from efficient_vla.nodes.base.frames import POSE, Transforms
 from efficient_vla.nodes.base.history import StateHistory
 from efficient_vla.nodes.base.joint_states import JointStates
 from efficient_vla.nodes.base.qos import latched_qos, state_qos
@@ -31,7 +31,7 @@ class RobotStates:
     """States of ``names``: joints that messages tell, and the tool's pose where tf2 tells it."""
 
     def __init__(
-        self, names: tuple[str, ...], frames: Frames | None, settings: InstructedNodeSettings
+        self, names: tuple[str, ...], frames: Transforms | None, settings: InstructedNodeSettings
     ) -> None:
         self._names, self._frames, self._settings = names, frames, settings
         posed = set(POSE) if frames is not None else set()
@@ -79,7 +79,7 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
 
         frames = None
         if self.settings.tool_frame and set(names) & set(POSE):
-            frames = Frames(self)
+            frames = Transforms(self)
         states = RobotStates(names, frames, self.settings)
 
         def received(message: JointState) -> None:

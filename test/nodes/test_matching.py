@@ -4,7 +4,7 @@
 
 import pytest
 
-from efficient_vla.nodes.stages.matching import KEPT, Matcher
+from efficient_vla.nodes.stages.matching import KEPT, Matcher, misnamed
 
 SLOP = 0.02
 
@@ -81,3 +81,20 @@ def test_clock_that_was_set_back_begins_anew():
     feed('left', 5.0)
     feed('right', 5.0)
     assert feed.sets == [{'left': 5.0, 'right': 5.0}]
+
+
+@pytest.mark.parametrize(
+    ('frame', 'name', 'other'),
+    [
+        ('front_camera_color_optical_frame', 'wrist', 'front'),
+        ('wrist_left_optical', 'front', 'wrist_left'),
+        ('wrist_left_optical', 'wrist_left', None),
+        ('Front-Camera/rgb', 'wrist_left', 'front'),
+        ('camera_color_optical_frame', 'wrist_left', None),
+        ('', 'front', None),
+        ('front_wrist_left', 'front', None),
+    ],
+)
+def test_an_image_that_is_called_by_another_camera_is_known(frame, name, other):
+    names = ('front', 'wrist_left') if 'left' in frame + name else ('front', 'wrist')
+    assert misnamed(frame, name, names) == other

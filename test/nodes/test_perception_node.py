@@ -205,6 +205,26 @@ def test_several_cameras_make_one_frame(graph, tmp_path):
     assert tokens[0].count == 32
 
 
+def test_cameras_whose_topics_are_swapped_are_refused(graph, tmp_path):
+    folder = write_policy(tmp_path, cameras=('front', 'wrist'))
+    topics = ['front:=wrist/image_raw', 'wrist:=front/image_raw']
+    node = graph.add(PerceptionNode, policy=str(folder), camera_topics=topics)
+    tokens = graph.hear(msg.VisualTokens, 'visual_tokens', newest_qos())
+    cameras = {
+        name: graph.publisher(Image, f'{name}/image_raw', image_qos())
+        for name in ('front', 'wrist')
+    }
+    graph.until(node._tokens.get_subscription_count)
+    for name, camera in cameras.items():
+        image = graph.image(stamp=100.0)
+        image.header.frame_id = f'{name}_camera_optical_frame'
+        camera.publish(image)
+        words = f'which names the camera {name}; expected those of'
+        graph.until(lambda words=words: words in (node.health.message('image') or ''))
+    graph.settle()
+    assert not tokens
+
+
 def test_image_that_was_overtaken_is_left_out(graph, setup):
     setup.see(graph.image(stamp=100.0), passes=1)
     expected = setup.node._followed[0][1]

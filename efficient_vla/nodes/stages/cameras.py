@@ -15,7 +15,7 @@ from efficient_vla.nodes.base.history import overtaken
 from efficient_vla.nodes.base.pictures import image_type, pixels_of
 from efficient_vla.nodes.base.qos import camera_qos
 from efficient_vla.nodes.base.source import SOURCE_S, OneSource
-from efficient_vla.nodes.stages.matching import Matcher
+from efficient_vla.nodes.stages.matching import Matcher, misnamed
 from efficient_vla.types import InvalidRecordError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Cameras:
             pixels = pixels_of(message)
             stamp = stamp_to_seconds(message.header.stamp)
             refuse_future('image', stamp, now, self._node.settings.max_future)
+            self._refuse_misnamed(name, message.header.frame_id)
         except InvalidRecordError as error:
             self._node.health.error(RULE, f'{name}: {error}')
             return
@@ -103,6 +104,15 @@ class Cameras:
         images = {camera: image for camera, (_, image) in found.items()}
         oldest = min(found.values(), key=lambda item: item[0])[0]
         self._received(ImageSet(images, oldest, transport))
+
+    def _refuse_misnamed(self, name: str, frame: str) -> None:
+        other = misnamed(frame, name, self.names)
+        if other:
+            raise InvalidRecordError(
+                f'images have frame_id {frame!r}, which names the camera {other}; expected those '
+                f'of {name}. Their topics are likely swapped: correct camera_topics, or the '
+                'frame_id that the driver of the camera stamps.'
+            )
 
 
 def transport_ms(info: Any) -> float:

@@ -1,7 +1,8 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Approximate synchronisation: the newest set of one image a camera whose stamps are near."""
+"""Images of several cameras: the newest set whose stamps are near, and whose image one is."""
 
+import re
 from collections import deque
 from typing import Any
 
@@ -55,3 +56,13 @@ class Matcher:
             return found, ''
         behind = max(newest.values()) - newest[late]
         return None, f'{late} lags by {behind:.3f} s and the nearest images differ by {apart:.3f} s'
+
+
+def misnamed(frame: str, name: str, names: tuple[str, ...]) -> str | None:
+    """Return which other camera of ``names`` the ``frame_id`` of an image of ``name`` is called by.
+
+    ``None`` where it is called by its own, by none or by several.
+    """
+    words = set(re.split(r'[^a-z0-9]+', frame.lower()))
+    said = [other for other in names if set(other.lower().split('_')) <= words]
+    return said[0] if len(said) == 1 and said[0] != name else None

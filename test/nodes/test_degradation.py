@@ -7,6 +7,7 @@ import math
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from nodes.arm import Arm, Status
+from nodes.test_whole_graph import Whole
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -225,3 +226,38 @@ def test_a_monitor_refuses_a_ladder_that_it_cannot_read(graph, tmp_path):
     node = graph.add(MonitorNode, start=False, ladder__file=str(tmp_path / 'none.yaml'))
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert 'none.yaml cannot be read' in node.health.status('', {}).message
+
+
+def test_a_slow_head_in_the_whole_graph_lowers_the_rate_of_plans_and_gives_it_back(graph):
+    whole = Whole(graph)
+    whole.start()
+    watched = Watched(graph, Rule('slow', 'chunk_share', 0.6, 0.4, 2.0, 3.0, ('plans',)))
+    graph.until(lambda: all(c.service_is_ready() for _, c in clients(watched)))
+    chunk, delay = whole.actor.loaded.chunk, [0.0]
+
+    def slow(*given):
+        graph.set_time(graph.now + delay[0])
+        return chunk(*given)
+
+    whole.actor.loaded.chunk = slow
+    rate = whole.reasoner.settings.max_rate
+
+    def live(until):
+        for _ in range(60):
+            whole.run(0.1)
+            watched.time += 0.5
+            watched.ladder.look()
+            graph.until(lambda: watched.ladder._waiting is None)
+            if until():
+                return
+        pytest.fail(str(watched.ladder.measures.values(graph.now)))
+
+    live(lambda: 'chunk_share' in watched.ladder.measures.values(graph.now))
+    assert watched.ladder.measures.values(graph.now)['chunk_share'] < 0.4
+    assert not watched.ladder.held
+    delay[0] = 0.35
+    live(lambda: 'plans' in watched.ladder.held)
+    assert whole.reasoner.settings.max_rate == rate / 2
+    delay[0] = 0.0
+    live(lambda: not watched.ladder.held)
+    assert whole.reasoner.settings.max_rate == rate

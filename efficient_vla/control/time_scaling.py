@@ -21,6 +21,8 @@ MARGIN = 1.05
 """A chunk is to last this many times as long as the next one is expected to take."""
 TOLERANCE = 1e-3
 """A chunk that ends this much before the next one comes is not slowed [s]."""
+UNKNOWN = 1.0
+"""The chunk after the first one may take so long [s]."""
 RATE = 30.0
 """Natural frequency at which the speed follows its target, critically damped [rad/s]."""
 LONGEST_STEP = 0.5 / RATE
@@ -67,6 +69,7 @@ class TimeScaling:
         """
         if self._arrived is None:
             self._arrived = now
+            self.spare = max(lasts - age - UNKNOWN, 0.0)
             return
         self._intervals.append(now - self._arrived)
         self._arrived = now

@@ -216,7 +216,10 @@ def test_chunk_that_came_at_once_has_a_speed(left):
 
 def test_time_to_spare_is_what_age_and_interval_leave_of_a_chunk():
     scaling = TimeScaling(0.1)
-    # Of the first one nobody knows when the next will come.
+    # Of the first one nobody knows when the next will come: within a second, perhaps.
+    scaling.arrived(2.5, 2.5, 0.1, 0.1, np.inf)
+    assert scaling.spare == pytest.approx(1.4)
+    scaling.restart()
     scaling.arrived(0.5, 0.5, 0.1, 0.1, np.inf)
     assert scaling.spare == 0.0
     scaling.arrived(0.5, 0.4, 0.15, 0.1, np.inf)

@@ -225,6 +225,23 @@ def test_cameras_whose_topics_are_swapped_are_refused(graph, tmp_path):
     assert not tokens
 
 
+def test_two_cameras_that_publish_at_the_same_instant_on_one_topic_are_told_apart(graph, setup):
+    setup.see(graph.image(), passes=1)
+    other = graph.peer.create_publisher(Image, 'camera/image_raw', image_qos())
+    graph.until(other.get_subscription_count)
+    graph.until(lambda: setup.node.count_publishers('camera/image_raw') == 2)
+    for number in range(3):
+        stamp = 100.1 + number * 0.1
+        graph.set_time(stamp)
+        # Both wait when the node looks next.
+        setup.images.publish(graph.image(value=10 + number, stamp=stamp))
+        other.publish(graph.image(value=200 + number, stamp=stamp))
+        setup.see(graph.image(value=10 + number, stamp=stamp + 0.01), passes=number + 2)
+    words = setup.node.health.message('camera/image_raw_source')
+    assert 'expected one publisher on camera/image_raw, which has 2' in words
+    assert max(max(tokens.features) for tokens in setup.tokens) < 0.5, 'of the first one alone'
+
+
 def test_image_that_was_overtaken_is_left_out(graph, setup):
     setup.see(graph.image(stamp=100.0), passes=1)
     expected = setup.node._followed[0][1]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from action_msgs.msg import GoalStatusArray
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -66,6 +67,18 @@ def test_all_that_comes_is_told(graph, xarm6):
     assert found['robot_state'].detail.endswith('Hz; others: finger')
     assert found['camera'].detail.startswith('/camera/color/image_raw: Image of 32x24 at ')
     assert found['output'].detail == '/arm/joint_trajectory: heard by peer'
+
+
+def test_actions_of_the_driver_are_looked_for_too(graph, tmp_path):
+    path = tmp_path / 'xarm6.yaml'
+    path.write_text(profile(URDF, 'arm'))
+    output = {'controller.output': 'follow_joint_trajectory'}
+    chosen = describe(Selection(robot=str(path), policy='first_motion', overrides=output))
+    graph.peer.create_publisher(
+        GoalStatusArray, '/arm/follow_joint_trajectory/_action/status', newest_qos()
+    )
+    found = told(check_topics(chosen, 1.0, Drivers(graph, JOINTS).publish))
+    assert found['output'].detail == '/arm/follow_joint_trajectory: offered by peer'
 
 
 def test_joints_that_do_not_come_are_named_and_a_camera_that_is_not_there(graph, xarm6):

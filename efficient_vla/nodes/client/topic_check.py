@@ -158,17 +158,20 @@ def _judged(name: str, detail: str, found: _Input) -> Check:
 
 
 def _outputs(node: Any, graph: Graph) -> list[Check]:
-    """Return who hears each topic that moves the robot."""
-    found = []
+    """Return who hears each topic that moves the robot, and who offers each action."""
     controller = graph.parameters['controller']
-    topics, _ = moving(controller)
+    topics, actions = moving(controller)
     if GRIPPER not in controller.get('names', ()) and not controller.get('gripper_axis'):
         topics -= {GRIPPER_TOPIC}
-    for name in sorted(topics):
+    found = []
+    for name in sorted(topics | actions):
         topic = node.resolve_topic_name(remapped(name, 'controller', graph.remaps))
-        infos = node.get_subscriptions_info_by_topic(topic)
+        if name in topics:
+            infos, verb = node.get_subscriptions_info_by_topic(topic), 'heard'
+        else:
+            infos, verb = node.get_publishers_info_by_topic(f'{topic}/_action/status'), 'offered'
         who = ', '.join(sorted({info.node_name for info in infos})) or 'nobody'
         result = Result.OK if infos or name.startswith('dry_run') else Result.WARN
         remedy = '' if result is Result.OK else 'start the driver, or correct its name'
-        found.append(Check('output', result, f'{topic}: heard by {who}', remedy))
+        found.append(Check('output', result, f'{topic}: {verb} by {who}', remedy))
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rclpy.action import ActionClient
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla.action import ExecuteTask
 from efficient_vla.errors import EpisodeError
@@ -60,6 +60,7 @@ class EpisodeClient:
         self.listener = GraphListener('episode_client', namespace, record_images, 'operator')
         node = self.listener.node
         self._enable = node.create_client(SetBool, 'controller/set_enabled')
+        self._reset_stop = node.create_client(Trigger, 'controller/reset_stop')
         self._reset_episode = node.create_client(ResetEpisode, f'{node_name(robot)}/reset_episode')
         self._reset_caches = [
             node.create_client(ResetCaches, f'{stage}/reset_caches')
@@ -110,10 +111,18 @@ class EpisodeClient:
         """Put robot and stages at the start of an episode; return the task's own sentence."""
         # A disabled controller forgets its chunks; the task enables it again.
         self._call(self._enable, SetBool.Request(data=False))
+        self._release()
         answer = self._call(self._reset_episode, ResetEpisode.Request(task=task, seed=seed))
         for client in self._reset_caches:
             self._call(client, ResetCaches.Request(reason='new episode'))
         return str(answer.instruction)
+
+    def _release(self) -> None:
+        """End the stop that a fault of the episode before has latched; a simulated arm is free."""
+        end = time.monotonic() + CALL_TIMEOUT_S
+        while self.listener.view().state == 'stopped' and time.monotonic() < end:
+            self._done(self._reset_stop.call_async(Trigger.Request()), ANSWER_S)
+            self._pause.wait(POLL_S)
 
     def run(self, instruction: str, max_duration_s: float) -> tuple[TaskOutcome, Recording]:
         """Follow the instruction until it ends; return how, and what was heard meanwhile."""

@@ -21,7 +21,7 @@ from efficient_vla.errors import EpisodeError
 from efficient_vla.places import PolicyPlace
 from efficient_vla.policy import architecture_of
 from efficient_vla.records import EpisodeResult
-from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
 from efficient_vla.sim.episodes import sensing
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class GraphRequest:
     video: Path | None = None
     keep_frames: bool = False
     log_folder: Path | None = None
-    episode_s: float = 6.25
-    """Simulated time after which an episode has failed: 500 steps."""
+    episode_s: float | None = None
+    """Simulated time after which an episode has failed; by default its ``max_steps``."""
 
 
 class Observer(Protocol):
@@ -98,7 +98,8 @@ def run_graph(request: GraphRequest, observer: Observer) -> dict[str, Any]:
     settings = graph_settings(graph.parameters)
     robot = settings[node_name(request.robot)]
     facts = sensing(request.policy, robot.camera.render, robot.camera.size)
-    limit = request.episode_s / robot.real_time_factor + START_S
+    lasts = robot.max_steps * simulation(request.robot).period
+    limit = (request.episode_s or lasts) / robot.real_time_factor + START_S
     refused = refuse_neighbours(graph.nodes, graph.namespace)
     if refused:
         raise EpisodeError(refused)

@@ -173,6 +173,11 @@ class Whereabouts:
         """
         return self.exact and 0 <= now - self._noticed <= RESET_NOTICE_S
 
+    @property
+    def begins(self) -> bool:
+        """Whether an episode began since the set-point was last taken from where the robot is."""
+        return self._noticed > self._began
+
     def put_elsewhere(self, now: float) -> bool:
         """Return whether the measured position leapt as an episode began, and only just now."""
         began = 0 <= now - self._noticed <= RESET_NOTICE_S

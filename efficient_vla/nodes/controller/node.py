@@ -276,6 +276,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             refused = None if kept else self._anchor_where_it_is(now)
             if refused:
                 return refused
+        elif self._controller.state == State.DISABLED and watch.begins and not watch.exact:
+            return 'the set-point still brakes from before this episode. Try again.'
         reason = self._controller.enable(now)
         self._feedback.begin(now)
         self._output.forgive()

@@ -106,6 +106,8 @@ def keeps_setpoint(
         return False
     if watch.exact:
         return not watch.slipped(_sent(controller, watch, settings))
+    if watch.begins:
+        return False
     return not watch.moved(controller.motion[0], settings.reset_distance, False)
 
 

@@ -7,6 +7,7 @@ the robot profile. A probe in another process plays robot and actor.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,15 +30,41 @@ START_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 20.0
 
 
+ARM_NAMES = [f'panda_joint{number}' for number in range(1, 8)]
+ARM_HOME = [0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4]
+ARM = {
+    'names': [*ARM_NAMES, 'gripper'],
+    'kinematics.description': 'robots/panda.urdf',
+    'collision.table': [-0.1],
+    # The probe waits for a core like any other process, and says late where the arm is.
+    'following_error': 0.0,
+    'reset_distance': [1.0],
+    # Limits of the arm as Franka gives them [rad/s, rad/s^2, rad/s^3].
+    'limits.max_velocity': [2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61],
+    'limits.max_acceleration': [15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0],
+    'limits.max_jerk': [7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0],
+    'limits.stop_deceleration': [15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0],
+    'limits.position_low': [-2.897, -1.7627, -2.897, -3.0717, -2.897, -0.0174, -2.897],
+    'limits.position_high': [2.897, 1.7627, 2.897, -0.0698, 2.897, 3.7524, 2.897],
+}
+"""Parameters of a controller of seven joints that turns rows of the tool and checks collisions."""
+
+
 def measure_timing(
-    seconds: float, rate: float, load: bool, stops: int = STOPS, privileged: bool = True
+    seconds: float,
+    rate: float,
+    load: bool,
+    stops: int = STOPS,
+    privileged: bool = True,
+    arm: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the controller at ``rate`` [Hz] for so long and return one row of what was measured.
 
     With ``load`` one process a core multiplies matrices at the niceness of the reasoner. Without
     ``privileged`` the controller asks for neither real-time priority nor a negative niceness, as
-    on a system that grants none. Periods are those that the controller measured itself; limits are
-    checked on the set-points that came out of it.
+    on a system that grants none. With ``arm`` it drives seven joints by rows of the tool, through
+    inverse kinematics and checks of collisions. Periods are those that the controller measured
+    itself; limits are checked on the set-points that came out of it.
 
     Raises ``UsageError`` when a process fails.
     """
@@ -45,6 +72,8 @@ def measure_timing(
     overrides: dict[str, Any] = {'controller.rate': float(rate)}
     if not privileged:
         overrides |= {'controller.priority': 0, 'controller.nice': 0}
+    if arm:
+        overrides |= {f'controller.{name}': value for name, value in ARM.items()}
     graph = describe(Selection(namespace=namespace, overrides=overrides))
     process = next(p for p in graph.processes if p.nodes == ('controller',))
     environ = {**os.environ, **environment(os.environ)}
@@ -54,13 +83,14 @@ def measure_timing(
         log = Path(folder) / 'controller.log'
         running = child.spawn(command(graph, process, parameters), environ, log)
         try:
-            found = _probe(namespace, seconds, stops, environ, log)
+            found = _probe(namespace, seconds, stops, arm, environ, log)
             policy = os.sched_getscheduler(running.pid)
             nice = os.getpriority(os.PRIO_PROCESS, running.pid)
         finally:
             _end(running)
     row = {
         'rate_hz': float(rate),
+        'joints': len(ARM_NAMES) if arm else 0,
         'load': load,
         'load_nice': LOAD_NICE if load else None,
         'cores': len(os.sched_getaffinity(0)),
@@ -94,9 +124,11 @@ def _burning(load: bool, environ: dict[str, str]) -> Iterator[None]:
 
 
 def _probe(
-    namespace: str, seconds: float, stops: int, environ: dict[str, str], log: Path
+    namespace: str, seconds: float, stops: int, arm: bool, environ: dict[str, str], log: Path
 ) -> dict[str, Any]:
     words = ['--seconds', str(seconds), '--stops', str(stops), '--namespace', namespace]
+    if arm:
+        words += ['--joints', *ARM_NAMES, '--home', *map(str, ARM_HOME)]
     probe = subprocess.run(
         [sys.executable, '-m', 'efficient_vla.nodes.client.loop_probe', *words],
         env=environ,

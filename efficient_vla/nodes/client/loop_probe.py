@@ -57,10 +57,18 @@ steps are 0.24 us."""
 
 
 class LoopProbe:
-    """A robot that swings, an actor with seams and a delay, and an operator who stops."""
+    """A robot that swings, an actor with seams and a delay, and an operator who stops.
 
-    def __init__(self, node: Node) -> None:
+    With ``joints`` the robot is an arm that stands at ``home`` [M], and chunks move its tool.
+    """
+
+    def __init__(
+        self, node: Node, joints: Sequence[str] = (), home: Sequence[float] = tuple(HOME)
+    ) -> None:
         self.node = node
+        self._joints = tuple(joints)
+        self._home = np.array(home)
+        self.tick_ms = math.nan
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(node)
         self.stamps: list[float] = []
@@ -77,6 +85,7 @@ class LoopProbe:
         node.create_subscription(
             msg.ControllerStatus, 'controller_status', self._status, latched_qos()
         )
+        node.create_subscription(msg.EfficiencyStats, 'efficiency', self._cost, report_qos())
         node.create_subscription(DiagnosticArray, '/diagnostics', self._diagnose, report_qos())
         self._states = node.create_publisher(JointState, 'robot_state', state_qos())
         self._chunks = node.create_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
@@ -91,7 +100,12 @@ class LoopProbe:
     @property
     def speed(self) -> float:
         """Speed of the newest set-point [m/s]."""
-        return max(map(abs, self.velocities[-1][:3])) if self.velocities else 0.0
+        return max(map(abs, self.velocities[-1][: self.axes])) if self.velocities else 0.0
+
+    @property
+    def axes(self) -> int:
+        """How many columns of a command are axes."""
+        return len(self._home)
 
     def limits(self) -> dict[str, np.ndarray]:
         """Return the limits of the controller; its axes must share them but for the box."""
@@ -169,24 +183,31 @@ class LoopProbe:
             if status.name == f'{self.node.get_namespace().rstrip("/")}/controller: health':
                 self.diagnostics = {item.key: item.value for item in status.values}
 
+    def _cost(self, message: msg.EfficiencyStats) -> None:
+        if message.stage == msg.EfficiencyStats.STAGE_CONTROLLER:
+            self.tick_ms = float(message.latency_p99_ms)
+
     def _send_state(self) -> None:
-        place = HOME if not self.positions else np.array(self.positions[-1][:3])
-        self._states.publish(joint_state(NAMES, np.append(place, 1.0), self.now))
+        place = np.array(self.positions[-1][: self.axes]) if self.positions else self._home
+        names = (*self._joints, 'gripper') if self._joints else NAMES
+        self._states.publish(joint_state(names, np.append(place, 1.0), self.now))
 
     def _send_chunk(self) -> None:
         if not self._moves:
             return
         self._sequence += 1
         stamp = self.now - CHUNK_DELAY_S
-        times = stamp + DT * np.arange(1, ROWS + 1)
-        rows = np.empty((ROWS, 4), np.float32)
+        times = stamp + DT * np.arange(ROWS + 1)
         phases = np.array([[0.0], [math.pi / 2], [math.pi / 4]])
-        swing = np.sin(2 * math.pi / SWING_S * times + phases)
-        rows[:, :3] = HOME + REACH_M * swing.T + SEAM_M * (-1) ** self._sequence
-        rows[:, 3] = -1.0
-        chunk = ActionChunk(
-            rows, DT, NAMES, ControlMode.EE_POSITION, stamp, self._sequence, plan_stamp=stamp
-        )
+        swing = REACH_M * np.sin(2 * math.pi / SWING_S * times + phases).T  # [ROWS + 1, 3]
+        rows = np.full((ROWS, 4), -1.0, np.float32)
+        if self._joints:
+            mode = ControlMode.EE_DELTA
+            rows[:, :3] = np.diff(swing, axis=0)
+        else:
+            mode = ControlMode.EE_POSITION
+            rows[:, :3] = HOME + swing[1:] + SEAM_M * (-1) ** self._sequence
+        chunk = ActionChunk(rows, DT, NAMES, mode, stamp, self._sequence, plan_stamp=stamp)
         self._chunks.publish(chunk_to_message(chunk))
 
 
@@ -249,8 +270,8 @@ def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
     stamps = np.array(probe.stamps[counted])
     broken = violations(
         stamps,
-        np.array(probe.positions[counted])[:, :3],
-        np.array(probe.velocities[counted])[:, :3],
+        np.array(probe.positions[counted])[:, : probe.axes],
+        np.array(probe.velocities[counted])[:, : probe.axes],
         limits,
         period,
     )
@@ -269,6 +290,7 @@ def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
             probe.begin()
     return {
         **{f'period_{name}_ms': float(found[f'period_{name}_ms']) for name in PERIODS},
+        'tick_p99_ms': probe.tick_ms,
         'commands': len(stamps),
         'limit_violations': broken,
         'max_jerk': float(max_jerk),
@@ -289,13 +311,17 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument('--seconds', type=float, default=20.0)
     parser.add_argument('--stops', type=int, default=10)
     parser.add_argument('--namespace', default='')
+    parser.add_argument('--joints', nargs='*', default=[])
+    parser.add_argument('--home', nargs='*', type=float, default=HOME.tolist())
     options = parser.parse_args(words)
     # Where that is allowed: its own wait for a core would look like the controller's.
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, PROBE_NICE)
     return run_probe(
         'loop_probe',
-        lambda node: measure(LoopProbe(node), options.seconds, options.stops),
+        lambda node: measure(
+            LoopProbe(node, options.joints, options.home), options.seconds, options.stops
+        ),
         namespace=options.namespace,
         start_parameter_services=False,
     )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pinocchio as pin
 
 from efficient_vla.control.angles import unwrapped
 from efficient_vla.control.contract import GRIPPER, JOINT_MODES
@@ -14,6 +13,7 @@ from efficient_vla.control.kinematics.arm import ArmModel
 from efficient_vla.control.kinematics.checks import Checked, Finding, Ranges, collision
 from efficient_vla.control.kinematics.collision import Collisions
 from efficient_vla.control.kinematics.path import Way, follow
+from efficient_vla.control.kinematics.places import QUATERNION, XYZ, places_of
 from efficient_vla.control.kinematics.settings import CollisionSettings, KinematicsSettings
 from efficient_vla.control.kinematics.stop import stopped
 from efficient_vla.settings import InvalidSettingError
@@ -22,7 +22,6 @@ from efficient_vla.types import MAX_ROWS, ActionChunk, ControlMode
 TURN = 0.1
 """Between two rows collisions are checked every so much of the largest turn [rad or m]."""
 MOST_BETWEEN = 20
-XYZ = ('x', 'y', 'z')
 TO_JOINTS = {
     ControlMode.EE_DELTA: ControlMode.JOINT_DELTA,
     ControlMode.EE_TWIST: ControlMode.JOINT_DELTA,
@@ -142,24 +141,22 @@ class Kinematics:
 
     def _refuse_columns(self, chunk: ActionChunk) -> str | None:
         others = [name for name in self.names if name not in self._own]
-        expected = (*XYZ, *others)
-        if chunk.names == expected:
-            return None
-        return (
-            f'chunk has columns {", ".join(chunk.names)} in {chunk.control_mode.name}; expected '
-            f'{", ".join(expected)}, or {", ".join(self.names)} in a JOINT mode.'
-        )
+        turns = _turns(chunk)
+        if chunk.names != (*XYZ, *(QUATERNION if turns else ()), *others):
+            return (
+                f'chunk has columns {", ".join(chunk.names)} in {chunk.control_mode.name}; '
+                f'expected {", ".join((*XYZ, *others))}, with or without '
+                f'{", ".join(QUATERNION)} after z, or {", ".join(self.names)} in a JOINT mode.'
+            )
+        if turns and chunk.control_mode == ControlMode.EE_TWIST:
+            return 'chunk turns by EE_TWIST; expected EE_DELTA, how far it turns in a row.'
+        return None
 
     def _follow(
         self, chunk: ActionChunk, anchor: np.ndarray, ranges: Ranges
     ) -> tuple[np.ndarray, Finding | None]:
         start = anchor[self._columns]
         place = self.arm.place(start)
-        rows = chunk.actions[:, :3].astype(np.float64)
-        if chunk.control_mode == ControlMode.EE_TWIST:
-            rows *= chunk.dt
-        if chunk.control_mode != ControlMode.EE_POSITION:
-            rows = place.translation + np.cumsum(rows, axis=0)
         low, high, velocity = (
             values[self._columns] for values in (ranges.low, ranges.high, ranges.velocity)
         )
@@ -170,11 +167,12 @@ class Kinematics:
             velocity,
             self._posture,
             chunk.dt,
-            self._settings.orientation == 'keep',
+            self._settings.orientation == 'keep' or _turns(chunk),
             self._settings.tolerance,
         )
-        places = [pin.SE3(place.rotation, row) for row in rows]
-        return follow(self.arm, places, way, chunk.control_mode == ControlMode.EE_POSITION)
+        return follow(
+            self.arm, places_of(chunk, place), way, chunk.control_mode == ControlMode.EE_POSITION
+        )
 
     def _in_joints(self, chunk: ActionChunk, path: np.ndarray, start: np.ndarray) -> ActionChunk:
         """Return ``chunk`` with the joints' ``path`` [K, M] from ``start`` [M] on for the tool's.
@@ -223,3 +221,8 @@ class Kinematics:
             f'kinematics.posture has {len(values)} values; expected one for each of '
             f'{", ".join(self.arm.joints)}.'
         )
+
+
+def _turns(chunk: ActionChunk) -> bool:
+    """Return whether the rows say how the tool turns."""
+    return set(QUATERNION) <= set(chunk.names)

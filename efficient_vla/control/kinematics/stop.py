@@ -22,19 +22,19 @@ def stopped(
     ``motion`` are the columns of the axes and ``anchor`` [M] is where rows of displacements begin.
     Its speed falls along a cosine, as long as deceleration and jerk of the axes ask for.
     """
-    relative = chunk.control_mode == ControlMode.JOINT_DELTA
+    told = chunk.control_mode == ControlMode.JOINT_DELTA
+    absolute = getattr(chunk, 'absolute', ())
+    relative = np.array([told and chunk.names[k] not in absolute for k in motion])  # [M]
     path = chunk.actions[:, motion].astype(np.float64)  # [H, M]
-    path = anchor + np.cumsum(path, axis=0) if relative else path
-    first = anchor if relative else 2 * path[0] - path[min(1, len(path) - 1)]
+    path = np.where(relative, anchor + np.cumsum(path, axis=0), path)
+    first = np.where(relative, anchor, 2 * path[0] - path[min(1, len(path) - 1)])
     path = np.concatenate([first[None], path])[: row + 1]  # [row + 1, M]
     takes = _time(path, chunk.dt, ranges) / chunk.dt
     at = _slowed(len(chunk.actions), row, min(takes, 2.0 * row))  # [H]
     rows = chunk.actions.copy()
     index = np.minimum(at.astype(int), row - 1)
     places = path[index] + (at - index)[:, None] * (path[index + 1] - path[index])
-    if relative:
-        places = np.diff(places, axis=0, prepend=anchor[None])
-    rows[:, motion] = places
+    rows[:, motion] = np.where(relative, np.diff(places, axis=0, prepend=anchor[None]), places)
     held = np.delete(np.arange(rows.shape[1]), motion)
     latest = np.minimum(np.ceil(at).astype(int), row) - 1
     rows[:, held] = chunk.actions[np.maximum(latest, 0)][:, held]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from control.kinematics import arms
 
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ActionChunk, ControlMode
 
 TOOL = (0.0, 0.0, 0.1)
 LINE = np.array([0.004, -0.003, -0.002])
@@ -170,3 +170,54 @@ def test_columns_that_are_not_of_the_tool_are_named() -> None:
     wrong = type(chunk)(chunk.actions[:, :3], 0.05, ('x', 'y', 'z'), chunk.control_mode, 0.0)
     refused = kinematics.check(wrong, arms.UR5E_HOME, arms.ranges(6)).refused
     assert 'expected x, y, z, gripper' in refused
+
+
+def turned(angle: float) -> np.ndarray:
+    """Return a turn about the base's z [3, 3]."""
+    return np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
+
+
+def quaternion(turn: np.ndarray) -> np.ndarray:
+    """Return x, y, z, w of a rotation [3, 3]: the axis that it leaves, and half of its angle."""
+    values, vectors = np.linalg.eigh(
+        np.block(
+            [
+                [turn + turn.T - np.trace(turn) * np.eye(3), np.zeros((3, 1))],
+                [np.zeros((1, 3)), np.trace(turn)],
+            ]
+        )
+        + np.pad(_twist(turn)[None, :], ((3, 0), (0, 1)))
+        + np.pad(_twist(turn)[:, None], ((0, 1), (3, 0)))
+    )
+    found: np.ndarray = vectors[:, values.argmax()]
+    return found
+
+
+def _twist(turn: np.ndarray) -> np.ndarray:
+    return np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
+
+
+@pytest.mark.parametrize('mode', [ControlMode.EE_DELTA, ControlMode.EE_POSITION])
+def test_rows_with_a_quaternion_turn_the_tool(mode: ControlMode) -> None:
+    kinematics = arms.make(arms.ur5e(), 6)
+    home = arms.forward(arms.UR5E, TOOL, arms.UR5E_HOME)
+    turns = [turned(0.02 * k) @ home[:3, :3] for k in range(1, 31)]
+    path = home[:3, 3] + np.arange(1, 31)[:, None] * LINE
+    if mode == ControlMode.EE_DELTA:
+        ways, said = np.tile(LINE, (30, 1)), [turned(0.02)] * 30
+    else:
+        ways, said = path, turns
+    quaternions = np.array([quaternion(turn) for turn in said])
+    rows = np.concatenate([ways, quaternions, np.zeros((30, 1))], axis=1).astype(np.float32)
+    names = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw', 'gripper')
+    checked = kinematics.check(
+        ActionChunk(rows, 0.05, names, mode, 0.0), arms.UR5E_HOME, arms.ranges(6)
+    )
+    assert not checked.refused
+    joints = arms.joints_of(checked.chunk, arms.UR5E_HOME)
+    for angles, place, turn in zip(joints, path, turns, strict=True):
+        found = arms.forward(arms.UR5E, TOOL, angles)
+        assert np.abs(found[:3, 3] - place).max() < 1e-4
+        assert np.abs(found[:3, :3] - turn).max() < 1e-3

@@ -179,10 +179,8 @@ def play(case):
     goal = start + case.goal
     waiting, position, now, sequence, expiry, latest = [], start, 0.0, 0, np.inf, np.inf
     arrivals = [k * case.interval + (delay or 0.0) for k, delay in enumerate(case.delays)]
-    # A hand that is limited goes on slowly, until its chunk is too old.
-    slowest = 0.0 if case.limit else case.slowest
+    # Rows that ask for more than the limits last longer, until their chunk is too old.
     longest = controller.settings.watchdog.chunk_timeout
-    longest = min(case.rows * DT / slowest, longest) if slowest else longest
     end = max(arrivals) + longest + SETTLE + case.event[2]
     action, begins, lasts = case.event
     log = ([], [], [], [], [], [])

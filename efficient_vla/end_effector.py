@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from efficient_vla.columns import GRIPPER
 from efficient_vla.dataset_statistics import Scale
-from efficient_vla.joints import GRIPPER, Joints, JointSettings, JointSpace, joints_of
+from efficient_vla.joint_settings import JointSettings
+from efficient_vla.joints import Joints, JointSpace, joints_of
 from efficient_vla.openvla_settings import EFFORTS, UNKNOWN
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import RefusedChunkError
 
 COLUMNS = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', GRIPPER)
 """Of an action of seven numbers: displacement and rotation of the end effector in a row."""
-UNTURNED = (
-    'the policy turns the end effector (roll, pitch, yaw), which no controller of this package '
-    'does yet; expected x, y, z and gripper, or joints. Use it from Python or by efficient-vla '
-    'serve.'
-)
+LARGEST_GRIPPER = 2.0
+"""More than any token names; those of FAST reach 1.25."""
 UNITS = ('m', 'm', 'm', 'rad', 'rad', 'rad', 'effort')
 
 
@@ -36,8 +36,9 @@ class EndEffectorSpace(JointSpace):
 
     def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return the robot's rows, float32 [H, A], for those of the policy from -1 to 1."""
-        rows = with_effort(self.scale.restored(chunk), self.names, self.gripper)
-        return self.joints.rows_to_robot(rows)
+        names = self.joints.layout.names
+        rows = with_effort(self.scale.restored(chunk), names, self.gripper)
+        return self.joints.rows_to_robot(rows, state)
 
     def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
         """Return the rows as they are, since no head of theirs draws to the chunk before."""
@@ -47,21 +48,30 @@ class EndEffectorSpace(JointSpace):
 def joints(settings: JointSettings, states: int, columns: int) -> Joints:
     """Return the robot's side of a policy with so many columns of state and of action.
 
-    Actions of seven columns are displacements of an end effector where ``joints.names`` is empty.
     Raises ``InvalidSettingError`` for what is not said, or does not fit.
     """
-    if not settings.names and columns == len(COLUMNS):
-        settings = replace(
-            settings,
-            names=COLUMNS,
-            unit=UNITS,
-            sign=(1.0,),
-            offset=(0.0,),
-            low=(0.0,),
-            high=(0.0,),
-            mode='ee_delta',
-        )
-    return joints_of(settings, states or len(settings.state_names), columns)
+    return joints_of(settled(settings, columns), states or len(settings.state_names), columns)
+
+
+def settled(settings: JointSettings, columns: int) -> JointSettings:
+    """Return what holds where ``joints.names`` is empty and actions have seven columns.
+
+    They are displacements of an end effector in the frame of the robot, as Open X-Embodiment has
+    them: metres, and roll, pitch, yaw about fixed axes.
+    """
+    if settings.names or columns != len(COLUMNS):
+        return settings
+    return replace(
+        settings,
+        names=COLUMNS,
+        unit=UNITS,
+        sign=(1.0,),
+        offset=(0.0,),
+        low=(0.0,),
+        high=(0.0,),
+        mode='ee_delta',
+        rotation='euler_xyz',
+    )
 
 
 def refuse_unknown_gripper(names: Sequence[str], gripper: str) -> None:
@@ -75,11 +85,21 @@ def refuse_unknown_gripper(names: Sequence[str], gripper: str) -> None:
 
 
 def with_effort(rows: np.ndarray, names: Sequence[str], gripper: str) -> np.ndarray:
-    """Return rows [H, A] whose gripper is an effort from -1, open, to 1, closed."""
+    """Return rows [H, A] whose gripper is an effort from -1, open, to 1, closed.
+
+    It is a switch for them: what lies beyond an end, as far as a token can name it, is that end.
+    Raises ``RefusedChunkError`` for a number that no such policy has.
+    """
     if GRIPPER not in names:
         return rows
     scale, shift = EFFORTS[gripper]
     rows = rows.copy()
     column = rows[:, list(names).index(GRIPPER)]
+    worst = float(column[np.abs(column).argmax()])
+    if not abs(worst) <= LARGEST_GRIPPER:
+        raise RefusedChunkError(
+            f'the policy gives {worst:.4g} for the gripper; expected about 0 to 1, or -1 to 1 for '
+            'efforts. Check unnorm_key and the statistics of the folder.'
+        )
     column[:] = (scale * column + shift).clip(-1, 1)
     return rows

@@ -5,34 +5,52 @@
 Folders of other projects say in no word which joint a column is, or in what unit. The robot's
 profile does, in the settings group ``joints``; ``joints_of`` checks it against the folder, and the
 ``Joints`` it returns converts at the edge of a stage: the robot's state [rad or m] before the
-policy sees it, the policy's rows before the robot does.
+policy sees it, the policy's rows before the robot does. Rotations become unit quaternions, and rows
+that count from the observation where to go.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from efficient_vla.settings import InvalidSettingError, setting
-from efficient_vla.types import (
-    LONGEST_ROW,
-    SHORTEST_ROW,
-    ControlMode,
-    InvalidRecordError,
-    RefusedChunkError,
+from efficient_vla.columns import (
+    GRIPPER,
+    PER_SECOND,
+    SCALES,
+    ColumnLayout,
+    Kind,
+    Reference,
+    kind_of,
 )
+from efficient_vla.joint_settings import (
+    MODES,
+    POSITIONS,
+    REFERENCES,
+    SPANS,
+    UNITS,
+    VELOCITY,
+    JointSettings,
+    block,
+    is_gripper,
+    with_quaternion,
+)
+from efficient_vla.poses import (
+    Form,
+    canonical,
+    counted,
+    counts_angles,
+    from_quaternions,
+    neutral,
+    observed_names,
+    observed_row,
+    to_quaternions,
+)
+from efficient_vla.settings import InvalidSettingError
+from efficient_vla.types import ControlMode, InvalidRecordError, RefusedChunkError
 
-GRIPPER = 'gripper'
-"""Name of a column that is an effort for the controller, from -1, open, to 1, closed."""
-GRIPPER_WORDS = (GRIPPER, 'jaw', 'finger')
-SCALES = {'rad': 1.0, 'deg': math.pi / 180, 'm': 1.0, 'mm': 1e-3}
-"""Unit of a column -> the robot's unit [rad or m] in one of it."""
-SPANS = {'percent': (0.0, 100.0), 'signed_percent': (-100.0, 100.0), 'share': (0.0, 1.0)}
-"""Unit that counts along a calibrated range -> its values at both ends."""
-UNITS = (*SCALES, *SPANS, 'effort')
-MODES = tuple(mode.name.lower() for mode in ControlMode if mode)
 LARGEST_ANGLE = 4 * math.pi
 """More than two turns are rather degrees than radians."""
 SMALLEST_DEGREES = math.pi
@@ -40,180 +58,6 @@ SMALLEST_DEGREES = math.pi
 LARGEST_SHARE = 1.5
 LARGEST_LENGTH = 10.0
 """No arm reaches so far [m]."""
-POSITIONS = ('joint_position', 'ee_position')
-
-
-def unnorm_key_setting() -> str:
-    """Declare which of several statistics a folder has its numbers are scaled by."""
-    return setting(
-        '',
-        'Group of statistics that state and actions are scaled by, where the folder of a policy '
-        'has one for each of several datasets; empty: it has one.',
-        read_only=True,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class JointSettings:
-    """What the robot's profile says of the columns of a policy that does not say it itself.
-
-    Lists have one value for all columns, or one for each in the policy's order.
-    """
-
-    names: tuple[str, ...] = setting(
-        (),
-        "The robot's names of the columns of an action, in the policy's order, for folders that "
-        'do not name them, such as those of LeRobot.',
-        read_only=True,
-        calibrated=True,
-    )
-    state_names: tuple[str, ...] = setting(
-        (),
-        "The robot's names of the columns of the policy's state, in its order; empty: those of "
-        'joints.names. One that is also in joints.names is counted as there, any other as the '
-        'robot counts.',
-        read_only=True,
-        calibrated=True,
-    )
-    unit: tuple[str, ...] = setting(
-        (),
-        'What the policy counts a column in. percent, signed_percent (-100 to 100) and share (0 '
-        'to 1) count along the range from joints.low to joints.high; deg from where '
-        'joints.offset is; effort is for the column gripper, from -1, open, to 1, closed, with '
-        'joints.sign 1.',
-        choices=UNITS,
-        read_only=True,
-        calibrated=True,
-    )
-    sign: tuple[float, ...] = setting(
-        (1.0,),
-        '1, or -1 where the policy counts a column the other way round than the robot.',
-        low=-1.0,
-        high=1.0,
-        read_only=True,
-        calibrated=True,
-    )
-    offset: tuple[float, ...] = setting(
-        (0.0,),
-        "Where the robot is when the policy's column is 0. LeRobot counts the degrees of SO-100 "
-        'and SO-101 from the middle of each calibrated range. Displacements take none.',
-        unit='rad or m',
-        low=-1e3,
-        high=1e3,
-        read_only=True,
-        calibrated=True,
-    )
-    low: tuple[float, ...] = setting(
-        (0.0,),
-        'Where the robot is at the lower end of the range of a column that counts along one: at '
-        '0 percent, closed for a gripper of LeRobot.',
-        unit='rad or m',
-        low=-1e3,
-        high=1e3,
-        read_only=True,
-        calibrated=True,
-    )
-    high: tuple[float, ...] = setting(
-        (0.0,),
-        'Where the robot is at the upper end, at 100 percent; below joints.low where the robot '
-        'counts the other way round.',
-        unit='rad or m',
-        low=-1e3,
-        high=1e3,
-        read_only=True,
-        calibrated=True,
-    )
-    overshoot: float = setting(
-        0.1,
-        'A position, or an effort, this share of its range beyond an end is taken as that end; one '
-        'further beyond is refused, and so is its chunk.',
-        low=0.0,
-        high=1.0,
-        read_only=True,
-        calibrated=True,
-    )
-    mode: str = setting(
-        'unknown',
-        'What a row is: joint_position and ee_position are where to go, joint_delta and ee_delta '
-        'how far to go in a row, ee_twist a velocity.',
-        choices=('unknown', *MODES),
-        read_only=True,
-        calibrated=True,
-    )
-    rate: float = setting(
-        0.0,
-        'Rows a second, as the policy was trained: the frames a second of its dataset. 0: nobody '
-        'said it.',
-        unit='Hz',
-        low=0.0,
-        high=1 / SHORTEST_ROW,
-        read_only=True,
-        calibrated=True,
-    )
-
-    def check(self) -> str | None:
-        """Return why the set cannot work for any policy, or ``None``."""
-        for name in ('names', 'state_names'):
-            given = getattr(self, name)
-            if len(set(given)) < len(given) or not all(map(str.strip, given)):
-                return (
-                    f'joints.{name} is {list(given)}; expected a name for each column, none empty '
-                    'or twice. Correct them in the profile of the robot.'
-                )
-        for name in ('unit', 'sign', 'offset', 'low', 'high'):
-            given = getattr(self, name)
-            few = 0 if name == 'unit' else 1
-            if len(given) not in {few, 1, len(self.names) or len(given)}:
-                return (
-                    f'joints.{name} has {len(given)} values for {len(self.names)} names; expected '
-                    'one, or one for each. Correct it in the profile of the robot.'
-                )
-        if set(self.sign) - {-1.0, 1.0}:
-            return f'joints.sign is {list(self.sign)}; expected 1 or -1 each. Correct it.'
-        if 0 < self.rate < 1 / LONGEST_ROW:
-            return f'joints.rate is {self.rate} Hz; expected at least {1 / LONGEST_ROW:.3g} Hz.'
-        faults = (self._fault(*column) for column in zip(self.names, *self.columns(), strict=False))
-        return next(filter(None, faults), None)
-
-    def columns(self) -> tuple[tuple, ...]:
-        """Return unit, sign, offset, low and high, each with a value for every name."""
-        lists = (self.unit, self.sign, self.offset, self.low, self.high)
-        return tuple(v * len(self.names) if len(v) == 1 else v for v in lists)
-
-    def _fault(
-        self, name: str, unit: str, sign: float, offset: float, low: float, high: float
-    ) -> str | None:
-        """Return what is wrong with one column."""
-        if (name == GRIPPER) != (unit == 'effort'):
-            return (
-                f'joints.unit of {name} is {unit}; expected effort for a column named {GRIPPER}, '
-                'which drives an effort from -1 to 1, and for no other. Where it is a position, '
-                'call the joint jaw, in the driver and in controller.names too.'
-            )
-        if unit == 'deg' and is_gripper(name):
-            return (
-                f'joints.unit of {name} is deg; expected percent: LeRobot counts a gripper in '
-                'percent of its range, 0 closed, also where all joints are in degrees. Set '
-                'joints.unit to percent, and joints.low and joints.high to its range.'
-            )
-        if unit == 'effort' and offset != 0:
-            return (
-                f'joints.offset of {name} is {offset:g}; expected 0 for a column in effort, which '
-                'is from -1, open, to 1, closed. Give one offset for each column.'
-            )
-        if unit not in SPANS:
-            return None
-        if low == high:
-            return (
-                f'joints.low and joints.high of {name} are both {low}; expected the ends of the '
-                f'calibrated range that {unit} counts along. Measure them on the robot.'
-            )
-        if sign != 1 or offset != 0:
-            return (
-                f'joints.sign and joints.offset of {name} are {sign:g} and {offset:g}; expected 1 '
-                f'and 0 for a column in {unit}. Say it by joints.low and joints.high.'
-            )
-        return None
 
 
 class Columns(NamedTuple):
@@ -230,34 +74,78 @@ class Joints:
     """What ``joints_of`` found to fit: the robot's side of a policy's columns."""
 
     state_names: tuple[str, ...]
-    action_names: tuple[str, ...]
-    control_mode: ControlMode
+    form: Form
+    """Names and mode of the robot's rows; its actions are those of a robot that stays."""
     dt: float
     """Seconds one row lasts."""
     state: Columns
     action: Columns
     overshoot: float
+    layout: ColumnLayout
+    """Of the policy's rows in the robot's units."""
+    turned: tuple[range, str] = (range(0), '')
+    """Columns of the robot's state that are a quaternion, and how the policy sees them."""
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Of the robot's rows."""
+        return self.form.names
+
+    @property
+    def control_mode(self) -> ControlMode:
+        """Of the robot's rows."""
+        return self.form.control_mode
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What a chunk of the robot's rows is told of its columns."""
+        return {name: value for name, value in self.form._asdict().items() if name != 'actions'}
 
     def state_to_policy(self, state: np.ndarray) -> np.ndarray:
-        """Return the policy's state, float32 [S], for that of the robot [S].
+        """Return the policy's state, float32 [S], for that of the robot [S'].
 
         Raises ``InvalidRecordError`` where a joint is beyond its calibrated range.
         """
-        inside = self._inside(np.asarray(state, np.float64), self.state, self.state_names, 'state')
+        values = np.asarray(state, np.float64)
+        places, rotation = self.turned
+        if places:
+            turned = from_quaternions(_unit(values[..., places]), rotation)
+            before, after = values[..., : places.start], values[..., places.stop :]
+            values = np.concatenate([before, turned, after], axis=-1)
+        inside = self._inside(values, self.state, self.state_names, 'state')
         return ((inside - self.state.shift) / self.state.scale).astype(np.float32)
 
-    def rows_to_robot(self, rows: np.ndarray) -> np.ndarray:
-        """Return the robot's rows, float32 [H, A], for those of the policy [H, A].
+    def rows_to_robot(self, rows: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """Return the robot's rows, float32 [H, A'], for those of the policy [H, A].
 
+        ``state`` [S'] is that of the robot which the policy saw, for rows that count from it.
         Raises ``RefusedChunkError`` where a position is beyond its calibrated range.
         """
         moved = np.asarray(rows, np.float64) * self.action.scale + self.action.shift  # [H, A]
-        return self._inside(moved, self.action, self.action_names, 'chunk').astype(np.float32)
+        moved = self._inside(moved, self.action, self.layout.names, 'chunk')
+        if plain(self.layout):
+            return moved.astype(np.float32)
+        try:
+            return canonical(self.layout, moved, self._start(state), self.dt).actions
+        except InvalidRecordError as error:
+            raise RefusedChunkError(str(error)) from error
 
-    def rows_to_policy(self, rows: np.ndarray) -> np.ndarray:
-        """Return the policy's rows, float32 [H, A], for those of the robot [H, A]."""
-        there = np.asarray(rows, np.float64) - self.action.shift
-        return (there / self.action.scale).astype(np.float32)
+    def rows_to_policy(self, rows: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """Return the policy's rows, float32 [H, A], for those of the robot [H, A']."""
+        there = np.asarray(rows, np.float64)
+        if not plain(self.layout):
+            there = counted(self.layout, there, self._start(state), self.dt)
+        return ((there - self.action.shift) / self.action.scale).astype(np.float32)
+
+    def _start(self, state: np.ndarray | None) -> np.ndarray | None:
+        """Return where rows count from [A'], from the robot's state."""
+        if state is None or Reference.OBSERVATION not in self.layout.references:
+            return None
+        start = self.form.actions[0].astype(np.float64)
+        for place, name in enumerate(self.form.names):
+            if name in self.state_names:
+                start[place] = state[self.state_names.index(name)]
+        return start
 
     def _inside(
         self, values: np.ndarray, columns: Columns, names: Sequence[str], what: str
@@ -296,9 +184,9 @@ class JointSpace:
         return self.joints.action_names
 
     @property
-    def control_mode(self) -> ControlMode:
-        """What a row means."""
-        return self.joints.control_mode
+    def meaning(self) -> dict[str, Any]:
+        """What a chunk is told of its columns."""
+        return self.joints.meaning
 
     @property
     def dt(self) -> float:
@@ -317,23 +205,87 @@ def joints_of(
     wrong = faults(settings, states, columns, features)
     if wrong:
         raise InvalidSettingError(wrong[0])
-    absolute = settings.mode in POSITIONS
-    action = _columns(settings, positions=absolute)
-    places = _columns(settings, positions=True)
+    layout = layout_of_policy(settings)
+    absolute = [reference == Reference.ABSOLUTE for reference in layout.references]
+    action = _columns(settings, absolute)
+    places = _columns(settings, [True] * columns)
     named = dict(zip(settings.names, zip(*places, strict=True), strict=True))
-    # What a robot measures of a gripper that is driven by effort has an end of its own.
-    named[GRIPPER] = as_counted = (1.0, 0.0, -math.inf, math.inf)
-    names = _state_names(settings, states)
-    state = [named.get(name, as_counted) for name in names]
+    as_counted = (1.0, 0.0, -math.inf, math.inf)
+    for name, unit, there in zip(settings.names, settings.columns()[0], absolute, strict=True):
+        # What a robot measures of a gripper that is driven by effort has an end of its own, and a
+        # share of the way of a row is no share of where the robot is.
+        if name == GRIPPER or (unit == 'signed_share' and not there):
+            named[name] = as_counted
+    given = _state_names(settings, states)
+    turning = block(given, settings.state_rotation) if settings.state_rotation else range(0)
+    names = with_quaternion(given, settings.state_rotation)
+    stays = neutral(layout)
+    try:
+        form = canonical(layout, stays, observed_row(layout, stays[0]), 1 / settings.rate)
+    except InvalidRecordError as error:
+        raise InvalidSettingError(f'joints: {error}') from error
+    if plain(layout) and settings.mode == 'ee_twist':
+        form = form._replace(control_mode=ControlMode.EE_TWIST)
+    missing = [name for name in observed_names(layout) if name not in names]
+    if missing:
+        raise InvalidSettingError(
+            f'joints.reference counts from the observation, but the state has no '
+            f'{", ".join(missing)}; expected where the robot was observed in every such column. '
+            'Name them in joints.state_names, and set joints.state_rotation for a rotation.'
+        )
     return Joints(
         state_names=names,
-        action_names=settings.names,
-        control_mode=ControlMode[settings.mode.upper()],
+        form=form,
         dt=1 / settings.rate,
-        state=Columns(*np.array(state, np.float64).reshape(-1, 4).T),
+        state=Columns(*np.array([named.get(n, as_counted) for n in given], float).reshape(-1, 4).T),
         action=action,
         overshoot=settings.overshoot,
+        layout=layout,
+        turned=(range(turning.start, turning.start + 4 * bool(turning)), settings.state_rotation),
     )
+
+
+def layout_of_policy(settings: JointSettings) -> ColumnLayout:
+    """Return what the columns of a policy are once they are in the robot's units."""
+    turning = block(settings.names, settings.rotation) if settings.rotation else range(0)
+    moves = settings.mode.startswith('ee_')
+    default = 'absolute' if settings.mode in POSITIONS else 'row'
+    told = settings.reference or (default,)
+    told = told * len(settings.names) if len(told) == 1 else told
+    kinds, units, references = [], [], []
+    for place, (name, word) in enumerate(zip(settings.names, told, strict=True)):
+        kind = kind_of(name) if moves or name == GRIPPER else Kind.JOINT
+        kind = Kind.ROTATION if place in turning else kind
+        reference = Reference.ABSOLUTE if kind == Kind.GRIPPER else REFERENCES[word]
+        angles = kind == Kind.ROTATION and counts_angles(settings.rotation)
+        unit = {Kind.JOINT: 'rad', Kind.POSITION: 'm', Kind.GRIPPER: 'effort'}.get(kind, '1')
+        speed = settings.mode in (VELOCITY, 'ee_twist') and reference == Reference.ROW
+        kinds.append(kind)
+        units.append(('rad' if angles else unit) + (PER_SECOND if speed else ''))
+        references.append(reference)
+    return ColumnLayout(
+        settings.names,
+        tuple(kinds),
+        tuple(units),
+        tuple(references),
+        settings.rotation,
+        settings.frame,
+    )
+
+
+def plain(layout: ColumnLayout) -> bool:
+    """Return whether rows in the robot's units are those of the robot already."""
+    speeds = any(unit.endswith(PER_SECOND) for unit in layout.units)
+    return not (
+        Kind.ROTATION in layout.kinds
+        or Reference.OBSERVATION in layout.references
+        or (speeds and Kind.JOINT in layout.kinds)
+    )
+
+
+def _unit(quaternions: np.ndarray) -> np.ndarray:
+    """Return measured quaternions [..., 4], which have a length of about 1."""
+    return to_quaternions(quaternions, 'quaternion_xyzw')
 
 
 def faults(
@@ -434,18 +386,13 @@ def learned_positions(
     """
     if len(learned) != len(settings.names) or settings.mode not in POSITIONS:
         return {}
-    columns = _columns(settings, positions=True)
+    columns = _columns(settings, [True] * len(learned))
     ends = np.array(learned, np.float64).T * columns.scale + columns.shift  # [2, N]
     return {
         name: (float(pair.min()), float(pair.max()))
         for name, pair, low in zip(settings.names, ends.T, columns.low, strict=True)
         if low == -math.inf
     }
-
-
-def is_gripper(name: str) -> bool:
-    """Return whether a column of that name is a gripper."""
-    return any(word in name.lower() for word in GRIPPER_WORDS)
 
 
 def _misplaced(names: Sequence[str], features: Sequence[str]) -> list[str]:
@@ -473,10 +420,10 @@ def _state_names(settings: JointSettings, states: int) -> tuple[str, ...]:
     return (settings.state_names or settings.names) if states else ()
 
 
-def _columns(settings: JointSettings, positions: bool) -> Columns:
-    """Return the conversion of every column, of positions or of displacements."""
+def _columns(settings: JointSettings, absolute: Sequence[bool]) -> Columns:
+    """Return the conversion of every column; those that are not ``absolute`` are displacements."""
     rows = []
-    for unit, sign, offset, low, high in zip(*settings.columns(), strict=True):
+    for there, unit, sign, offset, low, high in zip(absolute, *settings.columns(), strict=True):
         if unit == 'effort':
             rows.append((sign, 0.0, -1.0, 1.0))
             continue
@@ -485,6 +432,6 @@ def _columns(settings: JointSettings, positions: bool) -> Columns:
             scale = (high - low) / (last - first)
             row = (scale, low - first * scale, min(low, high), max(low, high))
         else:
-            row = (sign * SCALES[unit], offset, -math.inf, math.inf)
-        rows.append(row if positions else (row[0], 0.0, -math.inf, math.inf))
+            row = (sign * SCALES.get(unit, 1.0), offset, -math.inf, math.inf)
+        rows.append(row if there else (row[0], 0.0, -math.inf, math.inf))
     return Columns(*np.array(rows, np.float64).T)

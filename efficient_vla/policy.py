@@ -15,7 +15,7 @@ import numpy as np
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
-from efficient_vla.joints import JointSettings
+from efficient_vla.joint_settings import JointSettings
 from efficient_vla.observation import frame_of
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.places import PolicyPlace, given_place, policy_place

@@ -17,19 +17,23 @@ import numpy as np
 
 
 class ControlMode(IntEnum):
-    """What a row of an action chunk means; the values are those of ``ActionChunk.msg``."""
+    """What the axes of an action chunk mean; ``columns.layout_of`` says it column by column.
+
+    Axes of the end effector are ``x y z qx qy qz qw``; others may stand beside them, such as the
+    width of a gripper. A column ``gripper`` is an effort in [-1, 1] whatever the mode.
+    """
 
     UNKNOWN = 0
     EE_DELTA = 1
-    """End-effector displacement of one step of ``dt`` [m], then gripper effort in [-1, 1]."""
+    """End-effector displacement of one step of ``dt`` [m], and how far it turns."""
     EE_POSITION = 2
-    """Absolute end-effector position [m], then gripper effort in [-1, 1]."""
+    """Absolute position [m] and rotation of the end effector."""
     JOINT_POSITION = 3
     """Absolute joint positions [rad or m]."""
     JOINT_DELTA = 4
     """Joint displacement of one step of ``dt`` [rad or m]."""
     EE_TWIST = 5
-    """End-effector velocity [m/s], then gripper effort in [-1, 1]."""
+    """End-effector velocity [m/s], without rotation."""
 
 
 class InvalidRecordError(ValueError):
@@ -318,7 +322,7 @@ class ActionChunk:
     """
 
     actions: np.ndarray
-    """float32, [H, A], meaning and units by ``control_mode``."""
+    """float32, [H, A], meaning and units by ``control_mode`` and names."""
     dt: float
     """Seconds one row lasts."""
     names: tuple[str, ...]
@@ -341,9 +345,14 @@ class ActionChunk:
     """First rows that the head took as certain to be executed from the chunk before."""
     note: str = ''
     """What was mended in the output of the head; empty: nothing."""
+    frame: str = 'base'
+    """Of displacements of a pose: 'base', a row moves by x y z and turns about the axes of the
+    robot's frame, or 'tool', about those of the tool."""
+    absolute: tuple[str, ...] = ()
+    """Columns that are absolute although the mode counts from the row before."""
 
     @classmethod
-    def of(cls, plan: Plan, frame: Frame, **told: Any) -> 'ActionChunk':
+    def of(cls, plan: Plan, frame: Frame, /, **told: Any) -> 'ActionChunk':
         """Return the chunk that follows a plan and a frame; ``told`` has the other fields."""
         return cls(
             stamp=frame.stamp,
@@ -376,11 +385,50 @@ class ActionChunk:
             f'{[mode.name for mode in ControlMode if mode]}.',
         )
         _require_finite('action chunk', self.actions)
+        self._check_columns()
+
+    def _check_columns(self) -> None:
+        relative = self.control_mode in (ControlMode.EE_DELTA, ControlMode.JOINT_DELTA)
+        _require(
+            not self.absolute or (relative and set(self.absolute) <= set(self.names)),
+            f'action chunk in {self.control_mode.name} has the absolute columns {self.absolute}; '
+            f'expected some of {self.names}, beside displacements.',
+        )
+        tool = self.control_mode == ControlMode.EE_DELTA and 'qw' in self.names
+        _require(
+            self.frame == 'base' or (self.frame == 'tool' and tool),
+            f'action chunk in {self.control_mode.name} has the frame {self.frame!r}; expected '
+            'base, or tool for displacements of a whole pose.',
+        )
+        turns = [name for name in QUATERNION if name in self.names]
+        if not turns or self.control_mode in (ControlMode.JOINT_DELTA, ControlMode.JOINT_POSITION):
+            return
+        _require(
+            self.control_mode != ControlMode.EE_TWIST,
+            'action chunk turns by EE_TWIST; expected EE_DELTA, how far it turns in a row.',
+        )
+        first = self.names.index(turns[0])
+        _require(
+            self.names[first : first + 4] == QUATERNION,
+            f'action chunk has the columns {self.names}; expected qx, qy, qz, qw side by side.',
+        )
+        lengths = np.linalg.norm(self.actions[:, first : first + 4], axis=1)
+        worst = float(lengths[np.abs(lengths - 1).argmax()])
+        _require(
+            abs(worst - 1) <= UNIT_TOLERANCE,
+            f'action chunk has a quaternion of length {worst:.6g}; expected 1. Normalise it.',
+        )
 
     @property
     def end(self) -> float:
         """Time at which the last row ends [s]."""
         return self.stamp + len(self.actions) * self.dt
+
+
+QUATERNION = ('qx', 'qy', 'qz', 'qw')
+"""Columns of a rotation, in their order."""
+UNIT_TOLERANCE = 1e-3
+"""Rounding of a unit quaternion."""
 
 
 class HeadHelp(Enum):

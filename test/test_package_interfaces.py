@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from efficient_vla import types
+from efficient_vla import columns, types
 from package_files import ROOT
 
 FILES = sorted(p for kind in ('msg', 'srv', 'action') for p in (ROOT / kind).iterdir())
@@ -17,7 +17,7 @@ DECLARATION = re.compile(r'^(?P<type>[\w/]+(\[\d*\])?) +(?P<name>\w+)(?P<value>=
 ON_THE_WIRE = {
     'VisualTokens': {'stamp': 'header', 'grid': 'grid_rows'},
     'Plan': {'stamp': 'header', 'protected': 'protected_tokens'},
-    'ActionChunk': {'stamp': 'header'},
+    'ActionChunk': {'stamp': 'header', 'control_mode': 'kinds', 'absolute': 'references'},
 }
 """Fields of a record that are called otherwise in its message."""
 BY_REFERENCE = {'cache'}
@@ -56,7 +56,7 @@ def test_a_message_begins_with_its_header(path: Path) -> None:
 def test_enumerations_begin_with_unknown_and_count_up(path: Path) -> None:
     constants: dict[str, list[tuple[str, int]]] = {}
     for name, value in re.findall(r'^uint8 ([A-Z_]+)=(\d+)$', path.read_text(), re.M):
-        group = re.match('CONTROL_MODE|[A-Z]+', name)
+        group = re.match('[A-Z]+', name)
         assert group
         constants.setdefault(group[0], []).append((name, int(value)))
     for group_name, members in constants.items():
@@ -72,10 +72,12 @@ def test_every_field_of_a_record_is_in_its_message(record: str) -> None:
     assert {renamed.get(name, name) for name in fields} <= wire
 
 
-def test_control_modes_are_those_of_the_message() -> None:
+@pytest.mark.parametrize('kind', [columns.Kind, columns.Reference])
+def test_constants_of_columns_are_those_of_the_message(kind) -> None:
     text = (ROOT / 'msg' / 'ActionChunk.msg').read_text()
-    wire = dict(re.findall(r'^uint8 CONTROL_MODE_([A-Z_]+)=(\d+)$', text, re.M))
-    assert {mode.name: str(mode.value) for mode in types.ControlMode} == wire
+    word = kind.__name__.upper()
+    wire = dict(re.findall(rf'^uint8 {word}_([A-Z_]+)=(\d+)$', text, re.M))
+    assert {one.name: str(one.value) for one in kind} == wire
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)

@@ -34,6 +34,7 @@ ROSDEP = {
     'psutil': 'python3-psutil',
     'pytest': 'python3-pytest',
     'rich': 'python3-rich',
+    'scipy': 'python3-scipy',
     'setuptools': 'python3-setuptools',
     'torch': 'python3-pytorch-pip',
     'transformers': 'python3-transformers-pip',

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
 from efficient_vla.devices import device_setting, quantization_setting
-from efficient_vla.joints import JointSettings, unnorm_key_setting
+from efficient_vla.joint_settings import JointSettings, unnorm_key_setting
 from efficient_vla.nora_settings import NoraActions
 from efficient_vla.openvla_settings import OpenVlaActions
 from efficient_vla.remote import RemoteSettings

@@ -7,13 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from efficient_vla.action.heads import Generator, Given
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.columns import GRIPPER
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 from efficient_vla.types import (
@@ -33,6 +34,8 @@ LATE_ROWS = 2
 """A chunk that is not followed by so much more than the delay was lost, or refused."""
 DELAYS = 10
 """Measured delays that are remembered."""
+LARGEST_EFFORT = 1.5
+"""What a head may give for an effort of 1 before it is told; an effort saturates."""
 ROUNDING = 1e-3
 """Rows by which a delay of whole rows may be measured too long."""
 
@@ -49,8 +52,8 @@ class Space(Protocol):
         """Of the columns of a chunk."""
 
     @property
-    def control_mode(self) -> ControlMode:
-        """What a row means."""
+    def meaning(self) -> dict[str, Any]:
+        """Names and mode, and what else a chunk is told of its columns."""
 
     @property
     def dt(self) -> float:
@@ -88,6 +91,11 @@ class ActionSpace:
     def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return the robot's rows, float32 [H, A], for those of the policy made at ``state``."""
         return (chunk * self.scale + self._origin(state)).astype(np.float32)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What a chunk is told of its columns."""
+        return {'names': self.names, 'control_mode': self.control_mode}
 
     def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
         """Return rows for the same motion; a displacement means the same in any state."""
@@ -232,22 +240,24 @@ class Actor:
         self._made.append(_Last(made.chunk, frame.state, frame.stamp, plan.instruction))
         self._sequence += 1
         actions = space.actions(made.chunk.cpu().numpy(), frame.state)
-        if 'gripper' in space.names:
-            # Heads overshoot; an effort saturates.
-            effort = space.names.index('gripper')
-            actions[:, effort] = actions[:, effort].clip(-1, 1)
+        note = made.note
+        if GRIPPER in space.names:
+            effort = actions[:, space.names.index(GRIPPER)]
+            worst = float(effort[np.abs(effort).argmax()])
+            if abs(worst) > LARGEST_EFFORT:
+                note = '; '.join(filter(None, [note, f'gripper {worst:.4g} taken as its end']))
+            effort[:] = effort.clip(-1, 1)
         return ActionChunk.of(
             plan,
             frame,
             actions=actions,
             dt=space.dt,
-            names=space.names,
-            control_mode=space.control_mode,
+            **space.meaning,
             sequence=self._sequence,
             latency_ms=(time.perf_counter() - started) * 1e3,
             steps=made.steps,
             delay=made.delay,
-            note=made.note,
+            note=note,
         )
 
     def _check_plan(self, plan: Plan) -> None:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.bringup.robot_limits import limit_lines
 from efficient_vla.control.settings import ControllerSettings, axes
-from efficient_vla.joints import JointSettings, faults, learned_positions
+from efficient_vla.end_effector import settled
+from efficient_vla.joint_settings import JointSettings
+from efficient_vla.joints import faults, learned_positions
 from efficient_vla.policy_folders import FolderFacts
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import build
@@ -30,7 +32,11 @@ LONGEST_S = 60.0
 
 MOST_BEYOND = 0.25
 """Share of what a policy learned of a joint that may lie beyond the limits of the joint."""
-STATE_KEYS = ('names', 'state_names', 'unit', 'sign', 'offset', 'low', 'high')
+END_EFFECTOR_FAMILIES = ('openvla', 'nora')
+STATE_KEYS = (
+    *('names', 'state_names', 'unit', 'sign', 'offset', 'low', 'high'),
+    *('reference', 'rotation', 'state_rotation'),
+)
 """Of ``joints``: what decides how the state is scaled."""
 
 
@@ -138,13 +144,15 @@ def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
     if robot.square:
         found += _no_squares(facts)
     joints = robot.joints
+    if facts.family in END_EFFECTOR_FAMILIES:
+        joints = settled(joints, facts.action_width)
     named = facts.dt is not None or not facts.action_width
     if not named:
         wrong = faults(joints, facts.state_width, facts.action_width, facts.action_names)
         if wrong:
             return [*found, *wrong]
-    actions = facts.action_names if named else joints.names
-    states = facts.state_names if named else (joints.state_names or joints.names)
+    actions = facts.action_names if named else joints.commanded
+    states = facts.state_names if named else joints.told
     if actions and robot.commanded and actions != robot.commanded:
         found.append(
             f'the policy acts on {", ".join(actions)}; {robot.name} is commanded by '

@@ -14,7 +14,8 @@ from efficient_vla.bringup.fit import Robot, misfits
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import FAMILIES, train_command
-from efficient_vla.joints import JointSettings, doubts
+from efficient_vla.joint_settings import JointSettings
+from efficient_vla.joints import doubts
 from efficient_vla.places import PolicyPlace
 from efficient_vla.policy_folders import FolderFacts, folder_facts, weights_of, why_none
 from efficient_vla.reasoning.pruning import METHODS

@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from efficient_vla.control.contract import GRIPPER
+from efficient_vla.columns import GRIPPER
 from efficient_vla.control.robot_limits.combined import braking_as_accelerated, described_limits
 from efficient_vla.control.robot_limits.moveit import read_joint_limits
 from efficient_vla.control.robot_limits.urdf import read_urdf, text_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from efficient_vla.bringup.catalogue import STAND_IN
 from efficient_vla.bringup.settings import DriverSettings, camera_topic
-from efficient_vla.joints import GRIPPER
+from efficient_vla.columns import GRIPPER
 
 SERVED = ('joint_trajectory', 'follow_joint_trajectory')
 """Outputs of the controller that the stand-in's driver follows."""

@@ -3,14 +3,16 @@
 """Whether the numbers of a chunk are of the kind and unit that the robot is commanded in."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from efficient_vla.columns import GRIPPER, relative
 from efficient_vla.control.angles import unwrapped
 from efficient_vla.control.settings import LimitSettings, axes
+from efficient_vla.joint_settings import ROTATION_WORDS
 from efficient_vla.types import ActionChunk, ControlMode
 
-GRIPPER = 'gripper'
 JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
 POSITIONS = frozenset({ControlMode.JOINT_POSITION, ControlMode.EE_POSITION})
 TRANSLATION = frozenset({'x', 'y', 'z'})
@@ -26,14 +28,13 @@ def refuse_kind(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
     """Return why the control mode does not fit a robot with command ``names``, or ``None``."""
     moved = set(names) - {GRIPPER}
     listed = ', '.join(names)
-    if moved > TRANSLATION:
+    turning = [name for name in names if name in ROTATION_WORDS]
+    if turning and moved > TRANSLATION:
         return (
             f'the robot is commanded by {listed}: rotation of the end effector is not supported '
-            'yet; expected x, y, z and gripper alone, or joints. Drop '
-            f'{", ".join(name for name in names if name in moved - TRANSLATION)} from names and '
-            'from the chunk, or command its joints.'
+            f'yet. Drop {", ".join(turning)} from names and from the chunk, or command its joints.'
         )
-    translates = moved <= TRANSLATION
+    translates = moved <= TRANSLATION or moved >= TRANSLATION
     if translates == (chunk.control_mode in JOINT_MODES):
         expected = 'an EE mode' if translates else 'a JOINT mode'
         return (
@@ -69,41 +70,73 @@ def refuse_unit(
     ``motion`` [M] are the columns of the axes, ``held`` [M] is the present set-point, and
     ``continuous`` [M] says which axes turn without an end.
     """
-    rows = chunk.actions[:, motion].astype(np.float64)
+    steps = relative(chunk)[motion]  # [M]
+    velocity, low, high = (
+        np.array(axes(values, len(motion)))
+        for values in (limits.max_velocity, limits.position_low, limits.position_high)
+    )
     names = [chunk.names[column] for column in motion]
-    speed = TOO_FAST * np.array(axes(limits.max_velocity, len(motion)))
-    lasts = len(rows) * chunk.dt
-    unit = 'rad or m' if chunk.control_mode in JOINT_MODES else 'm'
-    if chunk.control_mode in POSITIONS:
-        joints = chunk.control_mode == ControlMode.JOINT_POSITION
-        rows = unwrapped(rows, held, continuous) if joints else rows
-        moves, seam = (
-            _turns(d) if joints else np.abs(d) for d in (np.diff(rows, axis=0), rows[0] - held)
-        )
-        low, high = (
-            np.array(axes(v, len(motion))) for v in (limits.position_low, limits.position_high)
-        )
-        room = high - low
-        for k in np.flatnonzero(((rows < low - room) | (rows > high + room)).any(axis=0)):
-            return _mismatch(
-                f'chunk goes to {rows[np.abs(rows[:, k]).argmax(), k]:.4g} on {names[k]}',
-                f'positions near limits.position_low {low[k]:g} to position_high {high[k]:g}',
-                unit,
-            )
-        for k in np.flatnonzero(seam > speed * max(lasts, REACH_S)):
-            return _mismatch(
-                f'chunk begins {seam[k]:.4g} from the set-point on {names[k]}',
-                f'a way that limits.max_velocity {speed[k] / TOO_FAST:g} can cover',
-                unit,
-            )
-    else:
-        moves = np.abs(rows) * (chunk.dt if chunk.control_mode == ControlMode.EE_TWIST else 1.0)
-    asked = moves.sum(axis=0) / lasts
-    for k in np.flatnonzero(asked > speed):
+    rows = chunk.actions[:, motion].astype(np.float64)
+    told = _Told(names, rows, held, velocity, low, high, continuous)
+    return _refuse_places(chunk, told.of(~steps)) or _refuse_steps(chunk, told.of(steps))
+
+
+class _Told(NamedTuple):
+    """What is known of some axes."""
+
+    names: list[str]
+    rows: np.ndarray
+    """[H, M]."""
+    held: np.ndarray
+    """[M], as all below."""
+    velocity: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    continuous: np.ndarray
+
+    def of(self, some: np.ndarray) -> '_Told':
+        """Return what is known of those that are true in ``some`` [M]."""
+        names = [name for name, one in zip(self.names, some, strict=True) if one]
+        return _Told(names, self.rows[:, some], *(values[some] for values in self[2:]))
+
+
+def _refuse_places(chunk: ActionChunk, told: _Told) -> str | None:
+    """Return why rows that say where to go can hardly be in the robot's unit, or ``None``."""
+    joints = chunk.control_mode in JOINT_MODES
+    names, low, high, speed = told.names, told.low, told.high, TOO_FAST * told.velocity
+    rows = unwrapped(told.rows, told.held, told.continuous) if joints else told.rows
+    moves, seam = (
+        _turns(d) if joints else np.abs(d) for d in (np.diff(rows, axis=0), rows[0] - told.held)
+    )
+    room = high - low
+    for k in np.flatnonzero(((rows < low - room) | (rows > high + room)).any(axis=0)):
         return _mismatch(
-            f'chunk asks for {asked[k]:.4g} a second on {names[k]}',
-            f'at most {TOO_FAST:g} times limits.max_velocity {speed[k] / TOO_FAST:g}',
-            unit,
+            f'chunk goes to {rows[np.abs(rows[:, k]).argmax(), k]:.4g} on {names[k]}',
+            f'positions near limits.position_low {low[k]:g} to position_high {high[k]:g}',
+            joints,
+        )
+    for k in np.flatnonzero(seam > speed * max(len(rows) * chunk.dt, REACH_S)):
+        return _mismatch(
+            f'chunk begins {seam[k]:.4g} from the set-point on {names[k]}',
+            f'a way that limits.max_velocity {told.velocity[k]:g} can cover',
+            joints,
+        )
+    return _refuse_speed(chunk, told, moves)
+
+
+def _refuse_steps(chunk: ActionChunk, told: _Told) -> str | None:
+    """Return why rows that say how far to go can hardly be in the robot's unit, or ``None``."""
+    lasts = chunk.dt if chunk.control_mode == ControlMode.EE_TWIST else 1.0
+    return _refuse_speed(chunk, told, np.abs(told.rows) * lasts)
+
+
+def _refuse_speed(chunk: ActionChunk, told: _Told, moves: np.ndarray) -> str | None:
+    asked = moves.sum(axis=0) / (len(told.rows) * chunk.dt)
+    for k in np.flatnonzero(asked > TOO_FAST * told.velocity):
+        return _mismatch(
+            f'chunk asks for {asked[k]:.4g} a second on {told.names[k]}',
+            f'at most {TOO_FAST:g} times limits.max_velocity {told.velocity[k]:g}',
+            chunk.control_mode in JOINT_MODES,
         )
     return None
 
@@ -114,8 +147,8 @@ def _turns(difference: np.ndarray) -> np.ndarray:
     return np.where(size <= 2 * math.pi + 0.5, np.minimum(size, np.abs(2 * math.pi - size)), size)
 
 
-def _mismatch(found: str, expected: str, unit: str) -> str:
+def _mismatch(found: str, expected: str, joints: bool) -> str:
     return (
         f'{found}; expected {expected}. Its values are likely in another unit, such as degrees or '
-        f'millimetres: send {unit}.'
+        f'millimetres: send {"rad or m" if joints else "m"}.'
     )

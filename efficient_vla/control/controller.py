@@ -20,10 +20,11 @@ from functools import partial
 
 import numpy as np
 
+from efficient_vla.columns import GRIPPER
 from efficient_vla.control import admission
 from efficient_vla.control.blending import METHODS
 from efficient_vla.control.catalogue import head_help
-from efficient_vla.control.contract import GRIPPER, TRANSLATION, refuse_unit
+from efficient_vla.control.contract import TRANSLATION, refuse_unit
 from efficient_vla.control.delay import executed_rows
 from efficient_vla.control.first_motion import refuse_start
 from efficient_vla.control.history import History

@@ -17,7 +17,7 @@ import numpy as np
 from efficient_vla.control.angles import unwrapped
 from efficient_vla.control.contract import JOINT_MODES, POSITIONS
 from efficient_vla.control.settings import ControllerSettings, axes
-from efficient_vla.joints import is_gripper
+from efficient_vla.joint_settings import is_gripper
 from efficient_vla.types import ActionChunk, ControlMode
 
 NEAR_ANGLE, NEAR_LENGTH = 0.01, 0.001
@@ -53,7 +53,7 @@ def refuse_start(
     ``continuous`` [M] says which axes turn without an end.
     """
     names = [chunk.names[column] for column in motion]
-    arm = np.array([not is_gripper(name) for name in names], bool)
+    arm = np.array([not is_gripper(n) and n not in chunk.absolute for n in names], bool)
     turns = chunk.control_mode in JOINT_MODES
     near, allowed = (
         (NEAR_ANGLE, settings.contract.first_angle)
@@ -66,7 +66,7 @@ def refuse_start(
     if chunk.control_mode == ControlMode.JOINT_POSITION:
         rows = unwrapped(rows, held, continuous)
     row, place = rows[0, arm], held[arm]
-    arms = [name for name in names if not is_gripper(name)]
+    arms = [name for name, one in zip(names, arm, strict=True) if one]
     away = np.abs(row - (place if positions else 0.0))
     if not (away > covered[arm]).any():
         return _fingers(rows, names, settings) if turns and positions else None

@@ -10,6 +10,7 @@ is, whatever the rows that are left would have wanted.
 
 import numpy as np
 
+from efficient_vla.columns import relative
 from efficient_vla.control.angles import unwrapped
 from efficient_vla.types import ActionChunk, ControlMode
 
@@ -17,8 +18,6 @@ TIME_TOLERANCE = 1e-4
 """Rows; a tick on a row boundary stays on its side, also in seconds since 1970 (2.4e-7 apart)."""
 NEAREST = 17
 """Moments among which the nearest is sought."""
-RELATIVE = frozenset({ControlMode.EE_DELTA, ControlMode.JOINT_DELTA, ControlMode.EE_TWIST})
-"""Modes whose rows say how far to go from where the row before led."""
 
 
 class Trajectory:
@@ -45,18 +44,16 @@ class Trajectory:
         continuous: np.ndarray | None = None,
     ) -> None:
         rows = chunk.actions[:, motion].astype(np.float64)
-        relative = chunk.control_mode in RELATIVE
-        if continuous is not None and not relative:
-            rows = unwrapped(rows, anchor, continuous)
+        steps = relative(chunk)[motion]  # [M]
+        if continuous is not None and not steps.all():
+            rows = np.where(steps, rows, unwrapped(rows, anchor, continuous))
         knots = np.concatenate([np.zeros((1, rows.shape[1])), rows])  # [H + 1, M]
         if chunk.control_mode == ControlMode.EE_TWIST:
             knots *= chunk.dt
-        if relative:
-            knots = np.cumsum(knots, axis=0) + anchor
-        else:
-            # Where the rows themselves come from: the robot may be off their line, and the way to
-            # it is the seam's, which blending fades. A jump inside the first row would hide it.
-            knots[0] = 2 * knots[1] - knots[2] if len(rows) > 1 else anchor
+        # Where absolute rows themselves come from: the robot may be off their line, and the way to
+        # it is the seam's, which blending fades. A jump inside the first row would hide it.
+        knots[0] = np.where(steps, 0.0, 2 * knots[1] - knots[2] if len(rows) > 1 else anchor)
+        knots[:, steps] = np.cumsum(knots[:, steps], axis=0) + anchor[steps]
         self.chunk = chunk
         self.anchor = anchor
         self.start = start

@@ -37,7 +37,7 @@ class FolderSpace(JointSpace):
 
     def actions(self, chunk: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return the robot's rows, float32 [H, A], for those of the policy made at ``state``."""
-        return self.joints.rows_to_robot(self._restored(chunk[: self.rows], state))
+        return self.joints.rows_to_robot(self._restored(chunk[: self.rows], state), state)
 
     def carried(self, chunk: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
         """Return the policy's rows [H, A] made at one state of the robot as made at another.

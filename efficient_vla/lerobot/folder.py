@@ -13,7 +13,8 @@ import torch
 
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError
-from efficient_vla.joints import POSITIONS, Joints, JointSettings, joints_of
+from efficient_vla.joint_settings import POSITIONS, JointSettings
+from efficient_vla.joints import Joints, joints_of
 from efficient_vla.lerobot import adapters, kind_of, legacy, tokenizer as tokenizers
 from efficient_vla.lerobot.agreement import check_processors, check_same
 from efficient_vla.lerobot.base import ADAPTER_CONFIG, WEIGHTS, has_adapter

@@ -150,10 +150,9 @@ class ImageActor:
         return ActionChunk.of(
             plan,
             frame,
-            actions=self.joints.rows_to_robot(actions),
+            actions=self.joints.rows_to_robot(actions, frame.state),
             dt=self.joints.dt,
-            names=self.joints.action_names,
-            control_mode=self.joints.control_mode,
+            **self.joints.meaning,
             sequence=self._sequence,
             latency_ms=(time.perf_counter() - begin) * 1e3,
             steps=steps,

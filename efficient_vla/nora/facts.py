@@ -4,7 +4,7 @@
 
 from pathlib import Path
 
-from efficient_vla.end_effector import COLUMNS, UNTURNED
+from efficient_vla.end_effector import COLUMNS
 from efficient_vla.nora.folder import FAST, FAST_FILES, read_folder
 from efficient_vla.policy_folders import FolderFacts, weights_of
 
@@ -33,7 +33,7 @@ def facts(folder: Path) -> FolderFacts:
     found = read_folder(folder)
     columns = {len(scale) for g in found.groups.values() for scale in g.action.values()}
     parameters, memory = weights_of(folder)
-    told = [UNTURNED] if columns == {len(COLUMNS)} else []
+    told = []
     if not (folder / FAST / FAST_FILES[0]).is_file():
         told.append(
             f'{" and ".join(FAST_FILES)} of physical-intelligence/fast are not in {FAST} inside '

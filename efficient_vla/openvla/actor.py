@@ -15,8 +15,8 @@ class OpenVlaActor(Actor):
         self, head: ChunkRegression | ActionTokens, space: EndEffectorSpace, width: int
     ) -> None:
         """Decode plans whose latents are of ``width``."""
-        super().__init__(head, (), space, None, (len(space.names), width), 'single')
-        self._actions, self._width = len(space.names), width
+        self._actions, self._width = len(space.joints.layout.names), width
+        super().__init__(head, (), space, None, (self._actions, width), 'single')
 
     def _check_plan(self, plan: Plan) -> None:
         """Refuse a plan of another policy, and one whose keys and values stayed elsewhere."""

@@ -4,7 +4,7 @@
 
 from pathlib import Path
 
-from efficient_vla.end_effector import COLUMNS, UNTURNED
+from efficient_vla.end_effector import COLUMNS
 from efficient_vla.openvla.folder import read_folder
 from efficient_vla.policy_folders import FolderFacts
 
@@ -57,10 +57,7 @@ def facts(folder: Path) -> FolderFacts:
         memory_mb=sum(entry.size for entry in entries) / 1e6,
         techniques=(*TECHNIQUES, *decoding),
         refused=REFUSED,
-        missing=(
-            *(f'{path} is missing. Copy the whole checkpoint folder.' for path in absent),
-            *((UNTURNED,) if columns == {len(COLUMNS)} else ()),
-        ),
+        missing=(*(f'{path} is missing. Copy the whole checkpoint folder.' for path in absent),),
         groups=tuple(sorted(found.groups)) if len(found.groups) > 1 else (),
         one_process=not found.oft,
     )

@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 
 from efficient_vla.devices import device_setting, quantization_setting
-from efficient_vla.joints import JointSettings, unnorm_key_setting
+from efficient_vla.joint_settings import JointSettings, unnorm_key_setting
 from efficient_vla.openvla_settings import OpenVlaPlans
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling import FIXED_LENGTH, RESAMPLERS

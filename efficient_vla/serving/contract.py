@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from efficient_vla.columns import FRAMES
 from efficient_vla.errors import PolicyServerError
-from efficient_vla.joints import Joints, JointSettings, joints_of
+from efficient_vla.joint_settings import JointSettings
+from efficient_vla.joints import Joints, joints_of
 from efficient_vla.remote import RemoteCameraSettings, RemoteSettings
 from efficient_vla.serving.observation import Keys, StatePart, image_keys, state_parts
 from efficient_vla.settings import InvalidSettingError
@@ -34,17 +36,37 @@ class Contract:
     """Key that begins an episode; empty where the server knows none."""
     joints: Joints | None = None
     """Conversion of a server that counts otherwise than the robot."""
+    frame: str = FRAMES[0]
+    """Of displacements of a pose, see ``ActionChunk``."""
+    absolute: tuple[str, ...] = ()
+    """Columns that are absolute beside displacements."""
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What a chunk is told of its columns."""
+        return {
+            'names': self.action_names,
+            'control_mode': self.control_mode,
+            'frame': self.frame,
+            'absolute': self.absolute,
+        }
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Of the robot's state."""
+        return self.keys.state_names if self.joints is None else self.joints.state_names
 
     def state(self, robot: np.ndarray) -> np.ndarray:
         """Return the state as the server counts it, [S]."""
         return robot if self.joints is None else self.joints.state_to_policy(robot)
 
-    def rows(self, answer: Mapping[str, Any]) -> np.ndarray:
-        """Return the actions of an answer as the robot counts them, float32 [H, A].
+    def rows(self, answer: Mapping[str, Any], state: np.ndarray | None = None) -> np.ndarray:
+        """Return the actions of an answer to ``state`` as the robot counts them, float32 [H, A].
 
         Raises ``PolicyServerError`` where they are of another shape or not finite.
         """
-        rows, columns = answer.get('actions'), len(self.action_names)
+        names = self.action_names if self.joints is None else self.joints.layout.names
+        rows, columns = answer.get('actions'), len(names)
         if (
             not isinstance(rows, np.ndarray)
             or rows.dtype.kind not in 'iuf'
@@ -59,13 +81,13 @@ class Contract:
             )
             raise PolicyServerError(
                 f'actions of the server are {found}; expected numbers [1 to {MAX_ROWS}, '
-                f'{columns}], a column for each of {", ".join(self.action_names)}.'
+                f'{columns}], a column for each of {", ".join(names)}.'
             )
         with np.errstate(over='ignore'):
             rows = rows.astype(np.float32)
         if not np.isfinite(rows).all():
             raise PolicyServerError('actions of the server are not finite; expected finite ones.')
-        return rows if self.joints is None else self.joints.rows_to_robot(rows)
+        return rows if self.joints is None else self.joints.rows_to_robot(rows, state)
 
 
 def cameras_of(
@@ -102,7 +124,15 @@ def contract_of(
             state_parts(names, remote.state_keys),
             remote.prompt_key or 'prompt',
         )
-        return Contract(keys, known.action_names, known.control_mode, known.dt, joints=known)
+        return Contract(
+            keys,
+            known.action_names,
+            known.control_mode,
+            known.dt,
+            joints=known,
+            frame=known.form.frame,
+            absolute=known.form.absolute,
+        )
     said = _said(place, metadata)
     given = [name for name in ('image_keys', 'state_keys', 'prompt_key') if getattr(remote, name)]
     if given:
@@ -127,6 +157,8 @@ def contract_of(
         float(actions['dt']),
         actions['rows'],
         said['reset'],
+        frame=actions.get('frame', FRAMES[0]),
+        absolute=tuple(actions.get('absolute', ())),
     )
 
 
@@ -145,6 +177,8 @@ def _said(place: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
             and _words(actions['names'])
             and actions['control_mode'] in ControlMode.__members__
             and actions['control_mode'] != 'UNKNOWN'
+            and actions.get('frame', FRAMES[0]) in FRAMES
+            and set(actions.get('absolute', ())) <= set(actions['names'])
             and isinstance(actions['rows'], int)
             and 0 < actions['rows'] <= MAX_ROWS
             and SHORTEST_ROW <= actions['dt'] <= LONGEST_ROW

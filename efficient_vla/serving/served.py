@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from efficient_vla.joints import SPANS, JointSettings
+from efficient_vla.joint_settings import SPANS, JointSettings
 from efficient_vla.policy import Policy
 from efficient_vla.serving.observation import Keys, Observation, read
 from efficient_vla.serving.protocol import MAX_ANSWER, packed, unpacked
-from efficient_vla.types import ActionChunk
+from efficient_vla.types import QUATERNION, ActionChunk
 
 VERSION = 1
 """Of what the metadata say beside openpi's protocol."""
@@ -45,6 +45,8 @@ class ServedPolicy:
                 'actions': {
                     'names': list(chunk.names),
                     'control_mode': chunk.control_mode.name,
+                    'frame': chunk.frame,
+                    'absolute': list(chunk.absolute),
                     'dt': chunk.dt,
                     'rows': len(chunk.actions),
                 },
@@ -86,7 +88,7 @@ def at_rest(
     middle = [
         (ranges[name][3] + ranges[name][4]) / 2
         if name in ranges and ranges[name][0] in SPANS
-        else 0.0
+        else float(name == QUATERNION[-1])
         for name in names
     ]
     images = {camera: np.zeros((*size, 3), np.uint8) for camera, size in cameras.items()}

@@ -15,7 +15,7 @@ import numpy as np
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.addresses import ServerAddress
 from efficient_vla.frame_stages import FramePerception, SentenceReasoner
-from efficient_vla.joints import JointSettings
+from efficient_vla.joint_settings import JointSettings
 from efficient_vla.perception.preprocess import shrink
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.policy_folders import FolderFacts
@@ -62,7 +62,7 @@ class RemoteActor:
         self._contract = contract_of(str(address), self._client.metadata, remote, settings.joints)
         self._remote = remote
         self.cameras = tuple(self._contract.keys.images)
-        self.state_names = self._contract.keys.state_names
+        self.state_names = self._contract.state_names
         self._fresh = True
         self._sequence = 0
 
@@ -99,10 +99,9 @@ class RemoteActor:
         return ActionChunk.of(
             plan,
             frame,
-            actions=self._contract.rows(answer),
+            actions=self._contract.rows(answer, frame.state),
             dt=self._contract.dt,
-            names=self._contract.action_names,
-            control_mode=self._contract.control_mode,
+            **self._contract.meaning,
             sequence=self._sequence,
             latency_ms=(time.perf_counter() - begin) * 1e3,
         )

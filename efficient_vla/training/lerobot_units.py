@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 
 from efficient_vla.bringup.graph import robot_met
-from efficient_vla.joints import POSITIONS, Joints, joints_of
+from efficient_vla.joint_settings import POSITIONS
+from efficient_vla.joints import Joints, joints_of
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.sim.catalogue import simulation
 

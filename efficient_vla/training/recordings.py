@@ -11,7 +11,8 @@ import torch
 
 from efficient_vla.bringup.graph import ProfileError, robot_met
 from efficient_vla.errors import UsageError
-from efficient_vla.joints import POSITIONS, joints_of
+from efficient_vla.joint_settings import POSITIONS
+from efficient_vla.joints import joints_of
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.dataset import Demonstrations, Frames
 from efficient_vla.training.instructions import corpus, polite

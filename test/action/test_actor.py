@@ -94,7 +94,11 @@ def test_the_record_says_units_steps_delay_and_note():
     made = actor(Counting()).chunk(plan(), frame(2.0))
     # Scaled, and the effort, 101 as the head says it, saturates.
     assert made.actions[1].tolist() == [50.5, 1.0]
-    assert (made.steps, made.delay, made.note) == (3, 2, 'mended')
+    assert (made.steps, made.delay, made.note) == (
+        3,
+        2,
+        'mended; gripper 107 taken as its end',
+    )
     assert (made.stamp, made.sequence, made.dt) == (2.0, 1, DT)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
+from efficient_vla.columns import RELATIVE_MODES
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.settings import (
     BLENDING_METHODS,
@@ -22,7 +23,6 @@ from efficient_vla.control.settings import (
     ControllerSettings,
 )
 from efficient_vla.control.state import State
-from efficient_vla.control.trajectory import RELATIVE
 from efficient_vla.settings import build
 from efficient_vla.types import ActionChunk, ControlMode
 
@@ -127,7 +127,7 @@ def chunk_towards(case, observed, goal, sign, stamp, sequence):
     off = abs(case.offset)
     path[1:, 0] = np.clip(path[1:, 0] + sign * case.offset, min(ends) - off, max(ends) + off)
     rows = path[1:]
-    if case.mode in RELATIVE:
+    if case.mode in RELATIVE_MODES:
         rows = np.diff(path, axis=0)
     if case.mode == ControlMode.EE_TWIST:
         rows = rows / DT

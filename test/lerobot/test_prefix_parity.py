@@ -15,7 +15,7 @@ from efficient_vla import lerobot
 from efficient_vla.action.euler import follow
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.errors import CheckpointError
-from efficient_vla.joints import JointSettings
+from efficient_vla.joint_settings import JointSettings
 from efficient_vla.lerobot.folder import open_folder
 from efficient_vla.lerobot.pi0 import Pi
 from efficient_vla.lerobot.smolvla import SmolVla

@@ -92,7 +92,7 @@ def bad_chunks(arm):
     stale = arm.make_chunk(stamp=arm.graph.now - 5.0)
     renamed = arm.make_chunk(names=('a', 'b', 'c', 'gripper'))
     unknown = arm.make_chunk()
-    unknown.control_mode = 0
+    unknown.kinds = [0, 0, 0, 0]
     displaced = arm.make_chunk()
     displaced.header.frame_id = 'camera'
     return {
@@ -102,7 +102,7 @@ def bad_chunks(arm):
         'future': (future, 'in the future'),
         'stale': (stale, 'nothing left|old|reset'),
         'renamed': (renamed, 'columns a, b, c'),
-        'unknown': (unknown, 'no control mode'),
+        'unknown': (unknown, 'column x is of kind UNKNOWN'),
         'displaced': (displaced, "frame 'camera'; expected 'world' or none"),
     }
 

@@ -226,8 +226,15 @@ def test_bad_states_are_refused_with_the_reason(names: list, positions: list, wo
         ({'horizon': 0, 'actions': array('f')}, 'rows'),
         ({'names': ['x', 'y', 'z']}, '8 values for 2 rows of 3'),
         ({'horizon': 3}, '8 values for 3 rows'),
-        ({'control_mode': 0}, 'control mode'),
-        ({'control_mode': 77}, 'control mode 77'),
+        ({'kinds': [0, 0, 0, 0]}, 'column x is of kind UNKNOWN'),
+        ({'kinds': [77, 2, 2, 4]}, r'column of kind 77; expected one of \[1, 2, 3, 4\]'),
+        ({'kinds': [2, 2]}, 'expected one each a name'),
+        ({'references': [0, 2, 2, 1]}, 'reference UNKNOWN'),
+        ({'references': [3, 2, 2, 1]}, 'count from the observation, which is not there'),
+        ({'units': ['inch', 'm', 'm', 'effort']}, "POSITION in 'inch'"),
+        ({'frame': 'world'}, "frame 'world'; expected base or tool"),
+        ({'frame': 'tool'}, 'frame of the tool'),
+        ({'observation_state': array('d', [math.nan] * 4)}, 'observation_state'),
     ],
 )
 def test_bad_chunks_are_refused_with_the_reason(fields: dict, words: str):

@@ -14,6 +14,7 @@ from PIL import Image
 from tiny_nora import CHAT, SCALE, SMALLEST, fast_ids, statistics, tokenizer_of, write_folder
 from tokenizers import Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from turned import robot_rows
 
 from efficient_vla.errors import CheckpointError
 from efficient_vla.nora.fast import PublishedFast
@@ -118,9 +119,9 @@ def test_a_chunk_is_the_inverse_transform_of_what_was_said(apart, image):
     told = GROUPS['bridge_orig']['action']
     q01, q99 = np.array(told['q01']), np.array(told['q99'])
     expected = 0.5 * (rows.clip(-1.25, 1.25) + 1) * (q99 - q01) + q01
-    expected[:, 6] = (1 - 2 * rows[:, 6].clip(-1.25, 1.25)).clip(-1, 1)
-    np.testing.assert_allclose(chunk.actions, expected, atol=1e-5)
-    assert chunk.names == ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
+    expected[:, 6] = rows[:, 6].clip(-1.25, 1.25)
+    np.testing.assert_allclose(chunk.actions, robot_rows(expected, 'opening'), atol=1e-5)
+    assert chunk.names == ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw', 'gripper')
     assert chunk.control_mode == ControlMode.EE_DELTA
     assert chunk.dt == pytest.approx(0.2)
     assert 'coefficients too many' in chunk.note
@@ -195,10 +196,10 @@ def test_a_mask_leaves_columns_as_they_are(apart, tmp_path, image):
     whole = Policy.from_pretrained(folder, **given).act(image, TASK).actions
     masked = Policy.from_pretrained(apart[0], **NAMED, nora_gripper='effort')
     part = masked.act(image, TASK).actions
-    np.testing.assert_allclose(whole[:, :6], part[:, :6])
+    np.testing.assert_allclose(whole[:, :7], part[:, :7])
     q01, q99 = told['bridge_orig']['action']['q01'][6], told['bridge_orig']['action']['q99'][6]
     expected = (0.5 * (masked.actor._made[-1].normalised[:, 6] + 1) * (q99 - q01) + q01).clip(-1, 1)
-    np.testing.assert_allclose(whole[:, 6], expected, atol=1e-6)
+    np.testing.assert_allclose(whole[:, 7], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

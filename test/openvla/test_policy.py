@@ -19,13 +19,14 @@ from tiny_openvla import (
 from tokenizers import Tokenizer
 from torch.nn.functional import gelu, layer_norm, relu
 from transformers import LlamaConfig, LlamaForCausalLM
+from turned import robot_rows
 
 from efficient_vla.openvla.folder import read_folder
 from efficient_vla.openvla.images import pixels, square
 from efficient_vla.openvla.weights import load_tower
 from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.types import ControlMode, InvalidRecordError
+from efficient_vla.types import ControlMode, InvalidRecordError, RefusedChunkError
 
 TASK = 'Pick up the black bowl'
 NAMED = {'joints_rate': 5.0, 'openvla_gripper': 'opening', 'device': 'cpu'}
@@ -99,12 +100,11 @@ def test_an_action_is_the_greedy_answer_of_the_language_model(folder, llama, ima
     expected = actions_of(
         greedy(llama, folder, visual_tokens(folder, image)), statistics(3)['action']
     )
-    assert chunk.names == ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
+    assert chunk.names == ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw', 'gripper')
     assert chunk.control_mode == ControlMode.EE_DELTA
     assert chunk.dt == pytest.approx(0.2)
-    assert chunk.actions.shape == (1, ACTIONS)
-    assert np.abs(chunk.actions[0, :6] - expected[:6]).max() < 1e-6
-    assert chunk.actions[0, 6] == pytest.approx(np.clip(1 - 2 * expected[6], -1, 1), abs=1e-6)
+    assert chunk.actions.shape == (1, ACTIONS + 1)
+    np.testing.assert_allclose(chunk.actions, robot_rows(expected[None], 'opening'), atol=1e-6)
 
 
 def named_tokens(policy, image) -> list[int]:
@@ -218,9 +218,8 @@ def test_a_chunk_of_oft_is_one_pass_in_which_all_see_all(oft, llama, image, stat
     told = statistics(5)['action']
     low, high = np.array(told['q01']), np.array(told['q99'])
     expected = np.where(told['mask'], 0.5 * (normalised + 1) * (high - low) + low, normalised)
-    assert chunk.actions.shape == (CHUNK, ACTIONS)
-    assert np.abs(chunk.actions[:, :6] - expected[:, :6]).max() < 1e-5
-    assert np.abs(chunk.actions[:, 6] - np.clip(1 - 2 * expected[:, 6], -1, 1)).max() < 2e-5
+    assert chunk.actions.shape == (CHUNK, ACTIONS + 1)
+    assert np.abs(chunk.actions - robot_rows(expected, 'opening')).max() < 2e-5
 
 
 def test_a_second_camera_follows_the_first(oft, llama, image, state):
@@ -238,7 +237,7 @@ def test_slots_without_a_head_name_their_tokens_in_one_pass(folder, llama, image
     tokens = llama.lm_head(slots).argmax(-1).tolist()
     assert policy.actor.generator._said == tokens
     assert chunk.steps == 1
-    assert chunk.actions.shape == (CHUNK, ACTIONS)
+    assert chunk.actions.shape == (CHUNK, ACTIONS + 1)
 
 
 def test_the_state_of_now_is_read(oft, image, state):
@@ -297,3 +296,6 @@ def test_the_gripper_becomes_an_effort_as_it_was_told(gripper, efforts):
     rows[1, 6] = 1.0
     assert with_effort(rows, COLUMNS, gripper)[:, 6].tolist() == list(efforts)
     assert rows[:, 6].tolist() == [0.0, 1.0]
+    rows[0, 6] = 35.0
+    with pytest.raises(RefusedChunkError, match='gives 35 for the gripper'):
+        with_effort(rows, COLUMNS, gripper)

@@ -27,7 +27,7 @@ from tiny_openvla import (
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.errors import CheckpointError
-from efficient_vla.joints import JointSettings
+from efficient_vla.joint_settings import JointSettings
 from efficient_vla.openvla import load_actor, load_perception, load_reasoner
 from efficient_vla.openvla.folder import read_folder
 from efficient_vla.openvla.weights import without_effect

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.joints import Joints, JointSettings, doubts, faults, joints_of
+from efficient_vla.joint_settings import JointSettings
+from efficient_vla.joints import Joints, doubts, faults, joints_of
 from efficient_vla.policy import SETTINGS, Policy
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, build

@@ -256,7 +256,7 @@ def test_metadata_fit_into_an_answer_and_into_json(passthrough: Path) -> None:
 
 
 def test_the_first_pass_is_inside_every_calibrated_range() -> None:
-    from efficient_vla.joints import JointSettings
+    from efficient_vla.joint_settings import JointSettings
 
     joints = build(
         JointSettings,

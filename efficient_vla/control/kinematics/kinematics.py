@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from efficient_vla.columns import GRIPPER
 from efficient_vla.control.angles import unwrapped
-from efficient_vla.control.contract import GRIPPER, JOINT_MODES
+from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.control.kinematics.arm import ArmModel
 from efficient_vla.control.kinematics.checks import Checked, Finding, Ranges, collision
 from efficient_vla.control.kinematics.collision import Collisions

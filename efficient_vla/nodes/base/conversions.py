@@ -10,18 +10,20 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from enum import IntEnum
+from typing import Any, TypeVar
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image, JointState
 
 from efficient_vla import msg
+from efficient_vla.columns import ColumnLayout, Kind, Reference, layout_of
 from efficient_vla.control.catalogue import head_help
+from efficient_vla.poses import canonical, observed_row
 from efficient_vla.types import (
     MIN_IMAGE_SIDE,
     ActionChunk,
-    ControlMode,
     Execution,
     InvalidRecordError,
     Plan,
@@ -239,12 +241,17 @@ def message_to_plan(message: msg.Plan) -> Plan:
 
 def chunk_to_message(chunk: ActionChunk) -> msg.ActionChunk:
     """Return the message of an action chunk."""
+    layout = layout_of(chunk)
     message = msg.ActionChunk(
         horizon=len(chunk.actions),
         names=list(chunk.names),
         actions=to_wire(chunk.actions, 'f'),
+        kinds=list(layout.kinds),
+        units=list(layout.units),
+        references=list(layout.references),
+        rotation=layout.rotation,
+        frame=layout.frame,
         dt=seconds_to_duration(chunk.dt),
-        control_mode=int(chunk.control_mode),
         plan_stamp=seconds_to_stamp(chunk.plan_stamp),
     )
     if chunk.plan_valid_for < math.inf:
@@ -254,21 +261,51 @@ def chunk_to_message(chunk: ActionChunk) -> msg.ActionChunk:
 
 def message_to_chunk(message: msg.ActionChunk) -> ActionChunk:
     """Return the action chunk of a message."""
-    modes = {int(mode) for mode in ControlMode}
-    if message.control_mode not in modes:
-        raise InvalidRecordError(
-            f'action chunk has control mode {message.control_mode}; expected one of '
-            f'{sorted(modes - {0})}. Build sender and receiver from the same sources.'
-        )
+    rows = _matrix('action chunk', message.actions, message.horizon, len(message.names))
+    layout = ColumnLayout(
+        tuple(message.names),
+        tuple(_constant(Kind, 'kind', number) for number in message.kinds),
+        tuple(message.units),
+        tuple(_constant(Reference, 'reference', number) for number in message.references),
+        message.rotation,
+        message.frame,
+    )
+    dt = stamp_to_seconds(message.dt)
+    form = canonical(layout, rows, _observed(message, layout), dt)
     return ActionChunk(
-        actions=_matrix('action chunk', message.actions, message.horizon, len(message.names)),
-        dt=stamp_to_seconds(message.dt),
-        names=tuple(message.names),
-        control_mode=ControlMode(message.control_mode),
+        dt=dt,
         plan_stamp=stamp_to_seconds(message.plan_stamp),
         plan_valid_for=stamp_to_seconds(message.plan_valid_for) or math.inf,
+        **form._asdict(),
         **_read(message, CHUNK_FIELDS),
     )
+
+
+def _observed(message: msg.ActionChunk, layout: ColumnLayout) -> np.ndarray | None:
+    """Return where the rows of a message count from [A'], as the rows of a record have it."""
+    state = from_wire(message.observation_state, 'd')
+    if not len(state):
+        return None
+    if len(state) != len(layout.names) or not np.isfinite(state).all():
+        raise InvalidRecordError(
+            f'action chunk has the observation_state {state}; expected a finite number for each of '
+            f'{", ".join(layout.names)}, or none. Check the sender.'
+        )
+    return observed_row(layout, state)
+
+
+Constant = TypeVar('Constant', bound=IntEnum)
+
+
+def _constant(kind: type[Constant], what: str, number: int) -> Constant:
+    """Return a constant of the interface."""
+    if number not in set(kind):
+        raise InvalidRecordError(
+            f'action chunk has a column of {what} {number}; expected one of '
+            f'{[int(known) for known in kind if known]}. Build sender and receiver from the same '
+            'sources.'
+        )
+    return kind(number)
 
 
 def _write(record: Any, message: Any, fields: Mapping[str, str]) -> Any:

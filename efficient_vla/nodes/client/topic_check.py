@@ -16,7 +16,7 @@ from efficient_vla.bringup.graph import Graph, facts_of
 from efficient_vla.bringup.interfaces import moving
 from efficient_vla.bringup.remaps import remapped
 from efficient_vla.bringup.settings import camera_topic
-from efficient_vla.joints import GRIPPER
+from efficient_vla.columns import GRIPPER
 from efficient_vla.nodes.base.conversions import stamp_to_seconds
 from efficient_vla.nodes.base.onlooker import Onlooker
 from efficient_vla.nodes.base.pictures import image_type, pixels_of

@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
-from efficient_vla.control.contract import GRIPPER
+from efficient_vla.columns import GRIPPER
 from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.conversions import joint_values, stamp_to_seconds
 from efficient_vla.nodes.base.qos import latched_qos, state_qos

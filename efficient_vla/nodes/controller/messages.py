@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from efficient_vla import msg
-from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.control.motion_clock import MotionClock
 from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.nodes.base.conversions import (
@@ -81,7 +80,8 @@ def report_chunk(health: Health, state: State, refused: str | None) -> None:
 def refuse_frame(message: msg.ActionChunk, frame_id: str) -> str | None:
     """Return why end-effector values of ``message`` are of another frame, or ``None``."""
     frame = message.header.frame_id
-    if frame in ('', frame_id) or message.control_mode in JOINT_MODES:
+    moves = {msg.ActionChunk.KIND_POSITION, msg.ActionChunk.KIND_ROTATION} & set(message.kinds)
+    if frame in ('', frame_id) or not moves:
         return None
     return (
         f'chunk is in the frame {frame!r}; expected {frame_id!r} or none. Send it in the frame of '

@@ -19,7 +19,7 @@ from efficient_vla import msg
 from efficient_vla.bringup.interfaces import moving
 from efficient_vla.bringup.robot_limits import limit_lines
 from efficient_vla.bringup.settings import ControllerNodeSettings
-from efficient_vla.control.contract import GRIPPER
+from efficient_vla.columns import GRIPPER
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.kinematics.checks import Checked
 from efficient_vla.control.kinematics.loading import load_model

@@ -12,6 +12,7 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from efficient_vla.columns import relative
 from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.types import ActionChunk, ControlMode, Plan, VisualTokens
 
@@ -190,17 +191,19 @@ def _text_width(text: str) -> int:
 def predicted_path(chunk: ActionChunk, start: np.ndarray) -> np.ndarray:
     """Return the positions that ``chunk`` leads to from ``start`` [3], float64, [H + 1, 3] in m.
 
-    An axis that the chunk does not name stays where it is. Joint chunks have no path without a
-    model of the robot: only ``start`` comes back.
+    An axis that the chunk does not name stays where it is. Joint chunks, and displacements in the
+    frame of the tool, have no path without a model of the robot: only ``start`` comes back.
     """
     path = np.tile(np.asarray(start, np.float64), (len(chunk.actions) + 1, 1))
-    if chunk.control_mode in JOINT_MODES:
+    if chunk.control_mode in JOINT_MODES or chunk.frame == 'tool':
         return path[:1]
+    steps = relative(chunk)
     for axis, name in enumerate(('x', 'y', 'z')):
         if name not in chunk.names:
             continue
-        column = chunk.actions[:, chunk.names.index(name)]
-        if chunk.control_mode == ControlMode.EE_POSITION:
+        place = chunk.names.index(name)
+        column = chunk.actions[:, place]
+        if not steps[place]:
             path[1:, axis] = column
         else:
             scale = chunk.dt if chunk.control_mode == ControlMode.EE_TWIST else 1.0

@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
-from efficient_vla.control.contract import GRIPPER
+from efficient_vla.columns import GRIPPER
 from efficient_vla.control.settings import axes
 from efficient_vla.nodes.base.qos import newest_qos
 

@@ -4,7 +4,7 @@
 
 from sensor_msgs.msg import JointState
 
-from efficient_vla.control.contract import GRIPPER
+from efficient_vla.columns import GRIPPER
 from efficient_vla.nodes.base.conversions import joint_state
 from efficient_vla.nodes.controller.outputs.output import Output
 from efficient_vla.types import Command

@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
-from efficient_vla.control.contract import GRIPPER
+from efficient_vla.columns import GRIPPER
 from efficient_vla.nodes.base.qos import newest_qos
 from efficient_vla.nodes.controller.outputs.gripper import GRIPPERS
 from efficient_vla.types import Command

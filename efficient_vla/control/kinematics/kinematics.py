@@ -149,6 +149,11 @@ class Kinematics:
                 f'expected {", ".join((*XYZ, *others))}, with or without '
                 f'{", ".join(QUATERNION)} after z, or {", ".join(self.names)} in a JOINT mode.'
             )
+        if set(chunk.absolute) & {*XYZ, *QUATERNION}:
+            return (
+                f'chunk has the absolute columns {", ".join(chunk.absolute)} beside displacements; '
+                'expected the tool to be moved by one of both. Send all of its pose alike.'
+            )
         if turns and chunk.control_mode == ControlMode.EE_TWIST:
             return 'chunk turns by EE_TWIST; expected EE_DELTA, how far it turns in a row.'
         return None
@@ -193,7 +198,7 @@ class Kinematics:
                 continue
             given = chunk.actions[:, chunk.names.index(name)]
             rows[:, column] = given * chunk.dt if twist and name != GRIPPER else given
-        return replace(chunk, actions=rows, names=self.names, control_mode=mode)
+        return replace(chunk, actions=rows, names=self.names, control_mode=mode, frame='base')
 
     def _nearest(self, start: np.ndarray, rows: np.ndarray) -> Finding | None:
         """Return the first of the ``rows`` [H, M] after ``start`` that is too near something."""

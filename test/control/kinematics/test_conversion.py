@@ -221,3 +221,17 @@ def test_rows_with_a_quaternion_turn_the_tool(mode: ControlMode) -> None:
         found = arms.forward(arms.UR5E, TOOL, angles)
         assert np.abs(found[:3, 3] - place).max() < 1e-4
         assert np.abs(found[:3, :3] - turn).max() < 1e-3
+
+
+def test_rows_in_the_frame_of_the_tool_become_rows_of_joints() -> None:
+    kinematics = arms.make(arms.ur5e(), 6)
+    names = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw', 'gripper')
+    row = np.array([[0.0, 0.0, 0.01, 0.0, 0.0, np.sin(0.01), np.cos(0.01), 0.5]], np.float32)
+    chunk = ActionChunk(row, 0.05, names, ControlMode.EE_DELTA, 0.0, frame='tool')
+    checked = kinematics.check(chunk, arms.UR5E_HOME, arms.ranges(6))
+    assert (checked.refused or '', checked.chunk.frame) == ('', 'base')
+    (joints,) = arms.joints_of(checked.chunk, arms.UR5E_HOME)
+    home, found = (arms.forward(arms.UR5E, TOOL, q) for q in (arms.UR5E_HOME, joints))
+    np.testing.assert_allclose(found[:3, 3], home[:3, 3] + 0.01 * home[:3, 2], atol=1e-4)
+    turned = np.array([[np.cos(0.02), -np.sin(0.02)], [np.sin(0.02), np.cos(0.02)]])
+    np.testing.assert_allclose((home[:3, :3].T @ found[:3, :3])[:2, :2], turned, atol=1e-3)

@@ -220,7 +220,12 @@ def test_policy_may_be_the_name_of_a_shipped_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ('robot', 'named'), [('metaworld', 'evla-nano'), ('so101', str(ROOT / 'models/so101-act'))]
+    ('robot', 'named'),
+    [
+        ('metaworld', 'evla-nano'),
+        ('so101', str(ROOT / 'models/so101-act')),
+        ('ur5e', str(ROOT / 'models/ur5e-nano')),
+    ],
 )
 def test_a_robot_has_the_policy_that_ships_for_it(robot: str, named: str) -> None:
     assert describe(Selection(robot=robot)).parameters['reasoner']['policy'] == named

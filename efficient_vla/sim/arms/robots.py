@@ -215,5 +215,5 @@ PANDA_DRIVER = Driver(
     stopped_velocity=0.2,
 )
 SO101_SIMULATION = simulation('so101', SO101.joints, SO101_DRIVER, 'so101-act')
-UR5E_SIMULATION = simulation('ur5e', UR5E.joints, UR5E_DRIVER)
+UR5E_SIMULATION = simulation('ur5e', UR5E.joints, UR5E_DRIVER, 'ur5e-nano')
 PANDA_SIMULATION = simulation('panda', PANDA.joints, PANDA_DRIVER)

@@ -26,11 +26,10 @@ def places_of(chunk: ActionChunk, start: pin.SE3) -> list[pin.SE3]:
             pin.SE3(start.rotation if turn is None else turn, way)
             for way, turn in zip(ways, turns, strict=True)
         ]
-    of_tool = getattr(chunk, 'frame', 'base') == 'tool'
     places, place = [], start
     for way, turn in zip(ways, turns, strict=True):
         step = np.eye(3) if turn is None else turn
-        if of_tool:
+        if chunk.frame == 'tool':
             place = place * pin.SE3(step, way)
         else:
             place = pin.SE3(step @ place.rotation, place.translation + way)

@@ -23,8 +23,7 @@ def stopped(
     Its speed falls along a cosine, as long as deceleration and jerk of the axes ask for.
     """
     told = chunk.control_mode == ControlMode.JOINT_DELTA
-    absolute = getattr(chunk, 'absolute', ())
-    relative = np.array([told and chunk.names[k] not in absolute for k in motion])  # [M]
+    relative = np.array([told and chunk.names[k] not in chunk.absolute for k in motion])  # [M]
     path = chunk.actions[:, motion].astype(np.float64)  # [H, M]
     path = np.where(relative, anchor + np.cumsum(path, axis=0), path)
     first = np.where(relative, anchor, 2 * path[0] - path[min(1, len(path) - 1)])

@@ -31,6 +31,11 @@ class PolicyShape(NamedTuple):
         return self.horizon, self.actions
 
 
+def single_width(shape: PolicyShape) -> int:
+    """Return the width of a head on a plan alone, which suits the plan."""
+    return min(384, 2 * shape.width)
+
+
 class SinglePolicy(nn.Module):
     """Plan latents and proprioception -> chunk."""
 
@@ -39,7 +44,7 @@ class SinglePolicy(nn.Module):
     def __init__(self, shape: PolicyShape, hidden: int = 0) -> None:
         """Make the head; ``hidden`` is its width, 0 for what suits the plan."""
         super().__init__()
-        hidden = hidden or min(384, 2 * shape.width)
+        hidden = hidden or single_width(shape)
         self.head = RegressionHead(shape.plan + shape.state, hidden, *shape.chunk)
 
     def forward(self, latents: torch.Tensor, state: torch.Tensor) -> torch.Tensor:

@@ -32,6 +32,11 @@ from efficient_vla.errors import UsageError
 from efficient_vla.places import policy_place
 from efficient_vla.policy_folders import folder_facts, why_none
 
+BEGINNING = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    '<!-- Copyright 2026 efficient_vla contributors -->\n'
+    '<!-- SPDX-License-Identifier: Apache-2.0 -->\n'
+)
 VERSION = '0.2.0'
 """Of the schema of SROS 2."""
 KINDS = (
@@ -75,7 +80,7 @@ def policy(graph: Graph) -> str:
             profile = ET.SubElement(profiles, 'profile', ns=graph.namespace or '/', node=node)
             _allow(profile, known[node], node, graph.remaps)
     ET.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+    return f'{BEGINNING}{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _allow(profile: ET.Element, found: Interfaces, node: str, remaps: Iterable[str]) -> None:

@@ -98,7 +98,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='',
         help='profile of the robot of a LeRobotDataset (default: that of its robot_type)',
     )
-    parser.add_argument('--camera', default='', help='camera of a LeRobotDataset that has several')
+    parser.add_argument(
+        '--camera',
+        default='',
+        help='camera of a LeRobotDataset that has several (default: its only one)',
+    )
     parser.add_argument(
         '--device',
         default='auto',

@@ -236,7 +236,7 @@ ROUNDTRIP = 'bench', 'roundtrip', 'none', '--json', 'out.json'
         (('train', '--data', '{folder}/none'), 'efficient-vla data --out'),
         (('train', '--device', 'gpu'), "'gpu'"),
         (('train', '--seed', '-1'), '--seed is -1'),
-        (('train', '--method', 'lightvla', '--batch', '0'), '--batch is 0'),
+        (('train', '--method', 'lightvla', '--batch', '-1'), '--batch is -1'),
     ],
 )
 def test_commands_explain_what_they_cannot_do(capsys, monkeypatch, tmp_path, words, expected):
@@ -253,13 +253,11 @@ def test_commands_explain_what_they_cannot_do(capsys, monkeypatch, tmp_path, wor
             ((), words)
             for words in (
                 ('--steps', '5'),
-                ('--batch', '5'),
                 ('--rank', '5'),
                 ('--frames', '5'),
                 ('--validation', 'held-out'),
                 ('--validation-frames', '5'),
                 ('--install',),
-                ('--image-size', '5'),
                 ('--policy', 'evla-nano'),
             )
         ),

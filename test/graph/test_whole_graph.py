@@ -330,16 +330,17 @@ def test_task_that_is_sent_again_has_the_time_that_is_left(
 ) -> None:
     now, goals = [100.0], []
     client = object.__new__(EpisodeClient)
+    done = ExecuteTask.Result(reason=ExecuteTask.Result.REASON_SUCCEEDED, duration_s=1.0)
 
     def attempt(goal: Any) -> Any:
         goals.append(goal.max_duration_s)
         now[0] += 3.0
-        return None if len(goals) == 1 else 'done'
+        return None if len(goals) == 1 else done
 
     monkeypatch.setattr(client, '_attempt', attempt)
     monkeypatch.setattr(client, '_await_controller', lambda: None)
     monkeypatch.setattr(episode_client.time, 'monotonic', lambda: now[0])
-    assert client._execute('move along y', asked) == 'done'
+    assert client._execute('move along y', asked) is done
     assert goals == [asked, pytest.approx(left)]
 
 

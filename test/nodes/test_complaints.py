@@ -131,7 +131,7 @@ def test_stop_and_go(graph):
 
 def newest_stamp(node):
     """Return the capture time of the newest image that came [s]."""
-    return max((stamp for _, stamp in node._cameras._newest.values()), default=0.0)
+    return max(node._cameras._newest.values(), default=0.0)
 
 
 def test_stale_frames(graph, monkeypatch):

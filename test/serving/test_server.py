@@ -78,6 +78,8 @@ def test_metadata_come_first_and_say_what_to_send(serve: Serve) -> None:
         'control_mode': 'EE_DELTA',
         'dt': 0.0125,
         'rows': 40,
+        'frame': 'base',
+        'absolute': [],
     }
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from efficient_vla.action.heads.regression import RegressionHead
-from efficient_vla.action.policies import PolicyShape
+from efficient_vla.action.policies import PolicyShape, single_width
 
 
 def cosines(horizon: int, coefficients: int) -> torch.Tensor:
@@ -36,7 +36,7 @@ class TokenPolicy(nn.Module):
         """Make the layers; ``low`` and ``high`` bound the bins and are fitted to data."""
         super().__init__()
         self.sizes = (coefficients, shape.actions)
-        count, hidden, thin = coefficients * shape.actions, 384, 32
+        count, hidden, thin = coefficients * shape.actions, single_width(shape), 32
         self.layers = RegressionHead(shape.plan + shape.state, hidden, *shape.chunk).layers[:-1]
         self.places = nn.Linear(hidden, count * thin)
         self.widen = nn.Linear(thin, shape.width)

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from efficient_vla.columns import GRIPPER
+from efficient_vla.columns import GRIPPER, POSITION
 from efficient_vla.control.angles import unwrapped
 from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.control.kinematics.arm import ArmModel
 from efficient_vla.control.kinematics.checks import Checked, Finding, Ranges, collision
 from efficient_vla.control.kinematics.collision import Collisions
 from efficient_vla.control.kinematics.path import Way, follow
-from efficient_vla.control.kinematics.places import QUATERNION, XYZ, places_of
+from efficient_vla.control.kinematics.places import places_of
 from efficient_vla.control.kinematics.settings import CollisionSettings, KinematicsSettings
 from efficient_vla.control.kinematics.stop import stopped
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.types import MAX_ROWS, ActionChunk, ControlMode
+from efficient_vla.types import MAX_ROWS, QUATERNION, ActionChunk, ControlMode
 
 TURN = 0.1
 """Between two rows collisions are checked every so much of the largest turn [rad or m]."""
@@ -143,13 +143,13 @@ class Kinematics:
     def _refuse_columns(self, chunk: ActionChunk) -> str | None:
         others = [name for name in self.names if name not in self._own]
         turns = _turns(chunk)
-        if chunk.names != (*XYZ, *(QUATERNION if turns else ()), *others):
+        if chunk.names != (*POSITION, *(QUATERNION if turns else ()), *others):
             return (
                 f'chunk has columns {", ".join(chunk.names)} in {chunk.control_mode.name}; '
-                f'expected {", ".join((*XYZ, *others))}, with or without '
+                f'expected {", ".join((*POSITION, *others))}, with or without '
                 f'{", ".join(QUATERNION)} after z, or {", ".join(self.names)} in a JOINT mode.'
             )
-        if set(chunk.absolute) & {*XYZ, *QUATERNION}:
+        if set(chunk.absolute) & {*POSITION, *QUATERNION}:
             return (
                 f'chunk has the absolute columns {", ".join(chunk.absolute)} beside displacements; '
                 'expected the tool to be moved by one of both. Send all of its pose alike.'

@@ -5,10 +5,7 @@
 import numpy as np
 import pinocchio as pin
 
-from efficient_vla.types import ActionChunk, ControlMode
-
-XYZ = ('x', 'y', 'z')
-QUATERNION = ('qx', 'qy', 'qz', 'qw')
+from efficient_vla.types import QUATERNION, ActionChunk, ControlMode
 
 
 def places_of(chunk: ActionChunk, start: pin.SE3) -> list[pin.SE3]:

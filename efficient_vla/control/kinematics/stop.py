@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from efficient_vla.columns import relative
 from efficient_vla.control.kinematics.checks import Ranges
-from efficient_vla.types import ActionChunk, ControlMode
+from efficient_vla.types import ActionChunk
 
 SHARE = 0.7
 """Of the limits; the rest is for what bends the path meanwhile."""
@@ -22,18 +23,17 @@ def stopped(
     ``motion`` are the columns of the axes and ``anchor`` [M] is where rows of displacements begin.
     Its speed falls along a cosine, as long as deceleration and jerk of the axes ask for.
     """
-    told = chunk.control_mode == ControlMode.JOINT_DELTA
-    relative = np.array([told and chunk.names[k] not in chunk.absolute for k in motion])  # [M]
+    steps = relative(chunk)[motion]  # [M]
     path = chunk.actions[:, motion].astype(np.float64)  # [H, M]
-    path = np.where(relative, anchor + np.cumsum(path, axis=0), path)
-    first = np.where(relative, anchor, 2 * path[0] - path[min(1, len(path) - 1)])
+    path = np.where(steps, anchor + np.cumsum(path, axis=0), path)
+    first = np.where(steps, anchor, 2 * path[0] - path[min(1, len(path) - 1)])
     path = np.concatenate([first[None], path])[: row + 1]  # [row + 1, M]
     takes = _time(path, chunk.dt, ranges) / chunk.dt
     at = _slowed(len(chunk.actions), row, min(takes, 2.0 * row))  # [H]
     rows = chunk.actions.copy()
     index = np.minimum(at.astype(int), row - 1)
     places = path[index] + (at - index)[:, None] * (path[index + 1] - path[index])
-    rows[:, motion] = np.where(relative, np.diff(places, axis=0, prepend=anchor[None]), places)
+    rows[:, motion] = np.where(steps, np.diff(places, axis=0, prepend=anchor[None]), places)
     held = np.delete(np.arange(rows.shape[1]), motion)
     latest = np.minimum(np.ceil(at).astype(int), row) - 1
     rows[:, held] = chunk.actions[np.maximum(latest, 0)][:, held]

@@ -8,11 +8,12 @@ import numpy as np
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 
+from efficient_vla.columns import POSITION
 from efficient_vla.nodes.base.conversions import stamp_to_seconds
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.types import InvalidRecordError
+from efficient_vla.types import QUATERNION, InvalidRecordError
 
-POSE = ('x', 'y', 'z', 'qx', 'qy', 'qz', 'qw')
+POSE = (*POSITION, *QUATERNION)
 """Columns of a state that are the tool's pose in the base frame [m], and a unit quaternion whose qw
 is not negative."""
 

@@ -14,8 +14,10 @@ from transformers import (
     Gemma3Config,
     Gemma3TextConfig,
     GemmaConfig,
+    GPTNeoXConfig,
     LlamaConfig,
     LlavaConfig,
+    MambaConfig,
     PaliGemmaConfig,
     Qwen2_5_VLConfig,
     Qwen3VLConfig,
@@ -168,15 +170,34 @@ def gemma3(small: bool) -> Gemma3Config:
     )
 
 
+def behind_clip(small: bool, decoder: Any) -> LlavaConfig:
+    """Return a decoder that reads CLIP ViT-L at 336 pixels, as LLaVA-1.5 does."""
+    sizes = vision(small, 1024, 4096, 24, 16, image_size=336, patch_size=14)
+    return LlavaConfig(vision_config=CLIPVisionConfig(**sizes), text_config=decoder)
+
+
 def llava(small: bool) -> LlavaConfig:
     """Return LLaVA-1.5-7B."""
     sizes = text(small, hidden=4096, ffn=11008, layers=32, heads=32, key_heads=32, words=32064)
-    return LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            **vision(small, 1024, 4096, 24, 16, image_size=336, patch_size=14)
-        ),
-        text_config=LlamaConfig(**sizes),
-    )
+    return behind_clip(small, LlamaConfig(**sizes))
+
+
+def tinyvla(small: bool) -> LlavaConfig:
+    """Return TinyVLA-H's Llava-Pythia-1.3B: Pythia-1.4B behind a tower of CLIP.
+
+    Its configuration allows SigLIP as well; that the tower is ViT-L at 336 pixels is from memory.
+    """
+    sizes = text(small, hidden=2048, ffn=8192, layers=24, heads=16, key_heads=16, words=50304)
+    sizes.pop('num_key_value_heads')
+    return behind_clip(small, GPTNeoXConfig(**sizes, rotary_pct=0.25))
+
+
+def robomamba(small: bool) -> LlavaConfig:
+    """Return RoboMamba: Mamba-2.8B behind CLIP; the side of its image is from memory."""
+    sizes = {'hidden_size': 2560, 'num_hidden_layers': 64, 'vocab_size': 50280}
+    if small:
+        sizes = {name: SMALL_TEXT[name] for name in sizes}
+    return behind_clip(small, MambaConfig(**sizes))
 
 
 def openvla_text(small: bool) -> LlamaConfig:
@@ -201,5 +222,7 @@ MODELS: Mapping[str, tuple[Callable[[bool], Any], int]] = {
     'PaliGemma2-3B': (paligemma2, 224),
     'Gemma3-4B': (gemma3, 896),
     'LLaVA-1.5-7B': (llava, 336),
+    'TinyVLA-H': (tinyvla, 336),
+    'RoboMamba-2.8B': (robomamba, 336),
 }
 """Name -> its configuration, and the side of its image [pixels]."""

@@ -41,7 +41,6 @@ WORDS, QUERIES = 32, 8
 ROOM = 1.25
 """Memory that has to be free, in that of the weights."""
 OPENVLA = 'OpenVLA-7B'
-CASES = ('dense', 'keep 0.5', 'keep 0.25', 'reuse 0.9')
 
 
 class Evenly:
@@ -150,15 +149,16 @@ def measure(name: str, small: bool, device: torch.device, rounds: int) -> dict[s
     positions, layout = arranged(trunk.parts, tokens, len(features), words)
     text = words.ids[None].to(device)
     given = (features[None], positions, text, torch.ones_like(text, dtype=torch.bool), layout)
-    slots = [KeyValues(len(features) + WORDS + QUERIES) for _ in trunk.parts.layers]
-    trunk(*given, None, runner.Reuse(slots))
-    still = torch.arange(round(0.9 * len(features)), device=device)
     cases: dict[str, Callable[[], Any]] = {
         'dense': lambda: trunk(*given),
         'keep 0.5': lambda: trunk(*given, Evenly(0.5)),
         'keep 0.25': lambda: trunk(*given, Evenly(0.25)),
-        'reuse 0.9': lambda: trunk(*given, None, runner.Reuse(slots, {0: still})),
     }
+    if trunk.parts.has_attention:
+        slots = [KeyValues(len(features) + WORDS + QUERIES) for _ in trunk.parts.layers]
+        trunk(*given, None, runner.Reuse(slots))
+        still = torch.arange(round(0.9 * len(features)), device=device)
+        cases['reuse 0.9'] = lambda: trunk(*given, None, runner.Reuse(slots, {0: still}))
     row = {
         'weights_gb': round(size, 3),
         'visual_tokens': len(features),

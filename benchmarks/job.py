@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.tokens.latency import RecordedScene, record_scenes
 from efficient_vla.bench.compare import Outcomes, outcomes
-from efficient_vla.bench.conditions import OnResult, merged
+from efficient_vla.bench.conditions import OnResult
 from efficient_vla.bench.evaluate import IMAGE_SIDE, Request, evaluate
 from efficient_vla.bench.manifest import checkpoint_hash, manifest
-from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.overrides import merged, parse_overrides
 from efficient_vla.bench.rows import Rows
 from efficient_vla.bringup.fit import image_side
 from efficient_vla.sim.metaworld.tasks import DEMO_TASKS
@@ -157,8 +157,12 @@ class Job:
 
     def play(self, words: Sequence[str], on_result: OnResult | None = None) -> Outcomes:
         """Return (task, seed) -> success with the parameters ``words``, ``node.param=value``."""
+        return outcomes(evaluate(self.request(words), on_result))
+
+    def request(self, words: Sequence[str]) -> Request:
+        """Return what the episodes with these parameters are."""
         base = merged(SINGLE, {'eval': {'max_steps': self.sizes.max_steps}})
-        request = Request(
+        return Request(
             policy=self.policy,
             tasks=self.sizes.tasks,
             episodes=self.sizes.episodes,
@@ -167,7 +171,6 @@ class Job:
             render=self.render,
             workers=self.workers,
         )
-        return outcomes(evaluate(request, on_result))
 
     def measure(
         self,

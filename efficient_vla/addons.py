@@ -76,29 +76,29 @@ class Addon:
         self.fill(module)
         return module
 
-    def merge(self, decoder: nn.Module) -> None:
-        """Add the low-rank updates to the decoder's weights.
+    def merge(self, decoder: nn.Module, prefix: str = LORA) -> None:
+        """Add the low-rank updates under ``prefix`` to the weights of the decoder, or of a head.
 
         Raises ``CheckpointError`` where an update is not whole, or a layer missing or misshapen.
         """
-        names = {name.removeprefix(LORA) for name in self.tensors if name.startswith(LORA)}
+        names = {n.removeprefix(prefix) for n in self.tensors if n.startswith(prefix)}
         layers = sorted({name.rpartition('.')[0] for name in names})
         odd = names ^ {f'{layer}.{half}' for layer in layers for half in ('down', 'up')}
         if odd:
             raise CheckpointError(
-                f'{self.path} lacks or misspells {", ".join(sorted(odd)[:3])} of {LORA}*; expected '
-                f'<layer>.down and <layer>.up of each layer. {self.again}'
+                f'{self.path} lacks or misspells {", ".join(sorted(odd)[:3])} of {prefix}*; '
+                f'expected <layer>.down and <layer>.up of each layer. {self.again}'
             )
         modules = dict(decoder.named_modules())
         for layer in layers:
-            up, down = (self.tensors[f'{LORA}{layer}.{half}'] for half in ('up', 'down'))
+            up, down = (self.tensors[f'{prefix}{layer}.{half}'] for half in ('up', 'down'))
             weight = getattr(modules.get(layer), 'weight', None)
             found = list(weight.shape) if isinstance(weight, torch.Tensor) else 'no such layer'
             pair = up.ndim == down.ndim == 2 and up.shape[1] == len(down)
             if not pair or found != [len(up), down.shape[1]]:
                 raise CheckpointError(
                     f'{self.path} updates {layer} by {list(up.shape)} times {list(down.shape)}; '
-                    f'the decoder has {found}. {self.again}'
+                    f'the policy has {found}. {self.again}'
                 )
             with torch.no_grad():
                 weight += (up @ down).to(weight)

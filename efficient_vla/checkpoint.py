@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from efficient_vla import addons, cards
 from efficient_vla.action.policies import DualPolicy, PolicyShape, SinglePolicy
+from efficient_vla.dual_settings import CONDITIONINGS, addon_name
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import Family, known_family, train_command
 from efficient_vla.image_processor import LARGEST, own_images
@@ -35,11 +36,18 @@ from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.qwen_tower import QwenTower
 from efficient_vla.perception.tower import ENCODERS, VisionTower
 from efficient_vla.prompts import BARE, PROMPTS
+from efficient_vla.reasoning.depth import METHODS, DepthSettings
+from efficient_vla.reasoning.depth.early_exit import Exits
+from efficient_vla.reasoning.depth.mole import LayerRouter
+from efficient_vla.reasoning.depth.similarity_skip import Importance
+from efficient_vla.reasoning.depth.student import Student
 from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.pruning.fastdrivevla import ReconPruner
 from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling import resampler_class
 from efficient_vla.reasoning.trunk import Trunk
+from efficient_vla.reasoning.width import METHOD as STRUCTURED, WidthSettings
+from efficient_vla.reasoning.width.structured import Saliency, narrow
 from efficient_vla.tensors import check_finite, read_tensors
 from efficient_vla.types import MIN_IMAGE_SIDE, ControlMode, InvalidRecordError
 
@@ -49,6 +57,8 @@ INDEX = 'model.safetensors.index.json'
 POLICY = 'policy.safetensors'
 """Queries, heads and updates of the decoder that were trained for a model that stays as it is."""
 QUERIES = 'queries'
+TOKEN = 'token'
+"""Of an add-on: the embedding of a token that plans have more, [1, D]."""
 HASHED_BYTES = 1 << 20
 LAYER = re.compile(r'\.(layers|blocks)\.\d')
 STEMS = ('patch', 'conv')
@@ -58,6 +68,13 @@ LEARNED: dict[str, type[nn.Module]] = {
     'ecot': Thinker,
 }
 """Method of the reasoner that may be chosen while it runs -> the module that is trained for it."""
+DEPTH: dict[str, type[nn.Module]] = {
+    'similarity_skip': Importance,
+    'early_exit': Exits,
+    'mole': LayerRouter,
+    'student': Student,
+}
+"""``depth.method`` -> the module of its add-on."""
 UNTRAINED = ('lightvla',)
 """Those of them that have a meaning without the module too."""
 
@@ -383,6 +400,54 @@ def load_learned(folder: Path) -> tuple[dict[str, nn.Module], dict[str, str]]:
         except CheckpointError as error:
             lacking[method] = str(error)
     return learned, lacking
+
+
+def load_depth(folder: Path, settings: DepthSettings, decoder: Any = None) -> Any:
+    """Return the module that a way to run fewer layers needs, or ``None`` where it needs none.
+
+    Updates that were trained for fewer layers are added to the ``decoder``, where fewer run.
+    """
+    method = settings.method
+    if method not in DEPTH:
+        return None
+    addon = addons.read(folder, method, sha256(folder))
+    module = addon.module(DEPTH[method])
+    known = METHODS[method]
+    if not known.updates:
+        return module
+    if decoder is None:
+        raise CheckpointError(
+            f'{addon.path} holds updates of a decoder, which a policy of this type does not take. '
+            'Set depth.method to another.'
+        )
+    if known.fixed or settings.count(len(decoder.layers)) < len(decoder.layers):
+        addon.merge(decoder)
+    return module
+
+
+def load_width(folder: Path, settings: WidthSettings, decoder: Any) -> None:
+    """Take heads and channels out of the decoder, and add the updates of what was trained so."""
+    if settings.method == 'none':
+        return
+    addon = addons.read(folder, STRUCTURED, sha256(folder))
+    if narrow(decoder, settings, addon.module(Saliency)):
+        addon.merge(decoder)
+
+
+def load_conditioning(folder: Path, conditioning: str, trunk: Trunk) -> None:
+    """Give the trunk what its plans need to steer a fast policy: updates, and a token more."""
+    addon = addons.read(folder, addon_name(conditioning), sha256(folder))
+    addon.merge(trunk.decoder)
+    if not CONDITIONINGS[conditioning].token:
+        return
+    token = addon.tensors.get(TOKEN)
+    expected = (1, trunk.queries.shape[1])
+    if token is None or token.shape != expected:
+        found = 'none' if token is None else list(token.shape)
+        raise CheckpointError(
+            f'{addon.path} holds {found} as {TOKEN}; expected {list(expected)}. {addon.again}'
+        )
+    trunk.added = nn.Parameter(token)
 
 
 def load_resampler(folder: Path, method: str, trunk: Trunk) -> nn.Module:

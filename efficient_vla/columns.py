@@ -19,12 +19,15 @@ from efficient_vla.types import QUATERNION, ActionChunk, ControlMode, InvalidRec
 GRIPPER = 'gripper'
 """Name of a column that is an effort, from -1, open, to 1, closed; absolute in every row."""
 POSITION = ('x', 'y', 'z')
+TURNING = ('rx', 'ry', 'rz')
+"""Axes by which the quaternion of a command turns, about those of the tool [rad]."""
 SCALES = {'rad': 1.0, 'deg': math.pi / 180, 'm': 1.0, 'mm': 1e-3}
 """Unit of a column -> the robot's unit [rad or m] in one of it."""
 PER_SECOND = '/s'
 FRAMES = ('base', 'tool')
 """What displacements of a pose are counted in: the frame of the robot, or the tool's own."""
 EE_MODES = frozenset({ControlMode.EE_DELTA, ControlMode.EE_POSITION, ControlMode.EE_TWIST})
+POSITION_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.EE_POSITION})
 RELATIVE_MODES = frozenset({ControlMode.EE_DELTA, ControlMode.JOINT_DELTA, ControlMode.EE_TWIST})
 """Modes whose rows say how far to go from where the row before led."""
 
@@ -108,6 +111,27 @@ class ColumnLayout:
     def of(self, *kinds: Kind) -> list[int]:
         """Return the columns of some kinds."""
         return [column for column, kind in enumerate(self.kinds) if kind in kinds]
+
+
+def quaternion_at(names: Sequence[str]) -> int | None:
+    """Return where ``names`` have qx, qy, qz and qw side by side, ``None`` where they do not."""
+    first = list(names).index(QUATERNION[0]) if QUATERNION[0] in names else 0
+    return first if tuple(names[first : first + 4]) == QUATERNION else None
+
+
+def axes_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the axes of a robot that is commanded by ``names``: a quaternion has three."""
+    first = quaternion_at(names)
+    if first is not None:
+        names = (*names[:first], *TURNING, *names[first + 4 :])
+    return tuple(name for name in names if name != GRIPPER)
+
+
+def motion_columns(names: Sequence[str]) -> np.ndarray:
+    """Return the columns of the axes [M]; the three of a quaternion are its first ones."""
+    first = quaternion_at(names)
+    left = {GRIPPER} | ({QUATERNION[3]} if first is not None else set())
+    return np.array([column for column, name in enumerate(names) if name not in left])
 
 
 def kind_of(name: str) -> Kind:

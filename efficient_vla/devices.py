@@ -21,13 +21,31 @@ def device_setting() -> str:
     )
 
 
-def quantization_setting(more: str = '') -> str:
-    """Declare the number format of weights; ``more`` is a sentence about a stage."""
+ENGINES = ('torch', 'compile', 'openvino', 'onnxruntime', 'tensorrt')
+"""What can execute a stage."""
+
+
+def engine_setting() -> str:
+    """Declare what executes the modules of a stage."""
     return setting(
-        'none',
-        'none is float32, bf16 halves the memory, int8_dynamic quantizes the linear layers by row '
-        f'and the activations as they come.{more}',
-        choices=('none', 'bf16', 'int8_dynamic'),
+        'torch',
+        'What executes the layers: torch as it is; compile by kernels that its compiler writes for '
+        'this machine, when the stage is loaded; openvino on the CPU; onnxruntime or tensorrt '
+        'where they are installed. Exports are kept beside the policy, or in the cache folder of '
+        'the user.',
+        choices=ENGINES,
+        read_only=True,
+    )
+
+
+def error_setting() -> float:
+    """Declare how far an engine may be from torch."""
+    return setting(
+        0.01,
+        'Largest error of what an engine makes, relative to torch, measured when it is loaded; '
+        'above it the stage is not started.',
+        low=0.0,
+        high=10.0,
         read_only=True,
     )
 

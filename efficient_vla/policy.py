@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.dual_settings import OWN
 from efficient_vla.errors import CheckpointError
 from efficient_vla.instructions import checked_instruction
 from efficient_vla.joint_settings import JointSettings
@@ -31,8 +32,11 @@ LOADERS = ('load_perception', 'load_reasoner', 'load_actor')
 """What such a module has, each made of (folder, settings of the stage)."""
 EVERYWHERE = (
     'device',
+    'engine',
+    'engine_max_error',
     'unnorm_key',
     'openvla_bounds',
+    'dual_conditioning',
     *(name.replace('.', '_') for name, _, _ in specs(JointSettings, 'joints.')),
     *(name.replace('.', '_') for name, _, _ in specs(RemoteCameraSettings, 'remote.')),
 )
@@ -72,6 +76,25 @@ def stages_of(folder: PolicyPlace) -> Any:
     return module
 
 
+def _refuse_idle_engine(stage: str, made: Any, settings: Any) -> None:
+    """Raise ``InvalidSettingError`` where an engine is named and a stage has no use for it."""
+    if settings.engine != 'torch' and getattr(made, 'engine', None) is None:
+        raise InvalidSettingError(
+            f'engine of the {stage} is {settings.engine}; expected torch, since this policy has no '
+            f'{stage} that other engines execute. Set {stage}.engine to torch.'
+        )
+
+
+def _refuse_idle_conditioning(stage: str, made: Any, settings: Any) -> None:
+    """Raise ``InvalidSettingError`` where a conditioning is named that a stage does not have."""
+    named = settings.dual.conditioning
+    if named != OWN and getattr(made, 'conditioning', OWN) != named:
+        raise InvalidSettingError(
+            f'dual.conditioning of the {stage} is {named}; expected {OWN}, since this policy has '
+            f'no fast policy that a plan steers. Set {stage}.dual.conditioning to {OWN}.'
+        )
+
+
 def architecture_of(path: str | PathLike[str], settings: ActorSettings) -> str:
     """Return the architecture of the actor that a policy gets with these settings."""
     place = given_place(path)
@@ -83,6 +106,7 @@ def load_perception(path: str | PathLike[str], settings: PerceptionSettings) -> 
     """Return the perception stage of a policy folder or server."""
     place = given_place(path)
     made: PerceptionStage = stages_of(place).load_perception(place, settings)
+    _refuse_idle_engine('perception', made, settings)
     return made
 
 
@@ -90,6 +114,8 @@ def load_reasoner(path: str | PathLike[str], settings: ReasonerSettings) -> Reas
     """Return the reasoner of a policy folder or server."""
     place = given_place(path)
     made: ReasonerStage = stages_of(place).load_reasoner(place, settings)
+    _refuse_idle_engine('reasoner', made, settings)
+    _refuse_idle_conditioning('reasoner', made, settings)
     return made
 
 
@@ -97,6 +123,8 @@ def load_actor(path: str | PathLike[str], settings: ActorSettings) -> ActorStage
     """Return the actor of a policy folder or server."""
     place = given_place(path)
     made: ActorStage = stages_of(place).load_actor(place, settings)
+    _refuse_idle_engine('actor', made, settings)
+    _refuse_idle_conditioning('actor', made, settings)
     return made
 
 
@@ -131,8 +159,9 @@ class Policy:
         Keywords are settings with underscores for dots.
 
         ``robot`` is the profile of a robot, as ``--robot`` takes it: a name in ``config/robots``
-        or a .yaml file. ``preset`` names a method with all that its paper has, such as 'sp_vla'
-        (``presets``), and is stronger; keywords are the strongest.
+        or a .yaml file. ``deployment.yaml`` of the folder is stronger than that. ``preset`` names
+        a method with all that its paper has, such as 'sp_vla' (``presets``), and is stronger;
+        keywords are the strongest.
 
         Every parameter of the three stages is a keyword: ``cache_method='reuse'``,
         ``pruning_method='fastv'``, ``pruning_keep=0.5``, ``quantization_mode='bf16'``,
@@ -149,6 +178,7 @@ class Policy:
                     names[word] = [*names.get(word, ()), own] if word in EVERYWHERE else [own]
                 names[f'{stage}_{word}'] = [own]
         given: dict[tuple[str, str], Any] = _profile(robot) if robot else {}
+        given |= _brought(place)
         given |= preset_of(preset) if preset else {}
         # What is meant for one stage comes last and decides there.
         for keyword in sorted(keywords, key=lambda word: -len(names.get(word, ()))):
@@ -248,6 +278,14 @@ def _profile(robot: str | PathLike[str]) -> dict[tuple[str, str], Any]:
     from efficient_vla.bringup.graph import profile_values
 
     values = profile_values(fspath(robot), SETTINGS)
+    return {(stage, name): value for stage, own in values.items() for name, value in own.items()}
+
+
+def _brought(place: PolicyPlace) -> dict[tuple[str, str], Any]:
+    """Return (stage, parameter) -> value that a policy folder brings."""
+    from efficient_vla.bringup.deployment import values_of
+
+    values = values_of(place)
     return {(stage, name): value for stage, own in values.items() for name, value in own.items()}
 
 

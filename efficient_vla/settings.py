@@ -10,7 +10,7 @@ keywords of ``Policy`` and the table in ``docs/parameters.md`` all derive from t
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -145,11 +145,7 @@ def build(
     known = {name: (default, spec) for name, default, spec in specs(kind)}
     for name, value in values.items():
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            meant = f'did you mean {near[0]}? Known' if near else 'known'
-            raise InvalidSettingError(
-                f'unknown parameter {name!r}; {meant} are {", ".join(sorted(known))}.'
-            )
+            raise InvalidSettingError(unknown_parameter(name, known))
         merged[name] = _checked(name, value, *known[name])
     settings = _construct(kind, merged, '')
     check = getattr(settings, 'check', None)
@@ -157,6 +153,18 @@ def build(
     if reason:
         raise InvalidSettingError(reason)
     return settings
+
+
+def unknown_parameter(name: str, known: Iterable[str], prefix: str = '') -> str:
+    """Return that there is no parameter ``name``, with the one that was meant, or all of them.
+
+    All are told with ``prefix`` before them.
+    """
+    names = sorted(known)
+    near = [prefix + other for other in get_close_matches(name, names, 1)]
+    every = ', '.join(prefix + other for other in names)
+    meant = f'did you mean {near[0]}?' if near else f'known are {every}.'
+    return f'unknown parameter {prefix + name!r}; {meant}'
 
 
 def _construct(kind: type[Settings], merged: Mapping[str, Any], prefix: str) -> Settings:

@@ -111,28 +111,56 @@ def resident_mb() -> float:
     return pages * PAGE_BYTES / 1e6
 
 
+class TimeHistogram:
+    """Times since `restart`, in bins: percentiles of all of them at a fixed cost."""
+
+    BINS = 4000
+
+    def __init__(self, bin_ms: float) -> None:
+        self._bin_ms = bin_ms
+        self._counts = np.zeros(self.BINS, np.int64)
+
+    def restart(self) -> None:
+        """Forget all times."""
+        self._counts[:] = 0
+
+    def add(self, milliseconds: float) -> None:
+        """Count one time."""
+        self._counts[min(int(milliseconds / self._bin_ms), self.BINS - 1)] += 1
+
+    def percentile_ms(self, percent: float) -> float:
+        """Return a percentile since ``restart`` [ms], NaN before the first time.
+
+        It is the upper end of its bin, at most one bin too high; ``BINS`` is where they end.
+        """
+        sums = np.cumsum(self._counts)
+        if not sums[-1]:
+            return float('nan')
+        rank = int(np.searchsorted(sums, percent / 100 * sums[-1]))
+        return (rank + 1) * self._bin_ms
+
+
 class PeriodMeter:
-    """Periods of a loop: mean of the last second, and the 99th percentile since `restart`."""
+    """Periods of a loop: mean of the last second, and percentiles since `restart`."""
 
     BIN_MS = 0.05
-    BINS = 4000
 
     def __init__(self) -> None:
         self._last: float | None = None
         self._recent: deque[tuple[float, float]] = deque()
-        self._histogram = np.zeros(self.BINS, np.int64)
+        self._histogram = TimeHistogram(self.BIN_MS)
 
     def restart(self) -> None:
         """Forget all periods."""
         self._last = None
         self._recent.clear()
-        self._histogram[:] = 0
+        self._histogram.restart()
 
     def tick(self, now: float) -> None:
         """Count one pass of the loop at monotonic time ``now`` [s]."""
         if self._last is not None:
             period_ms = (now - self._last) * 1e3
-            self._histogram[min(int(period_ms / self.BIN_MS), self.BINS - 1)] += 1
+            self._histogram.add(period_ms)
             self._recent.append((now, period_ms))
             while self._recent[0][0] < now - 1.0:
                 self._recent.popleft()
@@ -142,7 +170,8 @@ class PeriodMeter:
         """Return the mean period of the last second [ms], NaN before the first one."""
         if not self._recent:
             return float('nan')
-        return sum(period for _, period in self._recent) / len(self._recent)
+        (first, period_ms), (last, _) = self._recent[0], self._recent[-1]
+        return ((last - first) * 1e3 + period_ms) / len(self._recent)
 
     def rate_hz(self) -> float:
         """Return passes a second in the last second [Hz]."""
@@ -150,12 +179,5 @@ class PeriodMeter:
         return 1e3 / mean if mean > 0 else 0.0
 
     def percentile_ms(self, percent: float) -> float:
-        """Return a percentile of the period since ``restart`` [ms], NaN before the first one.
-
-        It is the upper end of its bin, at most ``BIN_MS`` too high; ``BINS`` is where they end.
-        """
-        total = int(self._histogram.sum())
-        if not total:
-            return float('nan')
-        rank = int(np.searchsorted(np.cumsum(self._histogram), percent / 100 * total))
-        return (rank + 1) * self.BIN_MS
+        """Return a percentile of the period since ``restart`` [ms], NaN before the first one."""
+        return self._histogram.percentile_ms(percent)

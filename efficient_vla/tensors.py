@@ -101,12 +101,16 @@ def _checked(path: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def weights_mb(model: nn.Module) -> float:
-    """Return the megabytes that the model's weights occupy, packed int8 weights included."""
-    total = sum(p.numel() * p.element_size() for p in model.parameters())
+    """Return the megabytes that the model's weights occupy, packed ones as they are packed.
+
+    What an engine holds in place of torch counts too.
+    """
+    tensors = [t for t in (*model.parameters(), *model.buffers()) if not t.is_meta]
+    held = 0
     for module in model.modules():
+        held += getattr(module, 'weight_bytes', 0)
         packed = getattr(module, '_packed_params', None)
         if packed is not None and hasattr(packed, '_weight_bias'):
-            weight, bias = packed._weight_bias()
-            total += weight.numel() * weight.element_size()
-            total += 0 if bias is None else bias.numel() * bias.element_size()
-    return total / 1e6
+            tensors += [part for part in packed._weight_bias() if part is not None]
+    memory = {(t.device, t.untyped_storage().data_ptr()): t.untyped_storage() for t in tensors}
+    return (held + sum(storage.nbytes() for storage in memory.values())) / 1e6

@@ -237,6 +237,8 @@ class Plan:
     """Reasoning in words, or empty where the policy has none."""
     text_age: float = 0.0
     """Time since the frame that the text is about [s]."""
+    subtask: str = ''
+    """Sentence that the decoder read in place of the instruction; empty: the instruction."""
     subgoal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32, [3], position the gripper goes to next [m], or [0] where the policy has none."""
     subgoal_age: float = 0.0
@@ -306,6 +308,11 @@ class Plan:
             not math.isinf(self.saved_ms),
             f'plan saved {self.saved_ms} ms; expected a finite time, or NaN where it is not known.',
         )
+
+    @property
+    def sentence(self) -> str:
+        """What the plan was made to do: the subtask, or the instruction."""
+        return self.subtask or self.instruction
 
 
 MAX_ROWS = 512
@@ -394,7 +401,8 @@ class ActionChunk:
             f'action chunk in {self.control_mode.name} has the absolute columns {self.absolute}; '
             f'expected some of {self.names}, beside displacements.',
         )
-        tool = self.control_mode == ControlMode.EE_DELTA and 'qw' in self.names
+        pose = {'x', 'y', 'z', *QUATERNION} <= set(self.names)
+        tool = self.control_mode == ControlMode.EE_DELTA and pose
         _require(
             self.frame == 'base' or (self.frame == 'tool' and tool),
             f'action chunk in {self.control_mode.name} has the frame {self.frame!r}; expected '

@@ -180,7 +180,8 @@ def viewer(graph: Graph) -> list[Action]:
     controller = graph.parameters['controller']
     shared = {'namespace': graph.namespace, 'output': 'screen'}
     clock = [{'use_sim_time': bool(controller.get('use_sim_time', False))}]
-    frame = str(controller['frame_id'])
+    # A robot of joints is drawn in the frame of its base.
+    frame = str(graph.parameters['monitor'].get('arm.base') or controller['frame_id'])
     view = str(share_folder('rviz') / 'efficient_vla.rviz')
     # RViz shows nothing in a frame that no transform names.
     named = ['--frame-id', frame, '--child-frame-id', 'efficient_vla']
@@ -198,7 +199,14 @@ def viewer(graph: Graph) -> list[Action]:
             executable='rviz2',
             arguments=['-d', view, '-f', frame],
             parameters=clock,
+            remappings=[tuple(remap.split(':=')) for remap in (*graph.remaps, *seen(graph))],
             ros_arguments=['--enclave', enclave(graph.namespace, 'observer')],
             **shared,
         ),
     ]
+
+
+def seen(graph: Graph) -> tuple[str, ...]:
+    """Return the remap that shows the first camera of a robot that calls its topic otherwise."""
+    topics = graph.parameters['monitor'].get('camera_topics', ())
+    return (f'camera/image_raw:={topics[0].partition(":=")[2]}',) if topics else ()

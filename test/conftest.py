@@ -7,4 +7,6 @@ import os
 # Threads of torch that share their cores with others spin for each other: six times as slow.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-pytest_plugins = ('fixtures.domains', 'fixtures.policies', 'fixtures.serving', 'fixtures.waiting')
+pytest_plugins = tuple(
+    f'fixtures.{name}' for name in ('chat', 'domains', 'policies', 'serving', 'waiting')
+)

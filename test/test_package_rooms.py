@@ -14,10 +14,11 @@ from package_files import PACKAGE, ROOT, imports, module_name, sources, third_pa
 STAGES = ('perception', 'reasoning', 'action', 'control')
 FAMILIES = {'lerobot', 'openvla', 'nora', 'serving'}
 """Rooms of policies that others train: each makes its stages of those of this package."""
-PRODUCT = {'', *STAGES, *FAMILIES, 'compression', 'sim', 'bringup'}
+PRODUCT = {'', *STAGES, *FAMILIES, 'compression', 'engines', 'sim', 'bringup'}
 """What runs on a robot, beside the nodes; '' are the modules of the package's own folder."""
 TABLE = {
     'compression': {''},
+    'engines': {''},
     **{family: {'', *STAGES[:3], 'compression'} for family in FAMILIES},
     'sim': {''},
     'bringup': {'', *STAGES, 'sim'},
@@ -29,6 +30,7 @@ TABLE = {
 """Room -> the rooms it may import; a stage imports none, see below."""
 ASSEMBLY = (
     'presets', 'policy', 'checkpoint', 'assembly', 'addons', 'passthrough', 'frame_stages',
+    'engined',
 )  # fmt: skip
 """Modules of the package's own folder that know the stages; the others are the ground."""
 ROOMS = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {'__pycache__'}

@@ -17,8 +17,7 @@ from efficient_vla.action.catalogue import TOKENIZERS
 from efficient_vla.action.heads.tokens import load_decoder
 from efficient_vla.assembly import HeadFolder
 from efficient_vla.bench.compare import paired_columns, unpacked
-from efficient_vla.bench.conditions import merged
-from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.bench.overrides import build_settings, merged, parse_overrides
 from efficient_vla.bench.rows import REFUSALS, REFUSED, Rows, row_key
 from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy

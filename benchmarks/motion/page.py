@@ -122,13 +122,18 @@ def _peer_findings(parts: Parts) -> list[str]:
 
 
 def _controller(parts: Parts) -> list[Row]:
-    """Return a row a quantity, with a column for each rate."""
+    """Return a row a quantity, with a column for each rate and robot."""
     rows = parts.get('controller', ())
     names = dict.fromkeys(name for row in rows for name in row if name not in OWN)
     return [
-        {'what': name.replace('_', ' ')} | {f'{row["rate_hz"]:g} Hz': row.get(name) for row in rows}
+        {'what': name.replace('_', ' ')} | {_loop(row): row.get(name) for row in rows}
         for name in names
     ]
+
+
+def _loop(row: Row) -> str:
+    joints = row.get('joints')
+    return f'{row["rate_hz"]:g} Hz' + (f', {joints} joints' if joints else '')
 
 
 SECTIONS = (

@@ -175,19 +175,26 @@ def measure_episodes(job: Job, rows: Rows) -> None:
 
 
 def measure_controller(job: Job, rows: Rows) -> None:
-    """Measure the control loop: loaded at 200 Hz and idle at 500 Hz."""
+    """Measure the control loop: loaded at 200 Hz, idle at 500 Hz, and there loaded with an arm."""
     from benchmarks.motion.timing import measure_timing
 
-    for rate, load, share in ((200.0, True, 1.0), (500.0, False, 0.1)):
+    for rate, load, arm, share in (
+        (200.0, True, False, 1.0),
+        (500.0, False, False, 0.1),
+        (500.0, True, True, 0.1),
+    ):
         seconds = max(5.0, share * job.sizes.timing_s)
-        key = row_key('controller', rate=rate, load=load, seconds=seconds)
+        chosen = {'rate': rate, 'load': load, **({'arm': True} if arm else {})}
+        key = row_key('controller', seconds=seconds, **chosen)
         if rows.done(key):
             continue
-        job.tell(f'controller: {rate:g} Hz {"loaded" if load else "idle"} for {seconds:g} s')
+        what = ', seven joints' if arm else ''
+        job.tell(f'controller: {rate:g} Hz {"loaded" if load else "idle"}{what} for {seconds:g} s')
         try:
-            (found,) = measure_timing(seconds, rate, load)
+            (found,) = measure_timing(seconds, rate, load, arm=arm)
         except UsageError as error:
-            rows.add('controller', key, rate_hz=rate, load=load, **{REFUSED: str(error)})
+            told = {'rate_hz': rate, 'load': load, REFUSED: str(error)}
+            rows.add('controller', key, **told)
             continue
         rows.add('controller', key, **found)
 

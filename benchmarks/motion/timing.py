@@ -17,10 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from efficient_vla import unfinished
 from efficient_vla.bringup import child
 from efficient_vla.bringup.graph import Selection, command, describe, environment
 from efficient_vla.bringup.parameter_files import parameters_yaml
+from efficient_vla.control.robot_limits.urdf import text_of
 from efficient_vla.errors import UsageError
 
 STOPS = 10
@@ -40,6 +43,8 @@ ARM = {
     # The probe waits for a core like any other process, and says late where the arm is.
     'following_error': 0.0,
     'reset_distance': [1.0],
+    # It begins anywhere on the swing.
+    'contract.first_angle': 3.0,
     # Limits of the arm as Franka gives them [rad/s, rad/s^2, rad/s^3].
     'limits.max_velocity': [2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61],
     'limits.max_acceleration': [15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0],
@@ -131,6 +136,7 @@ def _probe(
     words = ['--seconds', str(seconds), '--stops', str(stops), '--namespace', namespace]
     if arm:
         words += ['--joints', *ARM_NAMES, '--home', *map(str, ARM_HOME)]
+        words += ['--place', *map(str, _tool_place())]
     probe = subprocess.run(
         [sys.executable, '-m', 'efficient_vla.nodes.client.loop_probe', *words],
         env=environ,
@@ -144,6 +150,15 @@ def _probe(
         raise UsageError(f'the probe failed: {probe.stderr.strip()[-800:]} Controller: {said}')
     found: dict[str, Any] = json.loads(probe.stdout.splitlines()[-1])
     return found
+
+
+def _tool_place() -> list[float]:
+    """Return where the tool is while the arm is at home [3]."""
+    from efficient_vla.control.kinematics.arm import ArmModel
+
+    text = text_of('kinematics.description', str(ARM['kinematics.description']))
+    place: list[float] = ArmModel(text, ARM_NAMES).place(np.array(ARM_HOME)).translation.tolist()
+    return place
 
 
 def _end(process: 'subprocess.Popen[bytes]') -> None:

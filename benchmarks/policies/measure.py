@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy_folders import FolderFacts, folder_facts
@@ -29,28 +30,44 @@ PIECE = 1 << 24
 """Bytes of a file that are read at once."""
 
 
-def measure(folder: Path, repeats: int, peer: Path | None, threads: int) -> dict[str, Any]:
+def measure(
+    folder: Path,
+    repeats: int,
+    peer: Path | None,
+    threads: int,
+    words: Sequence[str] = (),
+    changed: float = 0.0,
+) -> dict[str, Any]:
     """Return one row: load time, memory, time of the stages, beside those of the ``peer``.
 
-    ``peer`` is a Python that has LeRobot. Both run in processes of their own with ``threads`` and
-    make chunks in turn, of one and the same observation; the first ``repeats`` // 5 + 1 warm up.
+    ``peer`` is a Python that has LeRobot, and ``words`` are parameters of a third side, ``tuned``.
+    All run in processes of their own with ``threads`` and make chunks in turn, of the same
+    observations, in which a share ``changed`` of each image is new every turn; the first
+    ``repeats`` // 5 + 1 warm up.
     The file cache of the system holds the folder before the first of them loads.
-    Raises ``CheckpointError`` where the folder cannot be loaded here.
+    Raises ``CheckpointError`` where the folder cannot be loaded here, with these parameters too.
     """
+    parse_overrides(words)
     folder, facts = folder.resolve(), folder_facts(folder)
     with tempfile.TemporaryDirectory() as room:
         inputs = Path(room) / 'inputs.npz'
-        np.savez(inputs, **observation(folder, facts))
+        np.savez(inputs, **observation(folder, facts), changed=changed)
         _read_once(folder)
-        commands = {'ours': [sys.executable, '-m', 'benchmarks.policies.ours', str(folder)]}
+        given = [str(folder), str(inputs)]
+        commands = {'ours': [sys.executable, '-m', 'benchmarks.policies.ours', *given]}
+        if words:
+            commands['tuned'] = [*commands['ours'], *words]
         if peer is not None and facts.family == 'lerobot':
-            commands['peer'] = [str(peer.absolute()), str(PEER), str(folder)]
+            commands['peer'] = [str(peer.absolute()), str(PEER), *given]
         with contextlib.ExitStack() as stack:
             sides = {
-                name: stack.enter_context(side([*command, str(inputs)], folder, threads))
+                name: stack.enter_context(side(command, folder, threads))
                 for name, command in commands.items()
             }
-            return _row(folder, facts, sides, repeats)
+            return _row(folder, facts, sides, repeats) | {
+                'overrides': ' '.join(words),
+                'changed': changed,
+            }
 
 
 class Side:
@@ -60,7 +77,7 @@ class Side:
         self._process = process
 
     def ask(self, request: str) -> dict[str, Any]:
-        """Return the answer to ``load`` or ``chunk``."""
+        """Return the answer to ``load`` or ``chunk N``."""
         try:
             self._process.stdin.write(f'{request}\n')
             self._process.stdin.flush()
@@ -137,7 +154,7 @@ def _row(
         for name, one in sides.items():
             if 'error' in row[name]:
                 continue
-            made = one.ask('chunk')
+            made = one.ask(f'chunk {turn}')
             if 'error' in made:
                 row[name] = made
                 continue
@@ -145,16 +162,20 @@ def _row(
             row[name] |= {key: made[key] for key in ('resident_mb', 'peak_mb')}
             if turn > repeats // 5:
                 times[name].append(made['stages'])
-    if 'error' in row['ours']:
-        raise CheckpointError(f'{folder} cannot be measured: {row["ours"]["error"]}')
+    for name in sides.keys() - {'peer'}:
+        if 'error' in row[name]:
+            raise CheckpointError(f'{folder} cannot be measured: {row[name]["error"]}')
     for name, found in times.items():
         if found and 'error' not in row[name]:
             row[name]['stages'] = {stage: _spread([t[stage] for t in found]) for stage in found[0]}
-    if 'peer' in chunks and 'error' not in row['peer']:
-        ours, theirs = (np.array(chunks[name], np.float32) for name in ('ours', 'peer'))
-        scale = row['ours']['action_scale']
-        row['max_error'] = float((np.abs(ours - theirs[: len(ours)]) / scale).max())
-    row['ours'].pop('action_scale')
+    ours = np.array(chunks['ours'], np.float32)
+    scale = row['ours']['action_scale'] or np.abs(ours).max(0)
+    for name, column in (('peer', 'max_error'), ('tuned', 'tuned_error')):
+        if name in chunks and 'error' not in row[name]:
+            theirs = np.array(chunks[name], np.float32)[: len(ours)]
+            row[column] = float((np.abs(ours - theirs) / scale).max())
+    for name in sides.keys() - {'peer'}:
+        row[name].pop('action_scale')
     return row
 
 

@@ -3,8 +3,8 @@
 """LeRobot's own class, one request a line; run by the peer's Python.
 
 ``python peer.py FOLDER INPUTS``. It stands alone: nothing of efficient_vla is imported here.
-INPUTS is an npz with ``observation.*``, ``task`` and, where the policy starts from noise,
-``noise``. A line in is ``load`` or ``chunk``; a line out is JSON.
+INPUTS is an npz with ``observation.*``, ``task``, ``changed`` and, where the policy starts from
+noise, ``noise``. A line in is ``load``, or ``chunk`` with the number of a turn; a line out is JSON.
 """
 
 import importlib
@@ -16,12 +16,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+CELL = 32
+"""Side of the squares of an image that change together [px]."""
+
 
 def memory_mb() -> dict[str, float]:
     """Return resident memory of this process now, and at its peak [MB]."""
     lines = Path('/proc/self/status').read_text().splitlines()
     found = {line.split(':')[0]: line.split()[1] for line in lines if line.startswith('Vm')}
     return {'resident_mb': int(found['VmRSS']) / 1e3, 'peak_mb': int(found['VmHWM']) / 1e3}
+
+
+def seen(inputs: dict[str, Any], turn: int) -> dict[str, Any]:
+    """Return the observation of a turn: a share ``changed`` of the cells of each image is new."""
+    import numpy as np
+
+    found = {key: value for key, value in inputs.items() if key.startswith('observation.')}
+    share = float(inputs['changed'])
+    for key, image in found.items():
+        if share and key.startswith('observation.images.'):
+            draw = np.random.default_rng(turn)
+            rows, columns = image.shape[0] // CELL, image.shape[1] // CELL
+            image = image.copy()
+            cells = draw.choice(rows * columns, round(share * rows * columns), replace=False)
+            for row, column in zip(cells // columns * CELL, cells % columns * CELL, strict=True):
+                image[row : row + CELL, column : column + CELL] = draw.integers(0, 255, 3, np.uint8)
+            found[key] = image
+    return found
 
 
 class TimedPeer:
@@ -54,15 +75,16 @@ class TimedPeer:
         self._watch()
         return {'load_s': seconds, **memory_mb()}
 
-    def chunk(self) -> dict[str, Any]:
-        """Make one chunk; return the time of its stages [ms], its rows and the memory."""
+    def chunk(self, turn: int) -> dict[str, Any]:
+        """Make the chunk of a turn; return the time of its stages [ms], its rows and the memory."""
         import torch
         from lerobot.policies.utils import prepare_observation_for_inference
 
+        observed = seen(self.inputs, turn)
         self.spent = {}
         start = time.perf_counter()
-        seen = {k: v for k, v in self.inputs.items() if k.startswith('observation.')}
-        raw = prepare_observation_for_inference(seen, torch.device('cpu'), str(self.inputs['task']))
+        task = str(self.inputs['task'])
+        raw = prepare_observation_for_inference(observed, torch.device('cpu'), task)
         batch = self.before(raw)
         given = {}
         if 'noise' in self.inputs:
@@ -110,7 +132,8 @@ def main(folder: str, inputs: str) -> None:
     peer = TimedPeer(folder, inputs)
     for line in sys.stdin:
         try:
-            answer = {'load': peer.load, 'chunk': peer.chunk}[line.strip()]()
+            request, *turn = line.split()
+            answer = peer.chunk(int(turn[0])) if request == 'chunk' else peer.load()
         except Exception as error:  # whatever LeRobot raises is the answer
             answer = {'error': f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'}
         print(json.dumps(answer), file=out, flush=True)

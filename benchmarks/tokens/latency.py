@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tokens.flops import Tally, metered
-from efficient_vla.bench.conditions import merged
 from efficient_vla.bench.lockstep import PLAN_PERIOD_S, plan_from
-from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.bench.overrides import build_settings, merged, parse_overrides
 from efficient_vla.policy import Policy
 from efficient_vla.records import StageRecord
 from efficient_vla.sim.metaworld.experts import ScriptedExpert
@@ -77,11 +76,21 @@ def interleaved(
     scenes: Sequence[RecordedScene],
     spent: Tally | None = None,
 ) -> dict[str, Passes]:
-    """Return the costs of all variants; every frame is seen by all before the next one.
-
-    The order turns round from frame to frame, so that nobody always finds the warm cache.
-    """
+    """Return the costs of all variants; every frame is seen by all before the next one."""
     found = {name: Passes() for name in variants}
+    for name, scene, index, counted in turns(variants, scenes):
+        run_frame(variants[name], scene, index, found[name] if counted else Passes(), spent)
+    return found
+
+
+def turns(
+    variants: Mapping[str, Policy], scenes: Sequence[RecordedScene]
+) -> Iterator[tuple[str, RecordedScene, int, bool]]:
+    """Yield which variant sees which frame next, and whether it counts; the first only warm up.
+
+    All are reset before each scene, and the order turns round from frame to frame, so that nobody
+    always finds the warm cache.
+    """
     count = 0
     for scene in scenes:
         for stages in variants.values():
@@ -89,10 +98,8 @@ def interleaved(
         for index in range(len(scene.frames)):
             names = list(variants)
             for name in names if count % 2 == 0 else reversed(names):
-                passes = found[name] if count >= WARM_UP_FRAMES else Passes()
-                run_frame(variants[name], scene, index, passes, spent)
+                yield name, scene, index, count >= WARM_UP_FRAMES
             count += 1
-    return found
 
 
 def run_frame(

@@ -5,10 +5,12 @@
 from dataclasses import dataclass
 
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
-from efficient_vla.devices import device_setting, quantization_setting
+from efficient_vla.devices import device_setting, engine_setting, error_setting
+from efficient_vla.dual_settings import OWN, DualSettings
 from efficient_vla.joint_settings import JointSettings, unnorm_key_setting
 from efficient_vla.nora_settings import NoraActions
 from efficient_vla.openvla_settings import OpenVlaActions
+from efficient_vla.quantization_settings import QuantizationSettings
 from efficient_vla.remote import RemoteSettings
 from efficient_vla.settings import described, group, setting
 
@@ -137,17 +139,12 @@ class GuidanceSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadQuantizationSettings:
-    """Number format of the head's weights."""
-
-    mode: str = quantization_setting(' Of action experts; other heads are small.')
-
-
-@dataclass(frozen=True, slots=True)
 class ActorSettings:
     """Parameters of the actor."""
 
     device: str = device_setting()
+    engine: str = engine_setting()
+    engine_max_error: float = error_setting()
     architecture: str = setting(
         'auto',
         'dual makes chunks at a rate of its own: a light policy on the slow plan and a fresh '
@@ -166,12 +163,13 @@ class ActorSettings:
     seed: int = setting(
         0, 'Of the noise that a head starts from; the same after each reset.', low=0, high=2**31 - 1
     )
+    dual: DualSettings = group(DualSettings)
     flow: FlowSettings = group(FlowSettings)
     diffusion: DiffusionSettings = group(DiffusionSettings)
     tokens: TokensSettings = group(TokensSettings)
     decoding: DecodingSettings = group(DecodingSettings)
     guidance: GuidanceSettings = group(GuidanceSettings)
-    quantization: HeadQuantizationSettings = group(HeadQuantizationSettings)
+    quantization: QuantizationSettings = group(QuantizationSettings)
     unnorm_key: str = unnorm_key_setting()
     joints: JointSettings = group(JointSettings)
     remote: RemoteSettings = group(RemoteSettings)
@@ -192,13 +190,20 @@ class ActorSettings:
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
-        return self._check_head() or self.joints.check()
+        return self._check_head() or self.quantization.check() or self.joints.check()
 
     def _check_head(self) -> str | None:
         if self.own_architecture not in HEADS[self.own_head].architectures:
             return (
                 f'head is {self.head} with architecture {self.architecture}; expected single, '
                 'since only the heads of the plan alone were trained. Set architecture to single.'
+            )
+        conditioning = self.dual.conditioning
+        if conditioning != OWN and self.own_architecture != 'dual':
+            return (
+                f'dual.conditioning is {conditioning} with architecture {self.own_architecture} of '
+                f'the head {self.own_head}; expected {OWN}, since it steers the fast policy of '
+                'architecture dual. Set architecture to dual and head to regression.'
             )
         if self.head in ('auto', 'flow'):
             return self._check_flow()

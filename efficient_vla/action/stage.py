@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from efficient_vla.action.heads import Generator, Given
+from efficient_vla.action.heads import Generator, Given, Since
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.columns import GRIPPER
+from efficient_vla.columns import GRIPPER, POSITION_MODES
+from efficient_vla.dual_settings import OWN
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 from efficient_vla.types import (
@@ -29,7 +30,8 @@ from efficient_vla.types import (
 
 KEPT = 8
 """Chunks that are remembered; the robot follows the newest that reached it."""
-POSITIONS = (ControlMode.JOINT_POSITION, ControlMode.EE_POSITION)
+PASSED = 4096
+"""States that are remembered with their times at most, since the frame of the newest plan."""
 LATE_ROWS = 2
 """A chunk that is not followed by so much more than the delay was lost, or refused."""
 DELAYS = 10
@@ -104,7 +106,7 @@ class ActionSpace:
 
     def _origin(self, state: np.ndarray) -> np.ndarray:
         """Return what the columns of a row are counted from, [A]."""
-        if self.control_mode not in POSITIONS:
+        if self.control_mode not in POSITION_MODES:
             return np.zeros(len(self.names), np.float32)
         measured = dict(zip(self.state_names, state, strict=True))
         return np.array([measured.get(name, 0.0) for name in self.names], np.float32)
@@ -119,7 +121,7 @@ class _Last:
     state: np.ndarray
     """Of the robot, [S]."""
     stamp: float
-    instruction: str
+    sentence: str
 
 
 class Actor:
@@ -150,6 +152,11 @@ class Actor:
         self._device = torch.device('cpu') if weight is None else weight.device
         self._pixels = pixels
         self._plan_shape = plan_shape
+        self.engine: Any = None
+        """What is known of the engine that executes the head, where that is not torch."""
+        self.conditioning = OWN
+        """How plans steer the fast policy."""
+        self._passed: deque[tuple[float, np.ndarray]] = deque(maxlen=PASSED)
         self._sequence = 0
         self._made: deque[_Last] = deque(maxlen=KEPT)
         self._delays: deque[int] = deque(maxlen=DELAYS)
@@ -191,6 +198,8 @@ class Actor:
         lacks = 'cannot draw a chunk to the one before'
         if self.generator.helps:
             lacks = 'was not trained for it'
+        if self.engine is not None:
+            lacks = f'executed by {self.engine.engine}, cannot draw a chunk to the one before'
         raise InvalidSettingError(
             f'controller.blending.method is {execution.blending}, but this head {lacks}. Set '
             'controller.blending.method to offset_fade, or actor.head to flow in a policy that '
@@ -200,6 +209,7 @@ class Actor:
     def reset(self, reason: str = 'reset') -> None:
         """Start a new episode: forget the chunk before; the delay is the machine's and stays."""
         self._made.clear()
+        self._passed.clear()
         self._execution = None
         self.generator.reset()
 
@@ -235,9 +245,10 @@ class Actor:
                     same_task,
                     self._execution.help if self._execution is not None else HeadHelp.NONE,
                     plan.cache,
+                    self._since(plan, frame) if self.generator.needs_since else None,
                 )
             )
-        self._made.append(_Last(made.chunk, frame.state, frame.stamp, plan.instruction))
+        self._made.append(_Last(made.chunk, frame.state, frame.stamp, plan.sentence))
         self._sequence += 1
         actions = space.actions(made.chunk.cpu().numpy(), frame.state)
         note = made.note
@@ -283,6 +294,22 @@ class Actor:
                 'Run both in one process, or set architecture to single.'
             )
 
+    def _since(self, plan: Plan, frame: Frame) -> Since:
+        """Return what happened since the frame of a plan, by the state that is nearest to it."""
+        passed = self._passed
+        passed.append((frame.stamp, frame.state))
+        while len(passed) > 1 and passed[1][0] <= plan.stamp:
+            passed.popleft()
+        _, state = min(list(passed)[:2], key=lambda passed: abs(passed[0] - plan.stamp))
+        space = self.space
+        carried = space.carried(np.zeros((1, len(space.names)), np.float32), state, frame.state)
+        rows = max(0, round((frame.stamp - plan.stamp) / space.dt))
+        return Since(
+            torch.tensor([rows], device=self._device),
+            torch.from_numpy(space.normalised(state))[None].to(self._device),
+            torch.from_numpy(carried)[None].to(self._device),
+        )
+
     def _before(self, plan: Plan, frame: Frame) -> tuple[torch.Tensor | None, bool]:
         """Return the rows of the chunk before from this frame on, and whether its task is ours.
 
@@ -302,7 +329,7 @@ class Actor:
         if passed >= len(last.normalised):
             return None, True
         rows = self.space.carried(last.normalised[passed:].cpu().numpy(), last.state, frame.state)
-        return torch.from_numpy(rows).to(self._device), last.instruction == plan.instruction
+        return torch.from_numpy(rows).to(self._device), last.sentence == plan.sentence
 
     def _followed(self) -> _Last:
         """Return the chunk that the robot follows when the next one comes.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success under several conditions on the same scenes and seeds, in process."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from benchmarks.stages import DENSE, VARIANTS
 from efficient_vla import unfinished
 from efficient_vla.bench.compare import TOTAL, Outcomes, compare, outcomes
 from efficient_vla.bench.evaluate import Request, evaluate
-from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bench.overrides import merged, parse_overrides
 from efficient_vla.bench.report import success_summary
 from efficient_vla.records import EpisodeResult
 from efficient_vla.sim.metaworld.tasks import INSTRUCTIONS, TABLETOP_TASKS
@@ -82,11 +82,3 @@ def kind(task: str, sentence: str) -> str:
     if sentence == NONSENSE:
         return 'nonsense'
     return 'own' if sentence == INSTRUCTIONS[task] else 'other task'
-
-
-def merged(
-    first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    """Return the overrides of both; those of ``second`` win."""
-    nodes = first.keys() | second.keys()
-    return {node: {**first.get(node, {}), **second.get(node, {})} for node in nodes}

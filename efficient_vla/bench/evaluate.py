@@ -15,8 +15,9 @@ from typing import Any
 from efficient_vla import unfinished
 from efficient_vla.bench.lockstep import run_episode
 from efficient_vla.bench.manifest import manifest
-from efficient_vla.bench.overrides import build_settings, flat
+from efficient_vla.bench.overrides import build_settings, flat, merged
 from efficient_vla.bench.report import report
+from efficient_vla.bringup import deployment
 from efficient_vla.bringup.fit import image_side, misfits, robot_of
 from efficient_vla.errors import UsageError
 from efficient_vla.instructions import checked_instruction
@@ -91,6 +92,12 @@ class Request:
         """What is asked for instead of the episodes' own sentences; refuse what no policy reads."""
         return None if self.instruction is None else checked_instruction(self.instruction)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Node -> settings: of the robot's profile, the policy's folder, and ``overrides``."""
+        given = merged(deployment.values_of(self.policy), self.overrides)
+        return build_settings(given, self.robot)
+
     def jobs(self) -> list[tuple[str, int]]:
         """Return task and seed of every episode."""
         return jobs(self.tasks, self.seed, self.episodes, self.robot)
@@ -105,7 +112,7 @@ def evaluate(
     ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input, and
     ``Interrupted`` with the object of the episodes until then.
     """
-    _refuse_misfit(request, build_settings(request.overrides, request.robot))
+    _refuse_misfit(request, request.settings)
     results: list[EpisodeResult] = []
     with unfinished.carrying(lambda: _found(request, results)):
         for result in _run_all(request):
@@ -129,7 +136,7 @@ def _found(request: Request, results: list[EpisodeResult]) -> dict[str, Any]:
     """Return the JSON object of these results, with a note where some are missing."""
     if not results:
         return {}
-    settings = build_settings(request.overrides, request.robot)
+    settings = request.settings
     facts = sensing(request.policy, request.render, request.side)
     order = {job: index for index, job in enumerate(request.jobs())}
     results.sort(key=lambda result: order[result.task, result.seed])
@@ -153,7 +160,7 @@ class Worker:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.settings = build_settings(request.overrides, request.robot)
+        self.settings = request.settings
         self.stages = Policy.from_settings(request.policy, self.settings)
         self._sim: Scene | None = None
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ from efficient_vla.types import Frame, Plan, RefusedChunkError
 
 PLAN_PERIOD_S = {'dual': 0.4, 'single': 0.2}
 CHUNK_PERIOD_S = 0.1
+EPISODE_S = 60.0
+"""A plan that stays is valid for longer than any episode."""
+EPISODES_LOOKED_AT = 16
 VIDEO_STEPS = 4
 """A video frame every fourth step: 20 frames a second of simulated time."""
 
@@ -126,8 +130,11 @@ def run_episode(
     Without ``instruction`` the policy gets the episode's own sentence.
     ``settings`` maps node names to their settings; those of ``controller`` and ``eval`` are used.
     """
+    control = settings['eval'].plan
+    other = other_sentence(sim, seed) if control == 'wrong' else None
     sim.reset(seed)
     instruction = sim.instruction if instruction is None else instruction
+    asked = other or instruction
     stages.reset()
     period = sim.simulation.period
     single = stages.actor.architecture == 'single'
@@ -156,13 +163,16 @@ def run_episode(
                 memory.see(camera.frame(stages.actor.cameras, stages.actor.state_names, now))
             handover.deliver(now)
             may_ask = handover.may_ask()
-            if plans.due(sim.steps) and (may_ask or not single):
+            kept = control == 'first' and plan is not None
+            if not kept and plans.due(sim.steps) and (may_ask or not single):
                 plans.started(sim.steps)
                 frame = camera.frame(stages.perception.cameras, (), now)
-                newest = plan_from(stages, frame, instruction, records)
+                newest = plan_from(stages, frame, asked, records)
+                if newest is not None and control == 'first':
+                    newest = replace(newest, valid_for=max(newest.valid_for, EPISODE_S))
                 fresh = newest is not None
                 plan = newest or plan
-            due = fresh if single else may_ask and chunks.due(sim.steps)
+            due = fresh if single and not kept else may_ask and chunks.due(sim.steps)
             if plan is not None and due:
                 chunks.started(sim.steps)
                 cameras = stages.actor.cameras if stages.actor.needs_image else ()
@@ -198,6 +208,23 @@ def run_episode(
     )
 
 
+def other_sentence(sim: Scene, seed: int) -> str:
+    """Return a sentence that asks for something else than the episode that ``seed`` names.
+
+    It is that of one of the next episodes of the task, or else of the robot's next task.
+    """
+    sim.reset(seed)
+    own = sim.instruction
+    for number in range(1, EPISODES_LOOKED_AT + 1):
+        sim.reset(seed + number)
+        if sim.instruction != own:
+            return sim.instruction
+    tasks = list(sim.simulation.instructions)
+    turned = tasks[tasks.index(sim.task) :] + tasks
+    sentences = [sim.simulation.instructions[task] for task in turned]
+    return next((sentence for sentence in sentences if sentence != own), own)
+
+
 def start_controller(sim: Scene, settings: ControllerSettings) -> Controller:
     """Return an enabled controller at the robot's set-point, at the rate of the simulator.
 
@@ -213,7 +240,7 @@ def start_controller(sim: Scene, settings: ControllerSettings) -> Controller:
         ControllerSettings,
         {**flatten(settings), **box, 'rate': 1 / sim.simulation.period, 'robot_delay': 0.0},
     )
-    controller = Controller(settings, names, model=load_model(settings, names)[0])
+    controller = Controller(settings, names, model=load_model(settings, names))
     efforts = np.zeros(len(sim.simulation.effort_names))
     controller.reset(np.append(sim.setpoint(), efforts), 0.0)
     refused = controller.enable(0.0)

@@ -17,8 +17,16 @@ from efficient_vla.errors import UsageError
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.presets import refuse_unmet
 from efficient_vla.reasoning.settings import ReasonerSettings
-from efficient_vla.settings import InvalidSettingError, build, flatten, setting, specs
+from efficient_vla.settings import (
+    InvalidSettingError,
+    build,
+    flatten,
+    setting,
+    specs,
+    unknown_parameter,
+)
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT
+from efficient_vla.sim.episodes import PLANS
 
 EXECUTIONS = ('asynchronous', 'synchronous')
 
@@ -89,6 +97,14 @@ class EvaluationSettings:
         high=10.0,
     )
 
+    plan: str = setting(
+        'live',
+        'Control of what a plan carries. first: the first plan of an episode stays. wrong: plans '
+        'are made for another sentence, of another episode of the task that asks for something '
+        'else, or of another task where none does.',
+        choices=PLANS,
+    )
+
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
         if self.horizon and self.execution != 'synchronous':
@@ -148,6 +164,14 @@ def parse_overrides(
     return found
 
 
+def merged(
+    first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the overrides of both; those of ``second`` win."""
+    nodes = first.keys() | second.keys()
+    return {node: {**first.get(node, {}), **second.get(node, {})} for node in nodes}
+
+
 def has_parameter(kinds: Mapping[str, type], node: str, parameter: str) -> bool:
     """Return whether the settings of ``node`` in ``kinds`` have the parameter."""
     return node in kinds and any(name == parameter for name, _, _ in specs(kinds[node]))
@@ -202,10 +226,7 @@ def _build(node: str, kind: type, values: Mapping[str, Any]) -> Any:
 def _typed(kind: type, node: str, parameter: str, text: str) -> Any:
     defaults = {name: default for name, default, _ in specs(kind)}
     if parameter not in defaults:
-        raise InvalidSettingError(
-            f'unknown parameter {node}.{parameter}; known are '
-            f'{", ".join(f"{node}.{name}" for name in sorted(defaults))}.'
-        )
+        raise InvalidSettingError(unknown_parameter(parameter, defaults, f'{node}.'))
     default = defaults[parameter]
     if isinstance(default, str):
         return text

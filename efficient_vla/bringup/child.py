@@ -6,7 +6,8 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -33,20 +34,18 @@ def spawn(
             stdout=output,
             stderr=output,
             process_group=0,
-            preexec_fn=_tie_to(os.getpid()),
+            preexec_fn=partial(tie_to, os.getpid()),
         )
     finally:
         if output is not None:
             output.close()
 
 
-def _tie_to(parent: int) -> Callable[[], None]:
-    def tie() -> None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return tie
+def tie_to(parent: int) -> None:
+    """Let this process end with the thread of ``parent`` that started it; at once if it is gone."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def terminate(process: 'subprocess.Popen[bytes]') -> None:

@@ -8,13 +8,13 @@ the same graph. Nothing here imports rclpy or launch.
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from efficient_vla.bringup import fit, remaps, stand_in
+from efficient_vla.bringup import deployment, drawn_arm, fit, remaps, stand_in
 from efficient_vla.bringup.catalogue import KINDS, NODES, POLICY_NODES, STAND_IN
 from efficient_vla.bringup.enclaves import enclave, why_no_keys
 from efficient_vla.bringup.fastdds import profile_variable
@@ -58,6 +58,8 @@ class Process:
 
     name: str
     nodes: tuple[str, ...]
+    program: tuple[str, ...] = ('-m', 'efficient_vla.nodes')
+    """What Python runs, with the nodes as its words."""
 
 
 def _alone(*names: str) -> tuple[Process, ...]:
@@ -102,6 +104,8 @@ class Selection:
     """Topics under other names, as ``from:=to``."""
     simulate: bool = False
     """Whether a stand-in of its driver runs beside the profile of a robot that is not simulated."""
+    only: tuple[str, ...] = ()
+    """Nodes that run here, while others run elsewhere; empty: all."""
 
 
 class Option(NamedTuple):
@@ -159,6 +163,8 @@ class Graph:
     remaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What was left out of the files, for the log."""
+    spread: bool = False
+    """Whether some of its nodes run on another host."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -220,6 +226,7 @@ def describe(selection: Selection) -> Graph:
         files.append(config / 'policies' / f'{policy}.yaml')
     else:
         place = _policy_place(policy)
+        files += deployment.files_of(place)
     files += selection.parameter_files
     namespace = '/' + selection.namespace.strip('/') if selection.namespace.strip('/') else ''
     try:
@@ -233,27 +240,48 @@ def describe(selection: Selection) -> Graph:
         _follow(merged, facts, selection)
     if selection.simulate:
         _fill_stand_in(merged, facts)
+    _show_arm(merged)
     _refuse_values(merged)
     if facts is not None:
         _refuse_misfit(merged, facts, selection)
     return Graph(
-        _sharing(processes, facts),
+        _here(_sharing(processes, facts), selection.only),
         tuple(files),
         merged.values,
         namespace,
         selection.log_level,
         _remaps(merged, facts, selection, namespace),
         tuple(merged.notes),
+        bool(selection.only),
     )
 
 
+def _here(processes: tuple[Process, ...], only: tuple[str, ...]) -> tuple[Process, ...]:
+    """Return the processes with those of their nodes that run here; empty ``only``: all."""
+    nodes = [name for process in processes for name in process.nodes]
+    strangers = [name for name in only if name not in nodes]
+    if strangers:
+        raise ProfileError(
+            f'--only names {", ".join(strangers)}; expected nodes of this graph, some of '
+            f'{", ".join(nodes)}.'
+        )
+    if not only:
+        return processes
+    kept = (replace(p, nodes=tuple(n for n in p.nodes if n in only)) for p in processes)
+    return tuple(process for process in kept if process.nodes)
+
+
 def _driver_remaps(merged: Merged, selection: Selection, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return ``words`` and where a simulated arm behind a stand-in of its driver tells its joints.
+    """Return ``words`` and where an arm behind its driver, or a stand-in of it, tells its joints.
 
     The first word that fits is the one that ROS takes.
     """
-    robot = merged.values.get(node_name(selection.robot), {})
-    return (*words, 'robot_state:=joint_states') if robot.get('interface') == 'driver' else words
+    controller, robot = merged.values['controller'], node_name(selection.robot)
+    driven = merged.values.get(robot, {}).get('interface') == 'driver'
+    if selection.robot not in robots():
+        of_driver = controller.get('output') in TRAJECTORIES
+        driven = of_driver and bool(_simulated_by(controller.get('names', ())))
+    return (*words, 'robot_state:=joint_states') if driven else words
 
 
 def _stand_in(selection: Selection) -> tuple[str, ...]:
@@ -293,9 +321,24 @@ def _remaps(
 
 
 def shipped_policy(robot: str) -> str:
-    """Return the name of the policy that ships for a robot, or of its profile."""
-    named = simulation(robot).policy if robot in robots() else ''
-    return named or DEFAULT_POLICY
+    """Return the name of the policy that ships for a robot, or for the one of a copied profile."""
+    if robot not in robots():
+        profile = _profile('robot', 'robots', robot)
+        try:
+            own = merge([profile], KINDS, ['controller']).values['controller']
+        except ParameterFileError as error:
+            raise ProfileError(str(error)) from error
+        robot = _simulated_by(own.get('names', ()))
+    return (simulation(robot).policy if robot else '') or DEFAULT_POLICY
+
+
+def _simulated_by(names: Iterable[str]) -> str:
+    """Return the simulated arm with a driver whose columns are ``names``, '' for none.
+
+    A profile with its columns is a copy of its profile, for such an arm.
+    """
+    known = (robot for robot in robots() if installed() and simulation(robot).driver is not None)
+    return next((robot for robot in known if simulation(robot).command_names == tuple(names)), '')
 
 
 def profile_values(robot: str, kinds: Mapping[str, type]) -> dict[str, dict[str, Any]]:
@@ -357,6 +400,11 @@ def _profile(word: str, folder: str, name: str) -> Path:
     own = Path(name).expanduser().resolve()
     if word == 'robot' and own.suffix == '.yaml' and own.is_file():
         return own
+    if word == 'robot' and own.suffix in ('.yaml', '.yml', '.urdf'):
+        raise ProfileError(
+            f'robot {name!r} is no .yaml file that exists; expected the profile of an arm. Write '
+            'one with: efficient-vla new-robot --urdf ARM.urdf --out ARM.yaml'
+        )
     alternative = ' or a .yaml file of your own' if word == 'robot' else ''
     raise ProfileError(
         f'{word} {name!r} is unknown; expected one of {", ".join(known)}{alternative}. '
@@ -421,6 +469,13 @@ def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -
     if renamed and output != 'command':
         for name in ('reasoner', 'actor'):
             implied[name]['joint_names'] = given[name].get('joint_names', renamed)
+    away = [name for name in POLICY_NODES if selection.only and name not in selection.only]
+    if away:
+        implied['controller']['remote_nodes'] = away
+        merged.notes.append(
+            f'elsewhere: {", ".join(away)}. A death there is told by the age of plans and chunks, '
+            'not at once. Set controller.remote_nodes to [] where elsewhere is this machine.'
+        )
     behind = driver in given and output in TRAJECTORIES
     if behind and simulation(selection.robot).driver is not None:
         # A profile that sends what a driver takes meets the stand-in of that driver.
@@ -441,7 +496,7 @@ def _complete(merged: Merged, selection: Selection, place: PolicyPlace | None) -
                 f'{driver}.mode is lockstep, where time waits for commands; expected '
                 f'{driver}.mode realtime.'
             )
-    refused = unmet(given['perception'], given['reasoner'])
+    refused = unmet(given['perception'], given['reasoner'], given['actor'])
     if refused:
         raise ProfileError(refused)
     for name, values in implied.items():
@@ -465,6 +520,14 @@ def _take_limits(merged: Merged) -> None:
             del own[name]
     try:
         merged.values['controller'] = completed(own)
+    except InvalidSettingError as error:
+        raise ProfileError(f'controller: {error}') from error
+
+
+def _show_arm(merged: Merged) -> None:
+    """Give the monitor what it draws a robot of joints by."""
+    try:
+        _fill(merged, 'monitor', drawn_arm.parameters(merged.values['controller']))
     except InvalidSettingError as error:
         raise ProfileError(f'controller: {error}') from error
 
@@ -566,23 +629,30 @@ def refuse_unsecured(graph: Graph, present: Mapping[str, str]) -> None:
 
 def command(graph: Graph, process: Process, parameters: Path) -> list[str]:
     """Return the command line of a process for this interpreter."""
-    module = [sys.executable, '-m', 'efficient_vla.nodes', *process.nodes]
+    # -P: no module of the folder that it is started in.
+    module = [sys.executable, '-P', *process.program, *process.nodes]
     secured = ['--enclave', enclave(graph.namespace, process.name)]
     return [*module, *arguments(graph, parameters), *secured]
 
 
-def middleware(present: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that make the middleware lose no image; the user's own ones win."""
-    profile = profile_variable(present)
+def middleware(present: Mapping[str, str], spread: bool = False) -> dict[str, str]:
+    """Return the variables that make the middleware lose no image; the user's own ones win.
+
+    A graph that is ``spread`` over several hosts has a profile of its own.
+    """
+    config, variable = share_folder('config'), profile_variable(present)
+    profile = present.get(variable, str(config / 'fastdds.xml'))
+    if spread and Path(profile).resolve() == (config / 'fastdds.xml').resolve():
+        profile = str(config / 'fastdds_network.xml')
     return {
         'ROS_AUTOMATIC_DISCOVERY_RANGE': present.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'),
-        profile: present.get(profile, str(share_folder('config') / 'fastdds.xml')),
+        variable: profile,
     }
 
 
-def environment(present: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that every process gets beside those ``present``."""
+def environment(present: Mapping[str, str], spread: bool = False) -> dict[str, str]:
+    """Return the variables that every process gets beside those ``present``, as ``middleware``."""
     # torch takes its number of threads from the parameter ``threads``; numpy needs no more than
     # one, and its idle workers would spin on the cores of the controller.
     threads = dict.fromkeys(THREAD_VARIABLES, '1')
-    return {**middleware(present), **threads, 'PYTHONUNBUFFERED': '1'}
+    return {**middleware(present, spread), **threads, 'PYTHONUNBUFFERED': '1'}

@@ -12,19 +12,24 @@ from typing import Any
 from efficient_vla.action.catalogue import DECODINGS, HEADS, RECIPES, TOKENIZERS
 from efficient_vla.bringup.fit import Robot, misfits
 from efficient_vla.cards import read_json
+from efficient_vla.dual_settings import CONDITIONINGS, OWN, addon_name
 from efficient_vla.errors import CheckpointError
 from efficient_vla.families import FAMILIES, train_command
 from efficient_vla.joint_settings import JointSettings
 from efficient_vla.joints import doubts
 from efficient_vla.places import PolicyPlace
 from efficient_vla.policy_folders import FolderFacts, folder_facts, weights_of, why_none
+from efficient_vla.reasoning.depth import METHODS as DEPTH
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling import RESAMPLERS
+from efficient_vla.reasoning.width import METHOD as STRUCTURED
 
 CARD_TECHNIQUES = {
     'evla': (
         'perception.cache.method',
         'perception.quantization.mode',
+        'reasoner.depth.method',
+        'reasoner.width.method',
         'reasoner.pruning.method',
         'reasoner.reuse.method',
         'reasoner.schedule.method',
@@ -42,6 +47,9 @@ ADD_ONS = {
         if 'scorer' in method.needs
     },
     'ecot': 'reasoner.ecot.method',
+    **{name: f'reasoner.depth.method={name}' for name, method in DEPTH.items() if method.addon},
+    **{addon_name(name): f'dual.conditioning={name}' for name in CONDITIONINGS if name != OWN},
+    STRUCTURED: f'reasoner.width.method={STRUCTURED}',
     **{name: f'actor.head={name}' for name in HEADS if name in RECIPES},
     **{name: f'actor.tokens.tokenizer={name}' for name in TOKENIZERS if name in RECIPES},
     **{name: f'actor.decoding.method={name}' for name in DECODINGS if name in RECIPES},

@@ -13,6 +13,7 @@ from typing import Any
 from efficient_vla.bringup.catalogue import NODES, POLICY_NODES
 from efficient_vla.bringup.ladder import ladder_file, read_ladder
 from efficient_vla.bringup.settings import ControllerNodeSettings, DriverSettings, camera_topic
+from efficient_vla.reasoning.subtasks.settings import SubtaskSettings
 from efficient_vla.sim.catalogue import node_name, robots
 
 NONE: frozenset[str] = frozenset()
@@ -51,6 +52,8 @@ MANAGED = BARE | Interfaces(
     offers=_names('~/*'),
 )
 STAGE = MANAGED | Interfaces(publishes=_names('~/alive', 'efficiency'))
+SWITCH = 'servo_node/switch_command_type'
+"""Service by which MoveIt Servo is told what comes."""
 DRIVER_TOPICS = ('program_running', 'safety_mode', 'robot_mode', 'speed_scaling')
 """Parameters ``driver`` of the controller that name topics."""
 LADDER = ('get_parameters', 'set_parameters_atomically')
@@ -90,6 +93,13 @@ def moving(controller: Values) -> tuple[frozenset[str], frozenset[str]]:
     return topics, actions | {controller.get('gripper_action', own.gripper_action)}
 
 
+def asked_of_driver(controller: Values) -> frozenset[str]:
+    """Return the services of the driver that a controller with these parameters calls."""
+    if controller.get('dry_run', False) or controller.get('output', 'command') != 'twist':
+        return NONE
+    return _names(SWITCH)
+
+
 def told_by_driver(controller: Values) -> frozenset[str]:
     """Return the topics of the driver that a controller with these parameters observes."""
     if controller.get('dry_run', False) or controller.get('output', 'command') == 'command':
@@ -119,6 +129,12 @@ def framed(values: Values) -> frozenset[str]:
     return infos | _names('/tf', '/tf_static') if infos or values.get('tool_frame') else NONE
 
 
+def seen_by_server(reasoner: Values) -> frozenset[str]:
+    """Return the topics of images that a reasoner with these parameters shows to a server."""
+    shown = reasoner.get('subtasks.images', SubtaskSettings().images)
+    return frozenset(shown) if reasoner.get('subtasks.server') else NONE
+
+
 def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict[str, Interfaces]:
     """Return node -> its interfaces in a graph with these parameters, whose policy has ``cameras``.
 
@@ -128,7 +144,7 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
     given = {name: parameters.get(name, {}) for name in NODES}
     perception, actor, monitor = (given[name] for name in ('perception', 'actor', 'monitor'))
     topics, actions = moving(given['controller'])
-    told = told_by_driver(given['controller'])
+    told, asked = told_by_driver(given['controller']), asked_of_driver(given['controller'])
     described = frozenset({given['controller'].get('robot_description_topic', '')} - {''})
     found = {
         'perception': STAGE
@@ -142,7 +158,8 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
             hears=_names(
                 'visual_tokens', 'visual_tokens/signals_wanted', 'robot_state', 'instruction'
             )
-            | framed(given['reasoner']),
+            | framed(given['reasoner'])
+            | seen_by_server(given['reasoner']),
         ),
         'actor': STAGE
         | Interfaces(
@@ -157,6 +174,7 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
             hears=_names('robot_state', 'action_chunk', 'task_success', '/diagnostics')
             | told
             | described,
+            asks=asked,
             executes=_names('execute_task'),
             calls=actions,
         ),
@@ -176,7 +194,7 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
             )
             | camera_topics(monitor, tuple(monitor.get('cameras', ())) or cameras[:1]),
             asks=_names(
-                'controller/pause',
+                'controller/hold',
                 *(f'{node}/{word}' for node in _lowered(monitor) for word in LADDER),
             ),
         ),
@@ -197,7 +215,7 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
             | told
             | described,
             hears=topics - DRAWN,
-            offers=_names('~/*'),
+            offers=_names('~/*') | asked,
             executes=actions,
         )
     found['frames'] = BARE | Interfaces(
@@ -208,7 +226,8 @@ def of_graph(parameters: Mapping[str, Values], cameras: tuple[str, ...]) -> dict
     found['observer'] = BARE | Interfaces(
         publishes=_names('/rosout'),
         hears=frozenset(name for name in published if not name.startswith('~'))
-        | _names('/clock', '/tf', '*/alive', '*/transition_event'),
+        | _names('/clock', '/tf', '*/alive', '*/transition_event')
+        | _names('robot_description', 'dry_run/robot_description'),
         # Tools come under many names.
         offers=_names('*/get_type_description', 'rviz2/*'),
         asks=frozenset(f'{node}/{service}' for node in nodes for service in READING),

@@ -8,7 +8,7 @@ from efficient_vla.bringup.interfaces import DRAWN, Values, moving, of_graph, to
 
 CALLS = {
     '': ('execute_task',),
-    'controller': ('pause', 'reset_stop', 'set_enabled', 'stop'),
+    'controller': ('hold', 'pause', 'reset_stop', 'set_enabled', 'stop'),
     'perception': ('reset_caches',),
     'reasoner': ('reset_caches',),
 }

@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from efficient_vla.columns import GRIPPER
+from efficient_vla.columns import GRIPPER, axes_of
 from efficient_vla.control.robot_limits.combined import braking_as_accelerated, described_limits
 from efficient_vla.control.robot_limits.moveit import read_joint_limits
 from efficient_vla.control.robot_limits.urdf import read_urdf, text_of
@@ -51,7 +51,7 @@ def completed(values: Mapping[str, Any], description: str = '') -> dict[str, Any
 
 def limit_lines(names: Sequence[str], limits: LimitSettings) -> list[str]:
     """Return what the limits of each axis of ``names`` are, and how long it brakes."""
-    moved = [name for name in names if name != GRIPPER]
+    moved = axes_of(names)
     columns = [axes(getattr(limits, name), len(moved)) for name in SHOWN]
     times = axes(braking_times(limits), len(moved))
     if any(len(column) != len(moved) for column in (*columns, times)):

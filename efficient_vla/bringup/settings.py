@@ -6,19 +6,24 @@ No ROS here, so that the documentation and the command line can read the table w
 classes have no slots: Python cannot join two bases that both have some.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.bringup import robot_limits
+from efficient_vla.columns import GRIPPER, POSITION, TURNING, axes_of, quaternion_at
 from efficient_vla.control.contract import TRANSLATION
-from efficient_vla.control.settings import ControllerSettings
+from efficient_vla.control.settings import ControllerSettings, axes
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.reasoning.subtasks.settings import SubtaskSettings
 from efficient_vla.settings import NodeSettings, group, setting
+from efficient_vla.types import QUATERNION
 
 OUTPUTS = ('command', 'joint_trajectory', 'follow_joint_trajectory', 'forward', 'twist')
+STAGE_NODES = ('perception', 'reasoner', 'actor')
 GRIPPER_INTERFACES = ('topic', 'gripper_command', 'parallel_gripper')
 
 
@@ -173,11 +178,16 @@ class ReasonerNodeSettings(ReasonerSettings, InstructedNodeSettings):
     max_rate: float = setting(
         10.0, 'Plans are made no more often than this.', unit='Hz', low=0.1, high=1000.0
     )
+    subtasks: SubtaskSettings = group(SubtaskSettings)
 
     @property
     def measures_cameras(self) -> bool:
         """Whether the projection of the cameras is measured while the node runs."""
         return bool(self.camera_infos)
+
+    def check(self) -> str | None:
+        """Return why the set as a whole cannot work, or ``None``."""
+        return self.subtasks.check() or super().check()
 
 
 @dataclass(frozen=True)
@@ -297,7 +307,8 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
     names: tuple[str, ...] = setting(
         ('x', 'y', 'z', 'gripper'),
         'Columns of the command, in the order of the chunks; gripper is an effort, all others are '
-        'axes.',
+        'axes. qx qy qz qw side by side are how the tool is turned: one rotation, whose axes for '
+        'limits are rx, ry and rz.',
         read_only=True,
     )
     arming: str = setting(
@@ -354,6 +365,13 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         high=3600.0,
         locked=True,
     )
+    remote_nodes: tuple[str, ...] = setting(
+        (),
+        'Stages of the policy on another host. Of the others a death brakes the robot in 0.1 s; '
+        'over a network so short a silence says nothing, and the age of plans and chunks decides. '
+        'efficient-vla up --only fills it in.',
+        read_only=True,
+    )
     joint_age: float = joint_age_setting(locked=True)
     following_error: float = setting(
         0.1,
@@ -361,7 +379,8 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         'the controller stops, latched. It is compared with the set-point of robot_delay before, '
         'and where it reports its own, with that, and that with what was sent; from half of it a '
         'warning tells. Set it above what the robot lags and sags; 0: never. With an output that '
-        'sends velocities the ways of the last second are compared.',
+        'sends velocities the ways of the last second are compared. Fingers, gripper_axis, stop '
+        'at what they hold and do not count, but with the output command.',
         unit='m',
         low=0.0,
         high=100.0,
@@ -403,8 +422,8 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
     )
     servo_units: str = setting(
         'speed_units',
-        'What the output twist sends, as command_in_type of MoveIt Servo says: speed_units: m/s; '
-        'unitless: shares of servo_scale.',
+        'What the output twist sends, as command_in_type of MoveIt Servo says: speed_units: m/s '
+        'and rad/s; unitless: shares of servo_scale and servo_angular_scale.',
         choices=('speed_units', 'unitless'),
         read_only=True,
     )
@@ -412,6 +431,15 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
         0.4,
         'scale.linear of Servo: the speed of the share 1, with servo_units unitless.',
         unit='m/s',
+        low=1e-3,
+        high=10.0,
+        read_only=True,
+    )
+    servo_angular_scale: float = setting(
+        0.8,
+        'scale.rotational of Servo: the angular velocity of the share 1, with servo_units '
+        'unitless.',
+        unit='rad/s',
         low=1e-3,
         high=10.0,
         read_only=True,
@@ -505,31 +533,33 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
                 f'names is {list(self.names)}; expected a name for each column, none empty or '
                 'twice. Correct them.'
             )
+        if not set(self.remote_nodes) <= set(STAGE_NODES):
+            return (
+                f'remote_nodes is {list(self.remote_nodes)}; expected some of '
+                f'{", ".join(STAGE_NODES)}.'
+            )
         if self.names and not set(self.names) - {'gripper'}:
             return 'names has only gripper; expected an axis, such as x or a joint, beside it.'
-        axes = [name for name in self.names if name != 'gripper']
-        if len(self.reset_distance) not in (1, len(axes)):
+        moved = axes_of(self.names)
+        columns = [name for name in self.names if name != GRIPPER]
+        if len(self.reset_distance) not in (1, len(moved)):
             return (
                 f'reset_distance has {len(self.reset_distance)} values; expected one, or one for '
-                f'each of {", ".join(axes)}.'
+                f'each of {", ".join(moved)}.'
             )
-        fastest = max(self.limits.max_velocity, default=0.0)
-        unitless = self.output == 'twist' and self.servo_units == 'unitless'
-        if unitless and fastest > self.servo_scale:
+        too_fast = self._too_fast_for_servo(moved)
+        if too_fast:
+            return too_fast
+        if self.gripper_axis and (self.gripper_axis not in moved or 'gripper' in self.names):
             return (
-                f'limits.max_velocity is {fastest} while servo_scale is {self.servo_scale}: Servo '
-                'takes no share above 1. Lower the limit, or raise scale.linear there and here.'
-            )
-        if self.gripper_axis and (self.gripper_axis not in axes or 'gripper' in self.names):
-            return (
-                f'gripper_axis is {self.gripper_axis!r}; expected one of {", ".join(axes)}, and no '
-                'column gripper beside it.'
+                f'gripper_axis is {self.gripper_axis!r}; expected one of {", ".join(moved)}, and '
+                'no column gripper beside it.'
             )
         pairs = [word.split(':=') for word in self.driver.joint_names]
-        if any(len(pair) != 2 or pair[0] not in axes or not pair[1] for pair in pairs):
+        if any(len(pair) != 2 or pair[0] not in columns or not pair[1] for pair in pairs):
             return (
                 f'driver.joint_names is {list(self.driver.joint_names)}; expected column:=joint '
-                f'each, with a column of {", ".join(axes)}.'
+                f'each, with a column of {", ".join(columns)}.'
             )
         if self.output_interface == 'velocity' and not self.sends_velocities:
             return (
@@ -537,29 +567,65 @@ class ControllerNodeSettings(ControllerSettings, NodeSettings):
                 'positions; expected output forward. Set output to forward, or output_interface '
                 'to position.'
             )
-        strangers = set(self.continuous) - set(axes)
+        strangers = set(self.continuous) - set(columns) | set(self.continuous) & set(QUATERNION)
         if strangers:
             return (
                 f'continuous has {", ".join(sorted(strangers))}; expected some of '
-                f'{", ".join(axes)}.'
+                f'{", ".join(moved)}.'
             )
         if self.robot_description and self.robot_description_topic:
             return (
                 'robot_description and robot_description_topic are both set; expected one. Leave '
                 'one of them out.'
             )
-        if self.tool.max_velocity and not set(axes) & TRANSLATION:
+        if self.tool.max_velocity and not set(moved) & TRANSLATION:
             return (
                 f'tool.max_velocity is {self.tool.max_velocity} while names has none of x, y, z; '
                 'expected 0 for a robot that is commanded by joints. Leave it out.'
             )
-        others = [name for name in self.names if name not in ('x', 'y', 'z', 'gripper')]
+        turns = quaternion_at(self.names) is not None
+        if self.tool.max_angular_velocity and not turns:
+            return (
+                f'tool.max_angular_velocity is {self.tool.max_angular_velocity} while names has no '
+                'qx, qy, qz, qw; expected 0 for a robot whose tool is not turned. Leave it out.'
+            )
+        pose = (*POSITION, *QUATERNION) if turns else POSITION
+        others = [name for name in columns if name not in pose and name != self.gripper_axis]
         if self.output == 'twist' and others:
             return (
-                f'output is twist while names has {", ".join(others)}; expected only x, y, z and '
-                'gripper. Choose joint_trajectory or forward for joints.'
+                f'output is twist while names has {", ".join(others)}; expected only x, y, z, with '
+                'or without qx, qy, qz, qw, and a gripper. Choose joint_trajectory or forward for '
+                'joints.'
+            )
+        velocities = self.output == 'forward' and self.sends_velocities
+        if turns and (velocities or self.output.endswith('joint_trajectory')):
+            return (
+                f'output is {self.output}{" with velocities" if velocities else ""} while names '
+                'has qx, qy, qz, qw; expected command, twist, or forward with positions for a tool '
+                'that is turned. Choose one of these, or command its joints.'
             )
         return super().check()
+
+    def _too_fast_for_servo(self, names: Sequence[str]) -> str | None:
+        """Return that Servo cannot be told the speed of one of the axes ``names``, or ``None``."""
+        if self.output != 'twist' or self.servo_units != 'unitless':
+            return None
+        limits = dict(zip(names, axes(self.limits.max_velocity, len(names)), strict=False))
+        # The axes of a rotation are the tool's: one of the base may be that of all three together.
+        together = math.hypot(*(limits.get(name, 0.0) for name in TURNING))
+        fastest_of = {
+            'servo_scale': max(limits.get(name, 0.0) for name in POSITION),
+            'servo_angular_scale': min(together, self.tool.max_angular_velocity or math.inf),
+        }
+        for kind, fastest in fastest_of.items():
+            scale = getattr(self, kind)
+            if fastest > scale:
+                return (
+                    f'limits.max_velocity lets it go at {fastest:.4g} while {kind} is {scale}: '
+                    'Servo takes no share above 1. Lower the limit, or raise the scale there and '
+                    'here.'
+                )
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -575,6 +641,30 @@ class LadderSettings:
         read_only=True,
     )
     file: str = setting('', 'Rules and steps; empty: config/ladder.yaml.', read_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnArmSettings:
+    """The robot of joints in the markers; follows from the controller where you set none of it."""
+
+    description: str = setting(
+        '',
+        'URDF of the arm, its file or text, by which the markers show how it stands and where a '
+        'chunk leads its tool. A relative path starts at the folder config of the package. Follows '
+        "from the controller's kinematics.description or robot_description. Empty: chunks of "
+        'joints have no path.',
+        read_only=True,
+    )
+    names: tuple[str, ...] = setting((), "The controller's names.", read_only=True)
+    joint_names: tuple[str, ...] = setting(
+        (), "The controller's driver.joint_names, as column:=joint.", read_only=True
+    )
+    base: str = setting(
+        '', "Link in whose frame it is drawn: the controller's kinematics.base.", read_only=True
+    )
+    tool: str = setting(
+        '', "Link whose way is drawn: the controller's kinematics.tool.", read_only=True
+    )
 
 
 @dataclass(frozen=True)
@@ -598,6 +688,7 @@ class MonitorNodeSettings(NodeSettings):
     dim: float = setting(
         0.3, 'Brightness that is left to dropped tokens in the overlay.', low=0.0, high=1.0
     )
+    arm: DrawnArmSettings = group(DrawnArmSettings)
     ladder: LadderSettings = group(LadderSettings)
 
     def check(self) -> str | None:

@@ -152,7 +152,7 @@ class Supervisor:
         log = self.log_folder / f'{process.name}.log' if self.log_folder else None
         entry.running = child.spawn(
             command(self.graph, process, self._parameters),
-            {**os.environ, **environment(os.environ)},
+            {**os.environ, **environment(os.environ, self.graph.spread)},
             log,
         )
         entry.started = time.monotonic()

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from efficient_vla import __version__, interrupts
 
@@ -24,6 +25,7 @@ COMMANDS = {
     'serve': "offer a policy to others over openpi's websocket protocol",
     'data': 'make demonstrations from scripted experts',
     'train': 'train a policy on demonstrations',
+    'compress': 'find settings that meet a budget of time and keep success',
     'new-robot': 'write the profile of an arm from its URDF',
     'doctor': 'check an installation and say what is wrong',
     'bench': 'measure single parts: stages with each technique, transport',
@@ -88,7 +90,7 @@ def run(command: str, words: Sequence[str]) -> int:
         )
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f'efficient-vla {command}',
         description=module.DESCRIPTION,
         epilog=f'example:\n{module.EXAMPLE}',
@@ -131,11 +133,19 @@ EXPLAINED_ERRORS = {
 """By name, since importing the modules that define them would load torch and the simulator."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the sentence and where the options are explained."""
+        self.exit(EXIT_USAGE, f'{self.prog}: {message}. See {self.prog} --help.\n')
+
+
 def overview() -> argparse.ArgumentParser:
     """Return the parser of the bare program, which only explains the commands."""
     width = max(map(len, COMMANDS))
     lines = '\n'.join(f'  {name:<{width}}  {text}' for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='efficient-vla',
         description='Drive a robot arm by a vision-language-action policy through ROS 2.',
         epilog=f'commands:\n{lines}\n\nexample:\n  efficient-vla demo\n  efficient-vla eval --help',

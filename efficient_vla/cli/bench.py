@@ -33,6 +33,7 @@ Measure single parts.
   instructions  success of a scene that is asked for its own task, for another, or for nonsense
   compare       two results of `efficient-vla eval` by task and seed, with McNemar's exact test
   decoding      heads and decodings of actions: success, latency, tokens, with a page
+  compute       number formats, engines and depth: success, latency, memory, with a page
   motion        seams between chunks, delays of inference, the control loop, beside LeRobot
   tokens        everything about visual tokens, with pictures and a page
   parity        folders of LeRobot beside what LeRobot itself computed, from their reference.npz

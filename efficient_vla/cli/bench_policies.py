@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from efficient_vla.cli.options import add_overrides
 from efficient_vla.cli.run_options import add_part, writable_file, written
 from efficient_vla.errors import UsageError
 
@@ -16,7 +17,11 @@ REPEATS, QUICK_REPEATS = 20, 3
 def add_parsers(parts: Any) -> None:
     """Declare the command."""
     text = "load time, memory and stages of a folder, beside LeRobot's own class"
-    example = 'pretrained_model --peer-python lerobot/bin/python --json policies.json'
+    example = (
+        'pretrained_model --peer-python lerobot/bin/python --json policies.json\n'
+        '  efficient-vla bench policies pretrained_model --set perception.cache.method=patch '
+        '--changed 0.1'
+    )
     part = add_part(parts, 'policies', text, example, _main)
     part.add_argument(
         'folders',
@@ -39,6 +44,14 @@ def add_parsers(parts: Any) -> None:
         default=len(os.sched_getaffinity(0)),
         help='of each side while it computes (default: %(default)s)',
     )
+    add_overrides(part)
+    part.add_argument(
+        '--changed',
+        metavar='SHARE',
+        type=float,
+        default=0.0,
+        help='share of each image that is new in every turn, for caches (default: %(default)s)',
+    )
     part.add_argument('--json', metavar='OUT', type=Path, help='file for the result')
 
 
@@ -48,12 +61,23 @@ def _main(arguments: argparse.Namespace) -> int:
 
     if arguments.threads < 1:
         raise UsageError(f'--threads is {arguments.threads}; expected 1 or more.')
+    if not 0 <= arguments.changed <= 1:
+        raise UsageError(f'--changed is {arguments.changed}; expected a share from 0 to 1.')
     target = writable_file(arguments.json) if arguments.json else None
     repeats = QUICK_REPEATS if arguments.quick else REPEATS
     rows = []
     with written(target) as write:
         for folder in arguments.folders or shipped():
-            rows.append(measure(folder, repeats, arguments.peer_python, arguments.threads))
+            rows.append(
+                measure(
+                    folder,
+                    repeats,
+                    arguments.peer_python,
+                    arguments.threads,
+                    arguments.overrides,
+                    arguments.changed,
+                )
+            )
             error = rows[-1].get('peer', {}).get('error')
             if error:
                 console.print(f"{folder}: LeRobot's own class fails: {error}")

@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``efficient-vla bench tokens``, ``bench motion`` and ``bench decoding``: rows with a page."""
+"""``efficient-vla bench tokens``, ``motion``, ``decoding`` and ``compute``: rows with a page."""
 
 import argparse
 import importlib
@@ -108,11 +108,23 @@ COMMANDS = {
         ('episodes', 'frames'),
         'hardware profile whose threads are used',
     ),
+    'compute': ReportCommand(
+        'layers, bytes and engines',
+        {
+            'methods': 'memory, cost and success of every number format, engine and depth, paired '
+            'with dense',
+        },
+        'Measure what computing less a decision costs and brings, and write rows, a picture and a '
+        'page beside each other.',
+        '--policy smolvla-metaworld --resume',
+        ('episodes', 'frames'),
+        'hardware profile whose threads are used',
+    ),
 }
 
 
 def add_parsers(parts: Any) -> None:
-    """Declare the three commands and their options."""
+    """Declare the commands and their options."""
     for name, command in COMMANDS.items():
         lines = '\n'.join(f'  {part:<12}{text}' for part, text in command.parts.items())
         start = f'  efficient-vla bench {name}'
@@ -188,7 +200,7 @@ def main(name: str, arguments: argparse.Namespace) -> int:
         refuse_unknown('part', arguments.parts, tuple(COMMANDS[name].parts))
     refuse_below(arguments, 1, 'workers')
     peer = getattr(arguments, 'peer_python', None)
-    if peer is not None and not os.access(peer, os.X_OK):
+    if peer is not None and not (peer.is_file() and os.access(peer, os.X_OK)):
         raise UsageError(
             f'--peer-python {peer} cannot be run; expected the Python of an environment with '
             "LeRobot. Make one with python3.12 -m venv and pip install 'lerobot[async]'."

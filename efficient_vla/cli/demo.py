@@ -34,6 +34,8 @@ contact sheet and an animation of all tasks."""
 
 EXAMPLE = """\
   efficient-vla demo
+  efficient-vla demo --robot so101
+  efficient-vla demo --robot ur5e --tasks push --episodes 1
   efficient-vla demo --tasks reach-v3,door-open-v3 --episodes 1 \\
       --set perception.cache.method=reuse"""
 

@@ -147,7 +147,7 @@ def policy_table(rows: list[dict[str, Any]]) -> Table:
     stages = ('perception', 'reasoner', 'actor', 'total')
     table = _table('folder', 'side', 'load s', 'peak MB', *stages, 'apart')
     for row in rows:
-        for side in ('ours', 'peer'):
+        for side, apart in (('ours', ''), ('tuned', 'tuned_error'), ('peer', 'max_error')):
             found = row.get(side, {})
             if 'stages' not in found:
                 continue
@@ -158,7 +158,7 @@ def policy_table(rows: list[dict[str, Any]]) -> Table:
                 f'{found["load_s"]:.2f}',
                 f'{found["peak_mb"]:.0f}',
                 *('-' if time is None else f'{time:.1f}' for time in times),
-                f'{row["max_error"]:.1e}' if side == 'peer' else '',
+                f'{row[apart]:.1e}' if apart else '',
             )
     return table
 

@@ -20,6 +20,7 @@ from efficient_vla.cli.run_options import (
 )
 from efficient_vla.errors import UsageError
 from efficient_vla.settings import without_effect
+from efficient_vla.sim.episodes import PLANS
 
 DESCRIPTION = """\
 Measure a policy: success by task with its 95 % interval, latencies and rates of each stage,
@@ -31,6 +32,8 @@ seed S+i, so that two runs with the same seed meet the same scenes. Latencies in
 beside the other workers; take --workers 1 to measure them alone."""
 
 EXAMPLE = """\
+  efficient-vla eval --robot ur5e --tasks reach,push --episodes 20 --json out.json
+  efficient-vla eval --robot so101 --tasks push --episodes 10 --graph --json out.json
   efficient-vla eval --tasks reach-v3,door-open-v3 --episodes 20 --seed 1000 --json out.json
   efficient-vla eval --tasks reach-v3 --episodes 10 --seed 1000 --graph --render fast \\
       --set reasoner.pruning.method=fastv --set reasoner.pruning.keep=0.5 --json out.json"""
@@ -70,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='simulated time between chunks of dual, in process (default: 0.1 s)',
     )
     parser.add_argument(
+        '--plan',
+        choices=PLANS,
+        help='what a plan carries, in process: live plans, the first of the episode for all of it, '
+        'or plans for a wrong sentence (default: live)',
+    )
+    parser.add_argument(
         '--workers', metavar='N', type=int, help='processes, in process only (default: one a core)'
     )
     parser.add_argument(
@@ -97,6 +106,7 @@ def override_words(arguments: argparse.Namespace) -> list[str]:
         ('actor.architecture', arguments.architecture),
         ('eval.reasoner_period', arguments.plan_period),
         ('eval.actor_period', arguments.chunk_period),
+        ('eval.plan', arguments.plan),
     ):
         if value is not None:
             words.append(f'{name}={value}')
@@ -136,7 +146,7 @@ def _graph(arguments: argparse.Namespace) -> dict[str, Any]:
     from efficient_vla.cli.display import console, show_report
     from efficient_vla.cli.live import LiveObserver
 
-    for name in ('plan_period', 'chunk_period', 'workers'):
+    for name in ('plan_period', 'chunk_period', 'plan', 'workers'):
         if getattr(arguments, name) is not None:
             raise UsageError(
                 f'--{name.replace("_", "-")} schedules an evaluation in process; leave it out of '

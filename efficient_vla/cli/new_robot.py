@@ -3,8 +3,12 @@
 """Write the profile of an arm from its description: ``efficient-vla new-robot``."""
 
 import argparse
+import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
+
+import yaml
 
 from efficient_vla.control.robot_limits.urdf import read_urdf
 from efficient_vla.errors import UsageError
@@ -46,7 +50,7 @@ PROFILE = """\
       robot_delay: 0.1  # TODO: what the arm lags behind its set-points [s]
       following_error: 0.2  # TODO: further from its set-point it is stopped [rad or m]
       # Ranges of the joints come from here, and what limits does not say: docs/limits.md
-      robot_description: '{urdf}'
+      robot_description: {urdf}
       limits:
         # {percent} % of the URDF's velocities for a first motion [rad/s or m/s].
         max_velocity: [{velocity}]
@@ -86,8 +90,8 @@ def profile(path: Path, controller: str) -> str:
     try:
         described = read_urdf(path.read_text())
     except (OSError, ValueError) as error:
-        what = str(error) if isinstance(error, InvalidSettingError) else f'cannot be read: {error}'
-        raise UsageError(f'{path}: {what}') from error
+        what = str(error) if isinstance(error, InvalidSettingError) else f'cannot be read: {error}.'
+        raise UsageError(f'{path}: {what} A URDF is made by: xacro ARM.xacro > ARM.urdf') from error
     joints = {name: joint for name, joint in described.items() if not joint.mimics}
     if not joints:
         raise UsageError(f'{path} has no joint that moves; expected an arm. Choose its URDF.')
@@ -100,9 +104,9 @@ def profile(path: Path, controller: str) -> str:
         speeds.append(SHARE * joint.velocity)
     return PROFILE.format(
         name=path.stem,
-        urdf=path.resolve(),
-        controller=controller,
-        names=', '.join(joints),
+        urdf=_quoted(str(path.resolve())),
+        controller=_plain(controller),
+        names=', '.join(map(_plain, joints)),
         units=', '.join('m' if joint.kind == 'prismatic' else 'rad' for joint in joints.values()),
         percent=round(100 * SHARE),
         velocity=_row(speeds),
@@ -110,6 +114,16 @@ def profile(path: Path, controller: str) -> str:
         acceleration=_row(speed / RAMP_S for speed in speeds),
         jerk=_row(speed / RAMP_S / RISE_S for speed in speeds),
     )
+
+
+def _plain(name: str) -> str:
+    """Return ``name`` as YAML reads it as text, unquoted where that is enough."""
+    plain = re.fullmatch(r'[A-Za-z_][\w/.-]*', name, re.ASCII) and yaml.safe_load(name) == name
+    return name if plain else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _row(values: Iterable[float]) -> str:

@@ -12,7 +12,7 @@ from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
 from efficient_vla.prompts import BARE
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.training.recipes import RECIPES
+from efficient_vla.training.recipes import MEASURED, RECIPES
 
 DESCRIPTION = (
     'Train trunk and heads of a policy on demonstrations, on CPU or CUDA by the same command. '
@@ -117,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--restart', action='store_true', help='forget an earlier run in --out')
     method = parser.add_argument_group('a method for a finished policy, or a policy for a model')
     method.add_argument(
-        '--method', choices=tuple(RECIPES), help='what to train instead of the stages'
+        '--method', choices=(*RECIPES, *MEASURED), help='what to train instead of the stages'
     )
     add_policy(method)
     method.add_argument(
@@ -210,6 +210,10 @@ def main(arguments: argparse.Namespace) -> int:
             )
         writable_folder(arguments.vlm, '--vlm')
         return vlm.main(arguments, arguments.vlm)
+    if arguments.method in MEASURED:
+        from efficient_vla.training import measuring
+
+        return measuring.main(arguments, policy_folder(arguments.policy))
     if arguments.method is not None:
         from efficient_vla.training import methods
 

@@ -26,6 +26,7 @@ from efficient_vla.bringup.graph import (
 )
 from efficient_vla.bringup.supervisor import Child, Event, Supervisor
 from efficient_vla.cli.options import add_overrides, writable_folder
+from efficient_vla.nodes.client.health_news import HealthNews
 from efficient_vla.nodes.client.neighbours import refuse_neighbours
 from efficient_vla.nodes.client.state_watch import StateWatch
 
@@ -33,9 +34,12 @@ DESCRIPTION = (
     'Bring up the graph of nodes, start again what dies, and show the state of every node. '
     'Ctrl-C ends all of it.'
 )
-EXAMPLE = (
-    '  efficient-vla up --robot metaworld --policy evla_nano --set reasoner.pruning.method=fastv'
-)
+EXAMPLE = """\
+  efficient-vla up --robot so101
+  efficient-vla up --robot metaworld --policy evla_nano --set reasoner.pruning.method=fastv
+  efficient-vla up --robot xarm6.yaml --policy first_motion --simulate
+  efficient-vla up --robot xarm6.yaml --policy FOLDER --check
+  efficient-vla up --robot xarm6.yaml --policy FOLDER --dry-run"""
 POLL_S = 0.1
 DRAW_S = 0.5
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='start a stand-in of the driver of a robot that has no simulation: its joints follow '
         'the set-points',
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        default=[],
+        metavar='NODE',
+        help='start these nodes alone, such as reasoner, while the others run on another machine: '
+        'docs/remote.md',
     )
     parser.add_argument(
         '--dry-run',
@@ -117,6 +129,7 @@ def main(arguments: argparse.Namespace) -> int:
         parameter_files=tuple(arguments.params_file),
         remaps=tuple(arguments.remap),
         simulate=arguments.simulate,
+        only=tuple(arguments.only),
     )
     graph = describe(chosen)
     if arguments.check:
@@ -157,6 +170,7 @@ def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: thread
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     supervisor.start()
     watch = StateWatch(graph.nodes, graph.namespace)
+    health = HealthNews(watch.node, graph.nodes, graph.namespace)
     live = Live(console=console, auto_refresh=False, transient=False)
     shown: dict[str, str] = {}
     draw = 0.0
@@ -169,6 +183,9 @@ def _supervise(supervisor: Supervisor, graph: Graph, folder: Path, ended: thread
             if time.monotonic() < draw:
                 continue
             draw = time.monotonic() + DRAW_S
+            for news in health.news():
+                style = 'green' if news.over else 'red' if news.serious else 'yellow'
+                console.print(news.text, style=style, highlight=False, markup=False, soft_wrap=True)
             states = watch.states()
             if console.is_terminal:
                 live.update(table(supervisor.children, states), refresh=True)

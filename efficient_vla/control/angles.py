@@ -19,6 +19,8 @@ def difference(to: np.ndarray, origin: np.ndarray, continuous: np.ndarray) -> np
 
 def unwrapped(rows: np.ndarray, origin: np.ndarray, continuous: np.ndarray) -> np.ndarray:
     """Return ``rows`` [H, M], each the shorter way from the one before, from ``origin`` [M] on."""
+    if not continuous.any():
+        return rows
     path = np.concatenate([origin[None], rows])
     path[:, continuous] = np.unwrap(path[:, continuous], axis=0)
     return path[1:]

@@ -54,24 +54,36 @@ def advance(state: AxisState, jerk: float, time: float) -> AxisState:
 
 def brake(state: AxisState, limit: float, jerk: float, time: float) -> AxisState:
     """Return the state after ``time`` of braking; exactly at rest once the brake has ended."""
-    for phase_jerk, duration in brake_phases(state.velocity, state.acceleration, limit, jerk):
+    position, velocity, acceleration = state
+    for phase_jerk, duration in brake_phases(velocity, acceleration, limit, jerk):
         if time < duration - ROUNDING_S:
-            return advance(state, phase_jerk, time)
-        state = advance(state, phase_jerk, duration)
+            return advance(AxisState(position, velocity, acceleration), phase_jerk, time)
+        position += duration * (
+            velocity + duration * (acceleration / 2 + duration * phase_jerk / 6)
+        )
+        velocity += duration * (acceleration + duration * phase_jerk / 2)
+        acceleration += duration * phase_jerk
         time -= duration
-    return AxisState(state.position, 0.0, 0.0)
+    return AxisState(position, 0.0, 0.0)
 
 
-def brake_range(state: AxisState, limit: float, jerk: float) -> tuple[float, float]:
-    """Return the lowest and the highest position on the way to standing still."""
-    _, velocity, acceleration = state
-    positions = [state.position]
+def brake_span(state: AxisState, limit: float, jerk: float) -> tuple[float, float, float]:
+    """Return the lowest and highest position on the way to standing still, and its time [s]."""
+    position, velocity, acceleration = state
+    phases = brake_phases(velocity, acceleration, limit, jerk)
+    low = high = position
     spare = acceleration**2 - 2 * jerk * abs(velocity)
     if velocity * acceleration < 0 and spare > 0:
         # The acceleration outlasts the velocity: the axis turns around before it stops.
         turn = 2 * abs(velocity) / (abs(acceleration) + spare**0.5)
-        positions.append(advance(state, -jerk if acceleration > 0 else jerk, turn).position)
-    for phase_jerk, duration in brake_phases(velocity, acceleration, limit, jerk):
-        state = advance(state, phase_jerk, duration)
-    positions.append(state.position)
-    return min(positions), max(positions)
+        low = high = advance(state, -jerk if acceleration > 0 else jerk, turn).position
+    total = 0.0
+    for phase_jerk, duration in phases:
+        position += duration * (
+            velocity + duration * (acceleration / 2 + duration * phase_jerk / 6)
+        )
+        velocity += duration * (acceleration + duration * phase_jerk / 2)
+        acceleration += duration * phase_jerk
+        total += duration
+    begin = state.position
+    return min(begin, low, position), max(begin, high, position), total

@@ -100,14 +100,15 @@ def frame_velocity(limits: AxisLimits, target: AxisState) -> float:
 
 def can_meet(state: AxisState, limits: AxisLimits, target: AxisState, period: float) -> bool:
     """Return whether three equal segments of constant jerk lead onto the reference in a tick."""
-    _, speed, acceleration = state
+    place, speed, acceleration = state
     position, velocity, last = target
+    fastest, hardest, most, *_ = limits
     # The velocity that is left once the acceleration of the reference is gone.
-    coast = velocity + last * abs(last) / (2 * limits.jerk)
-    if abs(last) > limits.acceleration or abs(coast) > limits.velocity * ROUNDING:
+    coast = velocity + last * abs(last) / (2 * most)
+    if abs(last) > hardest or abs(coast) > fastest * ROUNDING:
         return False
     step = period / 3
-    behind = position - velocity * period - state.position
+    behind = position - velocity * period - place
     slower = velocity - speed
     # What the jerks must add to acceleration, velocity and position, in units of the segment.
     rise = (last - acceleration) / step
@@ -116,15 +117,22 @@ def can_meet(state: AxisState, limits: AxisLimits, target: AxisState, period: fl
     first = way - gain + rise / 3
     second = gain - rise / 2 - 2 * first
     third = rise - first - second
-    if max(abs(first), abs(second), abs(third)) > limits.jerk * ROUNDING:
+    # Comparisons in a chain: this runs for each axis in each tick, and calls cost most of it.
+    most *= ROUNDING
+    if not (-most <= first <= most and -most <= second <= most and -most <= third <= most):
         return False
     early = acceleration + step * first
     late = early + step * second
-    if max(abs(early), abs(late)) > limits.acceleration * ROUNDING:
+    hardest *= ROUNDING
+    if not (-hardest <= early <= hardest and -hardest <= late <= hardest):
         return False
     early_speed = speed + step * (acceleration + early) / 2
     late_speed = early_speed + step * (early + late) / 2
     # Between the switches the velocity bulges by at most this.
     bulge = max(abs(acceleration), abs(early), abs(late), abs(last)) * step / 4
-    fastest = max(abs(early_speed), abs(late_speed), abs(velocity))
-    return fastest + bulge <= limits.velocity * ROUNDING
+    spare = fastest * ROUNDING - bulge
+    return (
+        -spare <= early_speed <= spare
+        and -spare <= late_speed <= spare
+        and (-spare <= velocity <= spare)
+    )

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from efficient_vla.columns import GRIPPER, relative
+from efficient_vla.columns import GRIPPER, quaternion_at, relative
 from efficient_vla.control.angles import unwrapped
 from efficient_vla.control.settings import LimitSettings, axes
-from efficient_vla.joint_settings import ROTATION_WORDS
-from efficient_vla.types import ActionChunk, ControlMode
+from efficient_vla.joint_settings import ROTATION_WORDS, is_gripper
+from efficient_vla.types import QUATERNION, ActionChunk, ControlMode
 
 JOINT_MODES = frozenset({ControlMode.JOINT_POSITION, ControlMode.JOINT_DELTA})
-POSITIONS = frozenset({ControlMode.JOINT_POSITION, ControlMode.EE_POSITION})
 TRANSLATION = frozenset({'x', 'y', 'z'})
 EFFORT_TOLERANCE = 1e-3
 """Rounding of a chunk's float32."""
@@ -22,19 +21,22 @@ TOO_FAST = 10.0
 """Rows that ask for so many times the velocity limit are not fast but in another unit."""
 REACH_S = 1.0
 """The way to the first row may take so long, at that speed, where the chunk is shorter."""
+BEYOND = math.pi
+"""Displacements that lead out of the range by more than this, or its size, are in another unit."""
 
 
 def refuse_kind(chunk: ActionChunk, names: tuple[str, ...]) -> str | None:
     """Return why the control mode does not fit a robot with command ``names``, or ``None``."""
-    moved = set(names) - {GRIPPER}
     listed = ', '.join(names)
-    turning = [name for name in names if name in ROTATION_WORDS]
+    pose = TRANSLATION if quaternion_at(names) is None else TRANSLATION | {*QUATERNION}
+    moved = set(names) - {GRIPPER}
+    turning = [name for name in names if name in ROTATION_WORDS - pose]
     if turning and moved > TRANSLATION:
         return (
-            f'the robot is commanded by {listed}: rotation of the end effector is not supported '
-            f'yet. Drop {", ".join(turning)} from names and from the chunk, or command its joints.'
+            f'the robot is commanded by {listed}; expected qx, qy, qz and qw side by side for the '
+            f'rotation of the end effector, or none. Drop {", ".join(turning)} from names.'
         )
-    translates = moved <= TRANSLATION or moved >= TRANSLATION
+    translates = moved <= pose or moved >= TRANSLATION
     if translates == (chunk.control_mode in JOINT_MODES):
         expected = 'an EE mode' if translates else 'a JOINT mode'
         return (
@@ -78,7 +80,8 @@ def refuse_unit(
     names = [chunk.names[column] for column in motion]
     rows = chunk.actions[:, motion].astype(np.float64)
     told = _Told(names, rows, held, velocity, low, high, continuous)
-    return _refuse_places(chunk, told.of(~steps)) or _refuse_steps(chunk, told.of(steps))
+    refused = None if steps.all() else _refuse_places(chunk, told.of(~steps))
+    return refused or (_refuse_steps(chunk, told.of(steps)) if steps.any() else None)
 
 
 class _Told(NamedTuple):
@@ -104,7 +107,7 @@ def _refuse_places(chunk: ActionChunk, told: _Told) -> str | None:
     """Return why rows that say where to go can hardly be in the robot's unit, or ``None``."""
     joints = chunk.control_mode in JOINT_MODES
     names, low, high, speed = told.names, told.low, told.high, TOO_FAST * told.velocity
-    rows = unwrapped(told.rows, told.held, told.continuous) if joints else told.rows
+    rows = unwrapped(told.rows, told.held, told.continuous)
     moves, seam = (
         _turns(d) if joints else np.abs(d) for d in (np.diff(rows, axis=0), rows[0] - told.held)
     )
@@ -121,17 +124,34 @@ def _refuse_places(chunk: ActionChunk, told: _Told) -> str | None:
             f'a way that limits.max_velocity {told.velocity[k]:g} can cover',
             joints,
         )
-    return _refuse_speed(chunk, told, moves)
+    return _refuse_speed(chunk, told, moves.sum(axis=0) / len(rows))
 
 
 def _refuse_steps(chunk: ActionChunk, told: _Told) -> str | None:
     """Return why rows that say how far to go can hardly be in the robot's unit, or ``None``."""
-    lasts = chunk.dt if chunk.control_mode == ControlMode.EE_TWIST else 1.0
-    return _refuse_speed(chunk, told, np.abs(told.rows) * lasts)
+    steps = told.rows * (chunk.dt if chunk.control_mode == ControlMode.EE_TWIST else 1.0)
+    fast = _refuse_speed(chunk, told, np.abs(steps).max(axis=0))
+    if fast:
+        return fast
+    # A hand may push on where it has closed.
+    ends = np.array([not is_gripper(name) for name in told.names], bool) & ~told.continuous
+    places = told.held + np.cumsum(steps, axis=0)
+    room = np.minimum(told.high - told.low, BEYOND)
+    beyond = ((places < told.low - room) | (places > told.high + room)).any(axis=0)
+    for k in np.flatnonzero(beyond & ends):
+        return _mismatch(
+            f'chunk adds up to {steps[:, k].sum():.4g} on {told.names[k]}, which is at '
+            f'{told.held[k]:.4g}',
+            f'to stay near limits.position_low {told.low[k]:g} to position_high {told.high[k]:g}',
+            chunk.control_mode in JOINT_MODES,
+            ', or its rows count from the observation, not from the row before',
+        )
+    return None
 
 
 def _refuse_speed(chunk: ActionChunk, told: _Told, moves: np.ndarray) -> str | None:
-    asked = moves.sum(axis=0) / (len(told.rows) * chunk.dt)
+    """Return why ``moves`` [M] in a row are too much, or ``None``."""
+    asked = moves / chunk.dt
     for k in np.flatnonzero(asked > TOO_FAST * told.velocity):
         return _mismatch(
             f'chunk asks for {asked[k]:.4g} a second on {told.names[k]}',
@@ -147,8 +167,8 @@ def _turns(difference: np.ndarray) -> np.ndarray:
     return np.where(size <= 2 * math.pi + 0.5, np.minimum(size, np.abs(2 * math.pi - size)), size)
 
 
-def _mismatch(found: str, expected: str, joints: bool) -> str:
+def _mismatch(found: str, expected: str, joints: bool, cause: str = '') -> str:
     return (
         f'{found}; expected {expected}. Its values are likely in another unit, such as degrees or '
-        f'millimetres: send {"rad or m" if joints else "m"}.'
+        f'millimetres{cause}: send {"rad or m" if joints else "m"}.'
     )

@@ -16,25 +16,28 @@ is; a caller that steps a simulator ticks with the time at which the step ends::
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from efficient_vla.columns import GRIPPER
+from efficient_vla.columns import GRIPPER, axes_of, motion_columns
 from efficient_vla.control import admission
+from efficient_vla.control.attitude import Attitude
 from efficient_vla.control.blending import METHODS
 from efficient_vla.control.catalogue import head_help
-from efficient_vla.control.contract import TRANSLATION, refuse_unit
 from efficient_vla.control.delay import executed_rows
-from efficient_vla.control.first_motion import refuse_start
 from efficient_vla.control.history import History
 from efficient_vla.control.horizon import Horizon
 from efficient_vla.control.jerk import JerkMeter
 from efficient_vla.control.kinematics.checks import Checked, Finding, Model, Ranges
+from efficient_vla.control.laid import Laid, lay
 from efficient_vla.control.limits import AxisLimits, Limiter, outside
 from efficient_vla.control.moment import Moment
-from efficient_vla.control.norms import VelocityNorm
+from efficient_vla.control.norms import tool_norms
 from efficient_vla.control.pace import PathLimits, PathPace
+from efficient_vla.control.robot_contract import RobotContract
+from efficient_vla.control.rotations import Quaternion
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import ControllerReport, State
 from efficient_vla.control.stopping import RobotMotion, Stopping
@@ -89,10 +92,12 @@ class Controller:
         self.underruns = 0
         self.rejected = 0
         self.max_seam = 0.0
-        self._motion = np.array([i for i, name in enumerate(names) if name != GRIPPER])
+        self.attitude = Attitude(names)
+        self._motion = motion_columns(names)
         self._gripper = names.index(GRIPPER) if GRIPPER in names else None
-        self._axes = tuple(name for name in names if name != GRIPPER)
-        self.continuous = np.isin(self._axes, settings.continuous)
+        self.axes = axes_of(names)
+        """Names of the axes; a quaternion in ``names`` has three, see ``attitude.py``."""
+        self.continuous = np.isin(self.axes, settings.continuous)
         self._path_time = 0.0
         self._effort = 0.0
         self._jerk = JerkMeter()
@@ -113,7 +118,8 @@ class Controller:
         self._scaling = TimeScaling(settings.time_scaling.low)
         self._pace = PathPace()
         self._path_limits: PathLimits | None = None
-        self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)))
+        self._limiter = Limiter(settings.limits, np.zeros(len(self._motion)), self.attitude.axes)
+        self._contract = RobotContract(self.names, self.attitude, self.continuous, settings)
         self._stopping = Stopping(self._limiter.position)
         self.settings = settings
         self._blending = METHODS[settings.blending.method](settings.blending)
@@ -158,7 +164,7 @@ class Controller:
 
         Their rows last longer then; none is left out.
         """
-        self._scaling.most = share
+        self._scaling.limit(share)
 
     def check(self, settings: ControllerSettings) -> None:
         """Raise ``InvalidSettingError`` where the limits do not fit the robot's axes."""
@@ -173,9 +179,8 @@ class Controller:
         self._limiter.configure(settings.limits)
         velocity, _, jerk, stop, low, high = np.array(self.limits).T
         self._ranges = Ranges(low, high, velocity, stop, jerk, self.continuous)
-        hand = tuple(k for k, name in enumerate(self._axes) if name in TRANSLATION)
-        fastest = settings.tool.max_velocity
-        self._limiter.norms = (VelocityNorm(hand, fastest),) if hand and fastest else ()
+        self._limiter.norms = tool_norms(settings.tool, self.axes)
+        self._contract.configure(settings)
         if self._newest is not None:
             self._path_limits = self._limits_of(self._newest)
         blends_anew = settings.blending != self.settings.blending
@@ -200,11 +205,11 @@ class Controller:
                 f'set-point of the robot is {position}; expected a finite number for each of '
                 f'{", ".join(self.names)}.'
             )
-        self._limiter.hold(position[self._motion], EDGE)
+        self._limiter.hold(self.attitude.hold(position, position[self._motion]), EDGE)
         self._stopping.restart(self._limiter.position)
         if self._gripper is not None:
             self._effort = float(np.clip(position[self._gripper], -1, 1))
-        self._history = History(self._keep(), self._limiter.position, stamp)
+        self._history = History(self._keep(), self._limiter.position, stamp, self.attitude.turned)
         self._jerk.restart()
         self.finding = None
         if self._model is not None:
@@ -259,9 +264,10 @@ class Controller:
     def pause(self, now: float, reason: str = 'paused') -> str | None:
         """Stop the robot inside the limits and hold; return why that is refused, or ``None``.
 
-        Chunks that come meanwhile are ignored.
+        Chunks that come meanwhile are ignored. Whoever pauses last gives the reason.
         """
         if self.state == State.PAUSED:
+            self.reason = reason
             return None
         if not self.enabled:
             return f'the controller is {self.state.name.lower()}; only an enabled one can pause.'
@@ -295,46 +301,60 @@ class Controller:
         else:
             self._forget_chunks()
 
-    def examine(self, chunk: ActionChunk, now: float) -> Callable[[], Checked] | None:
+    def examine(self, chunk: ActionChunk, now: float) -> Callable[[], Laid] | None:
         """Return the check of ``chunk`` by the arm's model, ``None`` where there is none.
 
         It takes milliseconds and may run on another thread; ``accept`` takes what it returns.
         """
-        if self._model is None or self._history is None or not self.enabled:
+        history = self._history
+        if self._model is None or history is None or not self.enabled:
             return None
-        anchor = self._history.position(self._observed(chunk, now, self._history))
-        return partial(self._model.check, chunk, anchor, self._ranges)
+        anchor = history.position(self._observed(chunk, now, history))
+        contract, ranges = self.settings.contract, self._ranges
+        if not self._followed:
+            first = np.array([contract.first_length, contract.first_angle])
+            ranges = replace(ranges, first=first)
+        return partial(
+            lay,
+            partial(self._model.check, chunk, anchor, ranges),
+            self.names,
+            self._layer(chunk, now, history),
+            partial(PathLimits, limits=self.limits, norms=self._limiter.norms),
+            self.settings,
+            partial(self._contract.refuse, held=self._limiter.position, first=not self._followed),
+            not self._followed,
+        )
 
-    def accept(self, chunk: ActionChunk | Checked, now: float) -> str | None:
+    def accept(self, chunk: ActionChunk | Laid, now: float) -> str | None:
         """Let ``chunk`` drive the robot; return why it is rejected, or ``None``."""
         if self._history is None or not self.enabled:
             return f'controller is {self.state.name.lower()}; chunk ignored.'
         if isinstance(chunk, ActionChunk):
             examine = self.examine(chunk, now)
-            chunk = examine() if examine else Checked(chunk)
-        reason = chunk.refused or self._refuse(chunk.chunk, now, self._history)
-        self.finding = chunk.finding
+            chunk = examine() if examine else Laid(Checked(chunk))
+        checked = chunk.checked
+        reason = checked.refused or self._refuse(chunk, now, self._history)
+        self.finding = finding = checked.finding
         if not reason:
-            trajectory = self._anchored(chunk.chunk, now, self._history)
+            trajectory, limits = self._anchored(chunk, now, self._history)
             reason = admission.refuse_turn(
-                chunk.chunk, trajectory.knots[1:], trajectory.anchor, self.continuous, self._axes
+                checked.chunk, trajectory.knots[1:], trajectory.anchor, self.continuous, self.axes
             ) or admission.refuse_ended(trajectory, self._clock(now), now)
         if reason:
             self.rejected += 1
             return reason
-        self._cut = str(chunk.finding) if chunk.finding and chunk.finding.stops else ''
-        self._follow(trajectory, now, self._history)
+        self._cut = str(finding) if finding and finding.stops else ''
+        self._follow(trajectory, limits, now, self._history)
         return None
 
-    def _refuse(self, chunk: ActionChunk, now: float, history: History) -> str | None:
-        """Return why ``chunk`` may not drive the robot, whatever its path is, or ``None``."""
+    def _refuse(self, laid: Laid, now: float, history: History) -> str | None:
+        """Return why a chunk may not drive the robot, whatever its path is, or ``None``."""
         active = self.chunk if self.state == State.TRACKING else None
+        chunk, first, refused = laid.checked.chunk, not self._followed, laid.refused
+        if laid.settings is not self.settings or laid.first != first:
+            refused = self._contract.refuse(chunk, self._limiter.position, first)
         return (
-            admission.refuse_contents(chunk, self.names)
-            or self._refuse_first(chunk)
-            or refuse_unit(
-                chunk, self._motion, self._limiter.position, self.settings.limits, self.continuous
-            )
+            refused
             or admission.refuse_time(chunk, now, max(history.since, self._ended), self.settings)
             or admission.refuse_order(chunk, active)
             or admission.refuse_plan(chunk, now)
@@ -354,9 +374,19 @@ class Controller:
             step = self._moves_on(elapsed)
             if self._covers > 0 and elapsed > step:
                 self._limiter.brake(elapsed - step)
+                self.attitude.move(self._limiter.position)
                 self._path_time += elapsed - step
             self._advance(now, step, self._history)
         return self._command(max(now, self._history.time))
+
+    def columns(self, position: np.ndarray, gripper: float) -> np.ndarray:
+        """Return the columns of a command [A] for the axes' ``position`` [M]."""
+        columns = np.zeros(len(self.names))
+        columns[self._motion] = position
+        self.attitude.write(columns, position)
+        if self._gripper is not None:
+            columns[self._gripper] = gripper
+        return columns
 
     def brake_path(self, points: int) -> tuple[np.ndarray, np.ndarray]:
         """Return how the axes would stop from the newest set-point, see ``Limiter.brake_path``."""
@@ -367,6 +397,12 @@ class Controller:
         if self._history is None:
             raise RuntimeError('set-point asked for before reset. Call reset first.')
         return self._history.position(time)
+
+    def turned(self, time: float) -> Quaternion:
+        """Return how the set-point was turned at ``time``, which is of lately."""
+        if self._history is None:
+            raise RuntimeError('orientation asked for before reset. Call reset first.')
+        return self._history.turned(time)
 
     def setpoints(self, begin: float, end: float) -> np.ndarray:
         """Return the axes' set-points that ruled from ``begin`` to ``end`` [K, M], of lately."""
@@ -393,28 +429,38 @@ class Controller:
             max_seam=self.max_seam,
         )
 
-    def _refuse_first(self, chunk: ActionChunk) -> str | None:
-        """Return why ``chunk`` cannot be the first one, or ``None`` also where it is not."""
-        if self._followed:
-            return None
-        return refuse_start(
-            chunk, self._motion, self._limiter.position, self.settings, self.continuous
-        )
-
     def _limits_of(self, trajectory: Trajectory) -> PathLimits:
         return PathLimits(trajectory, self.limits, self._limiter.norms)
 
-    def _anchored(self, chunk: ActionChunk, now: float, history: History) -> Trajectory:
-        """Lay ``chunk`` out from the set-point that its observation saw."""
+    def _anchored(self, laid: Laid, now: float, history: History) -> tuple[Trajectory, PathLimits]:
+        """Return the path of a chunk as it was laid out, or anew where that is no longer right."""
+        chunk, trajectory = laid.checked.chunk, laid.trajectory
+        lay_out = self._layer(chunk, now, history)
+        told = lay_out.keywords
+        if (
+            trajectory is None
+            or laid.limits is None
+            or laid.settings is not self.settings
+            or trajectory.start != told['start']
+            or (trajectory.anchor != told['anchor']).any()
+        ):
+            trajectory = lay_out(chunk)
+            return trajectory, self._limits_of(trajectory)
+        return trajectory, laid.limits
+
+    def _layer(self, chunk: ActionChunk, now: float, history: History) -> 'partial[Trajectory]':
+        """Return what lays a chunk out from the set-point that the observation of ``chunk`` saw."""
         observed = self._observed(chunk, now, history)
-        return Trajectory(
-            chunk,
-            self._motion,
-            self._gripper,
-            history.position(observed),
-            self._clock(observed),
-            self.settings.interpolation,
-            self.continuous,
+        return partial(
+            Trajectory,
+            motion=self._motion,
+            gripper=self._gripper,
+            anchor=history.position(observed),
+            start=self._clock(observed),
+            interpolation=self.settings.interpolation,
+            continuous=self.continuous,
+            attitude=self.attitude,
+            turned=history.turned(observed),
         )
 
     def _observed(self, chunk: ActionChunk, now: float, history: History) -> float:
@@ -464,11 +510,13 @@ class Controller:
             return 0.0
         return self._watchdog.remaining(now, self._clock(now), self._expected)
 
-    def _follow(self, trajectory: Trajectory, now: float, history: History) -> None:
+    def _follow(
+        self, trajectory: Trajectory, limits: PathLimits, now: float, history: History
+    ) -> None:
         clock = self._clock(now)
         self._followed = True
         seam = self._limiter.position - trajectory.at(history.clock(history.time, 0.0))[0]
-        self.max_seam = max(self.max_seam, float(np.linalg.norm(seam)))
+        self.max_seam = max(self.max_seam, math.hypot(*seam.tolist()))
         before = self._newest if self.state == State.TRACKING else None
         self._delay = executed_rows(trajectory, before, clock)
         if before is not None:
@@ -477,7 +525,7 @@ class Controller:
         age = now - trajectory.chunk.stamp
         lasts, left = (self._watchdog.left(since) for since in (trajectory.start, clock))
         self._scaling.arrived(lasts, left, now, age, self._watchdog.deadline)
-        self._path_limits = self._limits_of(trajectory)
+        self._path_limits = limits
         self._track(trajectory, now, history)
 
     def _track(self, trajectory: Trajectory, now: float, history: History) -> None:
@@ -523,15 +571,19 @@ class Controller:
         speed = 0.0
         if self.state == State.TRACKING:
             share = self._ramp(period)
-            speed = self._go_on(period, share, history) / (now - history.time)
+            speed = self._go_on(now, period, share, history) / (now - history.time)
             clock = history.clock(now, speed)
             expired = self._watchdog.expired(now, clock, self._expected)
+            if self._pace.ended:
+                expired = self._watchdog.ran_out
             if expired:
                 speed = 0.0
                 self.underruns += 1
                 self._end(State.DECELERATING, expired, now, forget=False)
         if self.state == State.TRACKING and newest is not None:
             reference = self._blending.at(self._moment(now, clock))
+            if self.attitude.axes is not None:
+                reference = self.attitude.followed(reference, self._limiter.motion, period)
             self._limiter.follow(reference, period, share)
             effort = newest.gripper(clock)
             self._effort = self._effort if effort is None else effort
@@ -542,7 +594,8 @@ class Controller:
             if self.state == State.DECELERATING and self.at_rest:
                 self._enter(State.HOLDING, self.reason, now)
         self._stopping.passed(self._limiter.position)
-        history.append(self._limiter.position, now, speed)
+        self.attitude.move(self._limiter.position)
+        history.append(self._limiter.position, now, speed, self.attitude.turned)
         self._path_time += period
         self._jerk.add(self._limiter.position, self._path_time)
 
@@ -558,10 +611,11 @@ class Controller:
         if refused:
             self._end(State.DECELERATING, refused, now)
 
-    def _go_on(self, period: float, share: float, history: History) -> float:
-        """Return by how much the clock of motion goes on in ``period``, both [s].
+    def _go_on(self, now: float, period: float, share: float, history: History) -> float:
+        """Return by how much the clock of motion goes on in ``period`` until ``now``, all [s].
 
-        ``share`` of the velocity limits may be used.
+        ``share`` of the velocity limits may be used. Where the next chunk is overdue, the clock is
+        to stand at the end of this one.
         """
         assert self._path_limits is not None
         self._scaling.advance(period)
@@ -569,7 +623,9 @@ class Controller:
         fastest, slope, change = self._path_limits.at(clock, self._pace.speed)
         wanted = self._scaling.speed, self._scaling.slope
         limits = share * fastest, slope, change
-        return self._pace.advance(period, wanted, limits, self._scaling.spare)
+        overdue = self._scaling.overdue(now)
+        room = max(self._watchdog.left(clock), 0.0) if overdue else math.inf
+        return self._pace.advance(period, wanted, limits, self._scaling.spare, room)
 
     def _ramp(self, period: float) -> float:
         """Return the fraction of the velocity limits that may be used for the next ``period``."""
@@ -582,11 +638,13 @@ class Controller:
     def _clock_jumped_back(self, now: float) -> None:
         self._ended = -math.inf
         self.flush(now, 'clock jumped back')
-        self._history = History(self._keep(), self._limiter.position, now - self._period)
+        self._history = History(
+            self._keep(), self._limiter.position, now - self._period, self.attitude.turned
+        )
 
     def _outside(self) -> str | None:
         """Return that the set-point is outside of the box, or ``None``."""
-        where = outside(self._axes, self._limiter.position, self.limits)
+        where = outside(self.axes, self._limiter.position, self.limits)
         if not where:
             return None
         return (
@@ -621,10 +679,8 @@ class Controller:
         self._state_since = now
 
     def _command(self, now: float) -> Command:
-        position = np.zeros(len(self.names))
         velocity = np.zeros(len(self.names))
-        position[self._motion] = self._limiter.position
         velocity[self._motion] = self._limiter.velocity
-        if self._gripper is not None:
-            position[self._gripper] = self._effort
+        self.attitude.write_rate(velocity, self._limiter.velocity)
+        position = self.columns(self._limiter.position, self._effort)
         return Command(position, velocity, self.names, now)

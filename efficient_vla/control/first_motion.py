@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from efficient_vla.columns import POSITION_MODES
 from efficient_vla.control.angles import unwrapped
-from efficient_vla.control.contract import JOINT_MODES, POSITIONS
+from efficient_vla.control.contract import JOINT_MODES
 from efficient_vla.control.settings import ControllerSettings, axes
 from efficient_vla.joint_settings import is_gripper
-from efficient_vla.types import ActionChunk, ControlMode
+from efficient_vla.types import ActionChunk
 
 NEAR_ANGLE, NEAR_LENGTH = 0.01, 0.001
 """A row so near to the robot, beside what the robot covers in it, says nothing [rad and m]."""
@@ -62,8 +63,8 @@ def refuse_start(
     )
     rows = chunk.actions[:, motion].astype(np.float64)
     covered = near + np.array(axes(settings.limits.max_velocity, len(held))) * chunk.dt
-    positions = chunk.control_mode in POSITIONS
-    if chunk.control_mode == ControlMode.JOINT_POSITION:
+    positions = chunk.control_mode in POSITION_MODES
+    if positions:
         rows = unwrapped(rows, held, continuous)
     row, place = rows[0, arm], held[arm]
     arms = [name for name, one in zip(names, arm, strict=True) if one]
@@ -75,13 +76,8 @@ def refuse_start(
         f'the first row has {row[worst]:.4g} for {arms[worst]}, where the robot is at '
         f'{place[worst]:.4g}'
     )
-    found = min(
-        _mistakes(row, place, arms, positions, turns),
-        key=lambda mistake: float(np.square(row - mistake.row).sum()),
-    )
-    rest = np.abs(row - found.row)
-    share = float(np.square(rest).sum() / np.square(away).sum())
-    if share <= CERTAIN or (share <= LIKELY and (rest <= covered[arm]).all()):
+    found = likely(row, rows[-1, arm], place, arms, covered[arm], positions, turns)
+    if found:
         return f'{begins}: {found.what}. {found.remedy}'
     if positions and away[worst] > allowed:
         unit, parameter = ('rad', 'first_angle') if turns else ('m', 'first_length')
@@ -93,10 +89,43 @@ def refuse_start(
     return _fingers(rows, names, settings) if turns and positions else None
 
 
+def likely(
+    row: np.ndarray,
+    last: np.ndarray,
+    place: np.ndarray,
+    names: Sequence[str],
+    covered: np.ndarray,
+    positions: bool = True,
+    turns: bool = False,
+) -> Mistake | None:
+    """Return the mistake that explains a first ``row`` [M] of a robot at ``place`` [M], if any.
+
+    ``last`` [M] is the last row, ``covered`` [M] how far the robot gets in one; ``positions`` says
+    that rows are where to go, and ``turns`` that they are angles.
+    """
+    found = min(
+        _mistakes(row, last, place, names, positions, turns),
+        key=lambda mistake: float(np.square(row - mistake.row).sum()),
+    )
+    rest = np.abs(row - found.row)
+    away = row - (place if positions else 0.0)
+    share = float(np.square(rest).sum() / np.square(away).sum())
+    explains = share <= CERTAIN or (share <= LIKELY and (rest <= covered).all())
+    return found if explains else None
+
+
 def _mistakes(
-    row: np.ndarray, place: np.ndarray, names: Sequence[str], positions: bool, turns: bool
+    row: np.ndarray,
+    last: np.ndarray,
+    place: np.ndarray,
+    names: Sequence[str],
+    positions: bool,
+    turns: bool,
 ) -> Iterator[Mistake]:
-    """Return what a sender may have mistaken for the ``place`` [M] or a step of the robot."""
+    """Return what a sender may have mistaken for the ``place`` [M] or a step of the robot.
+
+    ``row`` [M] is the first one and ``last`` [M] is the last.
+    """
     if not positions:
         yield Mistake(
             place,
@@ -116,6 +145,12 @@ def _mistakes(
     else:
         yield Mistake(place * 1e3, 'those are millimetres, taken for metres', unit)
         yield Mistake(place / 1e3, 'those are metres, taken for millimetres', unit)
+    # As far off as the last row is from the robot.
+    yield Mistake(
+        row - (last - place),
+        'the last row is where the robot is: the rows are in reverse order of time',
+        'Send the row first that comes first.',
+    )
     order = 'Correct the order of the columns, joints.names.'
     yield Mistake(place[::-1], 'the columns are in reverse order', order)
     for first, second in combinations(range(len(row)), 2):

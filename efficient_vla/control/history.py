@@ -6,6 +6,8 @@ from bisect import bisect_left
 
 import numpy as np
 
+from efficient_vla.control.rotations import UNTURNED, Quaternion, between, exp, product
+
 
 class History:
     """Set-points and the clock of motion over the last ``keep`` seconds.
@@ -15,11 +17,14 @@ class History:
     instead of leaping to where the chunk would be by now.
     """
 
-    def __init__(self, keep: float, position: np.ndarray, time: float) -> None:
+    def __init__(
+        self, keep: float, position: np.ndarray, time: float, turned: Quaternion = UNTURNED
+    ) -> None:
         self.keep = keep
         self.since = time
         self._times = [time]
         self._positions = [position]
+        self._turned = [turned]
         self._lost = [0.0]  # seconds by which the clock is behind
 
     @property
@@ -27,14 +32,21 @@ class History:
         """Time of the newest set-point [s]."""
         return self._times[-1]
 
-    def append(self, position: np.ndarray, time: float, speed: float) -> None:
-        """Remember a set-point; ``speed`` of the clock led up to it, 0 where no chunk moved it."""
+    def append(
+        self, position: np.ndarray, time: float, speed: float, turned: Quaternion = UNTURNED
+    ) -> None:
+        """Remember a set-point and how it is ``turned``.
+
+        ``speed`` of the clock led up to it, 0 where no chunk moved it.
+        """
         self._lost.append(self._lost[-1] + (1 - speed) * (time - self.time))
         self._times.append(time)
         self._positions.append(position)
+        self._turned.append(turned)
         expired = bisect_left(self._times, time - self.keep) - 1
         if expired > 0:
-            del self._times[:expired], self._positions[:expired], self._lost[:expired]
+            for kept in (self._times, self._positions, self._turned, self._lost):
+                del kept[:expired]
 
     def skip(self, seconds: float) -> None:
         """Let the clock go on at the newest set-point by ``seconds`` that no set-point took."""
@@ -47,6 +59,16 @@ class History:
             return self._positions[after]
         before = self._positions[after - 1]
         return before + (1 - weight) * (self._positions[after] - before)
+
+    def turned(self, time: float) -> Quaternion:
+        """Return how the set-point was turned at ``time``, between its neighbours."""
+        after, weight = self._locate(time)
+        if weight == 0.0:
+            return self._turned[after]
+        before = self._turned[after - 1]
+        x, y, z = between(before, self._turned[after])
+        share = 1 - weight
+        return product(before, exp((share * x, share * y, share * z)))
 
     def positions(self, begin: float, end: float) -> np.ndarray:
         """Return the set-points from the one that ruled at ``begin`` to the next at ``end``."""

@@ -7,6 +7,8 @@ contradict each other, the late rows of a chunk are guesses, and a robot that wa
 chunk is better off standing than following them.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from efficient_vla.control.settings import HorizonSettings
@@ -41,9 +43,12 @@ class Horizon:
         if self._settings.method == 'none' or left <= 0:
             return
         times = [now + left * index / (SAMPLES - 1) for index in range(SAMPLES)]
-        paths = np.array([[chunk.at(time)[0] for time in times] for chunk in (newest, before)])
-        apart = float(np.linalg.norm(paths[0] - paths[1], axis=1).mean())
-        way = float(np.linalg.norm(np.diff(paths[0], axis=0), axis=1).sum())
+        path, other = ([chunk.at(time) for time in times] for chunk in (newest, before))
+        differ = newest.attitude.apart
+        off = [differ(here, there)[0] for here, there in zip(path, other, strict=True)]
+        went = [differ(after, here)[0] for here, after in pairwise(path)]
+        apart = float(np.linalg.norm(off, axis=1).mean())
+        way = float(np.linalg.norm(went, axis=1).sum())
         ratio = apart / (way + STANDSTILL)
         # Between the two thresholds it stays: chunks that are just so far apart cause no swinging.
         if ratio > self._settings.disagreement:

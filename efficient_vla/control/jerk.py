@@ -15,16 +15,19 @@ class JerkMeter:
     def restart(self) -> None:
         """Forget the last set-points: the next one does not continue them."""
         self._times: tuple[float, ...] = ()
-        self._differences: list[np.ndarray] = []
+        self._differences: list[list[float]] = []
 
     def add(self, position: np.ndarray, time: float) -> None:
         """Measure up to the set-point ``position`` [M] at ``time``, which is later than all."""
         # Divided differences (Newton): they hold for uneven ticks, too.
-        differences = [position]
+        newest = position.tolist()
+        differences = [newest]
         for before, earlier in zip(self._differences, self._times, strict=True):
-            differences.append((differences[-1] - before) / (time - earlier))
+            span = time - earlier
+            newest = [(new - old) / span for new, old in zip(newest, before, strict=True)]
+            differences.append(newest)
         if len(differences) == 4:
-            jerk = 6 * differences.pop()
-            self.largest = max(self.largest, *map(abs, jerk.tolist()))
+            del differences[3]
+            self.largest = max(self.largest, 6 * max(newest), -6 * min(newest))
         self._differences = differences
         self._times = (time, *self._times[:2])

@@ -19,7 +19,7 @@ from itertools import repeat
 
 import numpy as np
 
-from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
+from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_span
 from efficient_vla.control.chasing import ROUNDING, AxisLimits, Chaser, can_meet
 from efficient_vla.control.norms import VelocityNorm, coasting, keeps, shared
 from efficient_vla.control.settings import LimitSettings, axes
@@ -49,7 +49,11 @@ class Limiter:
     norms: tuple[VelocityNorm, ...] = ()
     """Limits of several axes together."""
 
-    def __init__(self, settings: LimitSettings, position: np.ndarray) -> None:
+    def __init__(
+        self, settings: LimitSettings, position: np.ndarray, endless: slice | None = None
+    ) -> None:
+        """Stand at ``position`` [M]; axes that are ``endless`` have no box."""
+        self._endless = range(len(position))[endless] if endless else ()
         self._chaser = Chaser(len(position))
         self.hold(position)
         self.configure(settings)
@@ -73,7 +77,10 @@ class Limiter:
                     f'{count} axes.'
                 )
             columns.append(axes(value, count))
-        return [AxisLimits(*row) for row in zip(*columns, strict=True)]
+        limits = [AxisLimits(*row) for row in zip(*columns, strict=True)]
+        for axis in self._endless:
+            limits[axis] = limits[axis]._replace(low=-math.inf, high=math.inf)
+        return limits
 
     def hold(self, position: np.ndarray, edge: float = 0.0) -> None:
         """Stand still at ``position`` [M], or inside the box where it is less than ``edge`` off."""
@@ -109,6 +116,7 @@ class Limiter:
         targets = list(map(_inside, limits, reference.T.tolist()))
         for norm in self.norms:
             limits = shared(norm, limits, states, targets)
+        limits = self._counted(limits, states, targets)
         moved = targets
         if not all(map(can_meet, states, limits, targets, repeat(period))):
             moved = self._chaser.follow(in_step(states, limits, targets, period), period)
@@ -119,18 +127,25 @@ class Limiter:
             for state, axis, after in zip(states, limits, moved, strict=True)
         ]
         for norm in self.norms:
-            if not keeps(norm, states, moved, [axis.jerk for axis in limits]):
+            if not keeps(norm, states, moved, [axis.jerk for axis in limits], period):
                 for k in norm.axes:
                     moved[k] = brake(states[k], limits[k].stop, limits[k].jerk, period)
         self._take(moved)
 
     def brake(self, period: float) -> None:
         """Move for ``period`` seconds on the way to standing still."""
-        states = self._states
+        states, limits = self._states, self._limits
+        moved = [
+            brake(state, stop, jerk, period)
+            for state, (stop, jerk) in zip(states, self._brakes(states), strict=True)
+        ]
+        # From a way that is softer the brake of the next tick may be another one.
         self._take(
             [
-                brake(state, stop, jerk, period)
-                for state, (stop, jerk) in zip(states, self._brakes(states), strict=True)
+                after
+                if _can_stop_inside(after, axis, state.position)
+                else brake(state, axis.stop, axis.jerk, period)
+                for state, axis, after in zip(states, limits, moved, strict=True)
             ]
         )
 
@@ -176,7 +191,8 @@ class Limiter:
         An axis brakes by as much of its limits as it has of the motion, which keeps the direction;
         one that would leave the box, be too fast or stand last brakes with all it has.
         """
-        own = [(axis.stop, axis.jerk) for axis in self._limits]
+        limits = self._counted(self._limits, states, states)
+        own = [(axis.stop, axis.jerk) for axis in limits]
         ramps = [stop / jerk for stop, jerk in own]
         ramp = max(ramps)
         shares = [max(abs(state.velocity), abs(state.acceleration) * ramp) for state in states]
@@ -190,9 +206,7 @@ class Limiter:
         # Where one axis sets the deceleration and another one the jerk, straight takes longer.
         longest = max(map(_brake_time, states, own)) + ramp - min(ramps) + ROUNDING - 1
         brakes = []
-        for state, axis, share, (most, jerkiest) in zip(
-            states, self._limits, shares, own, strict=True
-        ):
+        for state, axis, share, (most, jerkiest) in zip(states, limits, shares, own, strict=True):
             softer = [
                 (min(stop * share * more, most), min(jerk * share * more, jerkiest))
                 for more in FIRMER
@@ -208,6 +222,24 @@ class Limiter:
                 for k in norm.axes:
                     brakes[k] = own[k]
         return brakes
+
+    def _counted(
+        self,
+        limits: list[AxisLimits],
+        states: Sequence[AxisState],
+        targets: Sequence[AxisState],
+    ) -> list[AxisLimits]:
+        """Return ``limits`` where a rotation that stands has those of another axis.
+
+        So it takes no part in how the others go together.
+        """
+        endless = self._endless
+        if not endless or any(states[k] != (targets[k].position, 0.0, 0.0) for k in endless):
+            return limits
+        if any(states[k] != targets[k] for k in endless) or len(endless) == len(limits):
+            return limits
+        other = limits[0 if endless[0] else len(endless)]
+        return [other if k in endless else axis for k, axis in enumerate(limits)]
 
     def _take(self, states: list[AxisState]) -> None:
         self._states = states
@@ -225,7 +257,19 @@ def _inside(limits: AxisLimits, target: list[float]) -> AxisState:
 
 def _brake_time(state: AxisState, brakes: tuple[float, float]) -> float:
     """Return how long an axis brakes with a deceleration and a jerk [s]."""
-    return sum(time for _, time in brake_phases(state.velocity, state.acceleration, *brakes))
+    (_, first), (_, second), (_, last) = brake_phases(state.velocity, state.acceleration, *brakes)
+    return first + second + last
+
+
+def _reach(state: AxisState, stop: float, jerk: float) -> float:
+    """Return a way that no brake of such a deceleration and jerk is longer than.
+
+    The exact one, ``brake_span``, costs more.
+    """
+    _, velocity, acceleration = state
+    ramp = abs(acceleration) / jerk
+    speed = abs(velocity) + abs(acceleration) * ramp / 2
+    return speed * (ramp + speed / stop + stop / jerk)
 
 
 def _may_brake(
@@ -234,13 +278,15 @@ def _may_brake(
     """Return whether softer ``brakes`` keep the box and the velocity, and end in ``longest``."""
     position, speed, change = state
     coast = speed + change * abs(change) / (2 * brakes[1])
-    lowest, highest = brake_range(state, *brakes)
-    return (
-        min(limits.low, position) <= lowest
-        and highest <= max(limits.high, position)
-        and abs(coast) <= max(limits.velocity * ROUNDING, abs(speed))
-        and _brake_time(state, brakes) <= longest
-    )
+    if abs(coast) > max(limits.velocity * ROUNDING, abs(speed)):
+        return False
+    if _brake_time(state, brakes) > longest:
+        return False
+    reach = _reach(state, *brakes)
+    if limits.low <= position - reach and position + reach <= limits.high:
+        return True
+    lowest, highest, _ = brake_span(state, *brakes)
+    return min(limits.low, position) <= lowest and highest <= max(limits.high, position)
 
 
 def _can_stop_inside(state: AxisState, limits: AxisLimits, before: float) -> bool:
@@ -249,11 +295,8 @@ def _can_stop_inside(state: AxisState, limits: AxisLimits, before: float) -> boo
     An axis outside the box, such as after the box shrank, may only come back from ``before``.
     """
     low, high = min(limits.low, before), max(limits.high, before)
-    # No brake takes longer or moves further than this; the exact answer costs more.
-    ramp = abs(state.acceleration) / limits.jerk
-    speed = abs(state.velocity) + abs(state.acceleration) * ramp / 2
-    reach = speed * (ramp + speed / limits.stop + limits.stop / limits.jerk)
+    reach = _reach(state, limits.stop, limits.jerk)
     if low <= state.position - reach and state.position + reach <= high:
         return True
-    lowest, highest = brake_range(state, limits.stop, limits.jerk)
+    lowest, highest, _ = brake_span(state, limits.stop, limits.jerk)
     return low <= lowest and highest <= high

@@ -11,6 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from efficient_vla.types import Stamp, to_nanoseconds
+
 SET_S = 0.001
 """A change of the offset by more than this between two uses is a clock that was set."""
 REMEMBERED = 32
@@ -59,9 +61,13 @@ class MotionClock:
             self._offsets[-1] = (since, offset)
         return now
 
-    def stamp(self, moment: float) -> float:
-        """Return what the stamping clock shows at the time of motion ``moment`` [s]."""
-        return moment + self._offsets[-1][1] if self._offsets else moment
+    def stamp(self, moment: float) -> Stamp:
+        """Return what the stamping clock shows at the time of motion ``moment`` [s].
+
+        Whoever divides ways by stamps needs nanoseconds: a float64 of today is 240 ns coarse.
+        """
+        offset = self._offsets[-1][1] if self._offsets else 0.0
+        return Stamp(to_nanoseconds(moment) + to_nanoseconds(offset))
 
     def read(self, stamp: float, now: float) -> float:
         """Return the time of motion [s] at which ``stamp`` was made; ``now`` is the present."""

@@ -11,8 +11,21 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from efficient_vla.columns import POSITION, TURNING
 from efficient_vla.control.braking import AxisState
 from efficient_vla.control.chasing import ROUNDING, AxisLimits
+from efficient_vla.control.settings import ToolSettings
+
+
+def tool_norms(settings: ToolSettings, names: Sequence[str]) -> tuple['VelocityNorm', ...]:
+    """Return the limits of a hand that is moved by the axes ``names``."""
+    kinds = ((POSITION, settings.max_velocity), (TURNING, settings.max_angular_velocity))
+    found = []
+    for axes, fastest in kinds:
+        own = tuple(k for k, name in enumerate(names) if name in axes)
+        if own and fastest:
+            found.append(VelocityNorm(own, fastest))
+    return tuple(found)
 
 
 class VelocityNorm(NamedTuple):
@@ -53,10 +66,17 @@ def keeps(
     before: Sequence[AxisState],
     after: Sequence[AxisState],
     jerks: Sequence[float],
+    period: float,
 ) -> bool:
-    """Return whether a motion from ``before`` to ``after`` is within the limit, or slows down."""
+    """Return whether a motion from ``before`` to ``after`` is within the limit, or slows down.
+
+    It takes ``period`` [s], and is within the limit on the whole, too.
+    """
     velocity = coasting(norm, after, jerks)
     limit = norm.velocity * ROUNDING
+    way = math.hypot(*(after[axis].position - before[axis].position for axis in norm.axes))
+    if way > limit * period:
+        return False
     return velocity <= limit or velocity <= coasting(norm, before, jerks)
 
 

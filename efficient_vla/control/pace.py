@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from efficient_vla.control.braking import AxisState
+from efficient_vla.control.braking import AxisState, brake
 from efficient_vla.control.chasing import HEADROOM, AxisLimits, Chase, Chaser, can_meet
 from efficient_vla.control.norms import VelocityNorm
 from efficient_vla.control.trajectory import Trajectory
@@ -49,7 +49,11 @@ class PathLimits:
         dt = trajectory.dt
         velocity, acceleration, jerk = np.array(limits)[:, :3].T  # [M]
         speeds = np.maximum(trajectory.speeds(), STILL)  # [H, M]
-        window = math.ceil(min(2 * (acceleration / jerk).max() / dt, len(speeds)))
+        ramps = acceleration / jerk
+        turning = trajectory.attitude.axes
+        if turning is not None and speeds[:, turning].max() <= STILL:
+            ramps[turning] = 0.0  # A rotation that stands takes no part.
+        window = math.ceil(min(2 * ramps.max() / dt, len(speeds)))
         bends = _bends(trajectory.knots, max(window, 1)) / dt**2  # [H, M]
         fastest = np.minimum(velocity / speeds, np.sqrt(acceleration / np.maximum(bends, STILL)))
         fastest = np.minimum(fastest.min(axis=1), FASTEST)  # [H]
@@ -97,6 +101,12 @@ class PathPace:
         """Stop the clock."""
         self.speed = self.slope = self.expected = 0.0
         self._owed = self._waits = 0.0
+        self._ends = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the clock came to stand where it was to."""
+        return self._ends and self.speed == 0 == self.slope
 
     def begin(self, motion: np.ndarray, path: np.ndarray, wanted: float, waits: float) -> None:
         """Begin with a path whose motion by the clock is ``path`` [3, M].
@@ -121,11 +131,13 @@ class PathPace:
         wanted: tuple[float, float],
         limits: tuple[float, float, float],
         spare: float,
+        room: float = math.inf,
     ) -> float:
         """Return by how much the clock goes on in ``period`` [s].
 
         ``wanted`` is the speed to run at and how it changes; ``limits`` are those of speed, slope
-        and its change. Up to ``spare`` [s] of lost time are made up for.
+        and its change. Up to ``spare`` [s] of lost time are made up for. The clock comes to stand
+        within ``room`` [s], or as soon as the limits let it.
         """
         period, self._waits = period - self._waits, 0.0
         if period <= 0:
@@ -137,9 +149,10 @@ class PathPace:
         if abs(slope) > steepest or speed > fastest:
             slope = 0.0
         way = (speed - slope * period / 2) * period
-        if self._owed == 0 and (self.speed, self.slope, slope) == (speed, 0.0, 0.0):
-            return way
         state = AxisState(0.0, self.speed, self.slope)
+        steady = self._owed == 0 and (self.speed, self.slope, slope) == (speed, 0.0, 0.0)
+        if steady and math.isinf(room):
+            return way
         axis = AxisLimits(fastest, steepest, change, steepest, -math.inf, math.inf)
         target = AxisState(self._owed + way, speed, slope)
         moved = target
@@ -147,6 +160,12 @@ class PathPace:
             (moved,) = self._chaser.follow([Chase(state, target, axis)], period)
         if moved.velocity < 0 or moved.position < 0:
             moved = AxisState(max(moved.position, 0.0), max(moved.velocity, 0.0), 0.0)
+        # Once it brakes it goes on braking: the limits of rows to come may allow to stand later.
+        self._ends = room < math.inf and (
+            self._ends or brake(moved, steepest, change, math.inf).position > room
+        )
+        if self._ends:
+            moved = brake(state, steepest, change, period)
         owed = self._owed + way - moved.position
         self._owed = max(min(owed, spare, LONGEST_DEBT), -LONGEST_DEBT)
         self.speed, self.slope = moved.velocity, moved.acceleration

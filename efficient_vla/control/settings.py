@@ -50,7 +50,8 @@ class BlendingSettings:
 class LimitSettings:
     """Limits of the set-point: one value for all axes, or one for each axis.
 
-    Axes are the robot's command names without the gripper; units are [m] or, for joints, [rad].
+    Axes are the robot's command names without the gripper; units are [m] or, for joints, [rad]. A
+    quaternion is the three axes rx, ry and rz, about those of the tool [rad], which have no box.
     """
 
     max_velocity: tuple[float, ...] = setting(
@@ -95,7 +96,7 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class ToolSettings:
-    """Limits of the hand of a robot that is commanded by x, y and z."""
+    """Limits of the hand of a robot that is commanded by x, y, z and its rotation."""
 
     max_velocity: float = setting(
         0.0,
@@ -104,6 +105,15 @@ class ToolSettings:
         unit='m/s',
         low=0.0,
         high=50.0,
+        locked=True,
+    )
+    max_angular_velocity: float = setting(
+        0.0,
+        'Largest angular velocity of the hand about whatever axis; limits.max_velocity of rx, ry '
+        'and rz is about each axis of the tool. 0: that alone holds.',
+        unit='rad/s',
+        low=0.0,
+        high=100.0,
         locked=True,
     )
 

@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from efficient_vla.types import Execution
 
+HELD = 'held: something runs short'
+"""Reason of a pause that the degradation ladder made, and nobody else since."""
+
 
 class State(IntEnum):
     """What the controller does; the values are those of ``ControllerStatus.msg``.

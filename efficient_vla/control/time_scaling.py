@@ -21,6 +21,8 @@ MARGIN = 1.05
 """A chunk is to last this many times as long as the next one is expected to take."""
 TOLERANCE = 1e-3
 """A chunk that ends this much before the next one comes is not slowed [s]."""
+OVERDUE = 1.5
+"""One that takes so many times as long as the longest of those intervals may not come at all."""
 UNKNOWN = 1.0
 """The chunk after the first one may take so long [s]."""
 RATE = 30.0
@@ -29,6 +31,8 @@ LONGEST_STEP = 0.5 / RATE
 """A late tick changes the speed as one of this length [s], which keeps the change stable."""
 LAG = 2 / RATE
 """Time by which the speed follows its target late [s]: the rows of it pass at the old speed."""
+SLOWEST = 0.01
+"""The clock runs at least at this speed, so that what is left of a chunk takes a time."""
 LONGEST_LAG = 1 / 6
 """Share of the expected time that is counted as lag at most, lest the speed swings."""
 
@@ -39,13 +43,16 @@ class TimeScaling:
     def __init__(self, low: float) -> None:
         """Go no slower than at speed ``low``."""
         self._low = low
-        self.most = 1.0
-        """The robot itself goes no faster than at this speed, whatever chunks ask for."""
+        self._most = 1.0
         self.restart()
 
     def configure(self, low: float) -> None:
         """Change the lowest speed from the next chunk on."""
         self._low = low
+
+    def limit(self, most: float) -> None:
+        """Go no faster than at speed ``most``, whatever chunks ask for: the robot is slowed."""
+        self._most = max(most, SLOWEST)
 
     def restart(self) -> None:
         """Forget when chunks came."""
@@ -57,7 +64,7 @@ class TimeScaling:
 
     def settle(self) -> None:
         """Take the target at once: no chunk moves the robot yet."""
-        self.speed, self.slope = min(self._target, self.most), 0.0
+        self.speed, self.slope = min(self._target, self._most), 0.0
 
     def arrived(self, lasts: float, left: float, now: float, age: float, until: float) -> None:
         """Choose the speed of a chunk that came ``now`` with ``left`` [s] of its rows to execute.
@@ -83,9 +90,17 @@ class TimeScaling:
             speed = (left - lag * self.speed) / (MARGIN * expected - lag)
         self._target = min(max(min(speed, (self._target + speed) / 2), self._low), 1.0)
 
+    def overdue(self, now: float) -> bool:
+        """Return whether the next chunk should have come by ``now`` [s]."""
+        if self._arrived is None or not self._intervals:
+            return False
+        return now - self._arrived > OVERDUE * max(self._intervals)
+
     def advance(self, period: float) -> None:
         """Let the speed follow its target for ``period`` [s]."""
         step = min(period, LONGEST_STEP)
-        target = min(self._target, self.most)
+        target = min(self._target, self._most)
         self.slope += step * RATE * (RATE * (target - self.speed) - 2 * self.slope)
         self.speed += step * self.slope
+        if self.speed < SLOWEST:
+            self.speed, self.slope = SLOWEST, max(self.slope, 0.0)

@@ -8,10 +8,15 @@ value again, and a position is stood on. Before that time the watchdog brakes th
 is, whatever the rows that are left would have wanted.
 """
 
+import math
+
 import numpy as np
 
 from efficient_vla.columns import relative
 from efficient_vla.control.angles import unwrapped
+from efficient_vla.control.attitude import Attitude
+from efficient_vla.control.rotations import UNTURNED, Quaternion
+from efficient_vla.control.turning import TurningPath, in_base, lay_out
 from efficient_vla.types import ActionChunk, ControlMode
 
 TIME_TOLERANCE = 1e-4
@@ -30,7 +35,8 @@ class Trajectory:
 
     ``interpolation`` is ``linear``, straight lines from knot to knot, or ``cubic``, the natural
     cubic spline, whose acceleration has no step. Rows of ``continuous`` axes [M] are reached the
-    shorter way round.
+    shorter way round. Axes that turn are told as ``attitude`` sees them at the time of the call;
+    ``turned`` is how the anchor is.
     """
 
     def __init__(
@@ -42,18 +48,24 @@ class Trajectory:
         start: float,
         interpolation: str = 'linear',
         continuous: np.ndarray | None = None,
+        attitude: Attitude | None = None,
+        turned: Quaternion = UNTURNED,
     ) -> None:
-        rows = chunk.actions[:, motion].astype(np.float64)
+        self.attitude = attitude or Attitude()
+        turning = self.attitude.axes
         steps = relative(chunk)[motion]  # [M]
-        if continuous is not None and not steps.all():
-            rows = np.where(steps, rows, unwrapped(rows, anchor, continuous))
-        knots = np.concatenate([np.zeros((1, rows.shape[1])), rows])  # [H + 1, M]
+        rows = chunk.actions[:, motion].astype(np.float64)
+        if turning is not None:
+            absolute = not steps[turning.start]
+            orientations, turns = lay_out(chunk, self.attitude.columns, turned, not absolute)
+            if chunk.frame == 'tool':
+                rows = in_base(chunk, orientations).actions[:, motion]
+            rows[:, turning] = turns
+            if absolute:
+                rows[:, turning] = anchor[turning] + np.cumsum(turns, axis=0)
         if chunk.control_mode == ControlMode.EE_TWIST:
-            knots *= chunk.dt
-        # Where absolute rows themselves come from: the robot may be off their line, and the way to
-        # it is the seam's, which blending fades. A jump inside the first row would hide it.
-        knots[0] = np.where(steps, 0.0, 2 * knots[1] - knots[2] if len(rows) > 1 else anchor)
-        knots[:, steps] = np.cumsum(knots[:, steps], axis=0) + anchor[steps]
+            rows = chunk.dt * rows
+        knots = knots_of(rows, steps, anchor, continuous)
         self.chunk = chunk
         self.anchor = anchor
         self.start = start
@@ -63,6 +75,9 @@ class Trajectory:
         self._polynomials = _straight(knots)
         if interpolation == 'cubic':
             self._polynomials[:-1] = _spline(knots)
+        self._turning = None
+        if turning is not None:
+            self._turning = TurningPath(orientations, self._polynomials[:, :, turning], chunk.dt)
         # What a polynomial in rows says in seconds.
         self._scale = np.array([[1.0], [1 / chunk.dt], [1 / chunk.dt**2]])
         self._efforts = None if gripper is None else np.clip(chunk.actions[:, gripper], -1, 1)
@@ -94,6 +109,9 @@ class Trajectory:
             [[1.0, x, x * x, x * x * x], [0.0, 1.0, 2 * x, 3 * x * x], [0.0, 0.0, 2.0, 6 * x]]
         )
         motion: np.ndarray = basis @ self._polynomials[index] * self._scale
+        if self._turning is not None:
+            turned, rate, change = self._turning.at(index, x)
+            motion[:, self.attitude.axes] = self.attitude.place(turned), rate, change
         return motion
 
     def speeds(self) -> np.ndarray:
@@ -118,8 +136,26 @@ class Trajectory:
         """Return the gripper effort of the row that ends at or after ``time``."""
         if self._efforts is None:
             return None
-        index = int(np.ceil(self.row(time) - TIME_TOLERANCE)) - 1
+        index = math.ceil(self.row(time) - TIME_TOLERANCE) - 1
         return float(self._efforts[min(max(index, 0), self._count - 1)])
+
+
+def knots_of(
+    rows: np.ndarray, steps: np.ndarray, anchor: np.ndarray, continuous: np.ndarray | None = None
+) -> np.ndarray:
+    """Return what ``rows`` [H, M] reach, one after the other, and where they begin [H + 1, M].
+
+    Axes that are ``steps`` [M] are displacements from ``anchor`` [M]; others are places, those of
+    ``continuous`` axes [M] the shorter way round.
+    """
+    if continuous is not None and not steps.all():
+        rows = np.where(steps, rows, unwrapped(rows, anchor, continuous))
+    knots = np.concatenate([np.zeros((1, rows.shape[1])), rows])
+    # Where absolute rows themselves come from: the robot may be off their line, and the way to
+    # it is the seam's, which blending fades. A jump inside the first row would hide it.
+    knots[0] = np.where(steps, 0.0, 2 * knots[1] - knots[2] if len(rows) > 1 else anchor)
+    knots[:, steps] = np.cumsum(knots[:, steps], axis=0) + anchor[steps]
+    return knots
 
 
 def _straight(knots: np.ndarray) -> np.ndarray:

@@ -44,6 +44,11 @@ class Watchdog:
         return self._end[0] - clock
 
     @property
+    def ran_out(self) -> str:
+        """Why the chunk must not move the robot once its rows have ended."""
+        return self._end[1]
+
+    @property
     def deadline(self) -> float:
         """Time after which the chunk is too old, whatever is left of it [s]."""
         return self._deadline[0]

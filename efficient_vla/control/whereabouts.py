@@ -16,6 +16,7 @@ import numpy as np
 
 from efficient_vla.control.angles import TURN, difference
 from efficient_vla.control.limits import AxisLimits
+from efficient_vla.control.rotations import Quaternion, turn
 from efficient_vla.control.stopping import RobotMotion
 from efficient_vla.types import InvalidRecordError
 
@@ -47,11 +48,15 @@ MARGIN = 1.0
 class Whereabouts:
     """The newest state of the robot, and what it means beside the set-point.
 
-    ``names`` are the axes; ``continuous`` [M] says which of them turn without an end.
+    ``names`` are the axes; ``continuous`` [M] says which of them turn without an end, and
+    ``turning`` are those of a rotation, told from the set-point of the time.
     """
 
-    def __init__(self, names: tuple[str, ...], continuous: np.ndarray) -> None:
+    def __init__(
+        self, names: tuple[str, ...], continuous: np.ndarray, turning: slice | None = None
+    ) -> None:
         self.names = names
+        self._turning = turning
         self._continuous = continuous
         self.reported: np.ndarray | None = None
         """Newest set-point of the robot, or position where it reports none, [M]."""
@@ -61,6 +66,10 @@ class Whereabouts:
         """When it was measured [s]."""
         self.exact = False
         """Whether the robot reports its set-point beside its position."""
+        self.excused: np.ndarray = np.zeros(len(names), bool)
+        """Axes [M] that may be anywhere: fingers stop at what they hold."""
+        self.furthest = ''
+        """Axis that ``error`` or ``drift`` last found furthest off."""
         self.leap = ''
         """Why the measured position was last not to be believed."""
         self.leapt = -math.inf
@@ -70,6 +79,8 @@ class Whereabouts:
         self._noticed = -math.inf
         self._began = -math.inf
         self._samples: deque[tuple[float, np.ndarray]] = deque()
+        self.velocity: np.ndarray = np.zeros(len(names))
+        """Velocity of the measured position [M]."""
         self._sag: np.ndarray = np.zeros(len(names))
         self._stood: np.ndarray = np.full(len(names), -math.inf)
         self._arriving: np.ndarray = np.zeros(len(names), bool)
@@ -104,7 +115,8 @@ class Whereabouts:
         reported = measured if reported is None else reported
         if self.measured is not None and self.reported is not None:
             self._check_leap(measured - self.measured, stamp, limits)
-            self._check_leap(reported - self.reported, stamp, limits)
+            if reported is not measured or self.reported is not self.measured:
+                self._check_leap(reported - self.reported, stamp, limits)
         elif not self.exact:
             self._believe_later('robot_state has only just begun')
         self.measured, self.reported, self.time = measured, reported, stamp
@@ -160,7 +172,7 @@ class Whereabouts:
         self._began = min(self._began, now)
         self.time = min(self.time, now)
         self._stood = np.minimum(self._stood, now)
-        self._samples.clear()
+        self._forget()
 
     def forget_notice(self) -> None:
         """Expect no jump any more."""
@@ -199,6 +211,11 @@ class Whereabouts:
         """
         if self.measured is None:
             return
+        if velocity.all():
+            # The loop has little time; while all of it moves, what follows comes to this.
+            self._arriving = np.ones(len(self.names), bool)
+            self._stood = np.full(len(self.names), self.time)
+            return
         off = difference(self.measured, setpoint, self._continuous)
         less = (off * self._sag > 0) & (np.abs(off) < SAGS * np.abs(self._sag))
         self._sag = np.where((velocity == 0) & less & self._nears(off), 0.0, self._sag)
@@ -221,18 +238,9 @@ class Whereabouts:
         if self.measured is None or self.leapt_lately(now):
             return None
         off = difference(self.measured, setpoint, self._continuous) - self._sag
-        if furthest and np.abs(off).max() > furthest + LEAP_M:
+        if furthest and np.abs(off[~self.excused]).max(initial=0.0) > furthest + LEAP_M:
             return None
         return RobotMotion(setpoint + off, self.velocity, self.time)
-
-    @property
-    def velocity(self) -> np.ndarray:
-        """Velocity of the measured position [M]."""
-        time, newest = self._samples[-1] if self._samples else (0.0, np.zeros(len(self.names)))
-        for earlier, position in reversed(self._samples):
-            if time - earlier >= SPAN_S:
-                return difference(newest, position, self._continuous) / (time - earlier)
-        return np.zeros(len(self.names))
 
     def moved(self, setpoint: np.ndarray, limit: tuple[float, ...], exactly: bool) -> bool:
         """Return whether the robot is elsewhere than at ``setpoint`` [M], by more than ``limit``.
@@ -252,14 +260,14 @@ class Whereabouts:
         """Return how far the robot's own set-point is outside of ``setpoints`` [K, M]."""
         assert self.reported is not None
         off = difference(self.reported, setpoints, self._continuous)
-        return float(np.maximum(off.min(axis=0), -off.max(axis=0)).max())
+        return self._furthest(np.maximum(np.maximum(off.min(axis=0), -off.max(axis=0)), 0.0))
 
     def slipped(self, setpoints: np.ndarray) -> bool:
         """Return whether the robot's own set-point is none of those that it was sent [K, M]."""
         return self.exact and self.apart(setpoints) > HELD_TOLERANCE_M
 
     def error(self, setpoint: np.ndarray) -> float:
-        """Return how far the robot is from its set-point, on the worst axis.
+        """Return how far the robot is from its set-point, on the worst axis or by its rotation.
 
         That is its own set-point where it reports one, and otherwise ``setpoint`` [M], the one that
         it should have reached when it measured.
@@ -267,16 +275,33 @@ class Whereabouts:
         if self.measured is None or self.reported is None:
             return 0.0
         wanted = self.reported if self.exact else setpoint
-        return float(np.abs(difference(self.measured, wanted, self._continuous)).max())
+        return self._furthest(difference(self.measured, wanted, self._continuous))
 
-    def drift(self, setpoint: Callable[[float], np.ndarray]) -> float:
-        """Return by how much the way of the robot differs from that of its ``setpoint`` lately."""
+    def drift(
+        self, setpoint: Callable[[float], np.ndarray], turned: Callable[[float], Quaternion]
+    ) -> float:
+        """Return by how much the way of the robot differs from that of its ``setpoint`` lately.
+
+        The set-point's axes are ``turned``: a robot that is off by a rotation of the base is so
+        about other axes of the tool as that turns.
+        """
         samples = [sample for sample in self._samples if sample[0] >= self._began]
         if not samples:
             return 0.0
         (begin, first), (end, last) = samples[0], samples[-1]
-        way = setpoint(end) - setpoint(begin)
-        return float(np.abs(difference(last - first, way, self._continuous)).max())
+        before, after = first - setpoint(begin), last - setpoint(end)
+        axes = self._turning
+        if axes is not None:
+            before[axes] = turn(turned(begin), before[axes].tolist())
+            after[axes] = turn(turned(end), after[axes].tolist())
+        return self._furthest(difference(after, before, self._continuous))
+
+    def _furthest(self, off: np.ndarray) -> float:
+        """Return the largest part of ``off`` [M]; a rotation counts by its angle."""
+        off = np.where(self.excused, 0.0, np.abs(off))
+        self.furthest = self.names[int(off.argmax())]
+        angle = 0.0 if self._turning is None else float(np.linalg.norm(off[self._turning]))
+        return max(float(off.max()), angle)
 
     def place(self, near: np.ndarray | None) -> np.ndarray:
         """Return where to start [M]; continuous joints by the turn that is nearest to ``near``."""
@@ -308,6 +333,18 @@ class Whereabouts:
         samples.append((time, measured))
         while time - samples[0][0] > DRIFT_S:
             samples.popleft()
+        self.velocity = self._slope()
+
+    def _forget(self) -> None:
+        self._samples.clear()
+        self.velocity = np.zeros(len(self.names))
+
+    def _slope(self) -> np.ndarray:
+        time, newest = self._samples[-1]
+        for earlier, position in reversed(self._samples):
+            if time - earlier >= SPAN_S:
+                return difference(newest, position, self._continuous) / (time - earlier)
+        return np.zeros(len(self.names))
 
     def _check_leap(self, change: np.ndarray, stamp: float, limits: list[AxisLimits]) -> None:
         time = stamp - self.time
@@ -322,4 +359,4 @@ class Whereabouts:
 
     def _believe_later(self, why: str) -> None:
         self.leapt, self.leap = self._heard, why
-        self._samples.clear()
+        self._forget()

@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.lerobot.act_network import ActNetwork
+from efficient_vla.engined import fit_network, forget
+from efficient_vla.lerobot.act_network import ActNetwork, ActPass
+from efficient_vla.lerobot.features import cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.processors import Batch
 from efficient_vla.lerobot.visuomotor import (
@@ -57,12 +59,24 @@ class ActPolicy:
 def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     """Return the actor of a folder."""
     opened, device = open_for(folder, settings)
-    return ImageActor(
-        opened,
-        ActPolicy(opened, network_of(opened, ActNetwork, 'model').to(device)),
+    network = network_of(opened, ActNetwork, 'model').to(device)
+    sizes = cameras_of(opened.input_features)
+    random = torch.Generator().manual_seed(0)
+    shapes = [
+        (1, 3, *sizes[key]) if key in sizes else (1, opened.state_width) for key in network.inputs
+    ]
+    engine = fit_network(
+        'network',
+        ActPass(network),
+        lambda made: setattr(network, 'whole', made),
+        tuple(torch.randn(shape, generator=random).to(device) for shape in shapes),
         settings,
-        device,
+        folder,
+        lambda: forget(network),
     )
+    made = ImageActor(opened, ActPolicy(opened, network), settings, device)
+    made.engine = engine
+    return made
 
 
 def replay(

@@ -164,9 +164,19 @@ class ActNetwork(nn.Module):
         ]
         self.register_buffer('places', torch.cat([places, *grids])[None])  # [1, N, D]
         tensors.without_effect(WITHOUT_EFFECT)
+        self.inputs = ((STATE,) if states else ()) + self.cameras
+        """Keys of what the network looks at."""
+        self.whole: nn.Module | None = None
+        """The network as one graph of an engine, where there is one."""
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the chunk [1, H, A] for normalised state [1, S] and images [1, 3, H, W]."""
+        if self.whole is not None:
+            return self.whole(*(batch[key] for key in self.inputs))
+        return self.run(batch)
+
+    def run(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Do the same by the layers, whatever executes the whole."""
         tokens = [self.latent[None, None]]
         if self.state is not None:
             tokens.append(self.state(batch[STATE])[:, None])
@@ -184,6 +194,18 @@ class ActNetwork(nn.Module):
             y = layer(y, self.queries, (x, self.places))
         found: torch.Tensor = self.head(self.decoded(y))
         return found
+
+
+class ActPass(nn.Module):
+    """A pass of the network as a module of tensors alone, in the order of its ``inputs``."""
+
+    def __init__(self, network: ActNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        """Return the chunk [1, H, A]."""
+        return self.network.run(dict(zip(self.network.inputs, given, strict=True)))
 
 
 def grid_places(rows: int, columns: int, width: int) -> torch.Tensor:

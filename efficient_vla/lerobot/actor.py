@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from efficient_vla.action.heads.expert import ExpertGenerator
+from efficient_vla.action.heads.expert import ENDS, ExpertGenerator
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import Actor
 from efficient_vla.compression.quantization import quantize
-from efficient_vla.devices import torch_device
+from efficient_vla.compression.ranges import ranges_of
+from efficient_vla.engined import device_for, fit_expert, torch_format
 from efficient_vla.joints import Joints, JointSpace
 from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder
@@ -85,11 +86,13 @@ def load(parts: PrefixParts, settings: ActorSettings) -> Actor:
     expert = parts.expert()
     finish(parts, 'actor')
     rows = config.integer('n_action_steps', expert.shape.rows, high=expert.shape.rows)
-    device, mode = torch_device(settings.device), settings.quantization.mode
-    if settings.device == 'auto' and mode == 'int8_dynamic':
-        device = torch.device('cpu')
-    made = quantize(expert.to(device), mode)
+    form = torch_format(settings)
+    ranges = ranges_of(folder.path, 'actor', form.mode)
+    made = quantize(expert.to(device_for(settings)), form, ENDS, ranges)
+    engine = fit_expert(made, settings, folder.path)
     generator = ExpertGenerator(made, parts.steps, settings)
     width = parts.prefix_width
     space = FolderSpace(folder, joints, rows)
-    return Actor(generator, folder.camera_names, space, None, (1, width), architecture)
+    actor = Actor(generator, folder.camera_names, space, None, (1, width), architecture)
+    actor.engine = engine
+    return actor

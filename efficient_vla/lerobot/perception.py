@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from efficient_vla.compression.quantization import quantize
-from efficient_vla.devices import torch_device
+from efficient_vla.compression.quantization import HIGH_OF_TOWERS, quantize
+from efficient_vla.compression.ranges import ranges_of
+from efficient_vla.engined import device_for, fit_perception, torch_format
 from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.techniques import NO_SKIP
 from efficient_vla.perception.preprocess import squared
@@ -55,13 +56,15 @@ def load(parts: PrefixParts, settings: PerceptionSettings) -> PrefixPerception:
 
     tower = parts.tower()
     finish(parts, 'perception')
-    mode = settings.quantization.mode
-    tower = quantize(tower.to(torch_device(settings.device)), mode)
+    device, form = device_for(settings), torch_format(settings)
+    ranges = ranges_of(parts.folder.path, 'perception', form.mode)
+    tower = quantize(tower.to(device), form, HIGH_OF_TOWERS, ranges)
     framed = partial(squared, anchor=parts.canvas.anchor)
     each = [partial(pixels, *places[name]) for name in cameras]
     made = PrefixPerception(tower, cameras, each[0], settings, framed)
     made.each = each
     made.state_in_words = parts.state_in_words
+    fit_perception(made, settings, parts.folder.path)
     return made
 
 

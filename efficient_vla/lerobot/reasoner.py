@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from efficient_vla import checkpoint
 from efficient_vla.attention import PrefixCache
 from efficient_vla.compression.quantization import quantize
-from efficient_vla.devices import torch_device
+from efficient_vla.compression.ranges import ranges_of
+from efficient_vla.engined import device_for, fit_prefix, torch_format
 from efficient_vla.joints import Joints
 from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder
@@ -18,6 +20,7 @@ from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.processors import MASK, TASK, TOKENS, Batch
 from efficient_vla.lerobot.techniques import LACKING, techniques
 from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.depth.static import shorten
 from efficient_vla.reasoning.prefix import Prefix
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Entering, Reasoner, Techniques
@@ -93,13 +96,17 @@ def load(parts: PrefixParts, settings: ReasonerSettings) -> PrefixReasoner:
     """Return the reasoner of a folder, with its decoder in the number format of the settings."""
     _, refused = techniques(parts.state_in_words)
     refuse_techniques('reasoner', settings, refused)
-    device, mode = torch_device(settings.device), settings.quantization.mode
-    if settings.device == 'auto' and mode == 'int8_dynamic':
-        device = torch.device('cpu')
+    settings.depth.refuse_dynamic()
+    device, form = device_for(settings), torch_format(settings)
     folder = parts.folder
     joints = folder.joints(settings.joints)
     prefix = parts.prefix()
+    shorten(prefix, settings.depth, checkpoint.load_depth(folder.path, settings.depth))
     finish(parts, 'reasoner')
     prefix.to(device)
-    prefix.replace(quantize(prefix.decoder, mode))
-    return PrefixReasoner(prefix, folder, joints, settings, refused)
+    ranges = ranges_of(folder.path, 'reasoner', form.mode)
+    prefix.replace(quantize(prefix.decoder, form, ranges=ranges))
+    engine = fit_prefix(prefix, settings, folder.path)
+    made = PrefixReasoner(prefix, folder, joints, settings, refused)
+    made.engine = engine
+    return made

@@ -9,6 +9,7 @@ NO_QUERIES = (
 APPLIED = (
     'perception.cache.method',
     'perception.quantization.mode',
+    'reasoner.depth.method',
     'reasoner.pruning.method',
     'reasoner.reuse.method',
     'reasoner.schedule.method',
@@ -21,7 +22,9 @@ APPLIED = (
     'actor.architecture',
 )
 """Parameters of techniques that work; guidance is that of controller.blending.method rtc."""
-REFUSED = {'reasoner.resampling.method': NO_QUERIES, 'reasoner.ecot.method': NO_QUERIES}
+REFUSED = dict.fromkeys(
+    ('reasoner.resampling.method', 'reasoner.ecot.method', 'reasoner.width.method'), NO_QUERIES
+)
 """Parameters of techniques that do not -> why."""
 LACKING = {
     'fastdrivevla': f'{NO_QUERIES}. Choose another method.',
@@ -33,6 +36,8 @@ NO_LANGUAGE = 'the policy has no language model'
 IMAGE_POLICIES = {
     'perception.cache.method': NO_TOKENS,
     'perception.quantization.mode': 'the policy has no vision tower of its own stage',
+    'reasoner.depth.method': NO_LANGUAGE,
+    'reasoner.width.method': NO_LANGUAGE,
     'reasoner.pruning.method': NO_TOKENS,
     'reasoner.reuse.method': NO_LANGUAGE,
     'reasoner.schedule.method': NO_LANGUAGE,

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.devices import torch_device
+from efficient_vla.engined import device_for
 from efficient_vla.frame_stages import FramePerception, SentenceReasoner
 from efficient_vla.joints import Joints
 from efficient_vla.lerobot import facts
@@ -80,6 +80,8 @@ class ImageActor:
         self.state_names = self.joints.state_names if folder.state_width else ()
         self.parameters_mb = policy.parameters_mb
         self._folder, self._policy, self._device = folder, policy, device
+        self.engine: Any = None
+        """What is known of the engine that executes the network, where that is not torch."""
         sizes = cameras_of(folder.input_features)
         self._sizes = {
             name: (key, sizes[own])
@@ -221,4 +223,4 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> SentenceReasoner:
 
 def open_for(folder: Path, settings: ActorSettings) -> tuple[LeRobotFolder, torch.device]:
     """Return the folder for an actor, and where it computes."""
-    return open_folder(folder, settings.unnorm_key), torch_device(settings.device)
+    return open_folder(folder, settings.unnorm_key), device_for(settings)

@@ -161,7 +161,7 @@ def _decoder(tensors: Tensors, config: Any, kind: Any, rotary: nn.Module) -> Pre
             continue
         for name in ('input_layernorm', 'self_attn.k_proj', 'self_attn.v_proj'):
             _fill(stock.get_submodule(name), part.at(name))
-        layers.append(KeysValuesLayer(stock))
+        layers.append(KeysValuesLayer.of_stock(stock))
     return PrefixDecoder(config, layers, rotary).eval()
 
 

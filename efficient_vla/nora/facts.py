@@ -11,6 +11,7 @@ from efficient_vla.policy_folders import FolderFacts, weights_of
 TECHNIQUES = (
     'perception.cache.method',
     'perception.quantization.mode',
+    'reasoner.depth.method',
     'reasoner.pruning.method',
     'reasoner.reuse.method',
     'reasoner.schedule.method',
@@ -19,6 +20,7 @@ TECHNIQUES = (
 )
 REFUSED = {
     'reasoner.resampling.method': 'a resampler is trained together with its decoder',
+    'reasoner.width.method': 'what stays is trained with the queries of a policy of this package',
     'reasoner.ecot.method': 'plans of a NORA were not trained to be put into words',
     'actor.head': 'it has a head of its own, the tokens of its language model',
     'controller.blending.method': 'no head of it draws a chunk to the one before, as rtc asks for',

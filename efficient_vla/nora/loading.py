@@ -6,13 +6,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from efficient_vla import checkpoint, end_effector
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import Actor
-from efficient_vla.compression.quantization import quantize
+from efficient_vla.compression.quantization import (
+    HIGH_OF_TOWERS,
+    quantize,
+    reading_dtype,
+    stage_device,
+)
 from efficient_vla.dataset_statistics import choose, scale_of
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import CheckpointError
@@ -26,6 +30,7 @@ from efficient_vla.nora.trunk import NoraTrunk
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.stage import Perception
 from efficient_vla.prompts import TEMPLATES
+from efficient_vla.reasoning.depth.static import shorten
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.stage import Reasoner
 from efficient_vla.reasoning.words import prompt_words
@@ -45,9 +50,11 @@ def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
         )
     mean, std = image_normalisation(folder)
     config, family = checkpoint.open_model(folder)
-    dtype = _dtype(settings.quantization.mode)
+    mode = settings.quantization.mode
+    dtype = reading_dtype(mode)
     tower = checkpoint.tower_of(folder, config, family, dtype)
-    tower = quantize(tower.to(torch_device(settings.device)), settings.quantization.mode)
+    tower = tower.to(stage_device(settings.device, mode))
+    tower = quantize(tower, settings.quantization, HIGH_OF_TOWERS)
 
     def seen(image: np.ndarray) -> np.ndarray:
         return pixels(square(image), mean, std)
@@ -57,22 +64,23 @@ def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     """Return the reasoner, with its decoder in the number format of the settings."""
-    device, mode = torch_device(settings.device), settings.quantization.mode
-    if settings.device == 'auto' and mode == 'int8_dynamic':
-        device = torch.device('cpu')
+    mode = settings.quantization.mode
+    device = stage_device(settings.device, mode)
     refuse_techniques('reasoner', settings, REFUSED)
+    settings.depth.refuse_dynamic()
     read_folder(folder)
     config, family = checkpoint.open_model(folder)
     place = Path(settings.tokenizer).expanduser() if settings.tokenizer else folder
     tokenizer = checkpoint.tokenizer(place)
     encode = partial(prompt_words, tokenizer, MODEL_TYPE, 1)
     encode('')  # what is wrong with the tokenizer is said now, not with the first instruction
-    decoder = checkpoint.trunk_of(folder, config, family, 0, _dtype(mode)).decoder
+    decoder = checkpoint.trunk_of(folder, config, family, 0, reading_dtype(mode)).decoder
     marker = tokenizer.convert_tokens_to_ids(TEMPLATES[MODEL_TYPE].marker)
     trunk = NoraTrunk(decoder, marker).eval().requires_grad_(False)
+    shorten(trunk, settings.depth, checkpoint.load_depth(folder, settings.depth))
     trunk.parts.fuse()
     trunk.to(device)
-    trunk.replace(quantize(trunk.decoder, mode))
+    trunk.replace(quantize(trunk.decoder, settings.quantization))
     vision = config.vision_config
     tokens = (SIZE // (vision.patch_size * vision.spatial_merge_size)) ** 2
     return Reasoner(trunk, tokenizer, tokens, settings, encode=encode)
@@ -112,7 +120,3 @@ def _output(folder: NoraFolder) -> nn.Linear | None:
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device='meta')
     made.weight = nn.Parameter(weight, requires_grad=False)
     return made
-
-
-def _dtype(mode: str) -> torch.dtype:
-    return torch.bfloat16 if mode == 'bf16' else torch.float32

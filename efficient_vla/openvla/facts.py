@@ -14,6 +14,7 @@ TECHNIQUES = (
     'perception.cache.method',
     'perception.signals',
     'perception.quantization.mode',
+    'reasoner.depth.method',
     'reasoner.pruning.method',
     'reasoner.reuse.method',
     'reasoner.schedule.method',
@@ -21,6 +22,7 @@ TECHNIQUES = (
 )
 REFUSED = {
     'reasoner.resampling.method': 'a resampler is trained together with its decoder',
+    'reasoner.width.method': 'what stays is trained with the queries of a policy of this package',
     'reasoner.ecot.method': 'plans of an OpenVLA were not trained to be put into words',
     'actor.head': 'it has a head of its own: tokens, or regression where OFT saved one',
     'controller.blending.method': 'no head of it draws a chunk to the one before, as rtc asks for',

@@ -10,9 +10,14 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaModel
 
-from efficient_vla import end_effector
+from efficient_vla import checkpoint, end_effector
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.compression.quantization import quantize
+from efficient_vla.compression.quantization import (
+    HIGH_OF_TOWERS,
+    quantize,
+    reading_dtype,
+    stage_device,
+)
 from efficient_vla.dataset_statistics import Scale, choose, scale_of
 from efficient_vla.devices import torch_device
 from efficient_vla.end_effector import EndEffectorSpace
@@ -26,6 +31,7 @@ from efficient_vla.openvla.perception import OpenVlaPerception
 from efficient_vla.openvla.reasoner import OpenVlaReasoner, load_tokenizer
 from efficient_vla.openvla.trunk import OpenVlaTrunk, ProprioProjector
 from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.reasoning.depth.static import shorten
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.settings import InvalidSettingError, refuse_techniques
 
@@ -35,18 +41,19 @@ Module = TypeVar('Module', bound=nn.Module)
 def load_perception(folder: Path, settings: PerceptionSettings) -> OpenVlaPerception:
     """Return the perception stage."""
     found = read_folder(folder)
-    tower = weights.load_tower(found, _dtype(settings.quantization.mode))
-    tower.to(torch_device(settings.device))
+    tower = weights.load_tower(found, reading_dtype(settings.quantization.mode))
+    device = stage_device(settings.device, settings.quantization.mode)
+    quantize(tower.to(device), settings.quantization, HIGH_OF_TOWERS)
     reads_state = found.proprio_projector is not None
     return OpenVlaPerception(tower, found.images, reads_state, settings)
 
 
 def load_reasoner(folder: Path, settings: ReasonerSettings) -> OpenVlaReasoner:
     """Return the reasoner, with its decoder in the number format of the settings."""
-    device, mode = torch_device(settings.device), settings.quantization.mode
-    if settings.device == 'auto' and mode == 'int8_dynamic':
-        device = torch.device('cpu')
+    mode = settings.quantization.mode
+    device = stage_device(settings.device, mode)
     refuse_techniques('reasoner', settings, REFUSED)
+    settings.depth.refuse_dynamic()
     found = read_folder(folder)
     chunk = settings.openvla.chunk
     if found.oft and not chunk:
@@ -60,16 +67,17 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> OpenVlaReasoner:
         settings.joints, 0 if proprio is None else len(proprio), len(action)
     )
     tokenizer = load_tokenizer(folder, settings.tokenizer)
-    decoder = load_decoder(found, _dtype(mode))
+    decoder = load_decoder(found, reading_dtype(mode))
     width = decoder.config.hidden_size
     projector = None
     if found.proprio_projector is not None and proprio is not None:
         projector = _on_meta(lambda: ProprioProjector(len(proprio), width))
-        weights.load_part(found.proprio_projector, projector, _dtype(mode))
+        weights.load_part(found.proprio_projector, projector, reading_dtype(mode))
     trunk = OpenVlaTrunk(decoder, chunk * len(action), projector).eval().requires_grad_(False)
+    shorten(trunk, settings.depth, checkpoint.load_depth(folder, settings.depth))
     trunk.parts.fuse()
     trunk.to(device)
-    trunk.replace(quantize(trunk.decoder, mode))
+    trunk.replace(quantize(trunk.decoder, settings.quantization))
     patches = (found.images.size // weights.patch_size(found, found.entries())) ** 2
     return OpenVlaReasoner(trunk, tokenizer, patches, settings, joints, proprio)
 
@@ -148,8 +156,3 @@ def _on_meta(make: Callable[[], Module]) -> Module:
     """Return a module without memory for its weights."""
     with torch.device('meta'):
         return make()
-
-
-def _dtype(mode: str) -> torch.dtype:
-    """Return the number format in which the weights for a quantization mode are read."""
-    return torch.bfloat16 if mode == 'bf16' else torch.float32

@@ -53,7 +53,7 @@ class OpenVlaTrunk(Trunk):
     def replace(self, decoder: Any) -> None:
         """Put another module in the decoder's place, such as its quantized form."""
         self.decoder = decoder
-        self.parts = Decoder(decoder, both_ways=True)
+        self.parts = Decoder(decoder, True, self.numbers, self.depth)
 
     def rows_beside(self, camera: np.ndarray) -> int:
         """Return the rows beside visual tokens, of the cameras ``camera`` [V], and words."""

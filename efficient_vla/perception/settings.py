@@ -4,8 +4,9 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.devices import device_setting
+from efficient_vla.devices import device_setting, engine_setting, error_setting
 from efficient_vla.openvla_settings import OpenVlaImages
+from efficient_vla.quantization_settings import QuantizationSettings
 from efficient_vla.remote import RemoteCameraSettings
 from efficient_vla.settings import group, setting, share
 
@@ -77,22 +78,12 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class TowerQuantizationSettings:
-    """Number format of the vision tower's weights."""
-
-    mode: str = setting(
-        'none',
-        'none is float32, bf16 halves memory and time on a processor that computes in bfloat16.',
-        choices=('none', 'bf16'),
-        read_only=True,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class PerceptionSettings:
     """Parameters of the perception stage."""
 
     device: str = device_setting()
+    engine: str = engine_setting()
+    engine_max_error: float = error_setting()
     cameras: tuple[str, ...] = setting(
         (),
         'Cameras that the robot has, of those that the policy was trained with, where it works '
@@ -102,7 +93,7 @@ class PerceptionSettings:
         calibrated=True,
     )
     cache: CacheSettings = group(CacheSettings)
-    quantization: TowerQuantizationSettings = group(TowerQuantizationSettings)
+    quantization: QuantizationSettings = group(QuantizationSettings)
     signals: bool = setting(
         False,
         'Compute for each token its share of edge pixels and the attention it receives in the last '
@@ -113,4 +104,4 @@ class PerceptionSettings:
 
     def check(self) -> str | None:
         """Return why the set as a whole cannot work, or ``None``."""
-        return self.cache.check()
+        return self.cache.check() or self.quantization.check()

@@ -16,6 +16,7 @@ from efficient_vla.perception.cache import QUARTERS, Decision, Patches, PatchGat
 from efficient_vla.perception.preprocess import contour, squared
 from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.perception.tower import Memory
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 from efficient_vla.types import MIN_IMAGE_SIDE, Frame, InvalidRecordError, VisualTokens
 
@@ -61,12 +62,14 @@ class Perception:
         self._own = own
         self._tiles = own.cut.tiles if own else WHOLE
         example = own.cut.view if own else (MIN_IMAGE_SIDE, MIN_IMAGE_SIDE)
-        self._size: tuple[int, int] = pixels(np.zeros((*example, 3), np.uint8)).shape[-2:]
+        self.size: tuple[int, int] = pixels(np.zeros((*example, 3), np.uint8)).shape[-2:]
         before, after = (math.ceil(QUARTERS * px / tower.patch_size) for px in tower.reach)
         weight = next(tower.parameters(), None)
-        self._device = torch.device('cpu') if weight is None else weight.device
-        rows, columns = (length // tower.patch_size for length in self._size)
+        self.device = torch.device('cpu') if weight is None else weight.device
+        rows, columns = (length // tower.patch_size for length in self.size)
         self.patches = Patches(rows, columns, (before, after))
+        self.engine: Any = None
+        """What is known of the engine that executes the tower, where that is not torch."""
         self._gate = PatchGate()
         self._memories: dict[int, Memory] = {}
         self._features: dict[int, np.ndarray] = {}
@@ -80,8 +83,24 @@ class Perception:
         """Resident size of the tower's weights [MB]."""
         return weights_mb(self.tower)
 
+    @property
+    def pictures(self) -> int:
+        """Pictures that the tower is given of each camera."""
+        return len(self._views(np.zeros((*self.size, 3), np.uint8)))
+
     def configure(self, settings: PerceptionSettings) -> None:
-        """Apply settings from the next frame on; a change of what is kept empties the cache."""
+        """Apply settings from the next frame on; a change of what is kept empties the cache.
+
+        Raises ``InvalidSettingError`` for what needs parts of a tower that is one graph.
+        """
+        asked = 'cache.method is patch' if settings.cache.method == 'patch' else ''
+        asked = 'signals is true' if settings.signals else asked
+        if asked and getattr(self.tower, 'whole', None) is not None:
+            raise InvalidSettingError(
+                f'{asked}, while {settings.engine} executes the vision tower as one graph. Start '
+                'the stage with it, so that the graphs are cut between the layers, or set engine '
+                'to torch.'
+            )
         if settings.cache.method != self._settings.cache.method:
             self.reset('cache method changed')
         elif settings.signals != self._settings.signals:
@@ -156,7 +175,7 @@ class Perception:
         with torch.inference_mode():
             if keep or (signals and self.tower.can_update):
                 for view in np.flatnonzero(rows.any(1)):
-                    image = torch.from_numpy(self._entering(view, images[view])).to(self._device)
+                    image = torch.from_numpy(self._entering(view, images[view])).to(self.device)
                     if not rows[view].all():
                         moved = self._update(view, image, decision)
                         error = max(error, moved)
@@ -173,11 +192,11 @@ class Perception:
                         self._saliency[view] = received.float().cpu().numpy()
             else:
                 pixels = np.stack([self._entering(*numbered) for numbered in enumerate(images)])
-                features = self.tower(torch.from_numpy(pixels).to(self._device))  # [C, T, D]
+                features = self.tower(torch.from_numpy(pixels).to(self.device))  # [C, T, D]
                 self._features = dict(enumerate(features.float().cpu().numpy()))
         if signals:
             for view in np.flatnonzero(rows.any(1)):
-                self._contour[view] = contour(framed[view], self._size, self._grid)
+                self._contour[view] = contour(framed[view], self.size, self._grid)
         return rows, reason, error
 
     def _entering(self, view: int, image: np.ndarray) -> np.ndarray:
@@ -187,7 +206,7 @@ class Perception:
     def _update(self, view: int, image: torch.Tensor, decision: Decision) -> float:
         """Compute the patches of one picture that were decided on; return the error of others."""
         patches = np.flatnonzero(decision.rows[view])
-        rows = torch.from_numpy(patches).to(self._device)
+        rows = torch.from_numpy(patches).to(self.device)
         moved = self.tower.update(self._memories[view], image, rows)
         probed = moved.float().cpu().numpy()[decision.probe[view, patches]]
         return float(probed.max()) if len(probed) else 0.0

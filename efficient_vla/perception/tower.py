@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from efficient_vla import attention
 from efficient_vla.attention import Hook, KeyValues, hooked
 from efficient_vla.perception.conv_stem import ConvStem
+from efficient_vla.perception.cut_layer import CutLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,15 @@ class VisionTower(nn.Module):
         self.skip = skip
         self._anatomy = ENCODERS.get(encoder.config.model_type)
         self._positions: tuple[Any, torch.Tensor] | None = None
+        self.whole: nn.Module | None = None
+        """Pixels to tokens as one graph of an engine, where there is one: no part is updated."""
         if self._anatomy is not None:
             encoder.config._attn_implementation = attention.NAME
 
     @property
     def can_update(self) -> bool:
         """Whether a part of the patches can be computed again."""
-        if self._anatomy is None:
+        if self._anatomy is None or self.whole is not None:
             return False
         stem = self._stem
         return isinstance(stem, ConvStem) or (
@@ -106,8 +109,41 @@ class VisionTower(nn.Module):
         if isinstance(self._stem, ConvStem):
             self._stem.fold()
 
+    @property
+    def walked(self) -> bool:
+        """Whether the layers are walked here; others run as their own module says."""
+        return self._anatomy is not None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the hidden states."""
+        return self.encoder.embeddings.position_embedding.weight.dtype
+
+    def cut(self) -> list[str]:
+        """Part each layer before and behind its attention; return the paths of the parts.
+
+        The weights are moved: no training after this.
+        """
+        used, layers = len(self._layers), self.encoder.encoder.layers
+        for index, layer in enumerate(layers[:used]):
+            layers[index] = CutLayer(layer)
+        return [
+            f'encoder.encoder.layers.{index}.{part}'
+            for index in range(used)
+            for part in ('enter', 'leave')
+        ]
+
+    def release(self) -> None:
+        """Let go of the weights that ``whole`` holds."""
+        self.encoder.encoder.layers.to('meta')
+        self.connector.to('meta')
+
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map normalised pixels [B, 3, H, W] to tokens [B, T, D]."""
+        return self.walk(pixels) if self.whole is None else self.whole(pixels)
+
+    def walk(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Do the same by the layers, whatever executes the whole."""
         if self._anatomy is None:
             return self.connector(self._stock(pixels)[:, self.skip :])
         states = self._embed(pixels)
@@ -260,3 +296,16 @@ class VisionTower(nn.Module):
         assert self._anatomy is not None
         name = self._anatomy.last_norm if self.layer is None else ''
         return getattr(self.encoder, name)(states) if name else states
+
+
+class WholeTower(nn.Module):
+    """All of a tower as one module: what an engine is given, and what stands for it afterwards."""
+
+    def __init__(self, tower: VisionTower) -> None:
+        super().__init__()
+        self.encoder, self.connector = tower.encoder, tower.connector
+        self._pass = tower.walk
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map normalised pixels [B, 3, H, W] to tokens [B, T, D]."""
+        return self._pass(pixels)

@@ -10,6 +10,7 @@ two kinds: some see everything before them, others a window (Gemma 2 and 3).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import nn
 
 from efficient_vla import attention
 from efficient_vla.reasoning import fused
+from efficient_vla.reasoning.depth.layers import Layers
 from efficient_vla.types import InvalidRecordError, VisualTokens
 
 
@@ -58,11 +60,14 @@ FULL, SLIDING = 'full_attention', 'sliding_attention'
 class Decoder:
     """One view of all families: what the runner and the selectors use of a decoder."""
 
-    def __init__(self, model: Any, both_ways: bool = False) -> None:
+    def __init__(
+        self, model: Any, both_ways: bool = False, numbers: tuple[int, ...] = (), depth: int = 0
+    ) -> None:
         """Wrap a decoder of transformers, whose attention can be hooked from then on.
 
-        ``both_ways`` says that its mask is going to let rows see what comes after them. Raises
-        ``InvalidRecordError`` for a family that is not known.
+        ``both_ways`` says that its mask is going to let rows see what comes after them;
+        ``numbers`` are those that its layers had among ``depth``, where some were taken out.
+        Raises ``InvalidRecordError`` for a family that is not known.
         """
         kind = model.config.model_type
         if kind not in FAMILIES:
@@ -72,7 +77,15 @@ class Decoder:
             )
         self.model = model
         self.family = FAMILIES[kind]
-        self.kinds = _kinds(model.config, len(model.layers)) if self.has_attention else ()
+        numbers = numbers or tuple(range(len(model.layers)))
+        whole = tuple(
+            place
+            for place, layer in enumerate(model.layers)
+            if not isinstance(layer, fused.KeysValuesLayer)
+        )
+        self.left = Layers(numbers, whole, depth or len(numbers))
+        """Which layers are left of the whole decoder."""
+        self.kinds = _kinds(model.config, numbers) if self.has_attention else ()
         """Kind of each layer."""
         odd = set(self.kinds) - {FULL, SLIDING}
         if odd:
@@ -146,12 +159,40 @@ class Decoder:
 
     @property
     def _weight(self) -> torch.Tensor:
-        """One of the weights; packed int8 weights are none, but norms are never packed."""
-        return next(self.model.layers.parameters())
+        """One of the weights; packed int8 weights are none, but norms are never packed.
+
+        Of layers that an engine executes, what stands for them.
+        """
+        part = self.whole or self.model.layers
+        return next(chain(part.parameters(), part.buffers()))
+
+    @property
+    def whole(self) -> nn.Module | None:
+        """All layers as one graph of an engine, where there is one: it cannot be cut."""
+        made: nn.Module | None = getattr(self.model, 'whole', None)
+        return made
+
+    def whole_pass(self) -> fused.WholePass | None:
+        """Return all layers as one module, ``None`` where the family or its layers forbid it."""
+        if not self._fused or len(set(self.kinds)) > 1:
+            return None
+        if not all(isinstance(layer, fused.FusedLayer) for layer in self.layers):
+            return None
+        return fused.WholePass(self.layers, getattr(self.model, self.family.norm))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the layers are in parts before and behind their attention."""
+        return self._fused
 
     def norm(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the last norm."""
         return getattr(self.model, self.family.norm)(hidden)
+
+    @property
+    def norm_weight(self) -> torch.Tensor:
+        """Weights of the last norm."""
+        return getattr(self.model, self.family.norm).weight
 
     def rotary(
         self, hidden: torch.Tensor, positions: torch.Tensor
@@ -220,6 +261,9 @@ class Decoder:
 
         ``queries`` [Q, D] and ``keys`` [K, D] are hidden states before the layer.
         """
+        if isinstance(layer, fused.FusedLayer):
+            found = layer.unrotated(torch.cat([queries, keys]).to(self.dtype))
+            return found[0][: len(queries)], found[1][len(queries) :]
         module: Any = self.attention(layer)
         norm = getattr(layer, self.family.input_norm)
         queries, keys = norm(queries.to(self.dtype)), norm(keys.to(self.dtype))
@@ -236,9 +280,9 @@ class Decoder:
         return q, k
 
 
-def _kinds(config: Any, depth: int) -> tuple[str, ...]:
+def _kinds(config: Any, numbers: tuple[int, ...]) -> tuple[str, ...]:
     """Return the kind of each layer of a decoder; where it names none, all are of one."""
     named = getattr(config, 'layer_types', None)
     if named is not None:
-        return tuple(named[:depth])
-    return (SLIDING if getattr(config, 'sliding_window', None) else FULL,) * depth
+        return tuple(named[number] for number in numbers)
+    return (SLIDING if getattr(config, 'sliding_window', None) else FULL,) * len(numbers)

@@ -28,84 +28,47 @@ def rotary(cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return cos[:, None], torch.cat((-sin[..., :half], sin[..., half:]), -1)[:, None]
 
 
-class FusedAttention(nn.Module):
-    """Self-attention with one product for queries, keys and values."""
-
-    is_causal = True
+class Enter(nn.Module):
+    """What a layer does before its attention: norm, one product for all heads, rotation."""
 
     def __init__(self, stock: Any) -> None:
         super().__init__()
-        self.head_dim: int = stock.head_dim
-        self.scaling: float = stock.scaling
-        self.heads = stock.q_proj.out_features // self.head_dim
-        self.key_heads = stock.k_proj.out_features // self.head_dim
-        self.num_key_value_groups = self.heads // self.key_heads
-        self.softcap: float | None = None
-        if stock.config.model_type == 'gemma2':
-            self.softcap = stock.attn_logit_softcapping
-        self.qkv = _stacked(stock.q_proj, stock.k_proj, stock.v_proj)
-        self.o_proj = stock.o_proj
+        attention = stock.self_attn
+        self.head_dim: int = attention.head_dim
+        self.heads = attention.q_proj.out_features // self.head_dim
+        self.key_heads = attention.k_proj.out_features // self.head_dim
+        self.norm = _norm(stock.input_layernorm)
+        self.qkv = _stacked(attention.q_proj, attention.k_proj, attention.v_proj)
         self.norms: nn.Parameter | None = None
         """Weights of the norms of queries and keys, [heads + key heads, 1, d]."""
-        if hasattr(stock, 'q_norm'):
-            query, key = _norm(stock.q_norm), _norm(stock.k_norm)
+        if hasattr(attention, 'q_norm'):
+            query, key = _norm(attention.q_norm), _norm(attention.k_norm)
             self.eps = query.eps
             rows = [query.weight] * self.heads + [key.weight] * self.key_heads
             self.norms = nn.Parameter(torch.stack(rows)[:, None].detach(), requires_grad=False)
 
     def forward(
-        self, hidden: torch.Tensor, mask: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
-    ) -> torch.Tensor:
-        """Attend over normalised hidden states [B, N, D]; ``cos`` and ``sin`` are of ``rotary``."""
-        heads = self.qkv(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return queries, keys and values [B, heads, N, d] of hidden states [B, N, D].
+
+        ``cos`` and ``sin`` are of ``rotary``.
+        """
+        heads = self.qkv(self.norm(hidden)).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         turning, value = heads.split((self.heads + self.key_heads, self.key_heads), 1)
         if self.norms is not None:
             turning = F.rms_norm(turning, (self.head_dim,), None, self.eps) * self.norms
         turned = torch.addcmul(turning * cos, turning.roll(self.head_dim // 2, -1), sin)
         query, key = turned.split((self.heads, self.key_heads), 1)
-        output, _ = attention_with_hooks(
-            self, query, key, value, mask, scaling=self.scaling, softcap=self.softcap
-        )
-        return self.o_proj(output.flatten(2))
-
-    def q_proj(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return queries [..., heads x d]."""
-        return self._part(hidden, 0, self.heads * self.head_dim)
-
-    def k_proj(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return keys [..., key heads x d]."""
-        start = self.heads * self.head_dim
-        return self._part(hidden, start, start + self.key_heads * self.head_dim)
-
-    def q_norm(self, queries: torch.Tensor) -> torch.Tensor:
-        """Return queries [..., heads, d] as they are rotated."""
-        return self._normed(queries, 0)
-
-    def k_norm(self, keys: torch.Tensor) -> torch.Tensor:
-        """Return keys [..., key heads, d] as they are rotated."""
-        return self._normed(keys, -1)
-
-    def _normed(self, heads: torch.Tensor, row: int) -> torch.Tensor:
-        if self.norms is None:
-            return heads
-        return F.rms_norm(heads, (self.head_dim,), None, self.eps) * self.norms[row]
-
-    def _part(self, hidden: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        if not isinstance(self.qkv, nn.Linear):  # packed int8 weights cannot be cut
-            return self.qkv(hidden)[..., start:stop]
-        bias = self.qkv.bias
-        return F.linear(
-            hidden, self.qkv.weight[start:stop], None if bias is None else bias[start:stop]
-        )
+        return query, key, value
 
 
-class FusedLayer(nn.Module):
-    """A pre-norm layer with gated feed-forward network, or one with norms behind both parts too."""
+class Leave(nn.Module):
+    """What a layer does behind its attention: projection and feed-forward network."""
 
     def __init__(self, stock: Any) -> None:
         super().__init__()
-        self.self_attn = FusedAttention(stock.self_attn)
-        self.input_layernorm = _norm(stock.input_layernorm)
+        self.o_proj = stock.self_attn.o_proj
         self.post_attention_layernorm = _norm(stock.post_attention_layernorm)
         self.sandwiched = hasattr(stock, 'pre_feedforward_layernorm')
         if self.sandwiched:
@@ -115,15 +78,9 @@ class FusedLayer(nn.Module):
         self.down_proj = stock.mlp.down_proj
         self.activation = stock.mlp.act_fn
 
-    def forward(
-        self,
-        hidden: torch.Tensor,
-        attention_mask: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-    ) -> torch.Tensor:
-        """Map hidden states [B, N, D], as the stock layer does."""
-        normed = self.input_layernorm(hidden)
-        attended = self.self_attn(normed, attention_mask, *position_embeddings)
+    def forward(self, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output [B, N, D]; ``attended`` is [B, N, heads x d]."""
+        attended = self.o_proj(attended)
         if not self.sandwiched:
             hidden = hidden + attended
             return hidden + self._feed(self.post_attention_layernorm(hidden))
@@ -136,29 +93,37 @@ class FusedLayer(nn.Module):
         return self.down_proj(self.activation(gate) * up)
 
 
-class KeysValues(nn.Module):
-    """The keys and values of an attention module, without what asks for them."""
+class FusedAttention(nn.Module):
+    """Attention alone; what projects to it and from it is before and behind."""
+
+    is_causal = True
 
     def __init__(self, stock: Any) -> None:
         super().__init__()
-        self.head_dim: int = stock.head_dim
-        self.kv = _stacked(stock.k_proj, stock.v_proj)
+        self.scaling: float = stock.scaling
+        self.num_key_value_groups = stock.q_proj.out_features // stock.k_proj.out_features
+        self.softcap: float | None = None
+        if stock.config.model_type == 'gemma2':
+            self.softcap = stock.attn_logit_softcapping
 
-    def forward(self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
-        """Give keys and values of normalised hidden states [B, N, D] to the hook."""
-        heads = self.kv(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        key, value = heads.chunk(2, 1)
-        keep(self, torch.addcmul(key * cos, key.roll(self.head_dim // 2, -1), sin), value)
+    def forward(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return [B, N, heads x d]."""
+        output, _ = attention_with_hooks(
+            self, query, key, value, mask, scaling=self.scaling, softcap=self.softcap
+        )
+        return output.flatten(2)
 
 
-class KeysValuesLayer(nn.Module):
-    """The last layer of a prefix, of which nothing but keys and values is used."""
+class FusedLayer(nn.Module):
+    """A pre-norm layer with gated feed-forward network, or one with norms behind both parts too."""
 
     def __init__(self, stock: Any) -> None:
-        """Take the norm and the two projections of a stock layer."""
         super().__init__()
-        self.self_attn = KeysValues(stock.self_attn)
-        self.input_layernorm = _norm(stock.input_layernorm)
+        self.self_attn = FusedAttention(stock.self_attn)
+        self.enter, self.leave = Enter(stock), Leave(stock)
+        self.head_dim: int = stock.self_attn.head_dim
 
     def forward(
         self,
@@ -166,20 +131,101 @@ class KeysValuesLayer(nn.Module):
         attention_mask: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
-        """Return the hidden states [B, N, D] as they came."""
-        self.self_attn(self.input_layernorm(hidden), *position_embeddings)
+        """Map hidden states [B, N, D], as the stock layer does."""
+        query, key, value = self.enter(hidden, *position_embeddings)
+        return self.leave(hidden, self.self_attn(query, key, value, attention_mask))
+
+    def unrotated(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return queries and keys [N, heads, d] of hidden states [N, D], as if all were at 0."""
+        still = hidden.new_ones(1, 1, len(hidden), self.head_dim)
+        query, key, _ = self.enter(hidden[None], still, torch.zeros_like(still))
+        return query[0].transpose(0, 1), key[0].transpose(0, 1)
+
+
+class EnterKeys(nn.Module):
+    """What a layer does of which nothing but keys and values is used: norm, product, rotation."""
+
+    def __init__(self, norm: nn.Module, kv: nn.Linear, head_dim: int) -> None:
+        super().__init__()
+        self.norm, self.kv, self.head_dim = norm, kv, head_dim
+
+    def forward(
+        self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values [B, key heads, N, d] of hidden states [B, N, D]."""
+        heads = self.kv(self.norm(hidden)).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        key, value = heads.chunk(2, 1)
+        return torch.addcmul(key * cos, key.roll(self.head_dim // 2, -1), sin), value
+
+
+class KeysValuesLayer(nn.Module):
+    """A layer of a prefix of which nothing but keys and values is used."""
+
+    def __init__(self, enter: EnterKeys) -> None:
+        super().__init__()
+        self.self_attn = nn.Identity()
+        self.enter = enter
+
+    @classmethod
+    def of_stock(cls, stock: Any) -> 'KeysValuesLayer':
+        """Return the norm and the two projections of a stock layer."""
+        attention = stock.self_attn
+        kv = _stacked(attention.k_proj, attention.v_proj)
+        return cls(EnterKeys(_norm(stock.input_layernorm), kv, attention.head_dim))
+
+    @classmethod
+    def of(cls, layer: FusedLayer) -> 'KeysValuesLayer':
+        """Return copies of the two projections of a fused layer, whose others can then go."""
+        enter = layer.enter
+        rows = slice(enter.heads * enter.head_dim, None)
+        kv = _linear(
+            enter.qkv.weight[rows].detach().clone(),
+            None if enter.qkv.bias is None else enter.qkv.bias[rows].detach().clone(),
+        )
+        return cls(EnterKeys(enter.norm, kv, enter.head_dim))
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the hidden states [B, N, D] as they came; the hook is given keys and values."""
+        keep(self.self_attn, *self.enter(hidden, *position_embeddings))
         return hidden
+
+
+class WholePass(nn.Module):
+    """All layers of a decoder of one kind, without hooks, and its last norm."""
+
+    def __init__(self, layers: nn.ModuleList, norm: nn.Module) -> None:
+        super().__init__()
+        self.layers, self.norm = layers, norm
+
+    def forward(
+        self, hidden: torch.Tensor, mask: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> torch.Tensor:
+        """Map what enters the first layer [B, N, D]; ``mask`` is bool [B, 1, N, N]."""
+        for layer in self.layers:
+            hidden = layer(hidden, mask, (cos, sin))
+        return self.norm(hidden)
 
 
 def _stacked(*linears: nn.Linear) -> nn.Linear:
     """Return one module that gives the outputs of all, one after the other."""
-    weight = torch.cat([linear.weight.detach() for linear in linears])
-    stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device='meta')
-    stacked.weight = nn.Parameter(weight, requires_grad=False)
+    bias = None
     if linears[0].bias is not None:
         bias = torch.cat([linear.bias.detach() for linear in linears])
-        stacked.bias = nn.Parameter(bias, requires_grad=False)
-    return stacked
+    return _linear(torch.cat([linear.weight.detach() for linear in linears]), bias)
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    """Return a module of these tensors, which are not copied."""
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device='meta')
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(bias, requires_grad=False)
+    return made
 
 
 def _norm(stock: Any) -> nn.RMSNorm:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from efficient_vla.attention import Hook, KeyValues, PrefixCache, hooked
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.fused import FusedLayer, KeysValuesLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,16 @@ class Prefix(nn.Module):
         blank = min(max(0, self.markers.cameras - given), self.markers.blanks)
         return rows + (given + blank) * (len(self.markers.before) + len(self.markers.after))
 
-    @property
-    def scored_depth(self) -> int:
-        """Layers whose attention can be looked at."""
-        return len(self.parts.layers) - 1
+    def keep_layers(self, numbers: tuple[int, ...]) -> None:
+        """Leave of all layers but these nothing but keys and values, which the expert attends to.
+
+        They are those of the hidden states that enter the layer, and go on into the next.
+        """
+        layers: Any = self.decoder.layers
+        for number, layer in enumerate(layers):
+            if number not in numbers and isinstance(layer, FusedLayer):
+                layers[number] = KeysValuesLayer.of(layer)
+        self.replace(self.decoder)
 
     def forward(
         self,

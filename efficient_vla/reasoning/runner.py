@@ -18,6 +18,7 @@ import torch
 
 from efficient_vla.attention import Hook, KeyValues, hooked
 from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.types import InvalidRecordError
 
 
 @dataclass(slots=True)
@@ -78,6 +79,16 @@ class Chooser(Protocol):
 
     def choose(self, entering: LayerInput) -> torch.Tensor:
         """Return which of the n remaining tokens stay, int64, increasing."""
+
+
+class Route(Protocol):
+    """Who decides, for each pass, which layers run."""
+
+    skipped: frozenset[int]
+    """Layers that do not run; a drop before one of them happens all the same."""
+
+    def leaves(self, layer: int, hidden: torch.Tensor) -> bool:
+        """Return whether the pass ends after this layer, of hidden states [B, n, D]."""
 
 
 @dataclass(slots=True)
@@ -147,19 +158,26 @@ def run(
     selection: Chooser | None = None,
     reuse: Reuse | None = None,
     observe: Iterable[int] = (),
+    route: Route | None = None,
 ) -> PassResult:
     """Return the last hidden states of the rows that were computed.
 
     ``observe`` names layers whose attention from the instruction to the visual tokens is wanted.
-    Rows that are not visual are computed in every layer.
+    Rows that are not visual are computed in every layer that runs.
     """
     walk = _Walk(decoder, sequence, selection, reuse, frozenset(observe))
+    if decoder.whole is not None:
+        return walk.at_once(decoder.whole)
     for index, layer in enumerate(decoder.layers):
         if selection is not None and index in selection.layers:
             walk.drop(index, selection)
         if reuse is not None and index in reuse.skip:
             walk.skip(reuse.skip[index])
+        if route is not None and index in route.skipped:
+            continue
         walk.step(index, layer)
+        if route is not None and route.leaves(index, walk.hidden):
+            break
     return walk.result()
 
 
@@ -274,6 +292,18 @@ class _Walk:
             self.ranking.append(hook.scores)
         if index in self.observe:
             self._observe(index)
+
+    def at_once(self, whole: torch.nn.Module) -> PassResult:
+        """Run all layers as one graph, which can neither be cut nor looked into."""
+        if self.scored or self.outputs or self.reuse is not None:
+            raise InvalidRecordError(
+                'this pass looks between the layers, and an engine executes them as one graph. '
+                'Start the reasoner with the settings that need it, or set engine to torch.'
+            )
+        ((rotary, mask),) = {id(value): value for value in self.seen.values()}.values()
+        hidden = whole(self.hidden, mask, *rotary)
+        attended = [self.columns] * len(self.decoder.layers)
+        return PassResult(hidden, self.rows, self.kept, self.computed, columns=attended)
 
     def _observe(self, index: int) -> None:
         assert self.hook is not None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.depth.layers import Layers
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.pruning import METHODS, load
@@ -34,6 +35,7 @@ class TokenSelection:
     def __init__(
         self,
         decoder: Decoder,
+        left: Layers,
         settings: PruningSettings,
         tokens: VisualTokens,
         protected: np.ndarray,
@@ -44,16 +46,17 @@ class TokenSelection:
     ) -> None:
         """Prepare for the tokens of one frame, of which those ``protected`` [V] stay.
 
-        Raises ``InvalidRecordError`` where the method needs what perception did not send.
+        ``left`` are the layers of the decoder that run in full. Raises ``InvalidRecordError`` where
+        the method needs what perception did not send.
         """
         self._method = METHODS[settings.method]
         self._score = load(settings.method)
         self._decoder, self._settings = decoder, settings
         self.protected = protected
-        self.first, later = drop_layers(settings, len(decoder.layers))
+        self.first, later = drop_layers(settings, left)
         self.layers = frozenset({self.first, *later})
-        before = {layer - 1 for layer in self.layers}
-        earlier = {self.first - back for back in range(1, self._method.looks_back + 1)}
+        before = {layer for drop in self.layers for layer in left.before(drop, 1)}
+        earlier = set(left.before(self.first, self._method.looks_back))
         self.scored = frozenset(before | earlier if earlier else ())
         self.outputs = frozenset(before if 'output' in self._method.needs else ())
         if 'signals' in self._method.needs and not len(tokens.saliency):
@@ -139,28 +142,46 @@ class TokenSelection:
         )
 
 
-def drop_layers(settings: PruningSettings, depth: int) -> tuple[int, tuple[int, ...]]:
-    """Return the layer of the first drop and those of later ones.
+def drop_layers(settings: PruningSettings, left: Layers) -> tuple[int, tuple[int, ...]]:
+    """Return the place of the first drop and those of later ones, among the layers that are left.
 
-    Raises ``InvalidRecordError`` when the first is not inside the decoder.
+    Raises ``InvalidRecordError`` when the first is not inside the decoder, or too few layers are
+    left before it.
     """
     method = METHODS[settings.method]
-    first = method.layer if settings.layer < 0 else settings.layer
-    if first >= depth:
+    number = method.layer if settings.layer < 0 else settings.layer
+    first = left.place(number)
+    if first is None:
+        last = left.numbers[-1]
         raise InvalidRecordError(
-            f'pruning.layer is {first}; the decoder has {depth} layers, expected less. '
-            f'Set pruning.layer to {min(2, depth - 1)}.'
+            f'pruning.layer is {number}; the decoder has {left.depth} layers, the last one that is '
+            f'left is {last}, expected no more. Set pruning.layer to {min(2, last)}.'
+        )
+    if first not in left.whole and 'projections' in method.needs:
+        raise InvalidRecordError(
+            f'pruning.layer is {number} with pruning.method {settings.method}; expected at most '
+            f'{left.numbers[left.whole[-1]]}, since the layers from there on give keys and values '
+            'alone. Set it to -1.'
+        )
+    least = method.least_layer
+    if len(left.before(first, least)) < least:
+        raise InvalidRecordError(
+            f'pruning.method {settings.method} ranks tokens by {least} layers before the drop; '
+            f'depth.method leaves {len(left.before(first, least))} of those before layer {number}. '
+            'Set pruning.layer higher, or choose another method.'
         )
     layers = [first]
-    for layer in sorted({round(share * depth) for share in method.later}):
-        if layers[-1] + VISIT_GAP <= layer < depth:
-            layers.append(layer)
+    for number in sorted({round(share * left.depth) for share in method.later}):
+        place = left.place(number)
+        if place is not None and layers[-1] + VISIT_GAP <= place:
+            layers.append(place)
     return first, tuple(layers[1:])
 
 
-def observed_layers(settings: PruningSettings, depth: int, reuse: bool) -> frozenset[int]:
+def observed_layers(settings: PruningSettings, left: Layers, reuse: bool) -> frozenset[int]:
     """Return the layers whose attention the memory takes in after a pass."""
-    middle = min(depth - 1, round(OBSERVED_DEPTH * depth))
+    near = left.place(min(left.depth - 1, round(OBSERVED_DEPTH * left.depth)))
+    middle = left.whole[-1] if near is None else left.before(near + 1, 1)[0]
     if settings.method != 'none' and 'memory' in METHODS[settings.method].needs:
-        return frozenset({middle, depth - 1})
+        return frozenset({middle, left.whole[-1]})
     return frozenset({middle}) if reuse else frozenset()

@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of the reasoner."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from efficient_vla.devices import device_setting, quantization_setting
+from efficient_vla.devices import device_setting, engine_setting, error_setting
+from efficient_vla.dual_settings import OWN, DualSettings
 from efficient_vla.joint_settings import JointSettings, unnorm_key_setting
 from efficient_vla.openvla_settings import OpenVlaPlans
+from efficient_vla.quantization_settings import QuantizationSettings
+from efficient_vla.reasoning.depth import METHODS as DEPTHS, DepthSettings
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling import FIXED_LENGTH, RESAMPLERS
+from efficient_vla.reasoning.width import WidthSettings
 from efficient_vla.settings import group, setting, share
 
 PRUNING_METHODS = ('none', *METHODS)
@@ -374,13 +379,6 @@ class EcotSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizationSettings:
-    """Number format of the decoder's weights."""
-
-    mode: str = quantization_setting()
-
-
-@dataclass(frozen=True, slots=True)
 class ReasonerSettings:
     """Parameters of the reasoner."""
 
@@ -392,12 +390,17 @@ class ReasonerSettings:
         high=60.0,
     )
     device: str = device_setting()
+    engine: str = engine_setting()
+    engine_max_error: float = error_setting()
+    depth: DepthSettings = group(DepthSettings)
+    width: WidthSettings = group(WidthSettings)
     pruning: PruningSettings = group(PruningSettings)
     reuse: ReuseSettings = group(ReuseSettings)
     schedule: ScheduleSettings = group(ScheduleSettings)
     resampling: ResamplingSettings = group(ResamplingSettings)
     quantization: QuantizationSettings = group(QuantizationSettings)
     ecot: EcotSettings = group(EcotSettings)
+    dual: DualSettings = group(DualSettings)
     tokenizer: str = setting(
         '',
         'Folder of the tokenizer, for policies whose own folder has none, such as those of '
@@ -422,10 +425,85 @@ class ReasonerSettings:
                     f'{name}.method is {method} with resampling.method {self.resampling.method}; '
                     'expected none, since resampled tokens have no place in the image. Choose one.'
                 )
+        if self.depth.dynamic:
+            spent['resampling'] = self.resampling.method
+            reason = self._check_depth(spent)
+            if reason:
+                return reason
+        reason = self._check_conditioning() or self._check_updates()
+        if reason:
+            return reason
         protect = self.pruning.protect
         if protect.end_effector and not (self.measures_cameras or any(protect.projection)):
             return (
                 'pruning.protect.end_effector is on and pruning.protect.projection is all zeros; '
                 'expected a 3 x 4 matrix a camera. Set it, or turn the protection off.'
             )
-        return self.pruning.check() or self.joints.check()
+        return self.pruning.check() or self.quantization.check() or self.joints.check()
+
+    def _check_conditioning(self) -> str:
+        """Return why what steers the fast policy goes with no such method, or nothing."""
+        if self.dual.conditioning == OWN:
+            return ''
+        for name, method in (
+            ('resampling', self.resampling.method),
+            ('ecot', self.ecot.method),
+            ('depth', self.depth.method),
+            ('width', self.width.method),
+        ):
+            if method != 'none':
+                return (
+                    f'{name}.method is {method} with dual.conditioning '
+                    f'{self.dual.conditioning}; expected none, since each was trained for plans '
+                    f'without the other. Choose one: set {name}.method to none, or '
+                    f'dual.conditioning to {OWN}.'
+                )
+        return ''
+
+    @property
+    def updating(self) -> dict[str, str]:
+        """Parameters whose methods bring updates of the decoder's weights, and their values."""
+        depth = DEPTHS.get(self.depth.method)
+        found = {
+            'depth.method': self.depth.method if depth and depth.updates else 'none',
+            'width.method': self.width.method,
+            'resampling.method': self.resampling.method,
+            'dual.conditioning': self.dual.conditioning,
+        }
+        return {name: value for name, value in found.items() if value not in ('none', OWN)}
+
+    def _check_updates(self) -> str:
+        """Return why methods that update the same weights do not go together, or nothing."""
+        used = [f'{name} {value}' for name, value in self.updating.items()]
+        if len(used) > 1:
+            return (
+                f'{" and ".join(used)} are set; expected one of them, since both update the same '
+                'weights, each trained without the other. Choose one.'
+            )
+        if used and self.quantization.mode == 'int8':
+            return (
+                f'quantization.mode is int8 with {used[0]}; expected another, since the ranges of '
+                'int8 were measured without its updates. Set it to int8_dynamic.'
+            )
+        return ''
+
+    def _check_depth(self, spent: Mapping[str, str]) -> str:
+        """Return why a choice of layers for each frame goes with no such method, or nothing."""
+        pruning = spent['pruning']
+        remembers = pruning != 'none' and 'memory' in METHODS[pruning].needs
+        if self.width.method != 'none':
+            return (
+                f'width.method is {self.width.method} with depth.method {self.depth.method}; '
+                'expected none, since exits and routers were trained on whole layers. Choose one.'
+            )
+        for name, used, why in (
+            ('reuse', spent['reuse'] != 'none', 'a layer that did not run has no keys and values'),
+            ('pruning', remembers, 'it remembers the attention of layers that may not have run'),
+            ('resampling', spent['resampling'] != 'none', 'its tokens are others than in training'),
+        ):
+            if used:
+                return (
+                    f'{name}.method is {spent[name]} with depth.method {self.depth.method}; '
+                    f'expected another, since {why}. Choose one.'
+                )
+        return ''

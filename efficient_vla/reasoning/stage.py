@@ -13,7 +13,10 @@ import torch
 from torch import nn
 
 from efficient_vla.attention import PrefixCache
+from efficient_vla.dual_settings import OWN
 from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.depth.layers import Layers
+from efficient_vla.reasoning.depth.pilot import Pilot, PilotedRoute
 from efficient_vla.reasoning.ecot.cache import Ecot, Thought
 from efficient_vla.reasoning.gate import MotionGate
 from efficient_vla.reasoning.layout import Layout, arranged, behind
@@ -52,6 +55,7 @@ class Reasoner:
         resampler: nn.Module | None = None,
         lacking: Mapping[str, str] | None = None,
         encode: Callable[[str], Words] | None = None,
+        pilot: Pilot | None = None,
     ) -> None:
         """Use a tokenizer of transformers; positions of text start after a full frame's tokens.
 
@@ -60,10 +64,14 @@ class Reasoner:
         ``state_names`` name what ``observe`` is given, ``learned`` are the scorers of pruning by
         method and, as 'ecot', the ``Thinker`` that puts plans into words; ``lacking`` says of
         methods why they have none. ``resampler`` makes other tokens of the visual ones, as
-        ``resampling`` says.
+        ``resampling`` says. ``pilot`` decides for each frame which layers run.
         """
-        self.trunk = trunk
-        self.parameters_mb = weights_mb(trunk)
+        self.trunk, self._pilot = trunk, pilot
+        self.engine: Any = None
+        """What is known of the engine that executes the decoder, where that is not torch."""
+        self.conditioning = OWN
+        """How plans steer the fast policy."""
+        self.parameters_mb = weights_mb(trunk) + (0.0 if pilot is None else pilot.parameters_mb)
         self._device = trunk.parts.device
         self._encode = encode or partial(bare_words, tokenizer)
         self.text_start = tokens_per_frame
@@ -78,13 +86,15 @@ class Reasoner:
         self._memory = ScoreMemory()
         self._gate = MotionGate(state_names)
         self._schedule = PassSchedule(state_names)
-        self._cache = VlaCache(len(trunk.parts.layers), trunk.scored_depth)
+        self._cache = VlaCache(trunk.parts.left)
         self.signals = settings.pruning.needs_signals != ''
         """Whether tokens carry contours and saliency; who starts with a method grants it."""
         self._tokens: VisualTokens | None = None
         self._plan: Plan | None = None
         self._savings = Savings()
         self._since_refresh = 0
+        self._deep = True
+        """Whether all layers ran in the last pass."""
         self._settings = settings
         self.configure(settings)
 
@@ -95,15 +105,11 @@ class Reasoner:
         that they need is missing or unfit; the settings from before then stay.
         """
         parts, pruning = self.trunk.parts, settings.pruning
+        if parts.whole is not None:
+            _refuse_cuts(settings)
         if pruning.method != 'none':
-            first, _ = drop_layers(pruning, len(parts.layers))
+            drop_layers(pruning, parts.left)
             method = METHODS[pruning.method]
-            if first >= self.trunk.scored_depth and 'projections' in method.needs:
-                raise InvalidRecordError(
-                    f'pruning.layer is {first} with pruning.method {pruning.method}; expected less '
-                    f'than {self.trunk.scored_depth}, since the last layer of this policy gives '
-                    'keys and values alone. Set it to -1.'
-                )
             if method.needs_attention and not parts.has_attention:
                 raise InvalidRecordError(
                     f'pruning.method {pruning.method} ranks tokens by attention, which a '
@@ -126,9 +132,17 @@ class Reasoner:
             )
         if settings.ecot.method != 'none':
             self._require('ecot', 'ecot')
+        self._steer(settings)
         if settings.reuse.method != self._settings.reuse.method:
             self._cache.flush('reuse method changed')
         self._settings = settings
+
+    def _steer(self, settings: ReasonerSettings) -> None:
+        """Tell the pilot how to choose layers, and refuse a choice without one."""
+        if self._pilot is None:
+            settings.depth.refuse_dynamic()
+        elif settings.depth.dynamic:
+            self._pilot.configure(settings.depth)
 
     def _require(self, name: str, method: str) -> None:
         """Refuse a method whose module was not loaded; ``name`` is the group of its settings."""
@@ -169,6 +183,8 @@ class Reasoner:
         self._cache.flush(reason)
         if self._ecot is not None:
             self._ecot.reset()
+        if self._pilot is not None:
+            self._pilot.reset()
         self._plan = None
         self._since_refresh = 0
 
@@ -202,7 +218,7 @@ class Reasoner:
         self._schedule.note(None if again else plan.kept)
         self._sequence += 1
         latency = (time.perf_counter() - started) * 1e3
-        full = len(plan.kept) - len(plan.reused) == plan.tokens_total
+        full = self._deep and len(plan.kept) - len(plan.reused) == plan.tokens_total
         self._tokens = tokens
         self._plan = replace(
             plan,
@@ -252,15 +268,18 @@ class Reasoner:
         self._memory.fit(total)
         features, positions, layout = self._entering(tokens, words)
         text = words.ids[None]
-        selection, dense = self._choose(tokens)
+        route = self._route(features, text)
+        left = self.trunk.parts.left if route is None else route.left(self.trunk.parts.left)
+        selection, dense = self._choose(tokens, left)
         first = selection.first if selection else 0
         reuse, refresh = self._reuse(tokens, instruction, features, text, first)
-        depth = self.trunk.scored_depth
-        remembered = observed = observed_layers(settings.pruning, depth, reuse is not None)
+        remembered = observed = observed_layers(settings.pruning, left, reuse is not None)
         if reuse is not None and settings.reuse.adaptive and self._cache.wants_entropy:
-            observed = frozenset(range(depth))
+            observed = frozenset(left.whole)
         entering = features, positions, text, layout
         latents, result, cache = self._decode(tokens, entering, (selection, reuse, observed))
+        if route is not None and route.latents is not None:
+            latents = route.latents[0]
         if remembered:
             rows = [result.scores[layer].mean(0) for layer in sorted(remembered)]
             self._memory.update(features, torch.stack(rows))
@@ -273,6 +292,8 @@ class Reasoner:
         reused = kept[~np.isin(kept, computed)] if len(computed) else kept
         guarded = kept[selection.protected[kept]] if selection else kept[:0]
         spent = selection.spent(len(kept), len(guarded)) if selection else dense
+        ran = '' if route is None else route.spent()
+        self._deep = route is None or route.whole
         ids = tokens.position
         if len(features) != total:
             ids = positions[0].cpu().numpy().astype(np.int32)
@@ -291,7 +312,7 @@ class Reasoner:
             reused=ids[reused],
             reused_age=self._cache.age(reused, tokens.stamp),
             protected=ids[guarded],
-            reason='; '.join(part for part in (spent, refresh) if part),
+            reason='; '.join(part for part in (ran, spent, refresh) if part),
             cache=cache,
         )
 
@@ -329,7 +350,17 @@ class Reasoner:
         start = parts.text_start(tokens, self.text_start)
         return made, spread, behind(start, text.shape[1], spread.new_zeros(len(made)))
 
-    def _choose(self, tokens: VisualTokens) -> tuple[TokenSelection | None, str]:
+    def _route(self, features: torch.Tensor, text: torch.Tensor) -> PilotedRoute | None:
+        """Return which layers run on this frame, ``None`` meaning all, and tell the trunk."""
+        if self._pilot is None or not isinstance(self.trunk, Trunk):
+            return None
+        motion = self._gate.newest
+        words = self.trunk.parts.embed(text)[0]
+        route = self._pilot.route(features, words, None if motion is None else motion[1])
+        self.trunk.route = route
+        return route
+
+    def _choose(self, tokens: VisualTokens, left: Layers) -> tuple[TokenSelection | None, str]:
         """Return the selection of this plan, or ``None`` and the reason for all tokens."""
         pruning = self._settings.pruning
         if pruning.method == 'none' or pruning.keep >= 1.0:
@@ -343,6 +374,7 @@ class Reasoner:
             return None, f'all tokens: {fine}'
         selection = TokenSelection(
             self.trunk.parts,
+            left,
             pruning,
             tokens,
             protected(tokens, self._gate.position, pruning.protect),
@@ -382,3 +414,14 @@ class Reasoner:
             words = replace(words, ids=words.ids.to(self._device))
             self._known = {instruction: words}
         return self._known[instruction]
+
+
+def _refuse_cuts(settings: ReasonerSettings) -> None:
+    """Refuse what looks between the layers of a decoder that an engine executes as one graph."""
+    for name, method in (('pruning', settings.pruning.method), ('reuse', settings.reuse.method)):
+        if method != 'none':
+            raise InvalidRecordError(
+                f'{name}.method is {method}, while {settings.engine} executes the decoder as one '
+                'graph. Start the stage with it, so that the graphs are cut between the layers, or '
+                'set engine to torch.'
+            )

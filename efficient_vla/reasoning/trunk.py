@@ -12,6 +12,7 @@ from efficient_vla.attention import PrefixCache
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.reasoning.layout import Layout, behind
+from efficient_vla.settings import InvalidSettingError
 
 
 class Trunk(nn.Module):
@@ -39,10 +40,18 @@ class Trunk(nn.Module):
         super().__init__()
         self.prefix: PrefixCache | None = None
         """Keys and values of the last pass, where plans hand them on."""
+        self.route: runner.Route | None = None
+        """Which layers run, and where the pass ends; ``None``: all."""
         self.bidirectional_prefix = bidirectional_prefix
         self.image_blocks = image_blocks
         self.levels = levels
         self.queries = nn.Parameter(torch.randn(queries, decoder.config.hidden_size) * 0.02)
+        self.register_parameter('added', None)
+        """Rows behind the queries that no query sees, [N, D], where a conditioning has its own."""
+        self.depth = len(decoder.layers)
+        """Layers that the decoder has when none is left out."""
+        self.numbers = tuple(range(self.depth))
+        """Which of them are left."""
         self.replace(decoder)
 
     @property
@@ -50,19 +59,44 @@ class Trunk(nn.Module):
         """Width of visual tokens, those of all levels one after the other."""
         return (1 + self.levels) * self.queries.shape[1]
 
+    @property
+    def words(self) -> int:
+        """Tokens that the decoder knows."""
+        return self.decoder.get_input_embeddings().num_embeddings
+
     def rows_beside(self, camera: np.ndarray) -> int:
         """Return the rows beside visual tokens, of the cameras ``camera`` [V], and words."""
-        return len(self.queries)
+        return len(self.asked)
 
     @property
-    def scored_depth(self) -> int:
-        """Layers whose attention can be looked at."""
-        return len(self.parts.layers)
+    def asked(self) -> torch.Tensor:
+        """Queries, and the rows behind them, whose last hidden states are the plan."""
+        return self.queries if self.added is None else torch.cat([self.queries, self.added])
 
     def replace(self, decoder: Any) -> None:
         """Put another module in the decoder's place, such as its quantized form."""
         self.decoder = decoder
-        self.parts = Decoder(decoder, self.bidirectional_prefix)
+        self.parts = Decoder(decoder, self.bidirectional_prefix, self.numbers, self.depth)
+
+    def keep_layers(self, numbers: tuple[int, ...]) -> None:
+        """Take all layers but these out of the decoder, and out of memory.
+
+        Raises ``InvalidSettingError`` for a layer that is given features of the image of its own.
+        """
+        if numbers[: self.levels] != tuple(range(self.levels)):
+            raise InvalidSettingError(
+                f'depth.method leaves layers {", ".join(map(str, numbers))}; expected the first '
+                f'{self.levels} among them, since they are given features of the image (DeepStack).'
+                ' Set depth.method to none, or more layers.'
+            )
+        left = [
+            layer
+            for layer, own in zip(self.decoder.layers, self.numbers, strict=True)
+            if own in numbers
+        ]
+        self.decoder.layers = nn.ModuleList(left)
+        self.numbers = numbers
+        self.replace(self.decoder)
 
     def forward(
         self,
@@ -83,8 +117,8 @@ class Trunk(nn.Module):
         this position id. ``selection`` and ``reuse`` take one sequence at a time.
         """
         sequence = self.sequence(visual, visual_positions, text, text_mask, start)
-        result = runner.run(self.parts, sequence, selection, reuse, observe)
-        return result.hidden[:, -len(self.queries) :], result
+        result = runner.run(self.parts, sequence, selection, reuse, observe, self.route)
+        return result.hidden[:, -len(self.asked) :], result
 
     def sequence(
         self,
@@ -96,7 +130,8 @@ class Trunk(nn.Module):
     ) -> runner.Sequence:
         """Return the rows of a frame, queries included, and who sees whom; as for ``forward``."""
         batch, count, _ = visual.shape
-        length, queries = text.shape[1], len(self.queries)
+        asked = self.asked
+        length, queries = text.shape[1], len(asked)
         layout = start
         if not isinstance(layout, Layout):
             layout = behind(layout, length, text.new_zeros(count))
@@ -106,7 +141,7 @@ class Trunk(nn.Module):
         embeddings = torch.cat(
             [
                 torch.cat([visual, words], 1)[:, order],
-                self.queries.to(visual.dtype).expand(batch, -1, -1),
+                asked.to(visual.dtype).expand(batch, -1, -1),
             ],
             1,
         )

@@ -33,6 +33,8 @@ REFUSED = dict.fromkeys(
     (
         'perception.cache.method',
         'perception.quantization.mode',
+        'reasoner.depth.method',
+        'reasoner.width.method',
         'reasoner.pruning.method',
         'reasoner.reuse.method',
         'reasoner.schedule.method',
@@ -90,7 +92,7 @@ class RemoteActor:
         Raises ``PolicyServerError`` where the server gives none in time.
         """
         begin = time.perf_counter()
-        observation = self._observation(plan.instruction, frame)
+        observation = self._observation(plan.sentence, frame)
         if self._fresh and self._contract.reset:
             put(observation, self._contract.reset, True)
         answer = self._client.ask(observation)

@@ -11,6 +11,9 @@ from efficient_vla.places import PolicyPlace
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 
+PLANS = ('live', 'first', 'wrong')
+"""What an evaluation lets a plan carry."""
+
 
 def jobs(
     tasks: Sequence[str], seed: int, episodes: int, robot: str = DEFAULT_ROBOT
@@ -35,7 +38,7 @@ def check_tasks(tasks: Sequence[str], robot: str = DEFAULT_ROBOT) -> None:
         raise UsageError(f'no task given; expected some of {known}.')
     for task in tasks:
         if task not in instructions:
-            raise UsageError(f'unknown task {task!r}; expected one of {known}.')
+            raise UsageError(f'unknown task {task!r} of {robot}; expected one of {known}.')
         if tasks.count(task) > 1:
             raise UsageError(
                 f'task {task!r} is named twice; expected once, since the same seeds make the same '

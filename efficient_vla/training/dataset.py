@@ -95,15 +95,17 @@ class Frames(ABC):
                 slow[index] = rng.choice(self._near(frame, self.first[frame], frame + 1))
         return slow
 
-    def later_frames(self, slow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return frames of the same episodes, up to ``MAX_PLAN_AGE_S`` later."""
+    def later_frames(
+        self, slow: np.ndarray, rng: np.random.Generator, most_s: float = MAX_PLAN_AGE_S
+    ) -> np.ndarray:
+        """Return frames of the same episodes, up to ``most_s`` later."""
         ends = np.searchsorted(self.first, self.first[slow], side='right')
-        near = [self._near(frame, frame, end) for frame, end in zip(slow, ends, strict=True)]
+        near = [self._near(f, f, end, most_s) for f, end in zip(slow, ends, strict=True)]
         return np.array([rng.choice(frames) for frames in near])
 
-    def _near(self, frame: int, start: int, end: int) -> np.ndarray:
+    def _near(self, frame: int, start: int, end: int, most_s: float = MAX_PLAN_AGE_S) -> np.ndarray:
         frames = np.arange(start, end)
-        most = round(MAX_PLAN_AGE_S / self.dt)
+        most = round(most_s / self.dt)
         return frames[np.abs(self.step[frames] - self.step[frame]) <= most]
 
     def sentences(

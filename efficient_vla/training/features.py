@@ -15,7 +15,7 @@ from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.dataset import MAX_PLAN_AGE_S, Frames
 from efficient_vla.training.frozen import Frozen
 
 COMPUTE_BATCH = 64
@@ -55,12 +55,20 @@ class Samples(Plans):
     image: torch.Tensor
     """The slow frame, uint8 [B, rows, columns, 3]."""
     fast_pixels: torch.Tensor
-    """A frame up to a second later, normalised, [B, 3, rows, columns]."""
+    """A later frame, normalised, [B, 3, rows, columns]."""
     fast_state: torch.Tensor
     fast_chunk: torch.Tensor
-    data: Demonstrations
+    data: Frames
     frames: np.ndarray
     """Which frames of ``data`` the slow ones are."""
+    later: np.ndarray
+    """Which the fast ones are."""
+
+    @property
+    def elapsed(self) -> torch.Tensor:
+        """Rows from the slow frame to the fast one, int64 [B]."""
+        passed = self.data.step[self.later] - self.data.step[self.frames]
+        return torch.from_numpy(passed.astype(np.int64)).to(self.latents.device)
 
 
 class Features:
@@ -69,7 +77,7 @@ class Features:
     def __init__(
         self,
         frozen: Frozen,
-        data: Demonstrations,
+        data: Frames,
         frames: int,
         seed: int,
         jitter: bool,
@@ -97,11 +105,20 @@ class Features:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def samples(self, chosen: np.ndarray, rng: np.random.Generator, jitter: bool) -> Samples:
-        """Return the samples at places ``chosen`` of the drawn frames."""
+    def samples(
+        self,
+        chosen: np.ndarray,
+        rng: np.random.Generator,
+        jitter: bool,
+        lag_s: float = MAX_PLAN_AGE_S,
+    ) -> Samples:
+        """Return the samples at places ``chosen`` of the drawn frames.
+
+        The fast frame of each is drawn from those up to ``lag_s`` later.
+        """
         frozen, data = self.frozen, self.data
         slow = self.frames[chosen]
-        fast = data.later_frames(slow, rng)
+        fast = data.later_frames(slow, rng, lag_s)
         text, text_mask = frozen.text([self.sentences[place] for place in chosen])
         plans = self.plans(chosen)
         return Samples(
@@ -118,6 +135,7 @@ class Features:
             fast_chunk=frozen.targets(data.chunk[fast]),
             data=data,
             frames=slow,
+            later=fast,
         )
 
     def plans(self, chosen: np.ndarray) -> Plans:

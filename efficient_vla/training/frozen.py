@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A finished policy whose weights stay as they are, while a method is trained beside them."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from efficient_vla import checkpoint
 from efficient_vla.own_images import WHOLE, OwnImages, token_grid, token_map
 from efficient_vla.reasoning.layout import arranged
+from efficient_vla.reasoning.runner import Route
+from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.reasoning.words import Words, prompt_words
 from efficient_vla.types import VisualTokens
 
@@ -156,6 +159,16 @@ class Frozen(Inputs):
         )
         positions = positions.expand(*positions.shape[:-2], len(visual), -1)
         return self.trunk(visual, positions, text, text_mask, layout)[0]
+
+
+@contextmanager
+def routed(trunk: Trunk, route: Route) -> Iterator[None]:
+    """Let the passes of a trunk run the layers of a route."""
+    trunk.route = route
+    try:
+        yield
+    finally:
+        trunk.route = None
 
 
 def jittered(pixels: torch.Tensor) -> torch.Tensor:

@@ -1,47 +1,33 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Low-rank updates of a frozen module's linear layers (LoRA, arXiv 2106.09685)."""
+"""Low-rank updates of a frozen module's linear layers (LoRA, arXiv 2106.09685), by peft."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
-import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
 from torch import nn
-from torch.nn import functional
 
-
-class LowRank(nn.Module):
-    """A frozen linear layer plus the product of two thin matrices, which starts at zero."""
-
-    def __init__(self, base: nn.Linear, rank: int) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.down = nn.Parameter(torch.empty(rank, base.in_features))
-        self.up = nn.Parameter(torch.zeros(base.out_features, rank))
-        nn.init.kaiming_uniform_(self.down, math.sqrt(5))
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply both."""
-        return self.base(hidden) + functional.linear(functional.linear(hidden, self.down), self.up)
+ADAPTER = 'default'
 
 
 def attach(model: nn.Module, rank: int) -> list[nn.Parameter]:
-    """Wrap every linear layer of the model in place, and return the new parameters."""
-    added: list[nn.Parameter] = []
-    linears = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-    for name, linear in linears:
-        owner, _, leaf = name.rpartition('.')
-        wrapped = LowRank(linear, rank)
-        setattr(model.get_submodule(owner), leaf, wrapped)
-        added += [wrapped.down, wrapped.up]
-    return added
+    """Add an update of this rank to every linear layer in place, and return the new parameters.
+
+    It is the product of two thin matrices, without a scale, and starts at zero; the model's own
+    parameters learn no more.
+    """
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=linears)
+    inject_adapter_in_model(config, model, ADAPTER)
+    return [tensor for _, tensor in updates(model)]
 
 
-def updates(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def updates(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield ``<layer>.down`` [R, in] and ``<layer>.up`` [out, R], by the layers' own names."""
     modules: Any = model.named_modules()
     for name, module in modules:
-        if isinstance(module, LowRank):
-            yield f'{name}.down', module.down
-            yield f'{name}.up', module.up
+        if isinstance(module, LoraLayer):
+            yield f'{name}.down', module.lora_A[ADAPTER].weight
+            yield f'{name}.up', module.lora_B[ADAPTER].weight

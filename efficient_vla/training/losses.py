@@ -5,6 +5,7 @@
 import torch
 from torch.nn import functional
 
+from efficient_vla.checkpoint import Card
 from efficient_vla.training.features import Samples
 from efficient_vla.training.frozen import Frozen
 
@@ -32,6 +33,23 @@ def action_loss(
         predicted[..., :moves].cumsum(1), target[..., :moves].cumsum(1), beta=0.5
     )
     return rows + PATH_WEIGHT * path
+
+
+def cognition(latents: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Return how far a student's plan [B, Q, D] is from the teacher's (MoLE, arXiv 2503.20384).
+
+    Half the squared error, in units of the teacher's variance over the batch, and half the reverse
+    Kullback-Leibler divergence over D; without the masks of the paper.
+    """
+    spread = teacher.var(0).mean()
+    student, taught = (part.log_softmax(-1) for part in (latents, teacher))
+    reverse = functional.kl_div(taught, student, log_target=True, reduction='none').sum(-1).mean()
+    return 0.5 * (functional.mse_loss(latents, teacher) / spread + reverse)
+
+
+def displacements(card: Card) -> int:
+    """Return how many of the first columns of a chunk are displacements."""
+    return 3 if card.control_mode.endswith('DELTA') else 0
 
 
 def plan_losses(

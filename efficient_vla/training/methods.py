@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Train a method that spends fewer visual tokens: `efficient-vla train --method NAME`.
+"""Train a method for a finished policy: `efficient-vla train --method NAME`.
 
 The policy stays frozen. A method adds a module of its own and, where the decoder has to learn to
 read what the module gives, low-rank updates of the decoder. Its teacher is the dense plan beside
@@ -17,17 +17,18 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from efficient_vla import addons
+from efficient_vla import addons, checkpoint
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
 from efficient_vla.training import curves, loop, resume
-from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.dataset import Demonstrations, Frames
 from efficient_vla.training.features import Features, Plans, Samples
 from efficient_vla.training.files import write_addon
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.recipes import recipe_class
+from efficient_vla.training.recipes import OF_DUAL, recipe_class
 from efficient_vla.training.recipes.recipe import Recipe
+from efficient_vla.training.recordings import demonstrations
 
 LEARNING_RATE = 1e-3
 BATCH = VALIDATION_BATCH = 32
@@ -39,7 +40,7 @@ class MethodTrainer:
     def __init__(self, args: argparse.Namespace, policy: Path) -> None:
         torch.manual_seed(args.seed)
         self.args, self.policy = args, policy
-        self.data = Demonstrations(args.data)
+        self.data = self._frames(args.data)
         self.frozen = self._parts(torch_device(args.device))
         args.out.mkdir(parents=True, exist_ok=True)
         self.features = Features(
@@ -54,7 +55,7 @@ class MethodTrainer:
         if args.validation is not None:
             self.held_out = Features(
                 self.frozen,
-                Demonstrations(args.validation),
+                self._frames(args.validation),
                 args.validation_frames,
                 0,
                 False,
@@ -72,6 +73,7 @@ class MethodTrainer:
             'weights': self.frozen.sha256,
             '--rank': args.rank,
             **self.recipe.shape,
+            **self.recipe.basis,
         }
         """What the state of a training is good for; decoders of tokens hold their bins in shape."""
         if self.resume_path.exists() and not args.restart:
@@ -88,6 +90,20 @@ class MethodTrainer:
 
     def _parts(self, device: torch.device) -> Frozen:
         return Frozen(self.policy, device, self.args.precision)
+
+    def _frames(self, folder: Path) -> Frames:
+        if self.method not in OF_DUAL:
+            return Demonstrations(folder)
+        card = checkpoint.read_card(self.policy)
+        data = demonstrations(folder, image_size=card.image_size)
+        known = data.units()
+        for name in ('state_names', 'action_names', 'control_mode'):
+            if tuple(known[name]) != tuple(getattr(card, name)):
+                raise UsageError(
+                    f'{folder} has {name} {known[name]}; the policy expects '
+                    f'{getattr(card, name)}. Train it on demonstrations of its own robot.'
+                )
+        return data
 
     def _recipe(self) -> Any:
         return recipe_class(self.method)
@@ -143,6 +159,7 @@ class MethodTrainer:
     def write(self, folder: Path) -> None:
         """Write the add-on."""
         self.recipe.trained.eval()
+        self.recipe.finish(self.features if self.held_out is None else self.held_out)
         write_addon(
             folder, self.method, self.recipe.shape, self.recipe.tensors(), self.frozen.sha256
         )
@@ -152,7 +169,7 @@ class MethodTrainer:
     ) -> Samples | Plans:
         if self.method in OF_HEADS:
             return features.plans(chosen)
-        return features.samples(chosen, rng, jitter)
+        return features.samples(chosen, rng, jitter, self.recipe.lag_s)
 
 
 def main(args: argparse.Namespace, policy: Path) -> int:

@@ -28,7 +28,7 @@ from efficient_vla.devices import torch_device
 from efficient_vla.training import curves, loop, resume
 from efficient_vla.training.files import write_policy
 from efficient_vla.training.frozen import Inputs
-from efficient_vla.training.losses import action_loss
+from efficient_vla.training.losses import action_loss, displacements
 from efficient_vla.training.model import EvlaNano, nano_config
 from efficient_vla.training.recordings import demonstrations
 
@@ -93,7 +93,7 @@ class Trainer(Inputs):
         self, predicted: torch.Tensor, chunk: torch.Tensor, fit: torch.Tensor
     ) -> torch.Tensor:
         """Return the loss of predicted rows, in the network's units, beside those of ``chunk``."""
-        moves = 3 if self.card.control_mode.endswith('DELTA') else 0
+        moves = displacements(self.card)
         return action_loss(predicted.float(), self.targets(chunk), fit, moves)
 
     def keep(self) -> torch.Tensor | None:

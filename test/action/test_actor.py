@@ -75,6 +75,20 @@ def frame(stamp: float) -> Frame:
     return Frame({}, np.array([1.0, 0.5], np.float32), stamp)
 
 
+def test_a_plan_starts_from_the_state_of_its_frame_however_many_chunks_came_since() -> None:
+    generator = Counting()
+    generator.needs_since = True
+    made = actor(generator)
+    for number in range(200):
+        # The state counts the frames; plans of frames 0 and 150.
+        here = replace(frame(0.01 * number), state=np.array([number, 0.5], np.float32))
+        made.chunk(replace(plan(), stamp=0.0 if number < 150 else 1.5, valid_for=9.0), here)
+    for number, start in ((149, 0.0), (199, 150.0)):
+        since = generator.seen[number].since
+        assert since.rows.item() == round(0.01 * (number - start) / DT)
+        assert since.state[0, 0].item() == pytest.approx((start - 1.0) / 2.0)
+
+
 def settings(**values) -> ActorSettings:
     named = {name.replace('__', '.'): value for name, value in values.items()}
     return build(ActorSettings, {'architecture': 'single', **named})
@@ -229,6 +243,14 @@ def test_the_head_hears_of_a_new_instruction():
     for instruction in ('push', 'push', 'pull'):
         made.chunk(plan(instruction=instruction), frame(0.0))
     assert [given.same_task for given in counting.seen] == [True, True, False]
+
+
+def test_the_head_hears_of_a_new_subtask():
+    counting = Counting()
+    made = actor(counting)
+    for subtask in ('', 'reach', 'reach', 'lift'):
+        made.chunk(replace(plan(), subtask=subtask), frame(0.0))
+    assert [given.same_task for given in counting.seen] == [True, False, True, False]
 
 
 def test_a_state_of_the_wrong_width_is_refused():

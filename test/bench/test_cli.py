@@ -71,6 +71,34 @@ def one_sentence(code, output):
     return output.err
 
 
+@pytest.mark.parametrize(
+    ('words', 'named'),
+    [
+        (('eval', '--robot', 'ur10', '--tasks', 'reach', '--json', 'out.json'), "'ur10'"),
+        (('eval', '--tasks', 'reach-v3', '--json', 'out.json', '--episodes', 'many'), "'many'"),
+        (('eval', '--tasks', 'reach-v3'), '--json'),
+        (('bench', 'nothing'), "'nothing'"),
+    ],
+)
+def test_wrong_option_is_told_in_one_sentence_that_names_the_help(capsys, words, named):
+    error = one_sentence(*call(capsys, *words))
+    assert named in error
+    assert '--help' in error
+
+
+def test_robot_file_that_is_not_there_is_named_with_how_to_write_one(capsys, tmp_path):
+    error = one_sentence(*call(capsys, 'up', '--robot', str(tmp_path / 'arm.yaml')))
+    assert 'arm.yaml' in error
+    assert 'new-robot' in error
+
+
+def test_parameter_that_was_nearly_right_is_named_alone(capsys, tmp_path):
+    words = ('--set', 'controller.rat=100', '--json', str(tmp_path / 'out.json'))
+    error = one_sentence(*call(capsys, *EVAL, *words))
+    assert 'did you mean controller.rate?' in error
+    assert 'controller.blending' not in error
+
+
 def test_unknown_task_is_named(capsys, passthrough, tmp_path):
     error = one_sentence(
         *call(

@@ -14,10 +14,12 @@ import pytest
 from fixtures.policies import write_policy
 
 from efficient_vla import cli
+from efficient_vla.bench import lockstep
 from efficient_vla.bench.evaluate import Request, Worker, evaluate
 from efficient_vla.bench.manifest import command
 from efficient_vla.bench.overrides import parse_overrides
 from efficient_vla.errors import CheckpointError, UsageError
+from efficient_vla.sim.catalogue import simulation
 from efficient_vla.types import InvalidRecordError, RefusedChunkError
 
 TASKS = ('reach-v3', 'window-close-v3')
@@ -271,3 +273,33 @@ def test_a_manifest_names_what_was_started(monkeypatch, module, start):
     monkeypatch.setattr(sys.modules['__main__'], '__spec__', ModuleSpec(module, None))
     monkeypatch.setattr(sys, 'argv', ['x', 'my model', '--json', 'out.json'])
     assert command() == f"{start} 'my model' --json out.json"
+
+
+@pytest.mark.parametrize(('control', 'plans'), [('live', 4), ('first', 1)])
+def test_the_first_plan_of_an_episode_may_stay(tmp_path, control, plans):
+    words = 'actor.architecture=dual', f'eval.plan={control}', 'eval.reasoner_period=0.125'
+    asked = request(write_policy(tmp_path / 'policy'), *words)
+    found = evaluate(asked)
+    assert found['stages']['reasoner']['passes'] == plans
+    assert found['stages']['actor']['passes'] == 5
+
+
+def test_a_wrong_plan_is_made_for_another_sentence_of_the_scene(tmp_path, monkeypatch):
+    heard = []
+    plan_from = lockstep.plan_from
+
+    def listening(stages, frame, instruction, records):
+        heard.append(instruction)
+        return plan_from(stages, frame, instruction, records)
+
+    monkeypatch.setattr(lockstep, 'plan_from', listening)
+    found = evaluate(request(write_policy(tmp_path / 'policy'), 'eval.plan=wrong'))
+    assert found['episodes'][0]['instruction'] == 'reach the goal position'
+    assert set(heard) == {'push the puck to the goal'}
+    sim = simulation('ur5e').make('reach_three', 'fast', 64)
+    sim.reset(1000)
+    own = sim.instruction
+    other = lockstep.other_sentence(sim, 1000)
+    sim.close()
+    assert other != own
+    assert other in {f'touch the {colour} ball' for colour in ('red', 'green', 'blue')}

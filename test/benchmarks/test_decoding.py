@@ -18,8 +18,7 @@ from benchmarks.decoding.page import REPORT, plot
 from benchmarks.job import QUICK, SINGLE, Job
 from efficient_vla.action.catalogue import TOKENIZERS, decodings
 from efficient_vla.action.tokenizers.bins import BinTokenizer
-from efficient_vla.bench.conditions import merged
-from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.bench.overrides import build_settings, merged, parse_overrides
 from efficient_vla.cli.bench_reports import COMMANDS
 from efficient_vla.errors import CheckpointError
 from efficient_vla.types import ActionChunk, ControlMode, Execution, Frame, Plan

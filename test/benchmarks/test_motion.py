@@ -23,11 +23,15 @@ from benchmarks.motion.plots import plot_seams, plot_success
 from benchmarks.motion.recording import OFFSET, RecordedMotion, constant_offset, record
 from benchmarks.motion.stand_in import GuidedPolicy
 from efficient_vla import cli
-from efficient_vla.bench.conditions import merged as merged_overrides
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bench.inference import Inference, StepTimer
 from efficient_vla.bench.lockstep import Handover, run_episode, start_controller
-from efficient_vla.bench.overrides import EvaluationSettings, build_settings, parse_overrides
+from efficient_vla.bench.overrides import (
+    EvaluationSettings,
+    build_settings,
+    merged as merged_overrides,
+    parse_overrides,
+)
 from efficient_vla.bench.rows import Rows
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy import Policy
@@ -586,7 +590,8 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     out = ['--json', str(tmp_path / 'out.json')]
     assert cli.main(['bench', 'motion', '--parts', 'speed', *out]) == cli.EXIT_USAGE
     assert "'speed'" in capsys.readouterr().err
-    assert cli.main(['bench', 'motion', '--peer-python', '/nowhere', *out]) == cli.EXIT_USAGE
+    for peer in ('/nowhere', str(tmp_path)):
+        assert cli.main(['bench', 'motion', '--peer-python', peer, *out]) == cli.EXIT_USAGE
     assert 'lerobot[async]' in capsys.readouterr().err
     assert cli.main(['bench', 'motion', '--episodes', '0', *out]) == cli.EXIT_USAGE
     assert '--episodes is 0' in capsys.readouterr().err

@@ -96,6 +96,14 @@ def test_row_tells_period_limits_and_stops(ros_domain):
     assert all(isinstance(v, (int, float, bool, str, type(None))) for v in row.values())
 
 
+def test_row_of_an_arm_tells_its_joints(ros_domain):
+    (row,) = measure_timing(seconds=1.5, rate=50.0, load=False, stops=1, privileged=False, arm=True)
+    assert row['joints'] == 7
+    assert row['commands'] >= 40
+    assert row['limit_violations'] == 0
+    assert row['max_jerk'] > 10
+
+
 def stolen() -> int:
     """Return the time that a hypervisor gave to others while a core of ours was ready [ticks]."""
     return int(Path('/proc/stat').read_text().split()[8])

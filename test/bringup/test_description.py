@@ -26,6 +26,7 @@ from efficient_vla.bringup.graph import (
     parse_overrides,
     profiles,
 )
+from efficient_vla.bringup.interfaces import of_graph
 from efficient_vla.bringup.parameter_files import parameters_yaml
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, OWN, node_name, simulation
@@ -225,6 +226,7 @@ def test_policy_may_be_the_name_of_a_shipped_one() -> None:
         ('metaworld', 'evla-nano'),
         ('so101', str(ROOT / 'models/so101-act')),
         ('ur5e', str(ROOT / 'models/ur5e-nano')),
+        ('panda', str(ROOT / 'models/panda-nano')),
     ],
 )
 def test_a_robot_has_the_policy_that_ships_for_it(robot: str, named: str) -> None:
@@ -238,6 +240,7 @@ def test_a_robot_has_the_policy_that_ships_for_it(robot: str, named: str) -> Non
         ({'hardware': 'abacus'}, "hardware 'abacus' is unknown; expected one of cpu_2core"),
         ({'policy': 'nowhere'}, 'nor a shipped policy, nor a folder that holds a policy: '),
         ({'log_level': 'loud'}, "log level 'loud' is unknown"),
+        ({'only': ('thinker',)}, '--only names thinker; expected nodes of this graph'),
         ({'overrides': {'actor': 1}}, "override 'actor' does not name a node"),
         ({'overrides': {'brain.size': 1}}, "override 'brain.size' does not name a node"),
         ({'parameter_files': (Path('missing.yaml'),)}, "'missing.yaml' does not exist"),
@@ -374,3 +377,38 @@ def test_a_simulated_arm_stands_behind_the_driver_that_its_profile_sends_to(
     assert direct.parameters['ur5e_robot'].get('interface', 'command') == 'command'
     assert 'joint_names' not in direct.parameters['actor']
     assert not direct.remaps
+
+
+def test_nodes_that_run_elsewhere_are_left_out_and_keep_their_parameters() -> None:
+    whole = describe(Selection())
+    here = describe(Selection(only=('perception', 'actor', 'controller')))
+    there = describe(Selection(only=('reasoner',)))
+    assert here.nodes == ('perception', 'actor', 'controller')
+    assert [(each.name, each.nodes) for each in there.processes] == [
+        ('perception_reasoner', ('reasoner',))
+    ]
+    assert here.parameters['reasoner'] == there.parameters['reasoner']
+    assert here.parameters['controller']['remote_nodes'] == ['reasoner']
+    assert any(note.startswith('elsewhere: reasoner.') for note in here.notes)
+    assert not whole.notes
+    assert 'remote_nodes' not in whole.parameters['controller']
+
+
+def test_a_graph_on_several_hosts_has_a_middleware_profile_of_its_own() -> None:
+    alone, spread = describe(Selection()), describe(Selection(only=('reasoner',)))
+    assert (alone.spread, spread.spread) == (False, True)
+    usual = module.environment({})
+    (variable,) = (name for name in usual if 'PROFILES' in name)
+    for present in ({}, usual):
+        profile = Path(module.environment(present, spread=True)[variable])
+        assert profile.name == 'fastdds_network.xml'
+        root = ElementTree.parse(profile).getroot()
+        sizes = [int(item.text or 0) for item in root.iter() if item.tag.endswith('maxMessageSize')]
+        assert min(sizes) < 1472, 'of a datagram in one packet of Ethernet'
+    assert module.environment({variable: 'mine.xml'}, spread=True)[variable] == 'mine.xml'
+
+
+def test_a_server_of_subtasks_is_shown_the_images_that_are_named() -> None:
+    given = {'subtasks.server': 'http://h:1', 'subtasks.images': ['front/compressed']}
+    assert 'front/compressed' in of_graph({'reasoner': given}, ())['reasoner'].hears
+    assert 'camera/image_raw' not in of_graph({'reasoner': {}}, ())['reasoner'].hears

@@ -163,6 +163,19 @@ def test_viewer_has_namespace_clock_and_a_frame_that_exists(load: Any, simulated
         assert action.named['parameters'] == [{'use_sim_time': simulated == 'true'}]
 
 
+def test_viewer_sees_a_robot_of_joints_where_its_profile_has_it(load: Any, tmp_path: Path) -> None:
+    bringup = load('bringup')
+    own = tmp_path / 'own.yaml'
+    own.write_text("/**:\n  ros__parameters:\n    camera_topics: ['front:=/front/image_raw']\n")
+    context = {**defaults(bringup.launch_arguments()), 'rviz': 'true', 'robot': 'ur5e'}
+    context |= {'params_file': str(own), 'remaps': 'markers:=drawn'}
+    *_, frame, rviz = nodes(bringup.bring_up(context))
+    assert rviz.named['arguments'][2:] == ['-f', 'base_link']
+    assert frame.named['arguments'][:2] == ['--frame-id', 'base_link']
+    assert rviz.named['remappings'][0] == ('markers', 'drawn')
+    assert rviz.named['remappings'][-1] == ('camera/image_raw', '/front/image_raw')
+
+
 def test_process_starts_again_unless_that_cannot_help(load: Any) -> None:
     bringup = load('bringup')
     made: list[Record] = []

@@ -5,6 +5,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from efficient_vla import cli
 from efficient_vla.bringup.catalogue import STAND_IN
@@ -38,6 +39,17 @@ def test_profile_of_an_arm_has_its_joints_and_ranges_in_few_lines(xarm6: Path) -
     assert graph.parameters['actor']['joints.names'] == JOINTS
     assert 'robot_state:=/joint_states' in graph.remaps
     assert STAND_IN not in graph.nodes
+
+
+def test_monitor_draws_the_arm_by_the_description_of_its_limits(xarm6: Path) -> None:
+    shown = describe(Selection(robot=str(xarm6), policy='first_motion')).parameters['monitor']
+    assert shown['arm.description'] == str(URDF)
+    assert shown['arm.names'] == JOINTS
+    assert shown['arm.base'] == 'world'
+    own = {'monitor.arm.base': 'link_base', 'controller.kinematics.tool': 'link5'}
+    graph = describe(Selection(robot=str(xarm6), policy='first_motion', overrides=own))
+    shown = graph.parameters['monitor']
+    assert (shown['arm.base'], shown['arm.tool']) == ('link_base', 'link5')
 
 
 def test_stand_in_of_an_arm_follows_from_its_profile(xarm6: Path) -> None:
@@ -115,6 +127,21 @@ def test_joints_that_turn_without_end_and_those_that_follow_others(tmp_path: Pat
     assert 'names: [wheel, finger]\n' in text
     assert 'unit: [rad, m]\n' in text
     assert 'max_velocity: [0.4, 0.02]\n' in text
+
+
+def test_names_and_path_of_any_kind_are_read_as_they_are(tmp_path: Path) -> None:
+    names = ['1', 'on', 'a, b', 'arm/joint_1']
+    path = tmp_path / "the arm's.urdf"
+    joint = '<joint name="{}" type="revolute"><limit lower="0" upper="1" velocity="1"/></joint>'
+    path.write_text(f'<robot name="r">{"".join(map(joint.format, names))}</robot>')
+    text = profile(path, 'no')
+    found = yaml.safe_load(text)
+    assert found['/**']['ros__parameters']['joints']['names'] == names
+    controller = found['/**']['controller']['ros__parameters']
+    assert controller['names'] == names
+    assert controller['driver']['controller'] == 'no'
+    assert controller['robot_description'] == str(path.resolve())
+    assert ', arm/joint_1]' in text
 
 
 def test_profile_that_is_there_is_not_overwritten(xarm6: Path) -> None:

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 import rclpy
 
-from efficient_vla.bringup.graph import ProfileError, Selection, describe, parse_overrides
+from efficient_vla.bringup.graph import (
+    ProfileError,
+    Selection,
+    describe,
+    parse_overrides,
+    robot_profile,
+)
 from efficient_vla.bringup.node_arguments import LAUNCHER, checked_files
 from efficient_vla.bringup.parameter_files import held_in_memory, parameters_yaml, read
 
@@ -319,6 +325,21 @@ def test_remaps_of_a_file_are_for_all_nodes_or_for_one(tmp_path: Path) -> None:
         'controller:command:=/arm/command',
     )
     assert not any(name.startswith('remap') for own in graph.parameters.values() for name in own)
+
+
+@pytest.mark.parametrize(('robot', 'shipped'), [('panda', 'panda-nano'), ('so101', 'so101-act')])
+def test_a_copied_profile_follows_the_arm_that_it_was_copied_from(
+    tmp_path: Path, robot: str, shipped: str
+) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text(robot_profile(robot).read_text())
+    found = describe(Selection(robot=str(own)))
+    assert Path(found.parameters['actor']['policy']).name == shipped
+    assert found.remaps == ('robot_state:=joint_states',)
+    chosen = describe(Selection(robot=str(own), remaps=('robot_state:=/left/joints',)))
+    assert chosen.remaps[0] == 'robot_state:=/left/joints'
+    direct = describe(Selection(robot=str(own), overrides={'controller.output': 'command'}))
+    assert not direct.remaps
 
 
 def test_remaps_of_a_file_hold_for_a_node_started_by_hand(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The security policy: its form, who may move the robot, and keys that are missing."""
 
+import subprocess
 import xml.etree.ElementTree as ET
 from fnmatch import fnmatchcase
 
@@ -88,6 +89,8 @@ def test_only_the_controller_moves_the_robot(output):
     for name, topic in MOVING.items():
         wanted = {'/efficient_vla/controller'} if name == output else set()
         assert who(root, 'publish', f'/{topic}') == wanted
+    switches = {'/efficient_vla/controller'} if output == 'twist' else set()
+    assert who(root, 'request', '/servo_node/switch_command_type') == switches
     gripper = set() if output == 'command' else {'/efficient_vla/controller'}
     assert who(root, 'publish', '/gripper_command') == gripper
     goals = '/joint_trajectory_controller/follow_joint_trajectory'
@@ -120,7 +123,7 @@ def test_a_dry_run_has_no_topic_that_moves_the_robot():
 
 @pytest.mark.parametrize(
     'service',
-    ['set_enabled', 'stop', 'reset_stop', 'change_state', 'set_parameters'],
+    ['set_enabled', 'pause', 'stop', 'reset_stop', 'change_state', 'set_parameters'],
 )
 def test_only_the_operator_enables_and_changes(service):
     root = ET.fromstring(policy(graph()))
@@ -131,10 +134,10 @@ def test_only_the_operator_enables_and_changes(service):
 def test_the_ladder_of_the_monitor_may_pause_and_lower_and_no_more():
     root = ET.fromstring(policy(graph()))
     monitor = '/efficient_vla/monitor'
-    assert monitor in who(root, 'request', '/controller/pause')
+    assert monitor in who(root, 'request', '/controller/hold')
     assert monitor in who(root, 'request', '/reasoner/set_parameters_atomically')
     assert allowed(root, 'request')[monitor] == {
-        '/controller/pause',
+        '/controller/hold',
         *(f'/{node}/get_parameters' for node in ('reasoner', 'actor')),
         *(f'/{node}/set_parameters_atomically' for node in ('reasoner', 'actor')),
     }
@@ -186,6 +189,14 @@ def test_every_process_is_started_in_its_enclave(tmp_path):
     for process in chosen.processes:
         words = command(chosen, process, tmp_path)
         assert words[words.index('--enclave') + 1] == f'/efficient_vla/left/{process.name}'
+
+
+def test_no_module_of_the_working_directory_is_run(tmp_path):
+    (tmp_path / 'argparse.py').write_text('raise SystemExit(3)')
+    chosen = graph()
+    words = command(chosen, chosen.processes[0], tmp_path)
+    begin = [*words[: words.index('efficient_vla.nodes') + 1], '--help']
+    subprocess.run(begin, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_missing_keys_are_named_before_anything_starts(tmp_path):

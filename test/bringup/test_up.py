@@ -146,7 +146,7 @@ def test_second_graph_in_the_same_place_is_refused(
             patient.setattr(neighbours, 'POLLS', 1000)
             refused = refuse_neighbours(('actor', 'controller'), '')
         assert refused is not None
-        assert refused.startswith('controller run already in ROS domain')
+        assert refused.startswith(f'ROS domain {ros_domain} has controller already')
         assert refuse_neighbours(('actor',), '') is None
         assert refuse_neighbours(('controller',), '/other') is None
     finally:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_range
+from efficient_vla.control.braking import AxisState, brake, brake_phases, brake_span
 from efficient_vla.control.settings import stop_time
 
 LIMIT, JERK = 20.0, 1500.0
@@ -64,10 +64,12 @@ def test_an_interrupted_brake_goes_on_where_it_was(state, time):
 @given(STATES)
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_the_range_of_a_brake_is_known_beforehand(state):
-    low, high = brake_range(state, LIMIT, JERK)
+    low, high, takes = brake_span(state, LIMIT, JERK)
     path = [brake(state, LIMIT, JERK, time).position for time in np.linspace(0, 0.15, 100)]
     assert min(path) == pytest.approx(low, abs=2e-5)
     assert max(path) == pytest.approx(high, abs=2e-5)
+    assert brake(state, LIMIT, JERK, takes)[1:] == (0.0, 0.0)
+    assert takes < 1e-6 or brake(state, LIMIT, JERK, 0.99 * takes)[1:] != (0.0, 0.0)
     assert low <= min(path) + 1e-12
     assert max(path) <= high + 1e-12
 

@@ -5,11 +5,12 @@
 import numpy as np
 import pytest
 
-from efficient_vla.types import ControlMode
+from efficient_vla.types import ActionChunk, ControlMode
 
 JOINTS = ('shoulder', 'elbow')
 START = (0.5, -0.4)
 DT = 0.05
+JOINT_DELTA = ControlMode.JOINT_DELTA
 
 
 @pytest.fixture
@@ -42,9 +43,50 @@ def test_degrees_in_place_of_radians_are_refused_and_move_nothing(joint_controll
 
 def test_displacements_in_degrees_are_refused(joint_controller, joints):
     steps = np.full((10, 2), 0.3 * DT)
-    refused = joint_controller.accept(joints(np.degrees(steps), ControlMode.JOINT_DELTA), 0.0)
+    refused = joint_controller.accept(joints(np.degrees(steps), JOINT_DELTA), 0.0)
     assert refused.startswith('chunk asks for 17.19 a second on shoulder; expected at most 10')
-    assert joint_controller.accept(joints(steps, ControlMode.JOINT_DELTA), 0.0) is None
+    assert joint_controller.accept(joints(steps, JOINT_DELTA), 0.0) is None
+
+
+def test_one_row_of_displacements_that_no_robot_makes_is_refused(joint_controller, joints):
+    steps = np.full((10, 2), 0.1 * DT)
+    steps[4, 1] = np.degrees(0.2 * DT)
+    refused = joint_controller.accept(joints(steps, JOINT_DELTA), 0.0)
+    assert refused.startswith('chunk asks for 11.46 a second on elbow; expected at most 10')
+
+
+@pytest.mark.parametrize('name', ['one joint in degrees', 'from the observation'])
+def test_displacements_that_add_up_far_beyond_the_range_are_refused(make_controller, joints, name):
+    box = {'limits.position_low': (-1.5,), 'limits.position_high': (1.5,)}
+    controller = make_controller({'limits.max_velocity': (3.0,), **box}, names=JOINTS, start=START)
+    way = np.linspace(0.0, 0.4, 21)[1:, None] * [1.0, -0.5]
+    steps = np.diff(way, axis=0, prepend=0.0)
+    assert controller.accept(joints(steps, JOINT_DELTA), 0.0) is None
+    wrong = {'one joint in degrees': steps * [np.degrees(1), 1], 'from the observation': way}
+    refused = controller.accept(joints(wrong[name], JOINT_DELTA, 2), 0.01)
+    assert refused.startswith('chunk adds up to ')
+    assert 'on shoulder, which is at 0.5; expected to stay near' in refused
+    assert 'degrees' in refused
+    assert 'rows count from the observation' in refused
+
+
+def test_a_wide_range_hides_no_degrees(make_controller, joints):
+    box = {'limits.position_low': (-6.28,), 'limits.position_high': (6.28,)}
+    controller = make_controller({'limits.max_velocity': (3.0,), **box}, names=JOINTS, start=START)
+    steps = np.tile([np.degrees(0.01), 0.01], (20, 1))
+    refused = controller.accept(joints(steps, JOINT_DELTA), 0.0)
+    assert refused.startswith('chunk adds up to 11.46 on shoulder')
+
+
+def test_displacements_may_push_against_the_end_of_the_range(make_controller, joints):
+    box = {'limits.position_low': (-1.5,), 'limits.position_high': (1.5,)}
+    controller = make_controller({'limits.max_velocity': (3.0,), **box}, names=JOINTS, start=START)
+    steps = np.full((20, 2), [0.1, 0.0])
+    assert controller.accept(joints(steps, JOINT_DELTA), 0.0) is None
+    names = ('shoulder', 'finger')
+    controller = make_controller({'limits.max_velocity': (3.0,), **box}, names=names, start=START)
+    steps = ActionChunk(np.full((20, 2), [0.0, 0.3], np.float32), DT, names, JOINT_DELTA, 0.0, 1)
+    assert controller.accept(steps, 0.0) is None, 'a hand that has closed'
 
 
 @pytest.mark.parametrize(
@@ -91,7 +133,7 @@ def test_rotation_is_refused_as_such_in_every_mode(make_controller, make_chunk, 
     names = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
     controller = make_controller(names=names, start=(0.0,) * 7)
     refused = controller.accept(make_chunk(np.zeros((4, 7)), mode=mode, names=names), 0.0)
-    assert 'rotation of the end effector is not supported yet' in refused
+    assert 'expected qx, qy, qz and qw side by side for the rotation' in refused
     assert 'Drop roll, pitch, yaw' in refused
     assert 'expected a JOINT mode' not in refused
 

@@ -75,6 +75,7 @@ MISTAKES = {
     'reverse order': (meant()[:, [4, 3, 2, 1, 0, 5]], POSITION, 'reverse order'),
     'another sign': (turned(meant(), 1), POSITION, 'the sign of lift'),
     'another zero': (meant() + [0, 0, 0, math.pi / 2, 0, 0], POSITION, 'the zero of flex is 90'),
+    'rows in reverse': (meant(way=4 * WAY)[::-1], POSITION, 'in reverse order of time'),
     'displacements as positions': (np.tile(WAY * DT, (25, 1)), POSITION, 'a displacement, taken'),
     'positions as displacements': (meant(), DELTA, 'a position, taken for a displacement'),
     'displacements in degrees': (np.degrees(np.tile(WAY * 4 * DT, (25, 1))), DELTA, 'degrees'),

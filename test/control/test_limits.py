@@ -90,7 +90,7 @@ def test_a_limit_of_one_axis_slows_all_of_them(make_controller, straight, run):
 
 def test_at_full_speed_into_the_wall_the_set_point_stops_at_it(make_controller, make_chunk, run):
     controller = make_controller({**BOX, 'watchdog.chunk_timeout': 5.0})
-    controller.accept(make_chunk([[0.01, 0, 0, 0]] * 200), 0.0)
+    controller.accept(make_chunk([[0.01, 0, 0, 0]] * 120), 0.0)
     positions = run(controller, 0.0, 2.0)[:, 0]
     assert positions.max() <= 0.5
     assert positions[-1] == pytest.approx(0.5, abs=1e-4)
@@ -261,3 +261,21 @@ def test_an_axis_that_still_accelerates_gets_no_faster_than_its_limit():
         limiter.brake(0.002)
         speeds.append(limiter.velocity[1])
     assert 0.78 < max(speeds) <= 0.8
+
+
+def test_a_brake_that_was_softer_for_the_sake_of_the_line_never_leaves_the_box():
+    limits = build(
+        ControllerSettings,
+        {'limits.position_high': (0.35, 10.0), 'limits.position_low': (-10.0, -10.0)}
+        | {f'limits.{name}': (20.0, 30.0) for name in ('max_acceleration', 'stop_deceleration')}
+        | {'limits.max_jerk': (1500.0, 2000.0), 'limits.max_velocity': (0.8, 2.0)},
+    ).limits
+    for speed in np.linspace(0.5, 2.0, 40).tolist():
+        limiter = Limiter(limits, np.zeros(2))
+        # The hardest brake of the first axis ends at the wall; the other axis brakes longer.
+        limiter._take(
+            [AxisState(0.34918267792224233, 0.1636061037503947, -20.0), AxisState(0, speed, 30.0)]
+        )
+        while not limiter.at_rest:
+            limiter.brake(0.0027)
+        assert limiter.position[0] <= 0.35 + 1e-9

@@ -120,3 +120,13 @@ def test_simulated_time_is_the_time_of_motion():
     assert clock.now() == 3.25
     assert clock.read(3.0, 3.25) == 3.0
     assert clock.stamp(3.25) == 3.25
+
+
+def test_stamps_are_as_far_apart_as_the_motion_to_the_nanosecond():
+    steady = 1234.0
+    clock = MotionClock(lambda: 1.79e9 + steady, steady=lambda: steady)
+    clock.now()
+    moments = steady + np.array([0.0, 0.0013457, 0.0027911])
+    stamps = np.array([clock.stamp(moment).nanoseconds for moment in moments.tolist()])
+    assert np.diff(stamps).tolist() == [1345700, 1445400]
+    assert stamps[0] == 1790001234 * 10**9

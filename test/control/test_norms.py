@@ -47,7 +47,16 @@ def test_what_an_axis_will_have_counts():
     slower = [AxisState(0, 0.0, 0.0), AxisState(0, 9.0, 0.0), AxisState(0, 0.4, 0.0)]
     faster = [AxisState(0, 0.11, 2.0), *states[1:]]
     jerks = [10.0] * 3
-    assert keeps(norm, slower, states, jerks)
-    assert not keeps(norm, slower, faster, jerks)
+    assert keeps(norm, slower, states, jerks, 0.01)
+    assert not keeps(norm, slower, faster, jerks, 0.01)
     # A limit that was lowered meanwhile is come down to.
-    assert keeps(norm._replace(velocity=0.1), faster, states, jerks)
+    assert keeps(norm._replace(velocity=0.1), faster, states, jerks, 0.01)
+
+
+def test_the_way_of_a_tick_counts():
+    norm = VelocityNorm((0, 1), 0.5)
+    before = [AxisState(0, 0, 0), AxisState(0, 0, 0)]
+    # 5 mm in 10 ms are 0.5 m/s, 3 and 4 mm across each other.
+    assert keeps(norm, before, [AxisState(3e-3, 0, 0), AxisState(4e-3, 0, 0)], [1.0] * 2, 0.01)
+    far = [AxisState(3.1e-3, 0, 0), AxisState(4e-3, 0, 0)]
+    assert not keeps(norm, before, far, [1.0] * 2, 0.01)

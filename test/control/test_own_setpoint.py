@@ -9,6 +9,7 @@ import pytest
 from control.robots import PERIOD, World
 
 from efficient_vla.control.limits import AxisLimits
+from efficient_vla.control.rotations import UNTURNED
 from efficient_vla.control.state import State
 from efficient_vla.control.whereabouts import Whereabouts
 from efficient_vla.nodes.controller.robot_state import slipped
@@ -207,7 +208,8 @@ def test_a_joint_that_turns_more_than_half_a_turn_a_second_does_not_drift():
         watch.read(np.array([seen]), None, now, now, limits, 0.05)
         if not tick:
             watch.anchored(now)
-        assert watch.drift(lambda time: np.array([speed * time])) < 1e-6
+        way = watch.drift(lambda time: np.array([speed * time]), lambda time: UNTURNED)
+        assert way < 1e-6
 
 
 def test_what_a_hand_did_before_the_start_is_no_drift():

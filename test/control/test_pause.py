@@ -141,10 +141,10 @@ def test_enabling_does_not_end_a_pause(moving):
     assert moving.state == State.PAUSED
 
 
-def test_pausing_twice_is_pausing_once(moving, run):
-    moving.pause(0.1, 'operator')
+def test_pausing_twice_is_pausing_once_and_the_last_gives_the_reason(moving, run):
+    moving.pause(0.1, 'the camera is late')
     run(moving, 0.1, 0.2)
-    assert moving.pause(0.2) is None
+    assert moving.pause(0.2, 'operator') is None
     assert moving.reason == 'operator'
     assert moving.report(0.2).state_age == pytest.approx(0.1)
 

@@ -8,10 +8,10 @@ operator pauses, resumes and changes the task. EFFICIENT_VLA_SEAM_CASES sets how
 are tried; 10,000 take some minutes.
 """
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
+from control.seams import CASES, delays, events, interrupt
 from hypothesis import given, settings, strategies as st
 
 from efficient_vla.columns import RELATIVE_MODES
@@ -26,7 +26,6 @@ from efficient_vla.control.state import State
 from efficient_vla.settings import build
 from efficient_vla.types import ActionChunk, ControlMode
 
-CASES = int(os.environ.get('EFFICIENT_VLA_SEAM_CASES', '300'))
 MODES = tuple(mode for mode in ControlMode if mode != ControlMode.UNKNOWN)
 VELOCITY, ACCELERATION, JERK = 0.8, 20.0, 1500.0
 START = np.array([0.1, 0.6, 0.2])
@@ -88,7 +87,6 @@ class Case:
 
 def cases():
     """Return the strategy of all runs."""
-    delay = st.one_of(st.floats(0.0, 0.4), st.sampled_from([0.0, 0.1, 0.4]), st.none())
     return st.builds(
         Case,
         method=st.sampled_from(BLENDING_METHODS),
@@ -104,12 +102,8 @@ def cases():
         rows=st.integers(4, 40),
         slowest=st.sampled_from([1.0, 0.5, 0.1]),
         interval=st.floats(0.02, 0.3),
-        delays=st.lists(delay, min_size=2, max_size=6),
-        event=st.tuples(
-            st.sampled_from(['nothing', 'pause', 'flush', 'stop', 'configure']),
-            st.floats(0.05, 0.8),
-            st.floats(0.0, 0.3),
-        ),
+        delays=delays(),
+        event=events(),
         seed=st.integers(0, 2**16),
         tool=st.sampled_from([0.0, 0.5, 0.8]),
         endless=st.booleans(),
@@ -201,9 +195,6 @@ def play(case):
             if action == 'pause' and controller.state != State.PAUSED:
                 controller.pause(now)
                 action, begins = 'resume', now + lasts
-            elif action == 'resume':
-                controller.resume(now)
-                action = 'nothing'
             else:
                 interrupt(controller, action, case, values, now)
                 action = 'nothing'
@@ -222,17 +213,6 @@ def play(case):
         execution = controller.report(now).execution
         log[5].append(execution.row if execution is not None else 0.0)
     return Run(*map(np.array, log[:3]), *log[3:], controller.max_jerk)
-
-
-def interrupt(controller, action, case, values, now):
-    """Do what an operator does in mid-motion."""
-    if action == 'flush':
-        controller.flush(now, 'new instruction')
-    elif action == 'stop':
-        controller.stop(now)
-    else:
-        other = BLENDING_METHODS[(BLENDING_METHODS.index(case.method) + 1) % len(BLENDING_METHODS)]
-        controller.configure(build(ControllerSettings, {**values, 'blending.method': other}))
 
 
 def assert_inside_the_limits(case, run):

@@ -228,3 +228,17 @@ def test_time_to_spare_is_what_age_and_interval_leave_of_a_chunk():
     assert scaling.spare == pytest.approx(0.2)
     scaling.arrived(0.5, 0.1, 0.4, 0.3, np.inf)
     assert scaling.spare == 0.0
+
+
+def test_a_robot_that_is_slowed_to_nothing_leaves_a_speed():
+    scaling = TimeScaling(0.1)
+    scaling.limit(0.0)
+    for step in range(200):
+        scaling.advance(0.01 if step % 3 else 0.05)
+        assert scaling.speed > 0
+    scaling.settle()
+    assert 0 < scaling.speed <= 0.01
+    scaling.limit(1.0)
+    for _ in range(100):
+        scaling.advance(0.01)
+    assert scaling.speed == pytest.approx(1.0, abs=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from efficient_vla.control.settings import INTERPOLATIONS
-from efficient_vla.control.trajectory import Trajectory
+from efficient_vla.control.trajectory import Trajectory, knots_of
 from efficient_vla.types import ControlMode
 
 MOTION = np.array([0])
@@ -72,3 +72,14 @@ def test_absolute_rows_come_from_their_own_line_wherever_the_robot_is(make_chunk
     found = path(make_chunk, [5.0, 6.0, 7.0], interpolation, ControlMode.EE_POSITION)
     assert found.at(0.0)[:2, 0] == pytest.approx([4.0, 1 / found.chunk.dt])
     assert found.at(found.chunk.dt)[0, 0] == pytest.approx(5.0)
+
+
+def test_one_row_of_places_begins_at_the_anchor_and_more_come_from_their_own_line():
+    anchor = np.array([0.1, 3.1])
+    places, none = np.zeros(2, bool), np.zeros(2, bool)
+    one = knots_of(np.array([[0.5, -3.1]]), places, anchor, np.array([False, True]))
+    np.testing.assert_allclose(one, [[0.1, 3.1], [0.5, 2 * np.pi - 3.1]])
+    two = knots_of(np.array([[0.5, 1.0], [0.7, 1.5]]), places, anchor, none)
+    np.testing.assert_allclose(two, [[0.3, 0.5], [0.5, 1.0], [0.7, 1.5]])
+    mixed = knots_of(np.array([[0.2, 1.0], [0.3, 1.5]]), np.array([True, False]), anchor, none)
+    np.testing.assert_allclose(mixed, [[0.1, 0.5], [0.3, 1.0], [0.6, 1.5]])

@@ -170,7 +170,8 @@ def test_a_starved_arm_brakes_at_once_and_stands_in_the_time_that_its_limits_giv
     start = tuple(low + 0.05)
     controller = make_controller({**values, 'watchdog.chunk_timeout': run_up}, names, start)
     row = (velocity * DT).tolist()
-    chunk = make_chunk([row] * 400, 0.0, 1, DT, ControlMode.JOINT_DELTA, names)
+    rows = [row] * (int(run_up / DT) + 2)
+    chunk = make_chunk(rows, 0.0, 1, DT, ControlMode.JOINT_DELTA, names)
     assert controller.accept(chunk, 0.0) is None
     motions = [controller.motion]
     while controller.state != State.HOLDING:
@@ -192,4 +193,4 @@ def test_a_starved_arm_brakes_at_once_and_stands_in_the_time_that_its_limits_giv
     # The brake goes straight on.
     way = motions[starved:, 0] - motions[starved, 0]
     share = way[:, :1] / velocity[0]
-    assert np.abs(way - share * velocity).max() < 1e-3
+    assert np.abs(way - share * velocity).max() < 2e-3

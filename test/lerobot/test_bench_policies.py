@@ -11,8 +11,10 @@ import pytest
 from lerobot_folders import FIXTURES
 
 from benchmarks.policies import measure as bench
+from benchmarks.policies.peer import CELL, seen
 from efficient_vla import cli
 from efficient_vla.policy_folders import folder_facts
+from efficient_vla.settings import InvalidSettingError
 
 PEER = """
 import json, sys
@@ -64,3 +66,27 @@ def test_an_observation_that_is_drawn_is_what_the_folder_takes(copied):
     assert found['observation.images.front'].shape == (480, 640, 3)
     assert found['observation.state'].shape == (6,)
     assert found['noise'].shape == (1, 8, 32)
+
+
+def test_parameters_make_a_third_side_that_is_compared_with_ours(tmp_path, monkeypatch):
+    words = ('perception.cache.method=patch', 'reasoner.quantization.mode=int8_dynamic')
+    row = bench.measure(FIXTURES / 'smolvla', 2, None, 1, words, changed=0.25)
+    assert row['overrides'] == ' '.join(words)
+    assert set(row['tuned']['stages']) == set(row['ours']['stages'])
+    assert 0 < row['tuned_error'] < 1
+    with pytest.raises(InvalidSettingError, match=r'cach\.method'):
+        bench.measure(FIXTURES / 'act', 1, None, 1, ('perception.cach.method=patch',))
+
+
+def test_a_share_of_each_image_is_new_every_turn_and_the_same_for_all_sides():
+    image = np.zeros((CELL * 4, CELL * 5, 3), np.uint8)
+    inputs = {'observation.images.front': image, 'task': 'push', 'changed': 0.25}
+    one, again, other = (seen(inputs, turn)['observation.images.front'] for turn in (3, 3, 4))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    cells = one.reshape(4, CELL, 5, CELL, 3).any((1, 3, 4))
+    assert cells.sum() == 5
+    assert not image.any()
+    still = seen(inputs | {'changed': 0.0}, 3)
+    assert list(still) == ['observation.images.front']
+    assert not still['observation.images.front'].any()

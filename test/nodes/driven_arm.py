@@ -94,6 +94,19 @@ class DrivenArm(Arm):
         self.stand_in = DriverStandIn(self.process, self.driver, PERIOD)
         self.running = True
 
+    def start_driver_elsewhere(self) -> int:
+        """Start the driver after the arm was put elsewhere; return where its path goes on.
+
+        It stands there until a chunk comes, and is not pulled to the old place.
+        """
+        self.place += [0.04, -0.03]
+        self.start_driver()
+        self.connected()
+        count = len(self.path)
+        self.run(0.5)
+        assert np.ptp(self.path[count:], axis=0).max() < 1e-9, 'it is not pulled to the old place'
+        return count
+
     def end_driver(self) -> None:
         """End the driver; the arm stays where it is."""
         self.running = False

@@ -172,6 +172,13 @@ def test_plan_ends_with_its_task(graph, setup):
     assert not setup.chunks
 
 
+def test_subtask_that_is_no_sentence_is_refused(graph, setup):
+    plan = Plan(np.zeros((1, 3), np.float32), TASK, graph.now, 2.0, 8, subtask='x' * 10_000)
+    setup.plans.publish(plan_to_message(plan))
+    graph.until(lambda: 'expected at most 1000' in setup.node.health.message('plan'))
+    assert setup.node._plan.sequence == 1
+
+
 def test_plan_of_the_future_is_refused(graph, setup):
     setup.plans.publish(
         plan_to_message(Plan(np.zeros((1, 3), np.float32), TASK, graph.now + 9, 2.0, 8))

@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 from array import array
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +17,10 @@ from nodes.arm import Arm
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from efficient_vla.nodes.base import bounded
 from efficient_vla.nodes.base.bounded import Inlet
 from efficient_vla.nodes.base.lifecycle import ManagedNode
-from efficient_vla.nodes.base.qos import newest_qos
+from efficient_vla.nodes.base.qos import newest_qos, state_qos
 from efficient_vla.settings import NodeSettings
 
 LIMIT = 64 * 1024
@@ -167,6 +170,75 @@ def test_a_flood_leaves_no_more_to_the_loop_than_its_queue_holds(listener, peer,
     )
     listener.inlet.drain()
     assert [list(message.position) for message, _ in listener.heard] == [[499.0]]
+
+
+@pytest.fixture
+def unheard():
+    """An inlet without a middleware, and what its node was told of."""
+    clock, told = SimpleNamespace(ros_time_is_active=False), []
+    node = SimpleNamespace(
+        get_clock=lambda: clock,
+        create_subscription=lambda *_, **__: SimpleNamespace(destroy=lambda: None),
+        _subscriptions=SimpleNamespace(remove=lambda _: None),
+        context=SimpleNamespace(ok=lambda: True),
+        failed=lambda rule, error: told.append((rule, str(error))),
+    )
+    return Inlet(node), told
+
+
+def test_only_topics_that_wait_are_left_for_later_and_the_others_are_heard_to_the_newest(unheard):
+    inlet, heard = unheard[0], []
+    for name, waits in (('a', False), ('chunk', True), ('b', False)):
+        take = partial(lambda name, message, _: heard.append(name + message), name)
+        inlet.subscribe(JointState, name, take, state_qos(), LIMIT, waits=waits)
+        inlet._topics[-1].waiting.extend((number, b'') for number in '12')
+    inlet.drain()
+    assert heard == ['a1', 'a2', 'b1', 'b2']
+    inlet.drain_rest(until=0.0)
+    assert heard[4:] == ['chunk1']
+    inlet.drain_rest()
+    assert heard[5:] == ['chunk2']
+
+
+def test_the_end_of_the_thread_that_takes_messages_is_told_of(unheard):
+    inlet, told = unheard
+    inlet.start()
+    inlet._thread.join(40)  # without a middleware it ends at its first look
+    assert [rule for rule, _ in told] == ['inlet']
+    assert 'no message could be taken' in inlet.silent()
+
+
+def test_a_thread_that_takes_messages_is_told_of_while_it_hangs(unheard, monkeypatch):
+    inlet, looks, answers = unheard[0], threading.Semaphore(0), threading.Semaphore(0)
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=100.0)
+    monkeypatch.setattr(bounded, 'time', clock)
+
+    def ready():
+        looks.release()
+        assert answers.acquire(timeout=40)
+        return []
+
+    inlet._ready = ready
+    inlet.start()
+    assert looks.acquire(timeout=40)
+    clock.now += bounded.SILENT_S
+    assert inlet.silent() is None
+    clock.now += 0.1
+    assert 'no message could be taken' in inlet.silent()
+    answers.release()
+    assert looks.acquire(timeout=40)
+    assert inlet.silent() is None
+    inlet._closing.set()
+    answers.release()
+    inlet.close()
+
+
+def test_a_message_is_prepared_before_the_loop_takes_it(listener, peer, wait_until):
+    topic = listener.inlet._topics[0]
+    topic.prepare = lambda message: message.position[0] + 1
+    peer.publish(JointState(name=['a'], position=[0.5]))
+    wait_until(lambda: bool(topic.waiting), 40.0, 'a message')
+    assert topic.waiting[0][0] == 1.5
 
 
 def test_a_controller_in_simulated_time_drops_it_too(graph):

@@ -15,9 +15,11 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla import msg
+from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.nodes.base.conversions import seconds_to_stamp, stamp_to_seconds
 from efficient_vla.nodes.base.qos import report_qos
 from efficient_vla.nodes.controller.node import ControllerNode
+from efficient_vla.settings import InvalidSettingError, build
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def test_enabled_controller_follows_a_chunk(arm):
 
 
 def test_the_status_tells_of_a_new_chunk_at_once(graph, arm, monkeypatch):
-    monkeypatch.setattr('efficient_vla.nodes.controller.node.STATUS_PERIOD_S', 60.0)
+    monkeypatch.setattr('efficient_vla.nodes.controller.telling.STATUS_PERIOD_S', 60.0)
     arm.moving()
     graph.run(0.15)
     count = len(arm.status)
@@ -139,6 +141,26 @@ def test_refused_chunk_of_the_time_before_is_not_told_any_more(graph, arm):
     assert arm.enable().success
     graph.until(lambda: arm.status[-1].state == Status.STATE_WAITING)
     assert 'chunk refused' not in arm.status[-1].reason
+
+
+def test_an_arm_that_hears_nothing_any_more_holds_and_is_not_enabled(arm, monkeypatch):
+    arm.moving()
+    monkeypatch.setattr(arm.node._inlet, 'silent', lambda: 'no message could be taken')
+    arm.run(1.0)
+    assert arm.state == Status.STATE_HOLDING
+    assert arm.status[-1].reason == 'no message could be taken'
+    assert arm.speed() < 1e-9
+    arm.chunks.publish(arm.make_chunk())
+    arm.run(0.3)
+    assert arm.state == Status.STATE_HOLDING
+    assert arm.enable().message == 'no message could be taken'
+
+
+def test_a_status_that_nobody_publishes_any_more_is_an_error(arm):
+    arm.locate()
+    arm.node._beside.late = lambda: 'hangs'
+    arm.run(0.05)
+    assert arm.node.health.message('beside') == 'hangs'
 
 
 def test_stop_brakes_and_is_latched(arm):
@@ -439,7 +461,7 @@ def test_status_tells_period_and_ages(graph, arm):
     arm.moving()
     arm.run(0.1)
     count = len(arm.status)
-    arm.node._publish_status(graph.now)
+    arm.node._telling.publish(graph.now)
     graph.until(lambda: len(arm.status) > count)
     status = arm.status[-1]
     assert status.chunk_age_s == pytest.approx(0.4, abs=0.02)
@@ -543,6 +565,17 @@ def test_robot_whose_states_are_refused_is_said_to_be_so_and_not_to_be_silent(
         assert 'running' not in text
     arm.run(1.1)
     assert 'Is the robot running' in arm.node._watch.silent(graph.now, 1.0)
+
+
+def test_a_stage_on_another_host_is_not_watched_for_its_death(graph):
+    arm = Arm(graph, remote_nodes=['reasoner'])
+    assert {'perception', 'actor'} <= set(arm.node._liveliness.alive)
+    assert 'reasoner' not in arm.node._liveliness.alive
+
+
+def test_only_stages_can_be_on_another_host():
+    with pytest.raises(InvalidSettingError, match=r'remote_nodes .* some of perception, reasoner'):
+        build(ControllerNodeSettings, {'remote_nodes': ('metaworld_robot',)})
 
 
 def test_controller_brakes_when_the_robot_falls_silent(arm):

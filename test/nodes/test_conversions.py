@@ -67,6 +67,7 @@ def plan() -> Plan:
         valid_for=2.0,
         sequence=9,
         text='reach first',
+        subtask='open the upper drawer',
         kept=np.array([5, 7, 8], np.int32),
         tokens_total=6,
         latency_ms=80.5,

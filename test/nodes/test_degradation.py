@@ -10,6 +10,7 @@ from nodes.arm import Arm, Status
 from nodes.test_whole_graph import Whole
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
 
 from efficient_vla import msg
 from efficient_vla.bringup.ladder import HOLD, LadderRules, Rule, Step
@@ -58,8 +59,7 @@ class Watched:
             now = self.graph.now
             self.ladder.measures.take_chunk(chunk(now, age), now)
             self.ladder.look()
-            if self.ladder._waiting is not None:
-                self.graph.until(lambda: self.ladder._waiting is None)
+            self.graph.until(lambda: not self.ladder._waiting)
 
     def until(self, condition, age, most=60.0):
         end = self.time + most
@@ -117,7 +117,7 @@ def test_a_ladder_that_only_tells_changes_nothing(graph):
     watched = Watched(graph, SLOW, act=False)
     watched.pass_by(3.0, age=0.45)
     assert watched.node.health.message('ladder').startswith('would be degraded: plans (slow')
-    assert watched.ladder._waiting is None
+    assert not watched.ladder._waiting
     assert not watched.ladder.held
 
 
@@ -126,23 +126,79 @@ def test_a_monitor_that_ends_gives_back_what_it_lowered(slow):
     watched.until(lambda: 'plans' in watched.ladder.held, age=0.45)
     watched.ladder.close()
     watched.graph.until(lambda: reasoner.settings.max_rate == 8.0)
+    watched.graph.until(lambda: not watched.ladder._clients)
 
 
-def test_where_memory_ends_the_robot_holds_until_there_is_some(graph):
+def test_a_monitor_that_ends_leaves_what_a_person_changed(slow):
+    watched, reasoner, _ = slow
+    watched.until(lambda: 'plans' in watched.ladder.held, age=0.45)
+    reasoner.set_parameters_atomically([Parameter('max_rate', value=6.0)])
+    watched.ladder.close()
+    watched.graph.until(lambda: not watched.ladder._clients)
+    assert reasoner.settings.max_rate == 6.0
+
+
+def test_a_step_that_is_under_way_as_the_monitor_ends_is_taken_back(slow):
+    watched, reasoner, _ = slow
+    step = STEPS['plans']
+    watched.ladder._lower('plans', step, {'max_rate': 8.0})
+    watched.ladder.close()
+    watched.graph.until(lambda: not watched.ladder._clients)
+    assert reasoner.settings.max_rate == 8.0
+    assert not watched.ladder.held
+
+
+def held_for_memory(graph):
+    """Return an arm that the ladder holds, what is watched, and the share of free memory."""
     arm = Arm(graph)
     arm.moving()
     watched = Watched(graph, SCARCE)
     free = [0.01]
     watched.ladder.measures._memory = lambda: free[0]
-    graph.until(watched.ladder._clients['controller/pause'].service_is_ready)
+    graph.until(watched.ladder._clients['controller/hold'].service_is_ready)
     watched.until(lambda: HOLD in watched.ladder.held, age=0.1)
+    return arm, watched, free
+
+
+def test_where_memory_ends_the_robot_holds_until_there_is_some(graph):
+    arm, watched, free = held_for_memory(graph)
     assert arm.state == Status.STATE_PAUSED
-    watched.ladder.measures.state = State.PAUSED
     free[0] = 0.5
     watched.pass_by(1.0, age=0.1)
     assert arm.state == Status.STATE_PAUSED
     watched.until(lambda: HOLD not in watched.ladder.held, age=0.1)
     assert arm.state != Status.STATE_PAUSED
+
+
+@pytest.mark.parametrize('resumed', [False, True])
+def test_a_pause_of_a_person_outlasts_that_of_the_ladder(graph, resumed):
+    arm, watched, free = held_for_memory(graph)
+    if resumed:
+        assert graph.call(SetBool, 'controller/pause', data=False).success
+    assert graph.call(SetBool, 'controller/pause', data=True).success
+    assert not graph.call(SetBool, 'controller/hold', data=True).success
+    free[0] = 0.5
+    watched.until(lambda: HOLD not in watched.ladder.held, age=0.1)
+    assert arm.state == Status.STATE_PAUSED
+    assert graph.call(SetBool, 'controller/pause', data=False).success
+    assert arm.state != Status.STATE_PAUSED
+
+
+def test_a_monitor_that_ends_leaves_a_held_robot_held_and_says_how_it_goes_on(graph):
+    arm = Arm(graph)
+    arm.moving()
+    watched = Watched(graph, SCARCE)
+    watched.ladder.measures._memory = lambda: 0.01
+    graph.until(watched.ladder._clients['controller/hold'].service_is_ready)
+    watched.until(lambda: HOLD in watched.ladder.held, age=0.1)
+    watched.ladder.close()
+    assert not watched.ladder._clients
+    after = Watched(graph, SCARCE)
+    after.ladder.measures._memory = lambda: 0.5
+    graph.until(lambda: after.ladder.measures.held)
+    after.pass_by(4.0, age=0.1)
+    assert arm.state == Status.STATE_PAUSED
+    assert 'pause with false' in after.node.health.message('held')
 
 
 def test_measures_come_from_what_the_nodes_say():
@@ -151,10 +207,11 @@ def test_measures_come_from_what_the_nodes_say():
     assert 'chunk_share' not in measures.values(10.0)
     measures.take_status(msg.ControllerStatus(state=Status.STATE_TRACKING))
     measures.take_chunk(chunk(10.0, age=0.2), 10.0)
-    efficiency = msg.EfficiencyStats(stage=msg.EfficiencyStats.STAGE_PERCEPTION)
-    efficiency.header.stamp = seconds_to_stamp(9.5)
-    measures.take_efficiency(efficiency)
+    images = [KeyValue(key='image_age_s', value='1.5')]
+    status = DiagnosticStatus(name='/left/perception: health', values=images)
+    measures.take_diagnostics(DiagnosticArray(status=[status]), 10.5)
     found = measures.values(11.0)
+    assert measures.values(15.5)['camera_age'] == pytest.approx(6.5)
     assert found['chunk_share'] == pytest.approx(0.4)
     assert found['plan_share'] == pytest.approx(0.2)
     assert found['camera_age'] == pytest.approx(1.5)
@@ -218,8 +275,22 @@ def test_a_stage_whose_gpu_is_lost_starts_again_or_goes_on_on_the_cpu(graph, wha
     assert not node.exit_code
     assert node.active
     assert node.stage is not before
-    assert node.settings.device == 'cpu'
+    assert node.get_parameter('device').value == node.settings.device == 'cpu'
     assert 'computes on the CPU' in node.health.message('device')
+
+
+def test_a_stage_that_cannot_be_loaded_on_the_cpu_is_started_anew(graph, monkeypatch):
+    node = graph.add(ReasonerNode, device_lost='cpu')
+
+    def lost(place):
+        raise OSError('the folder is gone')
+
+    monkeypatch.setattr(node, 'load', lost)
+    node._pass_failed(RuntimeError('CUDA error: device lost'))
+    node.look()
+    assert node.exit_code == EXIT_HUNG
+    assert 'the folder is gone' in node.health.message('configure')
+    assert not node.health.message('device')
 
 
 def test_a_monitor_refuses_a_ladder_that_it_cannot_read(graph, tmp_path):
@@ -247,7 +318,7 @@ def test_a_slow_head_in_the_whole_graph_lowers_the_rate_of_plans_and_gives_it_ba
             whole.run(0.1)
             watched.time += 0.5
             watched.ladder.look()
-            graph.until(lambda: watched.ladder._waiting is None)
+            graph.until(lambda: not watched.ladder._waiting)
             if until():
                 return
         pytest.fail(str(watched.ladder.measures.values(graph.now)))

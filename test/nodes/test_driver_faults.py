@@ -4,9 +4,15 @@
 
 import numpy as np
 import pytest
+from control_msgs.msg import JointTrajectoryControllerState
 from nodes.arm import SPEED, Status
 from nodes.driven_arm import HOME, DrivenArm
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.controller.messages import received
 
 
 @pytest.fixture
@@ -62,6 +68,52 @@ def test_a_speed_slider_slows_motion_along_its_path(arm):
     assert arm.place[0] - HOME[0] == pytest.approx(HOME[1] - arm.place[1], abs=1e-6)
 
 
+def test_a_speed_slider_at_nothing_holds_the_arm_until_it_is_raised(arm):
+    arm.moving()
+    arm.stand_in.program.speed = 0.0
+    arm.drive(0.5)
+    assert arm.state == Status.STATE_HOLDING
+    assert 'Raise its speed slider' in arm.status[-1].reason
+    assert arm.speed() < 1e-9
+    arm.stand_in.program.speed = 1.0
+    arm.drive(0.6)
+    assert arm.state == Status.STATE_TRACKING
+    assert arm.speed() == pytest.approx(SPEED, rel=0.05)
+
+
+def test_a_chunk_that_comes_as_the_slider_is_raised_is_followed(arm):
+    arm.moving()
+    arm.stand_in.program.speed = 0.0
+    arm.drive(0.5)
+    # Heard before the loop ticks again.
+    arm.node._feedback.share = 1.0
+    arm.node._chunk_received(received(arm.make_chunk()), arm.node._source._publisher)
+    assert arm.state == Status.STATE_TRACKING
+    assert np.isfinite(arm.node._controller.report(arm.graph.now).remaining)
+
+
+def test_two_drivers_at_once_hold_the_arm_and_are_named(graph, arm):
+    arm.moving()
+    topic = 'joint_trajectory_controller/controller_state'
+    other = graph.publisher(JointTrajectoryControllerState, topic, report_qos())
+    count = len(arm.path)
+
+    def both(seconds):
+        for step in range(round(seconds / 0.01)):
+            if step % 10 == 0:
+                arm.chunks.publish(arm.make_chunk())
+            other.publish(arm.stand_in.trajectories._report(graph.now))
+            arm.run(0.01)
+
+    both(0.6)
+    assert arm.state == Status.STATE_HOLDING
+    assert f'both publish {topic}' in arm.status[-1].reason
+    assert '/peer' in arm.status[-1].reason
+    assert np.ptp(arm.path[count + 30 :], axis=0).max() < 1e-9
+    arm.drive(2.0)
+    assert arm.state == Status.STATE_TRACKING, 'goes on once there is one'
+
+
 def test_a_driver_that_rejects_trajectories_stops_the_arm_and_is_named(arm):
     arm.moving()
     arm.stand_in.trajectories.controller.refuse = lambda path, now: 'its hardware is in error'
@@ -73,6 +125,42 @@ def test_a_driver_that_rejects_trajectories_stops_the_arm_and_is_named(arm):
     assert arm.speed() == 0
     ahead = np.abs(arm.node._command - arm.place).max()
     assert ahead < 0.3 * SPEED, 'the set-point was not left far ahead'
+    del arm.stand_in.trajectories.controller.refuse
+    arm.run(0.3)
+    assert arm.reset_stop().success
+    response = arm.enable()
+    assert response.success, response.message
+    arm.drive(0.5)
+    assert arm.state == Status.STATE_TRACKING
+
+
+@pytest.mark.parametrize('fault', ['rejects', 'protective stop'])
+def test_an_arm_whose_driver_gave_up_is_started_from_where_it_is(graph, fault):
+    # An arm that lags and sags as far.
+    arm = DrivenArm(graph, stop_tolerance=0.2, reset_distance=[0.2], following_error=0.3)
+    arm.moving()
+    controller = arm.stand_in.trajectories.controller
+    if fault == 'rejects':
+        controller.refuse = lambda path, now: 'its hardware is in error'
+        for _ in range(60):
+            arm.drive(0.1)
+            if arm.state == Status.STATE_STOPPED:
+                break
+        arm.run(0.12)
+        # What it gave up it is not told again.
+        del controller.refuse
+    else:
+        assert graph.call(Trigger, 'driver/protective_stop').success
+        arm.drive(0.3)
+        assert graph.call(Trigger, 'dashboard_client/unlock_protective_stop').success
+        assert graph.call(Trigger, 'io_and_status_controller/resend_robot_program').success
+    arm.run(0.3)
+    assert arm.state == Status.STATE_STOPPED
+    assert np.abs(arm.node._command - arm.place).max() > 0.005, 'it is left ahead'
+    assert arm.reset_stop().success
+    response = arm.enable()
+    assert response.success, response.message
+    assert arm.node._command == pytest.approx(arm.place, abs=1e-6)
 
 
 def test_a_driver_that_was_restarted_goes_on_from_where_the_arm_is(arm):
@@ -82,30 +170,118 @@ def test_a_driver_that_was_restarted_goes_on_from_where_the_arm_is(arm):
     assert arm.state in (Status.STATE_DECELERATING, Status.STATE_HOLDING)
     # It is named by what falls silent first: its joints are part of it.
     assert 'silent' in arm.status[-1].reason
-    arm.place += [0.04, -0.03]
-    arm.start_driver()
-    arm.connected()
-    count = len(arm.path)
-    arm.run(0.5)
-    assert np.ptp(arm.path[count:], axis=0).max() < 1e-9, 'it is not pulled to the old place'
+    count = arm.start_driver_elsewhere()
     arm.drive(0.5)
     assert arm.state == Status.STATE_TRACKING
     assert arm.speed() > 0.5 * SPEED
     assert np.abs(np.diff(arm.path[count:], axis=0)).max() < 2 * SPEED * 0.01
 
 
-def test_a_joint_that_is_blocked_stops_the_whole_arm(arm):
+@pytest.mark.parametrize('killed', [True, False])
+def test_what_a_driver_said_once_does_not_hold_for_the_one_after_it(graph, monkeypatch, killed):
+    others = {} if killed else {'driver__observe_controller': False, 'driver__speed_scaling': ''}
+    arm = DrivenArm(graph, **others)
+    if killed:
+        # It stays in the graph for a while.
+        monkeypatch.setattr(arm.node._feedback, 'look', lambda: None)
+    arm.moving()
+    arm.end_driver()
+    arm.drive(0.9)
+    arm.node.look()
+    arm.start_driver()
+    arm.stand_in.program._told = True
+    arm.connected()
+    place = arm.place.copy()
+    arm.drive(0.6)
+    assert arm.state == Status.STATE_HOLDING
+    said = arm.node.health.message('liveliness')
+    assert 'robot_program_running has been silent since the driver' in said
+    assert arm.place == pytest.approx(place, abs=1e-9)
+    arm.stand_in.program._told = None
+    arm.run(0.1)
+    arm.drive(0.5)
+    assert arm.state == Status.STATE_TRACKING
+
+
+@pytest.mark.parametrize('observed', [True, False])
+def test_a_joint_without_an_end_is_not_turned_to_the_count_of_before(graph, observed):
+    arm = DrivenArm(graph, continuous=['shoulder'], driver__observe_controller=observed)
+    arm.place = np.array([3.1, -0.5])
+    arm.moving()
+    arm.drive(0.3)
+    assert arm.place[0] > np.pi
+    arm.end_driver()
+    arm.drive(0.9)
+    # The driver counts anew from where its encoder says that it is.
+    arm.place[0] -= 2 * np.pi
+    count = len(arm.path)
+    arm.start_driver()
+    arm.connected()
+    arm.run(0.5)
+    arm.drive(0.5)
+    assert arm.state == Status.STATE_TRACKING
+    assert np.abs(np.diff(arm.path[count:], axis=0)).max() < 2 * SPEED * 0.01
+
+
+@pytest.mark.parametrize('delay', [0.03, 0.25])
+def test_a_joint_that_is_blocked_stops_the_whole_arm(graph, delay):
+    arm = DrivenArm(graph, robot_delay=delay)
     arm.moving()
     arm.blocked[1] = True
     place = arm.place.copy()
-    arm.drive(1.0)
+    arm.drive(0.6 + delay)
     assert arm.state == Status.STATE_STOPPED
     assert 'robot is 0.1' in arm.status[-1].reason
     arm.run(0.3)
     assert arm.speed() == 0
-    assert arm.place[0] - place[0] < 0.15
+    assert arm.place[0] - place[0] < 0.15 + delay * SPEED
     # What blocks it is not pressed on.
     assert arm.node._command[1] == pytest.approx(place[1], abs=0.02)
+
+
+@pytest.mark.parametrize('lost', ['trajectories', 'states'])
+def test_a_blocked_joint_is_not_pressed_on_though_messages_are_lost_as_it_stops(graph, lost):
+    arm = DrivenArm(graph)
+    arm.moving()
+    arm.blocked[1] = True
+    driver, watch = arm.stand_in.trajectories.controller, arm.node._watch
+    for _ in range(100):
+        arm.chunks.publish(arm.make_chunk())
+        if lost == 'states':
+            watch.leapt = graph.now
+        arm.run(0.01)
+        if arm.state == Status.STATE_STOPPED:
+            break
+    if lost == 'trajectories':
+        driver.follow = lambda *words: None
+    arm.run(0.3)
+    vars(driver).pop('follow', None)
+    arm.run(0.8)
+    pressed = driver.report().reference.position[1] - arm.place[1]
+    assert pressed == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize('output', ['joint_trajectory', 'forward'])
+def test_an_arm_at_rest_that_is_disabled_is_told_no_place_that_others_would_move_it_from(
+    graph, output
+):
+    kind = {'joint_trajectory': JointTrajectory, 'forward': Float64MultiArray}[output]
+    topic = {
+        'joint_trajectory': 'joint_trajectory_controller/joint_trajectory',
+        'forward': 'forward_command_controller/commands',
+    }[output]
+    heard = graph.hear(kind, topic, report_qos())
+    arm = DrivenArm(graph, output=output)
+    arm.moving()
+    assert heard
+    assert arm.enable(False).success
+    for _ in range(100):
+        arm.run(0.01)
+        if arm.node.at_rest:
+            break
+    count = len(heard)
+    arm.run(0.4)
+    assert len(heard) <= count + 1
 
 
 def test_one_message_of_five_that_is_lost_is_no_matter(graph):

@@ -26,9 +26,22 @@ FORWARD = (-0.5, 0.5, -0.5, 0.5)
 
 
 @pytest.fixture
-def transforms(monkeypatch):
+def listening():
+    """Return the listeners that were not unregistered."""
+    return []
+
+
+@pytest.fixture
+def transforms(monkeypatch, listening):
     """Return (base, frame) -> transform, which tf2 of the test knows."""
     known = {}
+
+    class Listener:
+        def __init__(self, buffer, node):
+            listening.append(self)
+
+        def unregister(self):
+            listening.remove(self)
 
     class Buffer:
         def lookup_transform(self, base, frame, time):
@@ -38,7 +51,7 @@ def transforms(monkeypatch):
             return known[base, frame]
 
     module = ModuleType('tf2_ros')
-    module.Buffer, module.TransformListener = Buffer, lambda buffer, node: None
+    module.Buffer, module.TransformListener = Buffer, Listener
     monkeypatch.setitem(sys.modules, 'tf2_ros', module)
     return known
 
@@ -117,7 +130,7 @@ def test_protection_may_wait_for_the_calibration_only_where_it_comes():
     build(ReasonerNodeSettings, {**protect, 'camera_infos': ['camera_info']})
 
 
-def test_reasoner_takes_pose_and_projection_of_tf2(graph, tmp_path, transforms):
+def test_reasoner_takes_pose_and_projection_of_tf2(graph, tmp_path, transforms, listening):
     names = ('x', 'y', 'z', 'qw', 'finger')
     folder = write_policy(tmp_path, state_names=names)
     transforms['base', 'tool'] = transform((0.1, 0.2, 0.3), (0, 0, 0, 1))
@@ -144,3 +157,28 @@ def test_reasoner_takes_pose_and_projection_of_tf2(graph, tmp_path, transforms):
     infos.publish(info)
     graph.until(lambda: node.health.message('camera_info'))
     assert 'no transform from base to eye' in node.health.message('camera_info')
+    assert len(listening) == 2
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert not listening, 'nobody hears /tf any more'
+
+
+def test_projections_do_not_pile_up_behind_a_pass(graph, tmp_path, transforms):
+    folder = write_policy(tmp_path)
+    camera = {'camera_infos': ['front/camera_info'], 'base_frame': 'base'}
+    node = graph.add(ReasonerNode, policy=str(folder), **camera)
+    info, queued = camera_info(), []
+    info.header.frame_id, info.header.stamp = 'eye', seconds_to_stamp(graph.now)
+    call = node._worker.call
+    node._worker.call = queued.append
+    for place in range(1, 6):
+        transforms['base', 'eye'] = transform((place, 0.0, 0.5), FORWARD, stamp=0.0)
+        node._calibration._take(0, info)
+    assert len(queued) == 1
+    call(queued.pop())
+    graph.settle()
+    expected = projection(info, np.array([5.0, 0.0, 0.5, *FORWARD])).ravel()
+    assert node.applied.pruning.protect.projection == pytest.approx(expected)
+    transforms['base', 'eye'] = transform((6.0, 0.0, 0.5), FORWARD, stamp=0.0)
+    node._calibration._take(0, info)
+    assert len(queued) == 1, 'the next one is told'

@@ -34,8 +34,10 @@ CAMERAS = ('front', 'wrist')
 WHEN_ASKED = {
     ('reasoner', '/visual_tokens/signals_wanted'),
     ('actor', '/plan_cache'),
+    ('controller', '/servo_node/switch_command_type'),
 }
-"""Subscriptions of some techniques and of some ways to share processes."""
+"""Subscriptions of some techniques and of some ways to share processes, and the service of MoveIt
+Servo, which is asked where ``moveit_msgs`` is installed."""
 
 
 def known(cameras=('camera',), **parameters):

@@ -13,9 +13,11 @@ from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla.control.kinematics.checks import Checked
+from efficient_vla.control.laid import Laid
 from efficient_vla.nodes.base.conversions import chunk_to_message, joint_state
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, state_qos
 from efficient_vla.nodes.controller.examiner import Examiner
+from efficient_vla.nodes.controller.messages import received, timed
 from efficient_vla.nodes.controller.node import ControllerNode
 from efficient_vla.types import ActionChunk, ControlMode
 
@@ -60,7 +62,7 @@ class JointArm:
         self.tools.append(arms.forward(arms.UR5E, TOOL, self.joints)[:3, 3])
         self.report()
 
-    def send(self, way: tuple[float, float, float]) -> None:
+    def make_chunk(self, way: tuple[float, float, float]) -> msg.ActionChunk:
         self.sequence += 1
         rows = np.tile([*way, -1.0], (30, 1)).astype(np.float32)
         chunk = ActionChunk(
@@ -72,8 +74,20 @@ class JointArm:
             sequence=self.sequence,
             plan_stamp=self.graph.now,
         )
-        self.chunks.publish(chunk_to_message(chunk))
+        return chunk_to_message(chunk)
+
+    def send(self, way: tuple[float, float, float]) -> None:
+        self.chunks.publish(self.make_chunk(way))
         self.graph.until(self._answered)
+
+    def examine(self, publisher: bytes) -> None:
+        """Check a chunk beside the loop; the next tick finds the answer."""
+        message = self.make_chunk((0.002, 0.0, -0.001))
+        controller, now = self.node._controller, self.graph.now
+        chunk = timed(received(message).chunk, self.node._motion_clock, now)
+        examine = controller.examine(chunk, now)
+        self.node._examiner.submit((message, publisher), examine)
+        assert self.node._examiner._worker.wait_idle(5.0)
 
     def _answered(self) -> bool:
         newest = self.status[-1]
@@ -113,17 +127,92 @@ def test_the_rule_that_stops_the_arm_is_in_status_and_diagnostics(
     assert 'chunk refused: table: row 0' in arm.status[-1].reason
 
 
+@pytest.fixture
+def gids(graph: Any) -> list[bytes]:
+    """Return the GIDs of two publishers of chunks."""
+    for _ in range(2):
+        graph.peer.create_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
+    find = graph.peer.get_publishers_info_by_topic
+    graph.until(lambda: len(find('action_chunk')) == 2)
+    return [bytes(found.endpoint_gid)[:16] for found in find('action_chunk')]
+
+
+def test_of_two_whose_first_chunks_are_checked_at_once_one_drives(
+    graph: Any, description: Path, gids: list[bytes]
+) -> None:
+    arm = JointArm(graph, description)
+    for publisher in gids:
+        arm.examine(publisher)
+    arm.node._tick()
+    assert arm.node._source._publisher == gids[0]
+    assert arm.node._controller.report(graph.now).chunk_sequence == 1
+    assert 'expected one publisher' in arm.node.health.message('chunk')
+
+
+def test_a_chunk_whose_check_ends_while_the_driver_holds_is_not_taken(
+    graph: Any, description: Path
+) -> None:
+    arm = JointArm(graph, description)
+    arm.examine(b'')
+    arm.node._feedback.share = 0.0
+    arm.node._tick()
+    assert arm.node._controller.report(graph.now).chunk_sequence == 0
+    assert arm.node._controller.state == Status.STATE_WAITING
+
+
+def test_a_check_that_ends_after_the_controller_was_disabled_is_no_complaint(
+    graph: Any, description: Path
+) -> None:
+    arm = JointArm(graph, description)
+    arm.examine(b'')
+    arm.node.disable(graph.now)
+    arm.node._tick()
+    assert not arm.node.health.message('chunk')
+
+
+def test_a_check_that_ends_while_a_node_is_missing_leaves_the_complaint_of_before(
+    graph: Any, description: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = JointArm(graph, description)
+    arm.send((0.0, 0.0, -0.1))
+    said = arm.node.health.message('chunk')
+    assert said.startswith('chunk moves the tool at 5 m/s')
+    arm.examine(b'')
+    monkeypatch.setattr(arm.node._liveliness, 'missing', lambda: ['actor'])
+    arm.node._tick()
+    assert arm.node.health.message('chunk') == said
+
+
+def test_a_fault_that_waits_is_heard_before_a_chunk_that_was_checked_is_accepted(
+    graph: Any, description: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = JointArm(graph, description)
+    arm.send((0.002, 0.0, -0.001))
+    node, accepted = arm.node, []
+    assert node._controller is not None
+    monkeypatch.setattr(node._controller, 'accept', lambda *given: accepted.append(given))
+    arm.examine(node._source._publisher)
+    node._tick()
+    assert len(accepted) == 1
+    arm.examine(node._source._publisher)
+    faults = node._feedback._faults
+    monkeypatch.setattr(node._inlet, 'drain', lambda: faults.update(program='it fell'))
+    node._tick()
+    assert len(accepted) == 1
+    assert node._controller.reason == 'it fell'
+
+
 def test_checks_beside_the_loop_tell_what_they_found_and_what_failed() -> None:
     examiner = Examiner[str]()
     chunk = arms.rows_of(np.zeros((2, 3)))
     over = []
     gate = threading.Event()
 
-    def check() -> Checked:
+    def check() -> Laid:
         gate.wait(5.0)
-        return Checked(chunk)
+        return Laid(Checked(chunk))
 
-    def fail() -> Checked:
+    def fail() -> Laid:
         raise ValueError('no such joint')
 
     examiner.submit('first', check)
@@ -134,7 +223,7 @@ def test_checks_beside_the_loop_tell_what_they_found_and_what_failed() -> None:
     assert examiner._worker.wait_idle(5.0)
     over = list(examiner.over())
     assert [o.cause for o in over] == ['first', 'second']
-    assert over[0].checked is not None
-    assert over[0].checked.chunk is chunk
-    assert over[1].error == 'ValueError: no such joint'
+    assert over[0].laid is not None
+    assert over[0].laid.checked.chunk is chunk
+    assert over[1].error == "ValueError('no such joint')"
     examiner.close()

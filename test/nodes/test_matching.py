@@ -83,6 +83,12 @@ def test_clock_that_was_set_back_begins_anew():
     assert feed.sets == [{'left': 5.0, 'right': 5.0}]
 
 
+def test_frame_that_any_camera_may_have_calls_none():
+    names = ('camera', 'wrist')
+    assert misnamed('camera_color_optical_frame', 'wrist', names) is None
+    assert misnamed('wrist_camera_optical_frame', 'camera', names) == 'wrist'
+
+
 @pytest.mark.parametrize(
     ('frame', 'name', 'other'),
     [

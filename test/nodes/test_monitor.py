@@ -323,14 +323,15 @@ def test_markers_show_subgoal_and_reasoning(graph):
     plans = graph.publisher(msg.Plan, 'plan', latched_qos())
     chunks = graph.publisher(msg.ActionChunk, 'action_chunk', newest_qos())
     goal = np.array([0.1, 0.6, 0.2], np.float32)
-    plans.publish(plan_to_message(plan(text='press the button; move up', subgoal=goal)))
+    said = plan(text='press the button; move up', subtask='press it', subgoal=goal)
+    plans.publish(plan_to_message(said))
     graph.until(lambda: node._plan is not None)
     chunks.publish(chunk_to_message(chunk()))
     graph.until(lambda: heard)
     markers = {marker.id: marker for marker in heard[0].markers}
     place = markers[3].pose.position
     np.testing.assert_allclose([place.x, place.y, place.z], goal, rtol=1e-6)
-    assert 'press the button; move up' in markers[2].text
+    assert 'press it\npress the button; move up' in markers[2].text
 
 
 def test_broken_input_is_named_and_draws_nothing(graph):

@@ -435,7 +435,7 @@ def test_dry_run_starts_again_from_the_robot_that_never_moved(graph):
         ({'output': 'twist', 'names': list(JOINTS)}, 'output is twist while names has shoulder'),
         (
             {'output': 'twist', 'servo_units': 'unitless'},
-            'limits.max_velocity is 0.8 while servo_scale is 0.4',
+            'limits.max_velocity lets it go at 0.8 while servo_scale is 0.4',
         ),
         ({'gripper_axis': 'finger'}, "gripper_axis is 'finger'; expected one of x, y, z"),
         ({'driver__joint_names': ['x']}, 'expected column:=joint each'),

@@ -3,6 +3,7 @@
 """Only good images become tokens."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,6 +54,22 @@ def test_image_becomes_tokens_with_its_capture_time(graph, setup):
     assert stats.age_ms == pytest.approx(250, abs=1)
     assert stats.tokens_total == 16
     assert stats.transport_ms > 0
+
+
+def test_the_engine_and_its_error_are_told(graph, setup):
+    assert 'engine' not in setup.node.report()
+    setup.node.stage.engine = SimpleNamespace(engine='openvino', error=2.5e-6)
+    told = setup.node.report()
+    assert (told['engine'], told['engine_error']) == ('openvino', 2.5e-6)
+
+
+def test_age_of_images_is_told_while_a_pass_takes_long(graph, setup):
+    setup.node.submit = lambda job: None
+    assert math.isnan(setup.node.report()['image_age_s'])
+    setup.see(graph.image(stamp=99.75))
+    graph.until(lambda: setup.node.report()['image_age_s'] == pytest.approx(graph.now - 99.75))
+    setup.node.flush('a test')
+    assert math.isnan(setup.node.report()['image_age_s'])
 
 
 def spoil(image: Image, **fields) -> Image:

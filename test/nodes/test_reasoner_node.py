@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from fixtures.policies import write_policy
+from nodes.planning import Setup, tokens
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from efficient_vla import msg
 from efficient_vla.nodes.base.conversions import (
     seconds_to_stamp,
-    stamp_to_seconds,
     tokens_to_message,
 )
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
@@ -27,44 +27,7 @@ from efficient_vla.perception.settings import PerceptionSettings
 from efficient_vla.policy import default_policy, load_perception
 from efficient_vla.reasoning.settings import PRUNING_METHODS, REUSE_METHODS
 from efficient_vla.settings import build
-from efficient_vla.types import Frame, InvalidRecordError, Plan, VisualTokens
-
-
-def tokens(stamp: float, count: int = 4):
-    number = np.arange(count, dtype=np.int32)
-    return tokens_to_message(
-        VisualTokens(
-            features=np.ones((count, 3), np.float32),
-            camera=number * 0,
-            row=number // 2,
-            column=number % 2,
-            position=number,
-            age=np.zeros(count, np.float32),
-            grid=(2, 2),
-            stamp=stamp,
-        )
-    )
-
-
-class Setup:
-    def __init__(self, graph, **values):
-        self.graph = graph
-        self.node = graph.add(ReasonerNode, **values)
-        self.plans = graph.hear(msg.Plan, 'plan', latched_qos())
-        self.tokens = graph.publisher(msg.VisualTokens, 'visual_tokens', newest_qos())
-        self.instructions = graph.publisher(msg.Instruction, 'instruction', latched_qos())
-        graph.until(self.node._plan.get_subscription_count)
-
-    def instruct(self, text):
-        self.instructions.publish(msg.Instruction(text=text))
-
-    def plan(self, stamp):
-        """Send tokens and wait for the plan about them."""
-        self.tokens.publish(tokens(stamp))
-        self.graph.until(lambda: self.plans and self.stamp(-1) == pytest.approx(stamp))
-
-    def stamp(self, index):
-        return stamp_to_seconds(self.plans[index].header.stamp)
+from efficient_vla.types import Frame, InvalidRecordError, Plan
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from control.arms import names_of, urdf_of
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
+from efficient_vla.control.robot_limits import urdf
 from efficient_vla.nodes.base.qos import latched_qos
 from efficient_vla.nodes.controller import description
 from efficient_vla.nodes.controller.node import ControllerNode
@@ -48,6 +49,15 @@ def test_a_description_that_says_too_little_is_refused_by_name(graph, controller
     node = controller()
     assert not node.autostart()
     assert "'fr3_joint1' has no max_acceleration" in node.health.status('', {}).message
+
+
+def test_a_description_that_is_too_long_is_refused_by_its_topic(graph, controller, monkeypatch):
+    monkeypatch.setattr(urdf, 'LARGEST', 100)
+    publisher = graph.peer.create_publisher(String, '/robot_description', latched_qos())
+    publisher.publish(String(data=urdf_of('fr3')))
+    node = controller(limits__max_acceleration=[10.0])
+    assert not node.autostart()
+    assert 'the description on /robot_description has' in node.health.status('', {}).message
 
 
 def test_without_a_description_the_controller_is_not_configured(controller, monkeypatch):

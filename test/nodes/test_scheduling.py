@@ -3,17 +3,21 @@
 """The control loop gets its cores and its priority; the threads of the middleware keep theirs."""
 
 import gc
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from nodes.arm import Arm, Status
 
-from efficient_vla.nodes.base.scheduling import refuse_cores, use_cores
+from efficient_vla.nodes.base.scheduling import SWITCH_S, UNDISTURBED_S, refuse_cores, use_cores
+from efficient_vla.nodes.controller.messages import received
+from efficient_vla.nodes.controller.telling import LONGEST_UNTOLD_S
 from efficient_vla.settings import InvalidSettingError
 
 CORE = min(os.sched_getaffinity(0))
@@ -93,6 +97,62 @@ def test_controller_process_takes_its_cores_and_its_niceness(ros_domain):
         process.wait()
 
 
+def test_threads_that_share_the_lock_of_python_run_a_little_less_urgently():
+    code = """
+import os, threading, types
+from efficient_vla.nodes.base.scheduling import use_real_time
+gate = threading.Event()
+other = threading.Thread(target=gate.wait)
+other.start()
+use_real_time(20, types.SimpleNamespace(info=print))
+print(*(os.sched_getparam(number).sched_priority for number in (0, other.native_id)))
+gate.set()
+"""
+    said = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if said.startswith('no real-time priority'):
+        pytest.skip(said.splitlines()[0])
+    assert said == '20 19'
+
+
+def test_a_tick_without_time_leaves_what_it_has_to_tell_to_one_of_the_next(graph, monkeypatch):
+    arm = Arm(graph)
+    arm.moving()
+    told = []
+    telling = arm.node._telling
+    real = SimpleNamespace(ros_time_is_active=False)
+    monkeypatch.setattr(arm.node, 'get_clock', lambda: real)
+    monkeypatch.setattr(telling, 'publish', told.append)
+    monkeypatch.setattr(telling, '_publish_pass', lambda: told.append('pass'))
+    telling._status_due, telling._fresh = 0.0, object()
+    late = 0.6 / arm.node.settings.rate
+    begin = time.monotonic() - late
+    telling.tell(begin, 1.0)
+    assert told == []
+    telling.tell(begin + LONGEST_UNTOLD_S, 2.0)
+    assert told == [2.0]
+    telling._status_due, telling._untold = math.inf, -math.inf
+    telling._reported = telling._notable()
+    telling.tell(time.monotonic(), 3.0)
+    assert told == [2.0, 'pass']
+
+
+def test_no_thread_of_the_process_interrupts_a_tick(graph, monkeypatch):
+    arm = Arm(graph)
+    intervals = []
+    monkeypatch.setattr(arm.node, '_pass', lambda: intervals.append(sys.getswitchinterval()))
+    before = sys.getswitchinterval()
+    arm.node._tick()
+    arm.node._collects = True
+    try:
+        arm.node._tick()
+        intervals.append(sys.getswitchinterval())
+    finally:
+        sys.setswitchinterval(before)
+    assert intervals == pytest.approx([before, UNDISTURBED_S, SWITCH_S])
+
+
 def test_control_loop_makes_no_garbage_that_only_the_collector_frees(graph):
     """It is off while the robot moves, so that such garbage would pile up."""
     arm = Arm(graph, state_timeout=0.0)
@@ -103,7 +163,7 @@ def test_control_loop_makes_no_garbage_that_only_the_collector_frees(graph):
         for number in range(2000):
             graph.set_time(graph.now + 0.01)
             if number % 10 == 0:
-                arm.node._chunk_received(arm.make_chunk())
+                arm.node._chunk_received(received(arm.make_chunk()))
             arm.node._tick()
         assert arm.state == Status.STATE_TRACKING
         assert gc.collect() < 200

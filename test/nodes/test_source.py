@@ -278,6 +278,29 @@ def test_plans_of_a_second_reasoner_wait_until_those_of_the_first_ran_out(graph,
     graph.until(lambda: node._plan.sequence == 8)
 
 
+@pytest.mark.parametrize(('pause', 'waits'), [(0.25, SOURCE_S), (1.0, 4.0), (6.0, 10.0)])
+def test_a_reasoner_that_is_late_for_its_pace_is_replaced_though_its_plans_hold(
+    graph, second, pause, waits
+):
+    node = graph.add(ActorNode)
+    first, other = two(graph, second, node, msg.Plan, 'plan', latched_qos())
+
+    def send(publisher, sequence):
+        made = Plan(np.ones((1, 3), np.float32), 'go', graph.now, 30.0, sequence=sequence)
+        publisher.publish(plan_to_message(made))
+
+    for sequence in (1, 2):
+        graph.set_time(graph.now + pause)
+        send(first, sequence)
+        graph.until(lambda n=sequence: node._plan and node._plan.sequence == n)
+    graph.set_time(graph.now + waits - 0.1)
+    send(other, 7)
+    graph.until(lambda: node.health.message('plan_source'))
+    graph.set_time(graph.now + 0.2)
+    send(other, 8)
+    graph.until(lambda: node._plan.sequence == 8)
+
+
 def test_a_second_source_that_ended_is_told_no_more(graph, second, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(source, 'monotonic', lambda: clock[0])

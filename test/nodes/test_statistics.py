@@ -7,7 +7,13 @@ import math
 import pytest
 
 from efficient_vla.nodes.base.history import Pace, StateHistory, overtaken
-from efficient_vla.statistics import LatencyWindow, PeriodMeter, RateMeter, resident_mb
+from efficient_vla.statistics import (
+    LatencyWindow,
+    PeriodMeter,
+    RateMeter,
+    TimeHistogram,
+    resident_mb,
+)
 
 
 def test_percentiles_leave_the_warm_up_out():
@@ -50,6 +56,17 @@ def test_period_meter_knows_mean_and_tail():
     assert meter.rate_hz() == pytest.approx(96.0, abs=1.0)
     meter.restart()
     assert math.isnan(meter.mean_ms())
+
+
+def test_histogram_tells_the_upper_end_of_the_bin_of_a_percentile():
+    times = TimeHistogram(0.5)
+    assert math.isnan(times.percentile_ms(50))
+    for milliseconds in (0.1, 0.2, 1.2, 1.3, 99999.0):
+        times.add(milliseconds)
+    assert [times.percentile_ms(percent) for percent in (40, 80)] == [0.5, 1.5]
+    assert times.percentile_ms(100) == 0.5 * times.BINS
+    times.restart()
+    assert math.isnan(times.percentile_ms(50))
 
 
 def test_resident_memory_is_plausible():

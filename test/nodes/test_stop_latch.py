@@ -7,6 +7,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from fixtures.domains import DOMAINS
 from nodes.arm import Arm, Status
 from nodes.test_task_server import Operator
 from rclpy.parameter import Parameter
@@ -15,6 +16,9 @@ from std_srvs.srv import SetBool
 from efficient_vla.action import ExecuteTask
 from efficient_vla.nodes.controller.latch import StopLatch
 from efficient_vla.nodes.controller.node import ControllerNode
+
+UNTESTED_DOMAIN = DOMAINS.stop
+"""A domain that is lent to no test, so that none beside this one leaves a stop there."""
 
 
 def graph_domain():
@@ -64,6 +68,13 @@ def test_a_stop_survives_everything_but_its_reset(stopped, other):
     assert stopped.enable().success
 
 
+def test_a_stop_is_an_error_in_the_diagnostics_until_its_reset(stopped):
+    assert stopped.node.health.message('stopped').startswith('stop requested. Call reset_stop')
+    assert stopped.reset_stop().success
+    stopped.run(0.2)
+    assert not stopped.node.health.message('stopped')
+
+
 def test_a_controller_that_is_started_again_is_still_stopped_and_says_why(graph, stopped):
     graph.remove(stopped.node)
     stopped.node = graph.add(ControllerNode, arming='auto')
@@ -102,7 +113,7 @@ def test_a_stop_belongs_to_one_controller_of_one_domain_and_one_boot(stopped):
     name, domain = '/controller', graph_domain()
     logger = stopped.node.get_logger()
     assert StopLatch(name, domain, logger).reason == 'stop requested'
-    assert not StopLatch(name, domain + 1, logger).reason
+    assert not StopLatch(name, UNTESTED_DOMAIN, logger).reason
     assert not StopLatch('/left/controller', domain, logger).reason
     path = StopLatch(name, domain, logger).path
     path.write_text(json.dumps({'boot': 'another', 'reason': 'stop requested'}))

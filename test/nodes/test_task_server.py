@@ -345,16 +345,21 @@ def test_refused_task_tells_that_the_robot_is_silent(graph, operator):
     assert 'is the robot running?; controller: no robot_state: /robot_state ' in result.message
 
 
-def status(name, level=DiagnosticStatus.ERROR, text='broken'):
+def status(name, level=DiagnosticStatus.ERROR, text='lens: broken'):
     return DiagnosticStatus(name=name, level=level, message=text)
+
+
+NO_X = ['controller: no x: far']
+"""The other rules say again what the result of a task says."""
 
 
 @pytest.mark.parametrize(
     ('statuses', 'told'),
     [
-        ([status('/actor: health')], ['actor: broken']),
-        ([status('/actor: health', text='x' * 9999)], ['actor: ' + 'x' * 500]),
+        ([status('/actor: health')], ['actor: lens: broken']),
+        ([status('/actor: health', text='lens: ' + 'x' * 9999)], ['actor: lens: ' + 'x' * 494]),
         ([status('/actor: health', DiagnosticStatus.WARN)], []),
+        ([status('/controller: health', text='task: late; no x: far; stopped: by hand')], NO_X),
         ([status('/other/actor: health')], []),
         ([status('motor driver')], []),
         ([status('/actor: health')] * 2, []),
@@ -374,7 +379,7 @@ def test_complaint_that_was_withdrawn_or_is_old_is_not_told(operator, monkeypatc
     complaints.take(DiagnosticArray(status=[status('/actor: health', DiagnosticStatus.OK, 'ok')]))
     assert not [text for text in complaints.now() if text.startswith('actor')]
     complaints.take(DiagnosticArray(status=[status('/actor: health')]))
-    assert 'actor: broken' in complaints.now()
+    assert 'actor: lens: broken' in complaints.now()
     later = time.monotonic() + 3.0
     monkeypatch.setattr('efficient_vla.nodes.base.complaints.monotonic', lambda: later)
     assert complaints.now() == []

@@ -97,7 +97,7 @@ def test_similar_topic_is_named_with_the_remapping_that_takes_it(graph, clock):
     clock.passes(2.0)
     message = node.health.message(CAMERA)
     assert 'There are /cam/color/image_raw, /lidar/intensity.' in message
-    assert '-r camera/image_raw:=/cam/color/image_raw' in message
+    assert 'Remap it: camera/image_raw:=/cam/color/image_raw' in message
 
 
 def test_topic_that_the_node_itself_publishes_is_not_what_it_waits_for(graph, clock):
@@ -115,7 +115,7 @@ def test_camera_that_is_only_compressed_is_named_with_its_remedy(graph, clock):
     topic = '/camera/image_raw/compressed'
     publisher(graph, node, CompressedImage, topic, image_qos())
     clock.passes(2.0)
-    assert f'compressed. Remap it: -r camera/image_raw:={topic}' in node.health.message(CAMERA)
+    assert f'compressed. Remap it: camera/image_raw:={topic}' in node.health.message(CAMERA)
 
 
 def test_topic_of_another_type_is_named_with_both_types(graph, clock, ros_domain):
@@ -226,6 +226,15 @@ def test_nothing_is_missed_while_inactive_or_without_a_task(graph, clock):
     asleep = graph.add(PerceptionNode, start=False)
     clock.passes(5.0)
     assert not any(missed(node) for node in [*idle, asleep])
+
+
+def test_a_picture_that_the_graph_draws_is_not_offered_as_a_camera(graph, clock):
+    graph.add(MonitorNode)
+    node = graph.add(PerceptionNode)
+    graph.until(lambda: node.count_publishers('overlay'))
+    clock.passes(2.0)
+    assert 'overlay' not in node.health.message(CAMERA)
+    assert 'Start its publisher' in node.health.message(CAMERA)
 
 
 def test_actor_misses_each_of_its_inputs_while_there_is_a_task_and_no_longer(graph, clock):

@@ -112,7 +112,7 @@ def test_identity_a_patch_cache_of_a_still_scene_gives_the_dense_tokens(act, ima
     assert np.abs(second.actions - dense.actions).max() < 1e-5
 
 
-@pytest.mark.parametrize('mode', ['bf16', 'int8_dynamic'])
+@pytest.mark.parametrize('mode', ['bf16', 'int8_dynamic', 'int8_weight'])
 def test_smaller_numbers_stay_near_the_latents(act, image, mode):
     dense, _ = act()(image)
     small, chunk = act(quantization_mode=mode)(image)
@@ -121,9 +121,10 @@ def test_smaller_numbers_stay_near_the_latents(act, image, mode):
     assert np.isfinite(chunk.actions).all()
 
 
-def test_towers_in_bfloat16_stay_near_the_tokens(act, image):
+@pytest.mark.parametrize('mode', ['bf16', 'int8_dynamic', 'int8_weight'])
+def test_towers_in_smaller_numbers_stay_near_the_tokens(act, image, mode):
     dense, _ = act()(image)
-    small, _ = act(perception_quantization_mode='bf16')(image)
+    small, _ = act(perception_quantization_mode=mode)(image)
     change = np.linalg.norm(small.latents - dense.latents) / np.linalg.norm(dense.latents)
     assert 0 < change < 0.1
 

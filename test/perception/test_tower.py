@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from vision_towers import FAMILIES, encoder, stem_tower, tower
 
 from efficient_vla.perception.conv_stem import ConvStem
+from efficient_vla.perception.tower import WholeTower
 
 
 @pytest.fixture(autouse=True)
@@ -198,3 +199,12 @@ def test_training_reaches_all_weights_of_the_walk():
     with torch.enable_grad():
         walked(images()).square().mean().backward()
     assert all(weight.grad is not None for weight in walked.parameters())
+
+
+def test_the_whole_tower_walks_although_an_engine_stands_for_it():
+    walked = tower('siglip')
+    whole, pixels = WholeTower(walked), images(1)
+    expected = walked(pixels)
+    walked.whole = whole  # as torch.compile, which calls what it was given
+    torch.testing.assert_close(whole(pixels), expected)
+    torch.testing.assert_close(walked(pixels), expected)

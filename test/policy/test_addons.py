@@ -125,7 +125,7 @@ def test_a_module_of_another_shape_is_refused(tensors, tmp_path):
 )
 def test_updates_of_a_layer_that_is_not_there_are_refused(tensors, tmp_path, layers, found):
     write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
-    with pytest.raises(CheckpointError, match=f'updates 0 by .* the decoder has {found}'):
+    with pytest.raises(CheckpointError, match=f'updates 0 by .* the policy has {found}'):
         addons.read(tmp_path, 'perceiver', 'abc').merge(layers)
 
 
@@ -136,8 +136,8 @@ def test_updates_of_a_layer_that_is_not_there_are_refused(tensors, tmp_path, lay
         ({'lora.0.up': None}, r'lacks or misspells 0\.up of lora\.\*'),
         ({'lora.1.up': torch.ones(4, 2)}, r'lacks or misspells 1\.down of'),
         ({'lora.0.dwn': torch.ones(2, 5)}, r'lacks or misspells 0\.dwn of'),
-        ({'lora.0.down': torch.ones(3, 5)}, r'updates 0 by \[4, 2\] times \[3, 5\]; the decoder'),
-        ({'lora.0.down': torch.ones(5)}, r'updates 0 by \[4, 2\] times \[5\]; the decoder has'),
+        ({'lora.0.down': torch.ones(3, 5)}, r'updates 0 by \[4, 2\] times \[3, 5\]; the policy'),
+        ({'lora.0.down': torch.ones(5)}, r'updates 0 by \[4, 2\] times \[5\]; the policy has'),
     ],
 )
 def test_updates_that_are_not_whole_are_refused_and_change_nothing(

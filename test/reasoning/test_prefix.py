@@ -33,7 +33,7 @@ def decoders():
     torch.manual_seed(0)
     stock = [LlamaDecoderLayer(CONFIG, n).requires_grad_(False).eval() for n in range(DEPTH)]
     rotary = LlamaRotaryEmbedding(CONFIG)
-    short = [*map(FusedLayer, stock[:-1]), KeysValuesLayer(stock[-1])]
+    short = [*map(FusedLayer, stock[:-1]), KeysValuesLayer.of_stock(stock[-1])]
     whole = list(map(FusedLayer, stock))
     return [PrefixDecoder(CONFIG, layers, rotary) for layers in (whole, short)]
 
@@ -143,5 +143,33 @@ def test_slots_take_rows_of_a_module_that_does_not_attend(rows):
     hidden = torch.randn(1, len(rows), WIDTH)
     with hooked(layer.self_attn, Hook(slots=slots, rows=torch.tensor(rows))):
         assert layer(hidden, None, (cos, sin)) is hidden
-    expected = layer.self_attn.kv(layer.input_layernorm(hidden))[0, :, :8]
+    expected = layer.enter.kv(layer.enter.norm(hidden))[0, :, :8]
     assert torch.equal(slots.keys[0, 0, rows], expected)
+
+
+def test_layers_left_out_of_a_prefix_give_keys_and_values_of_what_enters_them():
+    decoder = decoders()[1]
+    prefix, dense = made(decoder), made(decoders()[1])
+    prefix.keep_layers((0,))
+    assert isinstance(decoder.layers[1], KeysValuesLayer)
+    cache, expected = prefix(*given())[0], dense(*given())[0]
+    first = dense.parts.layers[0]
+    for found, whole in zip(
+        (cache.keys[0], cache.values[0]), (expected.keys[0], expected.values[0]), strict=True
+    ):
+        torch.testing.assert_close(found, whole)
+    # The second layer's values are linear in what leaves the first one.
+    sequence = dense.sequence(*given())
+    rotary = dense.parts.rotary(sequence.embeddings, sequence.positions)
+    states = first(sequence.embeddings, sequence.mask, next(iter(rotary.values())))
+    second = dense.parts.layers[1]
+    values = second.enter.qkv(second.enter.norm(states))[..., -16:]
+    torch.testing.assert_close(cache.values[1][0].transpose(0, 1).flatten(1), values[0])
+    assert not torch.allclose(cache.values[2], expected.values[2], atol=1e-3)
+
+
+def test_identity_a_prefix_that_keeps_all_layers_is_dense():
+    prefix, dense = made(decoders()[1]), made(decoders()[1])
+    prefix.keep_layers(tuple(range(DEPTH)))
+    for found, whole in zip(prefix(*given())[0].values, dense(*given())[0].values, strict=True):
+        torch.testing.assert_close(found, whole)

@@ -412,7 +412,7 @@ def test_a_layout_without_fused_layers_keeps_its_own(family):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize('mode', ['bf16', 'int8_dynamic'])
+@pytest.mark.parametrize('mode', ['bf16', 'int8_dynamic', 'int8_weight'])
 def test_fused_layers_take_reduced_formats(mode):
     case, exact = make('fused qwen2'), make('qwen2').stock()
     case.decoder.model = quantize(case.decoder.model, mode)

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModel, LlamaConfig, MambaConfig
 
 from efficient_vla.reasoning import selection
+from efficient_vla.reasoning.depth.layers import Layers
 from efficient_vla.reasoning.ecot.thinker import Thinker
 from efficient_vla.reasoning.memory import ScoreMemory
 from efficient_vla.reasoning.pruning import METHODS, load
@@ -202,7 +203,8 @@ def test_specprune_compares_with_a_plan_as_long_ago_as_the_speed_says(monkeypatc
 
 def test_memory_listens_to_the_middle_of_the_depth_and_specprune_to_the_end_too():
     def layers(method, depth, reuse=True):
-        return observed_layers(build(PruningSettings, {'method': method}), depth, reuse)
+        settings = build(PruningSettings, {'method': method})
+        return observed_layers(settings, Layers.all_of(depth), reuse)
 
     assert layers('none', 32) == layers('fastv', 32) == {15}
     assert layers('none', 8) == {4}
@@ -499,10 +501,8 @@ def test_saved_time_is_against_full_passes():
 
 def test_later_visits_are_at_least_two_layers_apart():
     settings = build(PruningSettings, {'method': 'specprune'})
-    assert drop_layers(settings, 32) == (2, (5, 10, 15, 20))
-    assert drop_layers(settings, 16) == (2, (5, 8, 10))
-    assert drop_layers(settings, 8) == (2, (4,))
-    assert drop_layers(settings, 3) == (2, ())
+    for depth, later in ((32, (5, 10, 15, 20)), (16, (5, 8, 10)), (8, (4,)), (3, ())):
+        assert drop_layers(settings, Layers.all_of(depth)) == (2, later)
 
 
 def test_after_a_pass_that_failed_nothing_of_it_is_reused(monkeypatch):

@@ -4,6 +4,7 @@
 
 import torch
 
+from efficient_vla.reasoning.depth.layers import Layers
 from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache, growing_shares
 from efficient_vla.reasoning.runner import PassResult
 from efficient_vla.reasoning.settings import ReuseSettings
@@ -30,7 +31,7 @@ def passed(cache, given, computed=EVERYTHING, settings=PLAIN, task=UNKNOWN, entr
 
 
 def test_an_unchanged_frame_reuses_every_token():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     assert passed(cache, frame(0.0)) == ({}, 'first plan')
     skip, reason = passed(cache, frame(0.1))
     assert reason == ''
@@ -39,14 +40,14 @@ def test_an_unchanged_frame_reuses_every_token():
 
 
 def test_changed_tokens_are_computed():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     passed(cache, frame(0.0))
     skip, _ = passed(cache, frame(0.1, [(1, 0.2), (3, 0.05)]))
     assert skip[0].tolist() == [0, 2, 4, 3]  # the most static first
 
 
 def test_slow_drift_is_measured_against_what_the_slot_was_computed_from():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     passed(cache, frame(0.0))
     skip, _ = passed(cache, frame(0.1, [(2, 0.06)]), computed=torch.tensor([0, 1, 3, 4]))
     assert 2 in skip[0]
@@ -55,7 +56,7 @@ def test_slow_drift_is_measured_against_what_the_slot_was_computed_from():
 
 
 def test_tokens_that_the_task_looks_at_are_computed():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     settings = ReuseSettings('vla_cache', threshold=0.1, task_share=0.4, adaptive=False)
     passed(cache, frame(0.0))
     task = torch.tensor([0.1, 0.9, 0.2, 0.8, 0.0])
@@ -64,7 +65,7 @@ def test_tokens_that_the_task_looks_at_are_computed():
 
 
 def test_tokens_of_unknown_relevance_are_computed_first():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     settings = ReuseSettings('vla_cache', threshold=0.1, task_share=0.2, adaptive=False)
     passed(cache, frame(0.0))
     task = torch.tensor([0.1, 0.9, float('nan'), 0.8, 0.0])
@@ -73,7 +74,7 @@ def test_tokens_of_unknown_relevance_are_computed_first():
 
 
 def test_no_slot_outlives_max_age():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     settings = ReuseSettings('vla_cache', task_share=0.0, adaptive=False, max_age=0.25)
     passed(cache, frame(0.0), settings=settings)
     for stamp in (0.1, 0.2):
@@ -85,7 +86,7 @@ def test_no_slot_outlives_max_age():
 
 
 def test_everything_is_computed_at_the_refresh():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     settings = ReuseSettings('vla_cache', task_share=0.0, adaptive=False, refresh_every=3)
     reasons = [passed(cache, frame(0.1 * step), settings=settings)[1] for step in range(7)]
     assert reasons == ['first plan', '', '', 'refresh', '', '', 'refresh']
@@ -98,13 +99,13 @@ def test_what_invalidates_is_named():
         (frame(9.0), 'max age'),
         (CachedFrame(torch.ones(COUNT, 4), COUNT + 4, ('task',), 0.1), 'tokens changed'),
     ):
-        cache = VlaCache(DEPTH)
+        cache = VlaCache(Layers.all_of(DEPTH))
         passed(cache, frame(0.0))
         assert passed(cache, other) == ({}, reason)
 
 
 def test_flush_computes_everything_for_the_given_reason():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     passed(cache, frame(0.0))
     cache.flush('episode started')
     assert passed(cache, frame(0.1)) == ({}, 'episode started')
@@ -117,7 +118,7 @@ def test_growing_shares_by_hand():
 
 
 def test_adaptive_reuse_grows_from_layer_to_layer():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     settings = ReuseSettings('vla_cache', task_share=0.0, growth=1.0)
     entropy = dict(enumerate((4.0, 3.0, 2.0, 4.0)))
     assert cache.wants_entropy
@@ -129,7 +130,7 @@ def test_adaptive_reuse_grows_from_layer_to_layer():
 
 def test_the_share_grows_at_the_named_depths_only():
     """Of 8 layers 2, 6, 9 and 11 of 32 are 0, 2, 2 and 3; shares by hand with growth 1."""
-    cache = VlaCache(8)
+    cache = VlaCache(Layers.all_of(8))
     shares = (2 / 32, 6 / 32, 9 / 32, 11 / 32)
     settings = ReuseSettings('vla_cache', task_share=0.0, growth=1.0, layers=shares)
     entropy = dict(enumerate((8.0, 6.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0)))
@@ -140,7 +141,7 @@ def test_the_share_grows_at_the_named_depths_only():
 
 
 def test_reuse_begins_no_earlier_than_the_selection():
-    cache = VlaCache(DEPTH)
+    cache = VlaCache(Layers.all_of(DEPTH))
     passed(cache, frame(0.0))
     reuse, _ = cache.begin(frame(0.1), UNKNOWN, PLAIN, first_layer=2)
     assert list(reuse.skip) == [2]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy in a server, as the three stages and as `Policy`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,9 @@ def test_a_foreign_server_is_asked_in_its_own_keys_order_and_units(scripted: Any
     np.testing.assert_allclose(chunk.actions, [[np.pi / 2, 2.0], [0.0, 3.0]], rtol=1e-6)
     assert (chunk.dt, chunk.control_mode) == (0.1, ControlMode.JOINT_POSITION)
     assert chunk.stamp == 3.0
+    assert policy.plan is not None
+    policy.actor.chunk(replace(policy.plan, subtask='reach for it'), frame)
+    assert server.seen[-1]['prompt'] == 'reach for it'
 
 
 @pytest.mark.parametrize(

@@ -113,14 +113,50 @@ def test_set_points_stay_inside_the_ranges_and_the_speed_of_the_arm(scene: ArmSc
         assert scene.setpoint() == pytest.approx(end)
 
 
+@pytest.mark.parametrize('task', ['reach_three', 'push_two'])
+def test_of_several_things_the_sentence_alone_tells_which_is_meant(task: str) -> None:
+    scene = simulation('ur5e').make(task, 'fast', SIZE)
+    assert isinstance(scene, ArmScene)
+    told, outcomes = set(), []
+    for seed in range(1000, 1006):
+        carried_out(scene, seed)
+        outcomes.append(scene.success)
+        told.add(scene.instruction)
+    scene.reset(1000)
+    image = scene.render()
+    for channel in {'reach_three': (0, 1, 2), 'push_two': (0, 2)}[task]:
+        others = np.delete(image.astype(int), channel, axis=-1).max(axis=-1)
+        assert (image[..., channel].astype(int) - others > 40).any(), 'every colour is there'
+    scene.close()
+    assert sum(outcomes) == 6
+    assert len(told) > 1
+
+
+def test_another_cube_across_the_line_is_no_success() -> None:
+    scene = simulation('ur5e').make('push_two', 'fast', SIZE)
+    assert isinstance(scene, ArmScene)
+    scene.reset(1000)
+    (asked,) = [colour for colour in ('red', 'blue') if colour in scene.instruction]
+    other = {'red': 'blue', 'blue': 'red'}[asked]
+    beyond = {}
+    for cubes in ([asked], [other], [asked, other]):
+        scene.reset(1000)
+        for cube in cubes:
+            scene.data.joint(f'{cube} cube').qpos[1] = scene.arm.cube + 0.05
+        scene.step(scene.setpoint())
+        beyond[tuple(cubes)] = scene.success
+    scene.close()
+    assert list(beyond.values()) == [True, False, False]
+
+
 def test_the_cube_lies_on_the_table_until_it_is_pushed() -> None:
     scene = simulation('so101').make('push', 'fast', SIZE)
     assert isinstance(scene, ArmScene)
     for seed in range(4):
         scene.reset(seed)
-        begin = scene.data.body('cube').xpos.copy()
+        begin = scene.data.body('red cube').xpos.copy()
         carried_out(scene, seed)
-        moved = scene.data.body('cube').xpos - begin
+        moved = scene.data.body('red cube').xpos - begin
         assert begin[1] < -0.02
         assert moved[1] > 0.06
         assert abs(moved[2]) < 0.003

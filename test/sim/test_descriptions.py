@@ -73,7 +73,7 @@ def test_a_stream_of_displacements_draws_a_straight_line_with_the_arm() -> None:
             'kinematics.description': 'robots/ur5e.urdf',
         },
     )
-    model, _ = load_model(settings, names)
+    model = load_model(settings, names)
     controller = Controller(settings, names, model=model)
     controller.reset(scene.setpoint(), 0.0)
     assert controller.enable(0.0) is None

@@ -100,7 +100,7 @@ def test_tasks_are_those_of_the_robot(tmp_path: Path) -> None:
     words = ('--robot', 'point', '--policy', policy(tmp_path / 'policy'))
     done = command('eval', '--tasks', 'reach-v3', *words, '--json', tmp_path / 'out.json')
     assert done.returncode != 0
-    assert "unknown task 'reach-v3'; expected one of slide, rest." in done.stderr
+    assert "unknown task 'reach-v3' of point; expected one of slide, rest." in done.stderr
 
 
 def test_a_plug_in_that_cannot_be_imported_is_named_with_its_distribution(install: Install) -> None:

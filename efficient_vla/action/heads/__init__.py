@@ -36,6 +36,18 @@ class HeadSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """What happened since the frame of a plan."""
+
+    rows: torch.Tensor
+    """Rows that passed, int64 [1]."""
+    state: torch.Tensor
+    """Of the robot about then, normalised, [1, S]."""
+    carried: torch.Tensor
+    """What is added to rows counted from that state so that they count from now, [1, 1, A]."""
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """What a chunk is made from."""
 
@@ -55,6 +67,8 @@ class Given:
     """What the controller's blending asks for."""
     cache: PrefixCache | None = None
     """Keys and values of the prefix, where the plan has them."""
+    since: Since | None = None
+    """What happened since the frame of the plan, where the head asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,8 @@ class Generator(nn.Module):
     needs_image = False
     needs_cache = False
     """Whether it attends to the keys and values of a plan."""
+    needs_since = False
+    """Whether it has to know what happened since the frame of the plan."""
     takes_sent_cache = False
     """Whether these may come from another process."""
     helps: frozenset[HeadHelp] = frozenset()

@@ -10,7 +10,7 @@ state, and all rows see each other; in pi0.5 (arXiv 2504.16054) time scales and 
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -212,6 +212,19 @@ class ExpertLayer(nn.Module):
         return x + gate * self.feed(y)
 
 
+ENDS = (
+    'action_in',
+    'action_out',
+    'time_in',
+    'time_out',
+    'state',
+    'before_attention',
+    'before_feed',
+    'norm',
+)
+"""Modules of an expert that stay in float32: both ends, the time, and norms that depend on it."""
+
+
 @dataclass(slots=True)
 class Ends:
     """The projections at both ends of an expert."""
@@ -236,6 +249,8 @@ class Expert(nn.Module):
         self.time_in, self.time_out, self.state = ends.time_in, ends.time_out, ends.state
         self.layers, self.norm = nn.ModuleList(layers), norm
         self.adaptive = isinstance(norm, AdaptiveNorm)
+        self.whole: nn.Module | None = None
+        """A pass as one graph of an engine, where there is one."""
         self.like: torch.Tensor
         self.register_buffer('like', torch.zeros(()), persistent=False)
 
@@ -243,6 +258,11 @@ class Expert(nn.Module):
     def columns(self) -> int:
         """Columns of a noisy chunk."""
         return self.action_out.out_features
+
+    @property
+    def masked(self) -> bool:
+        """Whether some rows do not see all others."""
+        return self.shape.causal or self.state is not None
 
     def fits(self, cache: PrefixCache) -> bool:
         """Return whether the cache has the layers and heads that this expert attends to."""
@@ -271,13 +291,13 @@ class Expert(nn.Module):
 
     def _mask(self, rows: int, prefix: int, groups: int) -> torch.Tensor | None:
         """Return which of the prefix and of themselves the rows see, bool [groups x N, n + N]."""
+        if not self.masked:
+            return None
         own = torch.ones(rows, rows, dtype=torch.bool, device=self.like.device)
         if self.shape.causal:
             own = own.tril()
-        elif self.state is not None:
-            own[0, 1:] = False
         else:
-            return None
+            own[0, 1:] = False
         before = own.new_ones(rows, prefix)
         return torch.cat([before, own], 1).repeat(groups, 1)
 
@@ -295,25 +315,89 @@ class Expert(nn.Module):
         ``kept`` takes what the layers added; without ``whole`` it is taken from there instead, and
         only both ends are computed (EfficientVLA, arXiv 2506.10100, section 3.4).
         """
-        start, condition = self._enter(x, time, state)
-        rows = start
         if whole or kept is None:
-            for layer, memory in zip(self.layers, seen, strict=True):
-                rows = layer(rows, memory, condition)
+            given = self.given(x, time, seen, state)
+            velocity, added = self.run(*given) if self.whole is None else self.whole(*given)
             if kept is not None:
-                kept[:] = [rows - start]
-        else:
-            rows = rows + kept[0]
+                kept[:] = [added]
+            return velocity
+        moment = self._moment(1.0 - time).to(self.like)
+        padded = None if self.state is None else self._padded(state)
+        start, condition = self._enter(x, moment, padded)
+        return self._leave(start + kept[0], condition)
+
+    def given(
+        self, x: torch.Tensor, time: float, seen: list[Seen], state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the tensors of a pass, in the order in which ``run`` takes them."""
+        ends = [x.to(self.like), self._moment(1.0 - time).to(self.like)]
+        if self.state is not None:
+            ends.append(self._padded(state))
+        turns = (part for turn in (seen[0].ahead, seen[0].own) for part in turn)
+        memories = (
+            part for one in seen for part in (one.keys, one.values, one.mask) if part is not None
+        )
+        return *ends, *turns, *memories
+
+    def run(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the velocity, and what the layers added to the rows that entered them."""
+        parts = iter(given)
+        x, moment = next(parts), next(parts)
+        state = None if self.state is None else next(parts)
+        ahead, own = (Turn(next(parts), next(parts)) for _ in range(2))
+        start, condition = self._enter(x, moment, state)
+        rows = start
+        for layer in self.layers:
+            masked = isinstance(layer.attention, Joint) and self.masked
+            keys, values = next(parts), next(parts)
+            seen = Seen(keys, values, ahead, own, next(parts) if masked else None)
+            rows = layer(rows, seen, condition)
+        return self._leave(rows, condition), rows - start
+
+    def example(
+        self, rows: int, random: torch.Generator
+    ) -> tuple[PrefixCache, torch.Tensor, torch.Tensor]:
+        """Return a random prefix of so many ``rows``, noise, and a random state."""
+        attention = [layer.attention for layer in self.layers]
+        joint = next((a for a in attention if isinstance(a, Joint)), None)
+        first: Any = attention[0]
+        heads = joint.key_heads if joint else first.key.in_features // self.shape.head
+        shape = 1, heads, rows, self.shape.head
+        depth = max(self.shape.serves) + 1
+        keys, values = (
+            tuple(torch.randn(shape, generator=random).to(self.like) for _ in range(depth))
+            for _ in range(2)
+        )
+        noise = torch.randn(1, self.shape.rows, self.columns, generator=random)
+        state = torch.randn(1, self.state.in_features if self.state else 1, generator=random)
+        device = self.like.device
+        return PrefixCache(keys, values, rows), noise.to(device), state.to(device)
+
+    def release(self) -> None:
+        """Let go of the weights that ``whole`` holds; the ends serve steps that keep features."""
+        for layer in self.layers:
+            for part in (layer.before_attention, layer.before_feed, layer.feed):
+                part.to('meta')
+            attention = layer.attention
+            attention.out.to('meta')
+            (attention.qkv if isinstance(attention, Joint) else attention.query).to('meta')
+
+    def _padded(self, state: torch.Tensor | None) -> torch.Tensor:
+        """Return the state as its layer takes it, with zeros behind it."""
+        assert state is not None
+        assert self.state is not None
+        return F.pad(state, (0, self.state.in_features - state.shape[1])).to(self.like)
+
+    def _leave(self, rows: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
         rows, _ = self.norm(rows, condition)
         # LeRobot's time runs from 1 (noise) to 0, and its velocity against ours.
         return -self.action_out(rows[:, -self.shape.rows :])
 
     def _enter(
-        self, x: torch.Tensor, time: float, state: torch.Tensor | None
+        self, x: torch.Tensor, moment: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return what enters the first layer [B, N, W], and what the norms depend on."""
         actions = self.action_in(x.to(self.like))
-        moment = self._moment(1.0 - time).to(self.like)
         if self.adaptive:
             condition = F.silu(self.time_out(F.silu(self.time_in(moment))))
             return actions, condition
@@ -321,8 +405,7 @@ class Expert(nn.Module):
         rows = self.time_out(F.silu(self.time_in(both)))
         if self.state is not None:
             assert state is not None
-            room = self.state.in_features - state.shape[1]
-            first = self.state(F.pad(state, (0, room)).to(self.like))
+            first = self.state(state)
             rows = torch.cat([first[:, None], rows], 1)
         return rows, None
 
@@ -335,11 +418,22 @@ class Expert(nn.Module):
         return torch.cat([angle.sin(), angle.cos()])[None].float()
 
 
+class ExpertPass(nn.Module):
+    """A pass of an expert as a module of tensors alone."""
+
+    def __init__(self, expert: Expert) -> None:
+        super().__init__()
+        self.expert = expert
+
+    def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what ``Expert.run`` does."""
+        return self.expert.run(*given)
+
+
 class ExpertGenerator(Generator):
     """The expert with its noise, free, or guided by the chunk before."""
 
     needs_cache = takes_sent_cache = True
-    helps = frozenset({HeadHelp.INPAINT})
 
     def __init__(self, expert: Expert, steps: int, settings: ActorSettings) -> None:
         """Take ``steps`` from noise to chunk where the settings name no number."""
@@ -348,6 +442,11 @@ class ExpertGenerator(Generator):
         self.requires_grad_(False)
         self._random = torch.Generator()
         self.reset()
+
+    @property
+    def helps(self) -> frozenset[HeadHelp]:  # type: ignore[override]
+        """How it can draw a chunk to the one before; guidance goes back through torch alone."""
+        return frozenset({HeadHelp.INPAINT}) if self.expert.whole is None else frozenset()
 
     def configure(self, settings: ActorSettings) -> None:
         """Apply settings from the next chunk on."""

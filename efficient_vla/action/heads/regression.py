@@ -9,6 +9,7 @@ from torch import nn
 
 from efficient_vla.action.heads import Generator, Given, HeadSource, Made
 from efficient_vla.action.settings import ActorSettings
+from efficient_vla.dual_settings import OWN
 
 if TYPE_CHECKING:
     from efficient_vla.action.policies import DualPolicy, SinglePolicy
@@ -51,6 +52,13 @@ class Regression(Generator):
         return Made(self.policy(given.latents, given.state)[0], 1)
 
 
-def load(source: HeadSource, settings: ActorSettings) -> Regression:
-    """Return the head that the policy itself has for the architecture."""
-    return Regression(source.single() if settings.own_architecture == 'single' else source.dual())
+def load(source: HeadSource, settings: ActorSettings) -> Generator:
+    """Return the head that the policy has for the architecture, steered as the settings say."""
+    if settings.own_architecture == 'single':
+        return Regression(source.single())
+    if settings.dual.conditioning == OWN:
+        return Regression(source.dual())
+    # It is made of policies, which are made of what is above.
+    from efficient_vla.action.conditioning import steered
+
+    return steered.load(source, settings.dual.conditioning)

@@ -12,9 +12,12 @@ with at half more than the speed of the chunk. A chunk that starts with a leap i
 far the other way either: of the velocity so much fades as leads ``DETOUR`` astray.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from efficient_vla.control.moment import Moment
+from efficient_vla.control.quintic import derivatives
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
@@ -33,7 +36,7 @@ class OffsetFade:
 
     def add(self, trajectory: Trajectory, moment: Moment, motion: np.ndarray) -> None:
         """Fade from the set-point's ``motion`` [3, M] at ``moment`` into ``trajectory``."""
-        offset = motion - moment.motion(trajectory)
+        offset = trajectory.attitude.apart(motion, moment.motion(trajectory))
         if not self._moving:
             offset[1:] = 0.0
         elif self._fade_time > 0:
@@ -49,7 +52,7 @@ class OffsetFade:
         motion = moment.motion(self._trajectory)
         since = max(moment.time - self._seam, 0.0)
         if since < self._fade_time:
-            motion += derivatives(since) @ self._fade
+            motion = self._trajectory.attitude.joined(motion, derivatives(since) @ self._fade)
         return motion
 
 
@@ -61,9 +64,14 @@ def fade_polynomial(offset: np.ndarray, time: float) -> np.ndarray:
     if time <= 0:
         return np.zeros((6, offset.shape[1]))
     scaled = offset * np.array([[1.0], [time], [time**2]])
-    powers = time ** -np.arange(6.0)
-    coefficients: np.ndarray = powers[:, None] * (TO_ZERO @ scaled)
+    coefficients: np.ndarray = _powers(time) * (TO_ZERO @ scaled)
     return coefficients
+
+
+@lru_cache(maxsize=8)
+def _powers(time: float) -> np.ndarray:
+    powers: np.ndarray = time ** -np.arange(6.0)[:, None]
+    return powers
 
 
 TO_ZERO = np.array(
@@ -77,15 +85,3 @@ TO_ZERO = np.array(
     ]
 )
 """From position, velocity and acceleration at 0 to the polynomial that has none of them at 1."""
-
-
-def derivatives(x: float) -> np.ndarray:
-    """Return what turns coefficients [6, M] into value and first two derivatives at ``x``."""
-    x2, x3 = x * x, x * x * x
-    return np.array(
-        [
-            [1.0, x, x2, x3, x2 * x2, x2 * x3],
-            [0.0, 1.0, 2 * x, 3 * x2, 4 * x3, 5 * x2 * x2],
-            [0.0, 0.0, 2.0, 6 * x, 12 * x2, 20 * x3],
-        ]
-    )

@@ -18,8 +18,11 @@ from efficient_vla.control.moment import Moment
 from efficient_vla.control.settings import BlendingSettings
 from efficient_vla.control.trajectory import Trajectory
 
-MAX_MEMBERS = 32
-"""The oldest go where more chunks than so many are averaged: the loop has to be in time."""
+MAX_MEMBERS, MAX_TURNING = 32, 12
+"""The oldest go where more chunks than so many, or of those that turn a tool, are averaged: the
+loop has to be in time."""
+RISES = np.array([[1.0], [2.0]])
+"""How often what a weight adds by rising counts in velocity and acceleration."""
 
 
 class Member(NamedTuple):
@@ -51,7 +54,8 @@ class WeightedAverage:
         overlap = max((moment.left(member.trajectory) for member in self._members), default=0.0)
         span = min(moment.speed * self._span, overlap) if self._span > 0 else overlap
         member = Member(trajectory, time, max(span, 0.0))
-        self._members = [*self._members[1 - MAX_MEMBERS :], member]
+        most = MAX_MEMBERS if trajectory.attitude.axes is None else MAX_TURNING
+        self._members = [*self._members[1 - most :], member]
 
     def at(self, moment: Moment) -> np.ndarray:
         """Return the reference's motion at ``moment`` [3, M]."""
@@ -61,10 +65,11 @@ class WeightedAverage:
         motion = first.trajectory.at(time)
         for member in others:
             weight = member.weight(time)
-            difference = member.trajectory.at(time) - motion
-            motion = motion + weight * difference
-            motion[1] += difference[0] / member.span
-            motion[2] += 2 * difference[1] / member.span
+            attitude = member.trajectory.attitude
+            difference = attitude.apart(member.trajectory.at(time), motion)
+            rising = np.zeros_like(difference)
+            rising[1:] = difference[:-1] / member.span * RISES
+            motion = attitude.joined(motion, weight * difference, rising)
         return moment.by_time(motion)
 
     def _drop_replaced(self, moment: Moment) -> None:

@@ -12,6 +12,9 @@ from efficient_vla.control.kinematics import description
 from efficient_vla.control.robot_limits.urdf import root_of
 from efficient_vla.settings import InvalidSettingError
 
+SHOWN = 8
+"""So many names are told at most."""
+
 
 class ArmModel:
     """The chain from ``base`` to ``tool``; joints are in the order of ``names``.
@@ -39,7 +42,10 @@ class ArmModel:
             whole = pin.buildModelFromXML(text)
             shapes = pin.buildGeomFromUrdfString(whole, text, pin.GeometryType.COLLISION)
         except (ValueError, RuntimeError) as error:
-            raise InvalidSettingError(f'the description cannot be used: {error}.') from None
+            raise InvalidSettingError(
+                f'the description cannot be used: {str(error).rstrip(".")}. Lines before this one, '
+                'of urdfdom, name link or joint.'
+            ) from None
         for link in (base, tool):
             if not whole.existFrame(link, pin.FrameType.BODY):
                 raise InvalidSettingError(
@@ -54,6 +60,8 @@ class ArmModel:
                 f'none of {", ".join(names)} moves the link {tool!r} of the description; its '
                 f'joints are {", ".join(list(whole.names)[1:])}. Correct names.'
             )
+        self.standing = tuple(n for n in whole.names[1:] if n in names and n not in moved)
+        """Joints of the command that the model does not move."""
         others = [j for j in range(1, whole.njoints) if whole.names[j] not in self.joints]
         still = pin.neutral(whole)
         if len(still) != whole.nv:
@@ -121,7 +129,8 @@ def _last_link(root: Element, names: Sequence[str]) -> str:
     last = [leaf for count, leaf in ends if count == most]
     if not most or len(last) != 1:
         raise InvalidSettingError(
-            f'the chain of {", ".join(names)} ends in {", ".join(last) or "no link"}; expected one '
+            f'the chain of {", ".join(names)} ends in {", ".join(last[:SHOWN]) or "no link"}; '
+            'expected one '
             'link. Set kinematics.tool.'
         )
     return last[0]

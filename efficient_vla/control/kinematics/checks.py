@@ -5,7 +5,7 @@
 Nothing here needs the library, so that a controller without a description does not load it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranges:
-    """What the axes of a robot may do, [M] each."""
+    """What the axes of a robot may do, [M] each but ``first``."""
 
     low: np.ndarray
     high: np.ndarray
@@ -43,6 +43,8 @@ class Ranges:
     deceleration: np.ndarray
     jerk: np.ndarray
     continuous: np.ndarray
+    first: np.ndarray = field(default_factory=lambda: np.full(2, np.inf))
+    """How far from the tool the first pose may be [m] and turned [rad], infinite for any."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

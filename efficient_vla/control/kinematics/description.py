@@ -11,6 +11,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from efficient_vla.settings import InvalidSettingError
+
 OBSTACLE = 'obstacle:'
 """Begin of the names of links that are no part of the robot."""
 TABLE = f'{OBSTACLE}table'
@@ -24,9 +26,11 @@ def prepare(root: Element, packages: Sequence[str]) -> tuple[str, list[str]]:
     """Return the text for the library, and the meshes that are left out since they are not found.
 
     Joints without an end get a long range: their angle is one number, as everywhere else here.
+    Raises ``InvalidSettingError`` for a joint that turns about nothing.
     """
     absent = []
     for joint in root.findall('joint'):
+        _require_axis(joint)
         if joint.get('type') == 'continuous':
             joint.set('type', 'revolute')
             for limit in joint.findall('limit') or [SubElement(joint, 'limit', effort='0')]:
@@ -56,6 +60,17 @@ def furnish(root: Element, base: str, table: Sequence[float], boxes: Sequence[fl
     for start in range(0, len(boxes), 6):
         middle, sides = boxes[start : start + 3], boxes[start + 3 : start + 6]
         _add_box(root, base, f'{OBSTACLE}box {start // 6 + 1}', middle, sides)
+
+
+def _require_axis(joint: Element) -> None:
+    """Raise ``InvalidSettingError`` for a joint that turns about nothing."""
+    axis = joint.find('axis')
+    values = '' if axis is None else axis.get('xyz', '')
+    if values and not any(value.strip('+-0.eE') for value in values.split()):
+        raise InvalidSettingError(
+            f'joint {joint.get("name")!r} of the description has the axis {values!r}; expected one '
+            'of a length above 0. Correct the URDF.'
+        )
 
 
 def _add_box(

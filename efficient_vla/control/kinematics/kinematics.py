@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pinocchio as pin
 
-from efficient_vla.columns import GRIPPER, POSITION
-from efficient_vla.control.angles import unwrapped
+from efficient_vla.columns import GRIPPER, POSITION, relative
 from efficient_vla.control.contract import JOINT_MODES
-from efficient_vla.control.kinematics.arm import ArmModel
+from efficient_vla.control.first_place import refuse_pose, refuse_steps
+from efficient_vla.control.kinematics.arm import SHOWN, ArmModel
 from efficient_vla.control.kinematics.checks import Checked, Finding, Ranges, collision
 from efficient_vla.control.kinematics.collision import Collisions
 from efficient_vla.control.kinematics.path import Way, follow
 from efficient_vla.control.kinematics.places import places_of
 from efficient_vla.control.kinematics.settings import CollisionSettings, KinematicsSettings
 from efficient_vla.control.kinematics.stop import stopped
+from efficient_vla.control.trajectory import knots_of
+from efficient_vla.joint_settings import is_gripper
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import MAX_ROWS, QUATERNION, ActionChunk, ControlMode
 
@@ -84,8 +87,28 @@ class Kinematics:
             found.append(f'{self.collisions.count} pairs of parts are kept apart')
             excused = ', '.join(f'{one} and {other}' for one, other in self.collisions.excused)
             found += [f'not {excused}, which touch at the posture'] if excused else []
+        return '; '.join(found)
+
+    def unchecked(self) -> str:
+        """Return in words what should be checked and cannot be, '' for nothing."""
+        if not self.collisions:
+            return ''
+        found = []
         if self.arm.absent_meshes:
-            found.append(f'meshes not found: {", ".join(self.arm.absent_meshes)}')
+            meshes = self.arm.absent_meshes
+            more = f' and {len(meshes) - SHOWN} more' if len(meshes) > SHOWN else ''
+            found.append(
+                f'meshes are not found, and are no obstacle: {", ".join(meshes[:SHOWN])}{more}. '
+                'Name the folder of their packages in collision.packages'
+            )
+        standing = [name for name in self.arm.standing if not is_gripper(name)]
+        if standing:
+            found.append(
+                f'{", ".join(standing[:SHOWN])} of names move parts that are no part of the chain '
+                'to kinematics.tool, and are checked as if they stood still'
+            )
+        if not self.collisions.count:
+            found.append('no two parts of the description can collide: it has no shapes')
         return '; '.join(found)
 
     def rest(self, axes: np.ndarray) -> None:
@@ -117,7 +140,7 @@ class Kinematics:
             rows = self._joint_rows(chunk, anchor, ranges)
             finding = None
         else:
-            refused = self._refuse_columns(chunk)
+            refused = self._refuse_columns(chunk) or self._refuse_tool(chunk, anchor, ranges)
             if refused:
                 return Checked(chunk, refused=refused)
             rows, finding = self._follow(chunk, anchor, ranges)
@@ -134,10 +157,8 @@ class Kinematics:
     def _joint_rows(self, chunk: ActionChunk, anchor: np.ndarray, ranges: Ranges) -> np.ndarray:
         """Return where the arm's joints are at the end of the rows [H, M]."""
         rows = chunk.actions[:, self._motion].astype(np.float64)
-        if chunk.control_mode == ControlMode.JOINT_DELTA:
-            rows = anchor + np.cumsum(rows, axis=0)
-        else:
-            rows = unwrapped(rows, anchor, ranges.continuous)
+        steps = relative(chunk)[self._motion]
+        rows = knots_of(rows, steps, anchor, ranges.continuous)[1:]
         return rows[:, self._columns]
 
     def _refuse_columns(self, chunk: ActionChunk) -> str | None:
@@ -157,6 +178,17 @@ class Kinematics:
         if turns and chunk.control_mode == ControlMode.EE_TWIST:
             return 'chunk turns by EE_TWIST; expected EE_DELTA, how far it turns in a row.'
         return None
+
+    def _refuse_tool(self, chunk: ActionChunk, anchor: np.ndarray, ranges: Ranges) -> str | None:
+        """Return why the rows can hardly be meant for the tool, or ``None``."""
+        rows = chunk.actions[:, : 7 if _turns(chunk) else 3].astype(np.float64)
+        if chunk.control_mode != ControlMode.EE_POSITION:
+            twist = chunk.control_mode == ControlMode.EE_TWIST
+            return refuse_steps(rows[:, :3] * (chunk.dt if twist else 1.0), chunk.dt)
+        if not np.isfinite(ranges.first).all():
+            return None
+        place = pin.SE3ToXYZQUAT(self.arm.place(anchor[self._columns]))
+        return refuse_pose(rows[0], rows[-1], place, chunk.dt, *ranges.first.tolist())
 
     def _follow(
         self, chunk: ActionChunk, anchor: np.ndarray, ranges: Ranges

@@ -9,6 +9,7 @@ import numpy as np
 
 from efficient_vla.columns import relative
 from efficient_vla.control.kinematics.checks import Ranges
+from efficient_vla.control.trajectory import knots_of
 from efficient_vla.types import ActionChunk
 
 SHARE = 0.7
@@ -25,9 +26,7 @@ def stopped(
     """
     steps = relative(chunk)[motion]  # [M]
     path = chunk.actions[:, motion].astype(np.float64)  # [H, M]
-    path = np.where(steps, anchor + np.cumsum(path, axis=0), path)
-    first = np.where(steps, anchor, 2 * path[0] - path[min(1, len(path) - 1)])
-    path = np.concatenate([first[None], path])[: row + 1]  # [row + 1, M]
+    path = knots_of(path, steps, anchor, ranges.continuous)[: row + 1]  # [row + 1, M]
     takes = _time(path, chunk.dt, ranges) / chunk.dt
     at = _slowed(len(chunk.actions), row, min(takes, 2.0 * row))  # [H]
     rows = chunk.actions.copy()

@@ -19,6 +19,8 @@ LARGEST = 4 * 1024 * 1024
 ENDLESS = 1e4
 """Range of a joint without an end, to either side [rad]."""
 MOVING = ('revolute', 'continuous', 'prismatic')
+MOST_TURNS = 10
+"""A joint with an end further away than that is in degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ def read_urdf(text: str) -> dict[str, DescribedJoint]:
         name, kind = joint.get('name', ''), joint.get('type', '')
         if kind not in MOVING:
             continue
+        if name in found:
+            raise InvalidSettingError(
+                f'robot_description has two joints {name!r}; expected each name once. Correct the '
+                'URDF, such as by a prefix for each arm.'
+            )
         limit = joint.find('limit')
         if limit is None and kind != 'continuous':
             raise InvalidSettingError(
@@ -52,8 +59,11 @@ def read_urdf(text: str) -> dict[str, DescribedJoint]:
             )
         low, high = -ENDLESS, ENDLESS
         if limit is not None and kind != 'continuous':
+            ends = [_number(limit, name, end) for end in ('lower', 'upper')]
+            if ends[0] is not None and ends[0] == ends[1]:
+                continue  # Locked: it moves no more than a fixed one.
             # URDF: lower and upper are 0 where they are left out.
-            low, high = (_number(limit, name, end) or 0.0 for end in ('lower', 'upper'))
+            low, high = (end or 0.0 for end in ends)
         soft = joint.find('safety_controller')
         if soft is not None and kind != 'continuous':
             ends = [_number(soft, name, f'soft_{end}_limit') for end in ('lower', 'upper')]
@@ -65,6 +75,12 @@ def read_urdf(text: str) -> dict[str, DescribedJoint]:
                 f'joint {name!r} of robot_description goes from {low} to {high}; expected lower '
                 'below upper. Correct the URDF.'
             )
+        if kind == 'revolute' and max(abs(low), abs(high)) > MOST_TURNS * 2 * math.pi:
+            raise InvalidSettingError(
+                f'joint {name!r} of robot_description goes from {low:g} to {high:g}; expected '
+                f'radians, at most {MOST_TURNS} turns. Correct the URDF, which is likely in '
+                'degrees, or make the joint continuous.'
+            )
         velocity = None if limit is None else _number(limit, name, 'velocity')
         if velocity is not None and velocity < 0:
             raise InvalidSettingError(
@@ -74,15 +90,17 @@ def read_urdf(text: str) -> dict[str, DescribedJoint]:
         mimic = joint.find('mimic')
         follows = '' if mimic is None else mimic.get('joint', '?')
         found[name] = DescribedJoint(kind, low, high, velocity or None, follows)
+    if not found:
+        raise InvalidSettingError(
+            f'robot_description has no joint that moves ({", ".join(MOVING)}); expected an arm. '
+            'Name its URDF.'
+        )
     return found
 
 
 def root_of(text: str) -> ElementTree.Element:
     """Return the root of the URDF ``text``; raises ``InvalidSettingError`` where it is none."""
-    if len(text) > LARGEST:
-        raise InvalidSettingError(
-            f'robot_description has {len(text)} characters; expected at most {LARGEST}.'
-        )
+    refuse_longer('robot_description', len(text))
     if '<!DOCTYPE' in text or '<!ENTITY' in text:
         raise InvalidSettingError(
             'robot_description declares entities; expected plain URDF. Expand it first.'
@@ -91,7 +109,7 @@ def root_of(text: str) -> ElementTree.Element:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, RecursionError, ValueError) as error:
         raise InvalidSettingError(f'robot_description is no XML: {error}.') from None
-    if root.tag != 'robot' or any('xacro' in str(element.tag) for element in root.iter()):
+    if root.tag != 'robot' or any(map(_unexpanded, root.iter())):
         raise InvalidSettingError(
             f'robot_description is <{root.tag}> or has xacro inside; expected a <robot> of URDF. '
             'Write it with: xacro FILE.xacro > FILE.urdf'
@@ -99,22 +117,36 @@ def root_of(text: str) -> ElementTree.Element:
     return root
 
 
+def _unexpanded(element: ElementTree.Element) -> bool:
+    """Return whether an element still waits for xacro."""
+    values = ' '.join(element.attrib.values())
+    return 'xacro' in str(element.tag) or '${' in values or '$(' in values
+
+
+def refuse_longer(what: str, size: int) -> None:
+    """Raise ``InvalidSettingError`` where the description ``what`` has more than ``LARGEST``."""
+    if size > LARGEST:
+        raise InvalidSettingError(
+            f'{what} has {size} bytes; expected at most {LARGEST}, of a description without meshes '
+            'inside.'
+        )
+
+
 def text_of(name: str, given: Any) -> str:
     """Return the text that the parameter ``name`` is, or that is in the file that it names.
 
     Raises ``InvalidSettingError`` where it cannot be read.
     """
-    if not given or not isinstance(given, str) or given.lstrip().startswith('<'):
+    if not given or not isinstance(given, str):
         return given or ''
+    if given.lstrip().startswith('<'):
+        refuse_longer(name, len(given))
+        return given
     path = Path(given).expanduser()
     if not path.is_absolute():
         path = share_folder('config') / path
     try:
-        if path.stat().st_size > LARGEST:
-            raise InvalidSettingError(
-                f'{name}: {path} has more than {LARGEST} bytes; expected a description without '
-                'meshes inside.'
-            )
+        refuse_longer(f'{name}: {path}', path.stat().st_size)
         return path.read_text(encoding='utf-8')
     except (OSError, ValueError) as error:
         if isinstance(error, InvalidSettingError):

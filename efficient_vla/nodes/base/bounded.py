@@ -9,6 +9,7 @@ thread of the control loop. This calls rcl itself, which leaves the lock to the 
 """
 
 import ctypes
+import math
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ PAUSE_S = 0.002
 PER_LOOK = 2
 WAIT_NS = 100_000_000
 CLOSE_TIMEOUT_S = 1.0
+SILENT_S = 0.5
+"""A thread that takes messages shows that it lives at least so often."""
 FORGIVEN_S = 5.0
 """A topic without a refused message for so long is well again."""
 
@@ -41,6 +44,8 @@ class _Topic:
     callback: Callback
     limit: int
     own: bool
+    waits: bool
+    prepare: Callable[[Any], Any]
     subscription: Any = None
     waiting: deque[tuple[Any, bytes]] = field(default_factory=deque)
     refused: float = 0.0
@@ -59,6 +64,8 @@ class Inlet:
         self._topics: list[_Topic] = []
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._beat = math.inf
+        """When the thread last showed that it lives, by the steady clock [s]."""
 
     def subscribe(
         self,
@@ -68,12 +75,17 @@ class Inlet:
         qos: QoSProfile,
         limit: int,
         own: bool = True,
+        waits: bool = False,
+        prepare: Callable[[Any], Any] = lambda message: message,
     ) -> None:
         """Call back for messages of at most ``limit`` bytes; of more than wait, the newest.
 
-        A longer one is a fault only on a topic of the graph's ``own``.
+        A longer one is a fault only on a topic of the graph's ``own``. One that ``waits`` is called
+        back for by ``drain_rest``. ``prepare`` is what of the work need not wait for the loop: the
+        callback takes what it makes of the message.
         """
-        topic = _Topic(kind, name, callback, limit, own, waiting=deque(maxlen=qos.depth))
+        waiting: deque[tuple[Any, bytes]] = deque(maxlen=qos.depth)
+        topic = _Topic(kind, name, callback, limit, own, waits, prepare, waiting=waiting)
 
         def received(data: bytes, info: Any) -> None:
             message = self._read(topic, data, len(data), info['publisher_gid']['data'])
@@ -89,14 +101,41 @@ class Inlet:
     def start(self) -> None:
         """Begin to take messages; to be called once all topics are subscribed."""
         if self._threaded:
+            self._beat = time.monotonic()
             self._thread = threading.Thread(target=self._spin, name='inlet', daemon=True)
             self._thread.start()
 
     def drain(self) -> None:
-        """Call back for the messages that came; on the thread of the control loop."""
+        """Call back for all messages that came, but for those of topics that wait.
+
+        On the thread of the control loop.
+        """
         for topic in self._topics:
-            for _ in range(len(topic.waiting)):
-                topic.callback(*topic.waiting.popleft())
+            if not topic.waits:
+                for _ in range(len(topic.waiting)):
+                    topic.callback(*topic.waiting.popleft())
+
+    def drain_rest(self, until: float = math.inf) -> None:
+        """Call back for messages of topics that wait.
+
+        ``until`` is a time of the steady clock [s] after which those that are left wait for the
+        next call.
+        """
+        for topic in self._topics:
+            if topic.waits:
+                for _ in range(len(topic.waiting)):
+                    topic.callback(*topic.waiting.popleft())
+                    if time.monotonic() >= until:
+                        return
+
+    def silent(self) -> str | None:
+        """Return in words that messages are not taken any more, ``None`` while they are."""
+        if time.monotonic() - self._beat <= SILENT_S:
+            return None
+        return (
+            f'no message could be taken for longer than {SILENT_S} s: the thread that takes them '
+            'hangs or ended. Where that lasts, start this node anew.'
+        )
 
     def close(self) -> None:
         """Stop taking messages."""
@@ -113,9 +152,12 @@ class Inlet:
             while not self._closing.wait(PAUSE_S) and context.ok():
                 for topic in self._ready():
                     self._take(topic, taker)
+                    self._beat = time.monotonic()
+                self._beat = time.monotonic()
         except Exception as error:
             # The end of the context wakes the wait with an error.
             if context.ok() and not self._closing.is_set():
+                self._beat = -math.inf
                 self._node.failed('inlet', error)
 
     def _take(self, topic: _Topic, taker: '_Taker') -> None:
@@ -140,7 +182,7 @@ class Inlet:
             return [handles[pointer] for pointer in waits.get_ready_entities('subscription')]
 
     def _read(self, topic: _Topic, data: bytes, size: int, publisher: bytes) -> Any:
-        """Return the message in ``data``, or ``None`` where it is refused."""
+        """Return what is made of the message in ``data``, or ``None`` where it is refused."""
         rule, now = f'{topic.name}_size', time.monotonic()
         if size > topic.limit:
             fault = f'of {size} bytes came from {{}}; expected at most {topic.limit}'
@@ -148,7 +190,7 @@ class Inlet:
             if now - topic.refused > FORGIVEN_S:
                 self._node.health.clear(rule)
             try:
-                return deserialize_message(data, topic.kind)
+                return topic.prepare(deserialize_message(data, topic.kind))
             except Exception:  # of rmw, which names neither topic nor publisher
                 fault = f'came from {{}} that is no {topic.kind.__name__} of this version'
         topic.refused = now

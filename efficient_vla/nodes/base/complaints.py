@@ -9,12 +9,15 @@ from rclpy.node import Node
 
 from efficient_vla.bringup.catalogue import NODES
 from efficient_vla.nodes.base.bounded import Inlet
+from efficient_vla.nodes.base.health import rules_of
 from efficient_vla.nodes.base.qos import report_qos
 
 FRESH_S = 2.5
 """A node that said nothing for so long says nothing: it reports every second."""
 MAX_BYTES = 16 * 1024
 """Several times what a node of this package reports; others may report more."""
+OF_TASKS = ('task', 'stopped')
+"""Rules that repeat the result of a task."""
 MOST_LETTERS = 500
 """Of one node."""
 
@@ -42,8 +45,10 @@ class Complaints:
         name = self._known.get(status.name) if status is not None else None
         if status is None or name is None:
             return
-        text = status.message[:MOST_LETTERS] if status.level == DiagnosticStatus.ERROR else ''
-        self._said[name] = monotonic(), text
+        bad = status.level == DiagnosticStatus.ERROR
+        rules = rules_of(status.message) if bad else {}
+        said = '; '.join(f'{r}: {text}' for r, text in rules.items() if r not in OF_TASKS)
+        self._said[name] = monotonic(), said[:MOST_LETTERS]
 
     def now(self) -> list[str]:
         """Return what is wrong now, one sentence a node, in the order of the graph."""

@@ -41,7 +41,7 @@ TOKEN_FIELDS = {
 """What a record and its message call alike, with the type code of each array."""
 PLAN_FIELDS = {
     **{'kept': 'i', 'reused': 'i', 'reused_age': 'f', 'subgoal': 'f'},
-    **dict.fromkeys(('instruction', 'sequence', 'text', 'text_age', 'subgoal_age'), ''),
+    **dict.fromkeys(('instruction', 'subtask', 'sequence', 'text', 'text_age', 'subgoal_age'), ''),
     **dict.fromkeys(('tokens_total', 'reason', 'latency_ms', 'saved_ms'), ''),
 }
 CHUNK_FIELDS = dict.fromkeys(

@@ -34,6 +34,10 @@ class Transforms:
         self._buffer = Buffer()
         self._listener = TransformListener(self._buffer, node)
 
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.unregister()
+
     def pose(self, base: str, frame: str, stamp: float, max_age: float) -> np.ndarray:
         """Return the newest pose [7] of ``frame`` in ``base``, at most ``max_age`` off ``stamp``.
 

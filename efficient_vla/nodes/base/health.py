@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named rules that fired, and how often: what a node says in /diagnostics."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,8 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
+RULE = re.compile(r'(?:^|; )(?P<rule>(?:no )?[\w/]+): ')
+"""How a rule begins in the message of a status."""
 HOLD_S = 1.0
 """A rule that recovers is shown for so long after it last fired, and logged no more often."""
 
@@ -25,6 +28,13 @@ class _Rule:
     fired: float
     holds: bool = True
     """Whether it was not cleared since it last fired."""
+
+
+def rules_of(message: str) -> dict[str, str]:
+    """Return rule -> what it says, of the ``message`` of a ``status``."""
+    starts = [*RULE.finditer(message)]
+    ends = [*(found.start() for found in starts), len(message)][1:]
+    return {s['rule']: message[s.end() : end] for s, end in zip(starts, ends, strict=False)}
 
 
 class Health:

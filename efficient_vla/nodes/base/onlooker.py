@@ -3,8 +3,11 @@
 """A node that looks at a graph from outside."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import rclpy
+from rclpy._rclpy_pybind11 import InvalidHandle
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -48,6 +51,7 @@ class Onlooker:
         except RuntimeError as error:
             # Of a middleware that is built without security, for example.
             raise UsageError(f'ROS refuses the node {name}: {error}') from error
+        self._closed = False
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
@@ -56,8 +60,17 @@ class Onlooker:
         """Begin to listen."""
         self._thread.start()
 
+    def ask(self, function: Callable[[], Any]) -> Any:
+        """Return a future of what ``function`` returns on the thread that listens.
+
+        An action client of rclpy is not to be asked on another: an answer that comes at once finds
+        its request half noted.
+        """
+        return self._executor.create_task(function)
+
     def close(self) -> None:
         """Leave the graph."""
+        self._closed = True
         self._executor.shutdown()
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_S)
@@ -70,3 +83,7 @@ class Onlooker:
             self._executor.spin()
         except ExternalShutdownException:
             return
+        except InvalidHandle:
+            # The executor was shut down while it looked at what it waits for.
+            if not self._closed:
+                raise

@@ -104,6 +104,13 @@ class NodeParameters(Generic[Settings]):
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._apply)
 
+    def fix(self, **values: Any) -> None:
+        """Replace values that are read-only, and show them."""
+        self.settings = build(self._kind, values, self.settings)
+        for name, value in values.items():
+            # rclpy refuses them to the node itself, too.
+            self._node._parameters[name] = Parameter(name, value=value)
+
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         values = self._values(parameters)
         try:

@@ -4,12 +4,19 @@
 
 import gc
 import os
+import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from efficient_vla.nodes.base.health import Health
 from efficient_vla.settings import InvalidSettingError
+
+SWITCH_S = 2e-4
+"""A thread of Python that computes gives way to the loop after so long."""
+UNDISTURBED_S = 1e-3
+"""The loop, amid a tick, gives way to another thread after so long: once the tick is over."""
 
 
 def apply_niceness(nice: int, health: Health) -> None:
@@ -37,11 +44,19 @@ def spread_niceness() -> None:
 
 
 def use_real_time(priority: int, logger: Any) -> None:
-    """Run this thread under SCHED_FIFO where the system allows it; 0: leave it."""
+    """Run this thread under SCHED_FIFO where the system allows it; 0: leave it.
+
+    The other threads of Python run a little less urgently: this one waits for whoever has the lock
+    of Python, and no other process may keep that one from giving it back.
+    """
     if not priority:
         return
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        behind = os.sched_param(max(priority - 1, 1))
+        for thread in threading.enumerate():
+            if thread.native_id and thread is not threading.current_thread():
+                os.sched_setscheduler(thread.native_id, os.SCHED_FIFO, behind)
     except OSError as error:
         logger.info(
             f'no real-time priority ({error.strerror}); the loop runs with the normal one. '
@@ -72,6 +87,7 @@ def tune_loop(cores: Sequence[int], priority: int, logger: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+    sys.setswitchinterval(SWITCH_S)
     spread_niceness()
     use_cores(cores)
     use_real_time(priority, logger)

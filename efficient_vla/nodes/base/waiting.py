@@ -12,6 +12,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+from efficient_vla.bringup.catalogue import POLICY_NODES
 from efficient_vla.nodes.base.health import Health
 
 LOOK_PERIOD_S = 0.25
@@ -20,6 +21,8 @@ PATIENCE_S = 1.0
 SLOW_INPUT = 2.0
 """A slow input is missed after so many of its own last periods, of ``SLOWEST_S`` at most."""
 SLOWEST_S = 5.0
+STAGES = (*POLICY_NODES, 'controller', 'monitor')
+"""Nodes of the graph whose topics are not meant by an input that stays away."""
 UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
 """What rmw says until it has discovered the node of a publisher."""
 NAMED = 3
@@ -155,20 +158,21 @@ class Expectation:
         raw = next((name for name in names if there[name] == self._kind), '')
         if raw:
             others = ', '.join(names)
-            return f'There are {others}. Remap it: -r {self._topic}:={raw}'
+            return f'There are {others}. Remap it: {self._topic}:={raw}'
         if names and names[0].endswith('/compressed'):
-            return f'There is {names[0]}, compressed. Remap it: -r {self._topic}:={names[0]}'
+            return f'There is {names[0]}, compressed. Remap it: {self._topic}:={names[0]}'
         if names:
             return (
-                f'There is {names[0]}, compressed. Remap it: -r {self._topic}:={names[0]}, and '
+                f'There is {names[0]}, compressed. Remap it: {self._topic}:={names[0]}, and '
                 'name the camera in compressed_cameras.'
             )
         return 'Start its publisher, or remap the topic.'
 
     def _others_publish(self, topic: str) -> bool:
-        me = self._node.get_name(), self._node.get_namespace()
+        """Return whether a node outside the graph does: what the graph sends is no input of it."""
+        place = self._node.get_namespace()
         found = self._node.get_publishers_info_by_topic(topic)
-        return any((info.node_name, info.node_namespace) != me for info in found)
+        return any(info.node_name not in STAGES or info.node_namespace != place for info in found)
 
     def _name(self) -> str:
         return self._node.resolve_topic_name(self._topic)

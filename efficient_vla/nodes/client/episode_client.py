@@ -13,14 +13,14 @@ from std_srvs.srv import SetBool, Trigger
 from efficient_vla.action import ExecuteTask
 from efficient_vla.errors import EpisodeError
 from efficient_vla.nodes.client.graph_listener import GraphListener, Recording
-from efficient_vla.nodes.client.state_watch import StateWatch
+from efficient_vla.nodes.client.state_watch import UNKNOWN, StateWatch
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name
 from efficient_vla.srv import ResetCaches, ResetEpisode
 
 CALL_TIMEOUT_S = 60.0
+"""A service that is up answers at once; loading a scene takes the robot a few seconds."""
 SETTLING_S = 3.0
 """How long a task is asked for again that ends as it begins."""
-"""A service that is up answers at once; loading a scene takes the robot a few seconds."""
 ANSWER_S = 5.0
 """A controller that lives accepts or refuses a goal within this time."""
 RESTART_POLL_S = 1.0
@@ -78,7 +78,7 @@ class EpisodeClient:
             self._wait_active(watch, timeout, on_states)
         finally:
             watch.close()
-        self._await_controller()
+        self._await_controller(released=True)
         self._call(self._enable, SetBool.Request(data=False))
 
     def _wait_active(
@@ -90,20 +90,25 @@ class EpisodeClient:
             self._check()
             states = watch.states()
             on_states(states)
-            missing = [f'{name} is {label}' for name, label in states.items() if label != 'active']
-            missing += [
+            asleep = [
+                f'{name} {"does not answer" if label == UNKNOWN else f"is {label}"}'
+                for name, label in states.items()
+                if label != 'active'
+            ]
+            missing = [
                 f'nobody offers {client.srv_name}'
                 for client in clients
                 if not client.service_is_ready()
             ]
             missing += self.listener.missing()
-            if not missing and self._task.wait_for_server(POLL_S):
+            if not asleep and not missing and self._task.wait_for_server(POLL_S):
                 return
             if time.monotonic() > end:
                 raise EpisodeError(
                     f'the graph is not ready after {timeout:.0f} s: '
-                    f'{", ".join(missing) or "nobody offers execute_task"}. '
-                    'The log of that node says why.'
+                    f'{", ".join(asleep or missing) or "nobody offers execute_task"}. A busy '
+                    'machine takes longer. `efficient-vla up` tells what keeps a node, and where '
+                    'its log is.'
                 )
             self._pause.wait(POLL_S)
 
@@ -161,28 +166,37 @@ class EpisodeClient:
             result = self._attempt(goal)
         return result
 
-    def _await_controller(self) -> None:
-        """Enable a controller that has just started, which it allows once it knows the robot."""
+    def _await_controller(self, released: bool = False) -> None:
+        """Enable a controller that has just started, which it allows once it knows the robot.
+
+        A stop that an earlier run of this ROS domain left behind ends where it is to be
+        ``released``.
+        """
         end = time.monotonic() + CALL_TIMEOUT_S
+        said = 'it did not answer'
         while time.monotonic() < end:
+            if released:
+                self._release()
             future = self._enable.call_async(SetBool.Request(data=True))
-            if self._done(future, ANSWER_S) and future.result().success:
-                return
+            if self._done(future, ANSWER_S):
+                if future.result().success:
+                    return
+                said = future.result().message
             self._enable.remove_pending_request(future)
             self._pause.wait(POLL_S)
         raise EpisodeError(
-            f'no controller was ready for a task within {CALL_TIMEOUT_S:.0f} s; its log says why.'
+            f'no controller was ready for a task within {CALL_TIMEOUT_S:.0f} s: {said}'
         )
 
     def _attempt(self, goal: Any) -> Any:
         """Return the result of one goal, or ``None`` where it was lost with its controller."""
-        sent = self._task.send_goal_async(goal)
+        sent = self._asked(lambda: self._task.send_goal_async(goal))
         if not self._done(sent, ANSWER_S):
             return None
         handle = sent.result()
         if not handle.accepted:
             raise EpisodeError('the controller refused the task; its log says why.')
-        ended = handle.get_result_async()
+        ended = self._asked(handle.get_result_async)
         disabled = 0
         # A controller is disabled once its goal has ended, and when it is a new one.
         while not self._done(ended, RESTART_POLL_S):
@@ -207,6 +221,15 @@ class EpisodeClient:
                 return answer
             client.remove_pending_request(future)
         raise EpisodeError(f'{client.srv_name} gave no answer within {CALL_TIMEOUT_S:.0f} s.')
+
+    def _asked(self, request: Callable[[], Any]) -> Any:
+        """Return the future of a request of an action."""
+        asked = self.listener.ask(request)
+        if not self._done(asked, CALL_TIMEOUT_S):
+            raise EpisodeError(
+                f'nothing was heard for {CALL_TIMEOUT_S:.0f} s; is the machine busy?'
+            )
+        return asked.result()
 
     def _done(self, future: Any, timeout: float) -> bool:
         done = threading.Event()

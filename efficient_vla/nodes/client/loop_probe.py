@@ -28,7 +28,7 @@ from efficient_vla import msg
 from efficient_vla.nodes.base.conversions import chunk_to_message, joint_state, stamp_to_seconds
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos, state_qos
 from efficient_vla.nodes.client.probe import run_probe
-from efficient_vla.types import ActionChunk, ControlMode
+from efficient_vla.types import ActionChunk, ControlMode, Stamp
 
 NAMES = ('x', 'y', 'z', 'gripper')
 HOME = np.array([0.0, 0.6, 0.2])
@@ -38,6 +38,8 @@ CHUNK_PERIOD_S = 0.1
 CHUNK_DELAY_S = 0.15
 SEAM_M = 0.01
 """Chunks disagree by twice this, in turn."""
+ARM_SHARE = 0.1
+"""Those of an arm of joints, whose acceleration is lower, by this share of it."""
 ROWS = 40
 DT = 0.0125
 STATE_PERIOD_S = 0.02
@@ -51,27 +53,30 @@ LATE = 1.5
 DEPTH = 5000
 """The listener may be held up by the load; no set-point shall be lost to that."""
 LIMITS = ('max_velocity', 'max_acceleration', 'max_jerk', 'position_low', 'position_high')
-ROUNDING = {'velocity': 1e-3, 'acceleration': 0.01, 'jerk': 0.05}
-"""Shares by which the differences of set-points may be off: a stamp since 1970 is a float64, whose
-steps are 0.24 us."""
+ROUNDING = {'velocity': 1e-3, 'acceleration': 1e-3, 'jerk': 0.01}
+"""Shares by which the differences of set-points may be off: a stamp counts nanoseconds."""
 
 
 class LoopProbe:
     """A robot that swings, an actor with seams and a delay, and an operator who stops.
 
-    With ``joints`` the robot is an arm that stands at ``home`` [M], and chunks move its tool.
+    With ``joints`` the robot is an arm that stands at ``home`` [M], and chunks move its tool about
+    ``place`` [3], where it is then.
     """
 
     def __init__(
-        self, node: Node, joints: Sequence[str] = (), home: Sequence[float] = tuple(HOME)
+        self,
+        node: Node,
+        joints: Sequence[str] = (),
+        home: Sequence[float] = tuple(HOME),
+        place: Sequence[float] = tuple(HOME),
     ) -> None:
         self.node = node
         self._joints = tuple(joints)
-        self._home = np.array(home)
-        self.tick_ms = math.nan
+        self._home, self._place = np.array(home), np.array(place)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(node)
-        self.stamps: list[float] = []
+        self.stamps: list[Stamp] = []
         self.positions: list[Sequence[float]] = []
         self.velocities: list[Sequence[float]] = []
         self.status = msg.ControllerStatus()
@@ -85,7 +90,6 @@ class LoopProbe:
         node.create_subscription(
             msg.ControllerStatus, 'controller_status', self._status, latched_qos()
         )
-        node.create_subscription(msg.EfficiencyStats, 'efficiency', self._cost, report_qos())
         node.create_subscription(DiagnosticArray, '/diagnostics', self._diagnose, report_qos())
         self._states = node.create_publisher(JointState, 'robot_state', state_qos())
         self._chunks = node.create_publisher(msg.ActionChunk, 'action_chunk', newest_qos())
@@ -183,10 +187,6 @@ class LoopProbe:
             if status.name == f'{self.node.get_namespace().rstrip("/")}/controller: health':
                 self.diagnostics = {item.key: item.value for item in status.values}
 
-    def _cost(self, message: msg.EfficiencyStats) -> None:
-        if message.stage == msg.EfficiencyStats.STAGE_CONTROLLER:
-            self.tick_ms = float(message.latency_p99_ms)
-
     def _send_state(self) -> None:
         place = np.array(self.positions[-1][: self.axes]) if self.positions else self._home
         names = (*self._joints, 'gripper') if self._joints else NAMES
@@ -201,12 +201,9 @@ class LoopProbe:
         phases = np.array([[0.0], [math.pi / 2], [math.pi / 4]])
         swing = REACH_M * np.sin(2 * math.pi / SWING_S * times + phases).T  # [ROWS + 1, 3]
         rows = np.full((ROWS, 4), -1.0, np.float32)
-        if self._joints:
-            mode = ControlMode.EE_DELTA
-            rows[:, :3] = np.diff(swing, axis=0)
-        else:
-            mode = ControlMode.EE_POSITION
-            rows[:, :3] = HOME + swing[1:] + SEAM_M * (-1) ** self._sequence
+        seam = SEAM_M * (ARM_SHARE if self._joints else 1.0)
+        rows[:, :3] = self._place + swing[1:] + seam * (-1) ** self._sequence
+        mode = ControlMode.EE_POSITION
         chunk = ActionChunk(rows, DT, NAMES, mode, stamp, self._sequence, plan_stamp=stamp)
         self._chunks.publish(chunk_to_message(chunk))
 
@@ -267,11 +264,12 @@ def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
     probe.until(lambda: probe.diagnostics)
     found = dict(probe.diagnostics)
     counted = slice(begin, None)
-    stamps = np.array(probe.stamps[counted])
+    nanoseconds = np.array([stamp.nanoseconds for stamp in probe.stamps[counted]])
+    stamps = (nanoseconds - nanoseconds[0]) * 1e-9
     broken = violations(
         stamps,
-        np.array(probe.positions[counted])[:, : probe.axes],
-        np.array(probe.velocities[counted])[:, : probe.axes],
+        np.array([position[: probe.axes] for position in probe.positions[counted]]),
+        np.array([velocity[: probe.axes] for velocity in probe.velocities[counted]]),
         limits,
         period,
     )
@@ -290,7 +288,7 @@ def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
             probe.begin()
     return {
         **{f'period_{name}_ms': float(found[f'period_{name}_ms']) for name in PERIODS},
-        'tick_p99_ms': probe.tick_ms,
+        **{f'tick_{name}_ms': float(found[f'tick_{name}_ms']) for name in TICKS},
         'commands': len(stamps),
         'limit_violations': broken,
         'max_jerk': float(max_jerk),
@@ -303,6 +301,7 @@ def measure(probe: LoopProbe, seconds: float, stops: int) -> dict[str, Any]:
 
 
 PERIODS = ('p50', 'p99', 'p999', 'max')
+TICKS = ('p50', 'p99')
 
 
 def main(words: list[str] | None = None) -> int:
@@ -313,6 +312,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument('--namespace', default='')
     parser.add_argument('--joints', nargs='*', default=[])
     parser.add_argument('--home', nargs='*', type=float, default=HOME.tolist())
+    parser.add_argument('--place', nargs=3, type=float, default=HOME.tolist())
     options = parser.parse_args(words)
     # Where that is allowed: its own wait for a core would look like the controller's.
     with suppress(PermissionError):
@@ -320,7 +320,9 @@ def main(words: list[str] | None = None) -> int:
     return run_probe(
         'loop_probe',
         lambda node: measure(
-            LoopProbe(node, options.joints, options.home), options.seconds, options.stops
+            LoopProbe(node, options.joints, options.home, options.place),
+            options.seconds,
+            options.stops,
         ),
         namespace=options.namespace,
         start_parameter_services=False,

@@ -30,7 +30,7 @@ def refuse_neighbours(nodes: Sequence[str], namespace: str) -> str | None:
     if not found:
         return None
     return (
-        f'{", ".join(found)} run already in ROS domain {os.environ.get("ROS_DOMAIN_ID", "0")}, '
+        f'ROS domain {os.environ.get("ROS_DOMAIN_ID", "0")} has {", ".join(found)} already, '
         'and two graphs would mix. End the other one, or set ROS_DOMAIN_ID to another number for '
         'this one.'
     )

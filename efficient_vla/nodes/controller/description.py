@@ -11,6 +11,7 @@ from std_msgs.msg import String
 
 from efficient_vla.bringup.robot_limits import completed, limited
 from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.control.robot_limits.urdf import refuse_longer
 from efficient_vla.nodes.base.parameters import start_up_values
 from efficient_vla.nodes.base.qos import latched_qos
 from efficient_vla.settings import InvalidSettingError, flatten
@@ -47,6 +48,7 @@ class DescriptionTopic:
                 f'no description came on {topic} within {PATIENCE_S:g} s; expected a URDF of '
                 'robot_state_publisher. Start it, then configure the controller again.'
             )
+        refuse_longer(f'the description on {topic}', len(message.data))
         self.text = message.data
         values = flatten(settings)
         given = start_up_values(self._node)

@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of chunks by the model of the arm, beside the control loop."""
 
-import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from efficient_vla.control.kinematics.checks import Checked
+from efficient_vla.control.kinematics.checks import Model
+from efficient_vla.control.kinematics.loading import DescribedArm
+from efficient_vla.control.kinematics.wire import CheckFailedError
+from efficient_vla.control.laid import Laid
+from efficient_vla.nodes.controller.elsewhere import CheckedElsewhere
 from efficient_vla.worker import LatestWorker
 
-SWITCH_S = 2e-4
-"""A thread of Python that computes gives way to the loop after so long."""
-
 Cause = TypeVar('Cause')
+LONG_S = 1.0
+"""A check that takes longer is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,57 +25,67 @@ class Examined(Generic[Cause]):
 
     cause: Cause
     """What it was asked for."""
-    checked: Checked | None
+    laid: Laid | None
     """``None`` where the check failed."""
     error: str = ''
 
 
-class Examiner(Generic[Cause]):
-    """Runs checks on a thread of its own; a newer one replaces one that waits.
+@dataclass(frozen=True, slots=True)
+class Examination(Generic[Cause]):
+    """A check that waits or runs."""
 
-    That thread takes the lock of Python: it has the scheduling of the loop, one less urgent, so
-    that no other process keeps it from giving the lock back.
-    """
+    cause: Cause
+    check: Callable[[], Laid]
+    over: deque[Examined[Cause]]
+    """Where its result goes."""
+
+
+class Examiner(Generic[Cause]):
+    """Runs checks on a thread of its own; a newer one replaces one that waits."""
 
     def __init__(self) -> None:
+        self._elsewhere: CheckedElsewhere | None = None
         self._over: deque[Examined[Cause]] = deque()
-        self._worker = LatestWorker[tuple[Cause, Callable[[], Checked]]](
-            'examiner', self._run, lambda error: None
-        )
+        self._worker = LatestWorker[Examination[Cause]]('examiner', self._run, lambda error: None)
 
-    def tune(self) -> None:
-        """Let the loop in while a check runs; to be called on the thread of the loop."""
-        sys.setswitchinterval(SWITCH_S)
-        policy = os.sched_getscheduler(0)
-        urgency = os.sched_getparam(0).sched_priority
+    def elsewhere(self, arm: DescribedArm, model: Model, nice: int) -> Model:
+        """Return ``model`` of ``arm`` with its checks in a process of its own niceness."""
+        self.forget()
+        self._elsewhere = found = CheckedElsewhere(arm, model, nice)
+        self._worker.call(found.start)
+        return found
 
-        def follow() -> None:
-            with suppress(OSError):
-                os.sched_setscheduler(0, policy, os.sched_param(max(urgency - 1, urgency and 1)))
-
-        self._worker.call(follow)
-
-    def submit(self, cause: Cause, check: Callable[[], Checked]) -> None:
+    def submit(self, cause: Cause, check: Callable[[], Laid]) -> None:
         """Run ``check`` soon; ``over`` tells its result with ``cause``."""
-        self._worker.submit((cause, check))
+        self._worker.submit(Examination(cause, check, self._over))
 
     def over(self) -> Iterator[Examined[Cause]]:
         """Yield what is over and was not told yet."""
         while self._over:
             yield self._over.popleft()
 
+    def late(self) -> str | None:
+        """Return in words that a check takes long, ``None`` while none does."""
+        takes = self._worker.busy_s if self._worker.in_pass else 0.0
+        if takes < LONG_S:
+            return None
+        return f'a check of a chunk has taken {takes:.0f} s so far; its chunk waits'
+
     def forget(self) -> None:
-        """Drop what waits and what is over."""
+        """Drop what waits, what runs and what is over, and end the process."""
+        if self._elsewhere is not None:
+            self._elsewhere.close()
         self._worker.discard()
-        self._over.clear()
+        self._over = deque()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the process and the thread."""
+        self.forget()
         self._worker.stop(1.0)
 
-    def _run(self, job: tuple[Cause, Callable[[], Checked]]) -> None:
-        cause, check = job
+    def _run(self, job: Examination[Cause]) -> None:
         try:
-            self._over.append(Examined(cause, check()))
+            job.over.append(Examined(job.cause, job.check()))
         except Exception as error:
-            self._over.append(Examined(cause, None, f'{type(error).__name__}: {error}'))
+            text = str(error) if isinstance(error, CheckFailedError) else repr(error)
+            job.over.append(Examined(job.cause, None, text))

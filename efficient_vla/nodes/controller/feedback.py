@@ -18,7 +18,7 @@ from std_msgs.msg import Bool, Float64
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.columns import GRIPPER
-from efficient_vla.nodes.base.bounded import Inlet
+from efficient_vla.nodes.base.bounded import Inlet, publisher_name
 from efficient_vla.nodes.base.conversions import joint_values, stamp_to_seconds
 from efficient_vla.nodes.base.qos import latched_qos, state_qos
 from efficient_vla.types import InvalidRecordError
@@ -28,6 +28,8 @@ SLOWEST = 0.01
 """A robot that goes at a smaller share of its speed stands."""
 GIVEN_UP_S = 0.15
 """A reference that is off for so long is not on its way."""
+TWICE_S = 1.0
+"""After two drivers were heard at once, nothing moves for so long."""
 SENT_S = 0.05
 """A message may take so long from here to the driver [s]."""
 SAFE = {'safety_mode': {1: 'normal', 2: 'reduced'}, 'robot_mode': {7: 'running'}}
@@ -60,13 +62,29 @@ class DriverFeedback:
         self._heard: dict[str, float] = {}
         """Topic that comes all the time -> when it last came [s]."""
         self._publishers: dict[str, bytes] = {}
+        self._earlier: dict[str, bytes] = {}
+        """Publisher before that one."""
+        self._twice: dict[str, tuple[float, str]] = {}
+        """When two were last seen to publish at once [s], in words."""
+        self._reference: np.ndarray | None = None
+        """Where the driver wants the arm's axes to be."""
+        self._once: list[str] = []
+        """Topics on which a driver speaks only where what it says changes."""
+        self._said: dict[str, tuple[bytes, float]] = {}
+        """Such a topic -> who of the driver that is there spoke on it, and since when [s]."""
+        self._unsaid: dict[str, tuple[bytes, float]] = {}
+        """What was said by one that was there before."""
         self._faults: dict[str, str] = {}
-        """Rule -> fault."""
+        """Rule -> fault that lasts until the driver says otherwise."""
+        self._given_up = ''
+        """Why what was sent is not followed."""
         self._right = -math.inf
         """When the reference was last where it was to be [s]."""
         self._began = -math.inf
         self.gone = False
         """Whether the driver was silent, and the robot may be elsewhere since."""
+        self.lost = -math.inf
+        """When it was last silent [s]: what the robot said before may not hold any more."""
         settings = self._settings
         names = dict(word.split(':=') for word in settings.driver.joint_names)
         moved = [name for name in settings.names if name != GRIPPER]
@@ -79,7 +97,7 @@ class DriverFeedback:
     def _hear(self, inlet: Inlet) -> None:
         driver = self._settings.driver
         if driver.program_running:
-            self._faults['program'] = f'nothing was heard on {driver.program_running} yet'
+            self._once.append(driver.program_running)
             inlet.subscribe(
                 Bool, driver.program_running, self._program, latched_qos(), MAX_BYTES, own=False
             )
@@ -109,6 +127,11 @@ class DriverFeedback:
     @property
     def fault(self) -> str | None:
         """Why the robot must be stopped, until a person saw to it."""
+        return self.lasting or self._given_up or None
+
+    @property
+    def lasting(self) -> str | None:
+        """Why the robot must not be enabled, until its driver says otherwise."""
         return next(iter(self._faults.values()), None)
 
     def hold(self, now: float) -> str | None:
@@ -116,10 +139,20 @@ class DriverFeedback:
         timeout = self._settings.driver.timeout
         for topic, heard in self._heard.items():
             if now - heard > timeout:
-                self.gone = True
+                self.lose(now)
                 return (
                     f'{topic} has been silent for longer than driver.timeout {timeout} s. Is the '
                     'driver of the robot running?'
+                )
+        for since, text in self._twice.values():
+            if 0 <= now - since <= TWICE_S:
+                return text
+        for topic in self._once:
+            if topic not in self._said:
+                self.lose(now)
+                return (
+                    f'{topic} has been silent since the driver of the robot was started. Is the '
+                    'driver running, and the program on the robot?'
                 )
         if self.share < SLOWEST:
             return (
@@ -128,11 +161,39 @@ class DriverFeedback:
             )
         return None
 
+    def look(self) -> None:
+        """Forget what was said once on a topic where nobody is any more."""
+        count = self._node.count_publishers
+        self._said = {topic: said for topic, said in self._said.items() if count(topic)}
+
+    def lose(self, now: float) -> None:
+        """Take note that the driver is not there."""
+        self.gone, self.lost, self._reference = True, now, None
+
+    def turns(self, held: np.ndarray | None, reported: np.ndarray) -> np.ndarray:
+        """Return angles [M] in whose turns the driver counts joints without an end.
+
+        That is its own reference, where it tells one; else ``held`` [M], what it was sent, unless
+        it was started anew since, and else what the robot ``reported`` [M].
+        """
+        found = reported if held is None or self.gone else held
+        if self._reference is not None:
+            found = found.copy()
+            found[self._arm] = self._reference
+        return found
+
+    def clock_jumped(self, now: float) -> None:
+        """Let no time be later than ``now``, to which the clock of a simulator jumped back."""
+        self._heard = {topic: min(heard, now) for topic, heard in self._heard.items()}
+        self._said = {topic: (who, min(at, now)) for topic, (who, at) in self._said.items()}
+        self._began, self._right = min(self._began, now), min(self._right, now)
+        self.lost = min(self.lost, now)
+
     def begin(self, now: float) -> None:
         """Take note that motion begins at ``now`` from where the robot is; earlier is forgotten."""
         self.gone = False
         self._began = self._right = now
-        self._faults.pop('reference', None)
+        self._given_up = ''
 
     @property
     def _settings(self) -> ControllerNodeSettings:
@@ -141,6 +202,7 @@ class DriverFeedback:
 
     def _program(self, message: Bool, publisher: bytes) -> None:
         topic = self._settings.driver.program_running
+        self._say(topic, publisher)
         if message.data:
             self._faults.pop('program', None)
         else:
@@ -151,10 +213,11 @@ class DriverFeedback:
 
     def _hear_mode(self, inlet: Inlet, rule: str, topic: str) -> None:
         kind = getattr(import_module('ur_dashboard_msgs.msg'), MESSAGES[rule])
-        self._faults[rule] = f'nothing was heard on {topic} yet'
+        self._once.append(topic)
         names = {value: name for name, value in vars(kind).items() if isinstance(value, int)}
 
         def heard(message: Any, publisher: bytes) -> None:
+            self._say(topic, publisher)
             if message.mode in SAFE[rule]:
                 self._faults.pop(rule, None)
                 return
@@ -190,34 +253,63 @@ class DriverFeedback:
             return
         self._node.health.clear('controller_state')
         self._hear_from(topic, publisher, now)
+        self._reference = reference
         sent = stamp_to_seconds(message.header.stamp)
         self._judge(names, reference, self._read_stamp(sent, now) if sent else now, now)
 
+    def _say(self, topic: str, publisher: bytes) -> None:
+        """Take note of who said what is said only once."""
+        before, since = self._said.get(topic, (publisher, self._node.seconds()))
+        self._said[topic] = publisher, since if before == publisher else self._node.seconds()
+
     def _hear_from(self, topic: str, publisher: bytes, now: float) -> None:
         """Take note that a message came; one of another publisher is of a driver that is new."""
-        self._heard[topic] = now
-        self.gone = self.gone or self._publishers.get(topic, publisher) != publisher
-        self._publishers[topic] = publisher
+        last, self._heard[topic] = self._heard[topic], now
+        before = self._publishers.setdefault(topic, publisher)
+        if before == publisher:
+            return
+        if self._earlier.get(topic) == publisher:
+            # One that was followed by another is back: it was none that was started anew.
+            first, second = (publisher_name(self._node, topic, one) for one in (before, publisher))
+            text = f'{first} and {second} both publish {topic}; expected one driver. End one.'
+            self._twice[topic] = now, text
+            self._said = {**self._unsaid, **self._said}
+            self._unsaid = {}
+        else:
+            old = {name: said for name, said in self._said.items() if said[1] <= last}
+            self._said = {name: said for name, said in self._said.items() if name not in old}
+            self._unsaid.update(old)
+        self.gone = True
+        self._earlier[topic], self._publishers[topic] = before, publisher
 
     def _judge(
         self, names: tuple[str, ...], reference: np.ndarray, stamp: float, now: float
     ) -> None:
         """Compare the reference of the driver [M] at ``stamp`` with what it was sent."""
-        lately = self._setpoints(max(stamp - self._late, self._began), now)
-        if lately is None or self.gone:
+        outside = self._outside(reference, stamp, now)
+        if outside is None:
             self._right = now
             return
-        lately = lately[:, self._arm]
-        outside = np.maximum(lately.min(axis=0) - reference, reference - lately.max(axis=0))
         axis = int(outside.argmax())
         limit = self._settings.driver.tolerance
         if outside[axis] <= limit:
             self._right = now
         elif now - self._right > GIVEN_UP_S:
             name = self._settings.driver.controller
-            self._faults['reference'] = (
+            self._given_up = (
                 f'{name} goes to {reference[axis]:.3f} on {names[axis]}, '
                 f'{outside[axis]:.3f} from what it was sent; expected at most driver.tolerance '
                 f'{limit}. It rejected or gave up the trajectory, or follows somebody else: its '
                 'log tells. Mend that, then call reset_stop and enable it.'
             )
+
+    def _outside(self, reference: np.ndarray, stamp: float, now: float) -> np.ndarray | None:
+        """Return how far the reference [M] at ``stamp`` is outside of what was sent lately [M].
+
+        ``None`` where it need not be there.
+        """
+        lately = self._setpoints(max(stamp - self._late, self._began), now)
+        if lately is None or self.gone:
+            return None
+        lately = lately[:, self._arm]
+        return np.maximum(lately.min(axis=0) - reference, reference - lately.max(axis=0))

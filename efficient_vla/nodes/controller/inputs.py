@@ -17,6 +17,7 @@ from efficient_vla.nodes.base.bounded import Callback, Inlet
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import chunk_qos, latched_qos, newest_qos, state_qos
 from efficient_vla.nodes.base.waiting import PATIENCE_S, Expectation
+from efficient_vla.nodes.controller.messages import received
 
 MAX_CHUNK_BYTES = 128 * 1024
 """More than the longest chunk of a robot with 60 columns."""
@@ -34,7 +35,15 @@ def make_inlet(
     """Return the topics that the controller hears, not started yet."""
     inlet = Inlet(node)
     inlet.subscribe(JointState, 'robot_state', state, state_qos(), MAX_STATE_BYTES)
-    inlet.subscribe(msg.ActionChunk, 'action_chunk', chunk, chunk_qos(), MAX_CHUNK_BYTES)
+    inlet.subscribe(
+        msg.ActionChunk,
+        'action_chunk',
+        chunk,
+        chunk_qos(),
+        MAX_CHUNK_BYTES,
+        waits=True,
+        prepare=received,
+    )
     inlet.subscribe(
         Bool, 'task_success', lambda message, _: success(message), latched_qos(), MAX_STATE_BYTES
     )

@@ -3,7 +3,7 @@
 """What the controller says about itself, as messages."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from efficient_vla import msg
@@ -16,8 +16,8 @@ from efficient_vla.nodes.base.conversions import (
     write_execution,
 )
 from efficient_vla.nodes.base.health import Health
-from efficient_vla.statistics import PeriodMeter
-from efficient_vla.types import ActionChunk
+from efficient_vla.statistics import PeriodMeter, TimeHistogram
+from efficient_vla.types import ActionChunk, InvalidRecordError
 
 
 def status_message(
@@ -52,7 +52,9 @@ def status_message(
     return message
 
 
-def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> dict[str, Any]:
+def values(
+    report: ControllerReport, periods: PeriodMeter, ticks: TimeHistogram, malformed: int
+) -> dict[str, Any]:
     """Return what /diagnostics shows of the control loop."""
     return {
         'state': report.state.name,
@@ -68,6 +70,8 @@ def values(report: ControllerReport, periods: PeriodMeter, malformed: int) -> di
         'period_p99_ms': periods.percentile_ms(99),
         'period_p999_ms': periods.percentile_ms(99.9),
         'period_max_ms': periods.percentile_ms(100),
+        'tick_p50_ms': ticks.percentile_ms(50),
+        'tick_p99_ms': ticks.percentile_ms(99),
     }
 
 
@@ -89,9 +93,25 @@ def refuse_frame(message: msg.ActionChunk, frame_id: str) -> str | None:
     )
 
 
-def read_chunk(message: msg.ActionChunk, clock: MotionClock, now: float) -> ActionChunk:
-    """Return the chunk, its stamps in the time of motion; raises ``InvalidRecordError``."""
-    chunk = message_to_chunk(message)
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message and its chunk, or why it is none."""
+
+    message: msg.ActionChunk
+    chunk: ActionChunk | None = None
+    error: str = ''
+
+
+def received(message: msg.ActionChunk) -> Received:
+    """Read the chunk of a message, on any thread."""
+    try:
+        return Received(message, message_to_chunk(message))
+    except InvalidRecordError as error:
+        return Received(message, error=str(error))
+
+
+def timed(chunk: ActionChunk, clock: MotionClock, now: float) -> ActionChunk:
+    """Return ``chunk``, its stamps in the time of motion."""
     return replace(
         chunk,
         stamp=clock.read(chunk.stamp, now),

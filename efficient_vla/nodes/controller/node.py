@@ -6,6 +6,8 @@ This process must not import torch: its timer would wait for torch's threads.
 """
 
 import gc
+import math
+import sys
 import time
 from typing import Any
 
@@ -21,8 +23,9 @@ from efficient_vla.bringup.robot_limits import limit_lines
 from efficient_vla.bringup.settings import ControllerNodeSettings
 from efficient_vla.columns import GRIPPER
 from efficient_vla.control.controller import Controller
-from efficient_vla.control.kinematics.checks import Checked
-from efficient_vla.control.kinematics.loading import load_model
+from efficient_vla.control.kinematics.checks import Model
+from efficient_vla.control.kinematics.loading import DescribedArm, described_arm
+from efficient_vla.control.laid import Laid
 from efficient_vla.control.motion_clock import MotionClock
 from efficient_vla.control.settings import braking_times
 from efficient_vla.control.state import ControllerReport, State
@@ -32,14 +35,18 @@ from efficient_vla.nodes.base.conversions import (
     seconds_to_stamp,
     stamp_to_seconds,
 )
-from efficient_vla.nodes.base.efficiency import efficiency_message
 from efficient_vla.nodes.base.joint_states import JointStates
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.liveliness import LivelinessWatch
-from efficient_vla.nodes.base.qos import latched_qos, report_qos
-from efficient_vla.nodes.base.scheduling import refuse_cores, tune_loop
+from efficient_vla.nodes.base.scheduling import (
+    SWITCH_S,
+    UNDISTURBED_S,
+    refuse_cores,
+    tune_loop,
+)
 from efficient_vla.nodes.base.source import ENABLE_ANEW, DriverWatch, OneSource, Rivals
 from efficient_vla.nodes.controller import messages, robot_state
+from efficient_vla.nodes.controller.beside import Beside
 from efficient_vla.nodes.controller.description import DescriptionTopic
 from efficient_vla.nodes.controller.examiner import Examiner
 from efficient_vla.nodes.controller.feedback import DriverFeedback
@@ -49,15 +56,19 @@ from efficient_vla.nodes.controller.operator import OperatorServices
 from efficient_vla.nodes.controller.outputs import make_output
 from efficient_vla.nodes.controller.outputs.drawing import DRAWN_S
 from efficient_vla.nodes.controller.task_server import TaskServer
+from efficient_vla.nodes.controller.telling import Telling
 from efficient_vla.settings import InvalidSettingError, flatten, refuse_locked
-from efficient_vla.statistics import LatencyWindow, PeriodMeter
 from efficient_vla.types import ActionChunk, InvalidRecordError, Stamp
 
-STATUS_PERIOD_S = 0.1
 COLLECT_PERIOD_S = 10.0
 """The garbage collector runs this often, and only while the robot stands still."""
 REST_SPEED = 1e-6
 """Below this speed on every axis the set-point stands still."""
+LISTENS = 0.1
+"""Share of a period after which chunks that still wait are left to the next tick."""
+PRESSES_S = 2.0
+"""So long after it was stopped as blocked, a robot may press on and is told that it is where it
+is; later, who moves it is left alone."""
 SETTLING_S = 0.5
 """Beyond the braking times, for the way back to where the robot can stop."""
 
@@ -73,28 +84,28 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._effort = 0.0
         self._speed = 0.0
         self._anchored = 0.0
-        self._held = False
-        self._observed = Stamp(0)
-        self._turned_away = 0
-        self._periods = PeriodMeter()
-        self._latency = LatencyWindow()
-        self._fresh: tuple[Stamp, float] | None = None
-        """Capture time [s] and transport [ms] of a chunk that came since the last tick."""
-        self._status_due = 0.0
+        self._held = self._dropped = False
+        self._blocked = -math.inf
         self._collect_due = 0.0
-        self._reported: tuple[Any, ...] = ()
         self._timer: Any = None
         super().__init__('controller', ControllerNodeSettings, **options)
         self._collects = False
         clock = self.get_clock()
-        self._motion_clock = MotionClock(self.now, lambda: clock.ros_time_is_active)
+        self._motion_clock = MotionClock(self._stamping, lambda: clock.ros_time_is_active)
         self._latch = StopLatch(
             self.get_fully_qualified_name(), self.context.get_domain_id(), self.get_logger()
         )
-        publisher = self.create_lifecycle_publisher
+        self._beside = Beside(self.failed, self.health.clear, lambda: clock.ros_time_is_active)
         self._output = make_output(self, self.settings, self._brake_path, self._stamp)
-        self._status = publisher(msg.ControllerStatus, 'controller_status', latched_qos())
-        self._efficiency = publisher(msg.EfficiencyStats, 'efficiency', report_qos())
+        self._telling = Telling(
+            self,
+            lambda: self._controller,
+            self._latch,
+            self._motion_clock,
+            self._beside,
+            lambda: self._authority,
+        )
+        self._status, self._efficiency = self._telling.status, self._telling.efficiency
         self._inlet = make_inlet(
             self, self._state_received, self._chunk_received, self._success_received
         )
@@ -108,7 +119,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         )
         self._tasks = TaskServer(self, self._inlet, self._operator)
         self._examiner = Examiner[tuple[msg.ActionChunk, bytes]]()
-        self._liveliness = LivelinessWatch(self, FEEDERS)
+        near = [name for name in FEEDERS if name not in self.settings.remote_nodes]
+        self._liveliness = LivelinessWatch(self, near)
         self._source = OneSource(self, 'action_chunk', 'chunks', ENABLE_ANEW, pinned=True)
         ways = moving(flatten(self.settings))
         self._rivals = Rivals(self, *(((), ()) if self.settings.dry_run else ways))
@@ -116,11 +128,21 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self._description = DescriptionTopic(self)
         self._inlet.start()
 
+    def _stamping(self) -> Stamp:
+        """Return the time of the clock that stamps [s], that of the system by a shorter way."""
+        simulated = self.get_clock().ros_time_is_active
+        return self.now() if simulated else Stamp(time.time_ns())
+
     @property
     def at_rest(self) -> bool:
         """Whether the set-point stands still."""
         core = self._controller
         return self._speed < REST_SPEED and (core is None or core.at_rest)
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether a set-point that rests is sent; not to a driver that gave it up."""
+        return self._output.pending and not self._dropped
 
     @property
     def braking_s(self) -> float:
@@ -143,27 +165,30 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         settings = self._description.taken(self.settings)
         description = self._description.text or settings.robot_description
         called = dict(word.split(':=') for word in settings.driver.joint_names)
-        model, about = load_model(settings, settings.names, description, called)
-        if about:
-            self.get_logger().info(about)
+        arm = described_arm(settings, settings.names, description, called)
+        model = self._make_model(arm) if arm else None
         self._controller = Controller(settings, settings.names, self._output.covers, model)
         for line in limit_lines(settings.names, settings.limits):
             self.get_logger().info(line)
         if self._latch.reason:
             self._controller.stop(self.seconds(), self._latch.reason)
-            self.get_logger().warning(f'still stopped: {self._latch.reason}. Call reset_stop.')
-        axes = tuple(name for name in settings.names if name != GRIPPER)
-        self._watch = Whereabouts(axes, self._controller.continuous)
-        self._states = JointStates(axes, settings.renamed)
+            reason = self._latch.reason.rstrip('.')
+            self.get_logger().warning(f'stopped, as the controller before was: {reason}.')
+        core = self._controller
+        self._watch = Whereabouts(core.axes, core.continuous, core.attitude.axes)
+        if settings.output != 'command':
+            self._watch.excused = np.array([n == settings.gripper_axis for n in core.axes])
+        moved = tuple(name for name in settings.names if name != GRIPPER)
+        self._states = JointStates(moved, settings.renamed)
         self._command = None
         self._speed = 0.0
 
     def start(self) -> None:
         """Start the control loop, disabled."""
-        self._periods.restart()
-        self._latency = LatencyWindow()
+        self._telling.restart()
         # What the robot said of itself while nobody listened.
         self._inlet.drain()
+        self._inlet.drain_rest()
         if self.settings.dry_run:
             self.health.warn('dry_run', 'nothing is sent to the robot, what would be is drawn')
         # Simulated time may stand still and must not be overtaken; otherwise the steady clock
@@ -184,12 +209,14 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         self.disable(now)
         period = 1 / self.settings.rate
         deadline = now + self.braking_s
-        while (not self.at_rest or self._output.pending) and now < deadline:
+        while (not self.at_rest or self._repeats) and now < deadline:
             # The clock may be simulated and wait for this very callback.
             now += period
             self._send(now)
             time.sleep(period)
-        self._publish_status(now)
+        self._telling.publish(now)
+        if self._beside.finish():
+            self.get_logger().warning('the last status may not have been published')
 
     def teardown(self) -> None:
         """Forget the robot."""
@@ -216,12 +243,14 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         now = self.now()
         if self._watch is not None:
             self._watch.clock_jumped(now)
+        self._feedback.clock_jumped(now)
         if self._controller is not None and self._command is not None:
             self._controller.tick(now)
             self._controller.flush(now, reason)
 
     def look(self) -> None:
-        """Look for others who move the robot, too."""
+        """Look for others who move the robot, too, and whether its driver is still there."""
+        self._feedback.look()
         rivals, controller = self._rivals.found(), self._controller
         self.health.warn('rivals', rivals)
         if rivals and controller and controller.enabled and self.settings.rivals == 'stop':
@@ -233,7 +262,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller is None:
             return {}
         report = self._controller.report(self.seconds())
-        shown = messages.values(report, self._periods, self._turned_away)
+        telling = self._telling
+        shown = messages.values(report, telling.periods, telling.ticks, telling.turned_away)
         return {
             **shown,
             'authority': self._authority,
@@ -247,7 +277,6 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """
         self._collects = True
         tune_loop(self.settings.cpu_affinity, self.settings.priority, self.get_logger())
-        self._examiner.tune()
 
     def enable(self, now: float) -> str | None:
         """Let chunks drive the robot; return why that is refused, or ``None``."""
@@ -256,7 +285,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         watch = self._watch
         assert watch is not None
         refused = (
-            self._feedback.fault
+            self._inlet.silent()
+            or self._feedback.lasting
+            or self._output.absent()
             or self._feedback.hold(now)
             or (watch.reported is not None and watch.silent(now, self.settings.state_timeout))
             or (self._rivals.found() if self.settings.rivals == 'stop' else None)
@@ -272,7 +303,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         # Who enables says that nobody else is needed.
         self._liveliness.expect_the_living()
         if self._controller.state == State.DISABLED and self.at_rest:
-            kept = self._held and robot_state.keeps_setpoint(self._controller, watch, self.settings)
+            held = self._held and not self._dropped
+            kept = held and robot_state.keeps_setpoint(self._controller, watch, self.settings)
             refused = None if kept else self._anchor_where_it_is(now)
             if refused:
                 return refused
@@ -284,9 +316,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         if self._controller.state == State.PAUSED:
             self._operator.ends_disabled = False
         if reason is None and not was_enabled:
-            self._periods.restart()
-            self._latency = LatencyWindow()
-        self._publish_status(now)
+            self._telling.restart()
+        self._telling.publish(now)
         return reason
 
     def disable(self, now: float) -> None:
@@ -299,7 +330,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             controller.flush(now, 'disabled while paused')
         else:
             controller.disable(now)
-        self._publish_status(now)
+        self._telling.publish(now)
 
     def flush_chunks(self, now: float, reason: str) -> None:
         """Drop the chunks of an earlier task."""
@@ -315,32 +346,57 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Take the action back with the node."""
         self._tasks.close()
         self._examiner.close()
+        self._beside.close()
         self._liveliness.close()
         self._inlet.close()
         super().destroy_node()
 
+    def _make_model(self, arm: DescribedArm) -> Model:
+        model = arm.model()
+        self.get_logger().info(model.about())
+        self.health.warn('collision_model', model.unchecked())
+        # A robot in lockstep waits for the answer before its clock goes on.
+        if self.get_clock().ros_time_is_active:
+            return model
+        return self._examiner.elsewhere(arm, model, self.settings.nice)
+
     def _tick(self) -> None:
+        if not self._collects:
+            self._pass()
+            return
+        sys.setswitchinterval(UNDISTURBED_S)
+        try:
+            self._pass()
+        finally:
+            sys.setswitchinterval(SWITCH_S)
+
+    def _pass(self) -> None:
         begin = time.monotonic()
+        until = begin + LISTENS / self.settings.rate
+        # What the robot and its driver say comes first, all of it: a fault ends what a chunk wants.
         self._inlet.drain()
+        if not self._take_examined() or time.monotonic() < until:
+            self._inlet.drain_rest(until)
         now = self.seconds()
         self._tasks.tick(now)
         controller = self._controller
-        if controller is not None:
-            self._take_examined(now)
         if controller is not None and self._command is not None:
-            self._periods.tick(begin)
+            self._telling.periods.tick(begin)
             self._hold_while_incomplete(controller, now)
             # The robot holds the last set-point by itself; where it sags, it is not followed down.
             # One whose driver is not there is told nothing before it is known where it is.
-            halted = (not controller.enabled or self._feedback.gone) and self.at_rest
-            if not halted or self._output.pending:
+            rests = self.at_rest
+            wanted = controller.enabled or not rests or self._repeats
+            if wanted and not (rests and self._feedback.gone):
                 self._send(now)
             else:
                 controller.tick(now)
-            self._latency.add((time.monotonic() - begin) * 1e3)
-            self._publish_pass()
-        if self._reported != self._notable() or begin >= self._status_due:
-            self._publish_status(now)
+        self._telling.tell(begin, now)
+        late = self._beside.late()
+        if late:
+            self.health.error('beside', late)
+        if controller is not None and self._command is not None:
+            self._telling.took(begin)
         if self._collects and begin >= self._collect_due and self.at_rest:
             self._collect_due = begin + COLLECT_PERIOD_S
             gc.collect()
@@ -352,6 +408,8 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         timeout = self.settings.state_timeout
         reason = self._watch.silent(now, timeout) if controller.enabled else None
         reason = self._driver(controller, now) or reason
+        if controller.enabled:
+            reason = self._inlet.silent() or reason
         if missing:
             reason = f'{", ".join(missing)} died or fell silent; expected every node to live'
         self.health.warn('liveliness', reason)
@@ -363,11 +421,19 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         feedback = self._feedback
         controller.limit_speed(feedback.share)
         fault = feedback.fault or self._output.complaint()
+        # What its driver gave up, the robot does not hold.
+        self._dropped |= bool(fault)
         if fault and controller.state not in (State.DISABLED, State.STOPPED):
             self._stop(controller, fault, now)
-        hold = feedback.hold(now)
+        absent = self._output.absent()
+        if absent:
+            feedback.lose(now)
+        hold = absent or feedback.hold(now)
         if feedback.gone and not hold:
-            hold = self._anchor_where_it_is(now)
+            assert self._watch is not None
+            hold = 'the driver is back, and the robot has not said since where it is'
+            if self._watch.time >= feedback.lost:
+                hold = self._anchor_where_it_is(now)
             if not hold:
                 self.get_logger().info('the driver is there; starting from where the robot is')
                 feedback.begin(now)
@@ -392,31 +458,26 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
             self._effort = float(command.position[command.names.index(GRIPPER)])
         self._speed = float(np.abs(command.velocity).max())
 
-    def _chunk_received(self, message: msg.ActionChunk, publisher: bytes = b'') -> None:
-        controller, watch = self._controller, self._watch
-        if not self.active or controller is None or watch is None:
+    def _chunk_received(self, received: messages.Received, publisher: bytes = b'') -> None:
+        controller = self._controller
+        if not self.active or controller is None:
             return
         now = self.seconds()
         self._chunk_expected.heard(now)
-        if not controller.enabled or self._liveliness.missing():
+        if not self._may_take(now):
             return
-        if self._feedback.gone or self._feedback.hold(now):
-            return
-        if watch.silent(now, self.settings.state_timeout):
-            return
-        try:
-            refused = (
-                self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
-                or messages.refuse_frame(message, self.settings.frame_id)
-                or self._tasks.refuse(message.instruction)
-            )
-            chunk = None if refused else messages.read_chunk(message, self._motion_clock, now)
-        except InvalidRecordError as error:
-            refused = str(error)
-        if refused or chunk is None:
-            self._turned_away += 1
+        message = received.message
+        refused = (
+            self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
+            or messages.refuse_frame(message, self.settings.frame_id)
+            or self._tasks.refuse(message.instruction)
+            or received.error
+        )
+        if refused or received.chunk is None:
+            self._telling.turned_away += 1
             self._chunk_judged(refused, now)
             return
+        chunk = messages.timed(received.chunk, self._motion_clock, now)
         self._restart_dry_run(chunk.stamp, now)
         examine = controller.examine(chunk, now)
         # A robot in lockstep waits for the answer before its clock goes on.
@@ -425,26 +486,48 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         else:
             self._examiner.submit((message, publisher), examine)
 
-    def _take_examined(self, now: float) -> None:
-        """Let chunks drive the robot that the model of the arm was asked about."""
+    def _may_take(self, now: float) -> bool:
+        """Return whether a chunk may drive the robot now, whoever sent it."""
+        controller, watch, feedback = self._controller, self._watch, self._feedback
+        if controller is None or watch is None or not controller.enabled:
+            return False
+        if self._inlet.silent() or self._liveliness.missing():
+            return False
+        if feedback.gone or feedback.fault or feedback.hold(now):
+            return False
+        return not watch.silent(now, self.settings.state_timeout)
+
+    def _take_examined(self) -> bool:
+        """Let chunks drive the robot that the model of the arm was asked about; return if any."""
+        self.health.warn('check', self._examiner.late())
+        over = None
         for over in self._examiner.over():
+            now = self.seconds()
+            # Much may have changed since it was asked.
+            if not self._may_take(now):
+                continue
             message, publisher = over.cause
-            refused = self._tasks.refuse(message.instruction) or over.error
-            if refused or over.checked is None or self._liveliness.missing():
-                self._turned_away += 1
+            refused = (
+                self._source.refuse(publisher, now, self.settings.watchdog.chunk_timeout)
+                or self._tasks.refuse(message.instruction)
+                or over.error
+            )
+            if refused or over.laid is None:
+                self._telling.turned_away += 1
                 self._chunk_judged(refused, now)
             else:
-                self._take(over.checked, message, publisher, now)
+                self._take(over.laid, message, publisher, now)
+        return over is not None
 
     def _take(
-        self, chunk: ActionChunk | Checked, message: msg.ActionChunk, publisher: bytes, now: float
+        self, chunk: ActionChunk | Laid, message: msg.ActionChunk, publisher: bytes, now: float
     ) -> None:
         assert self._controller is not None
         refused = self._controller.accept(chunk, now)
         if not refused:
             self._source.drives(publisher, now)
-            self._observed = stamp_to_seconds(message.header.stamp)
-            self._fresh = self._observed, messages.transport_ms(message, self.now())
+            observed = stamp_to_seconds(message.header.stamp)
+            self._telling.drives(observed, messages.transport_ms(message, self.now()))
         self._chunk_judged(refused, now)
 
     def _chunk_judged(self, refused: str | None, now: float) -> None:
@@ -452,8 +535,7 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         messages.report_chunk(self.health, self._controller.state, refused)
         finding = self._controller.finding
         self.health.warn('kinematics', str(finding) if finding and not refused else None)
-        # Not left to the timer: a robot in lockstep waits for this before its clock goes on.
-        self._publish_status(now)
+        self._telling.soon(now)
 
     def _state_received(self, message: JointState, publisher: bytes = b'') -> None:
         controller, watch = self._controller, self._watch
@@ -491,16 +573,25 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
                 throttle_duration_sec=1.0,
             )
             self._anchor(gripper, now)
+            if 0 <= now - self._blocked <= PRESSES_S:
+                self._output.repeat(now)
         elif robot_state.slipped(controller, watch, self.settings, now):
             self._anchor(self._effort, now)
         else:
             self._stop_if_blocked(controller, watch, now)
 
     def _stop_if_blocked(self, controller: Controller, watch: Whereabouts, now: float) -> None:
-        """Stop a robot that was too far from its set-point when it measured."""
+        """Stop a robot that was too far from its set-point when it measured.
+
+        One whose driver was away is started from where it is instead.
+        """
+        if self._feedback.gone:
+            return
         blocked, warning = robot_state.judge(controller, watch, self.settings, now)
         if blocked:
+            self._blocked = now
             self._stop(controller, blocked, now)
+            self._output.repeat(now)
         elif warning:
             self.health.warn('following_error', warning)
         else:
@@ -524,17 +615,18 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         assert self._controller
         assert self._watch
         self._effort = gripper
-        near = None if self._command is None else self._controller.motion[0]
-        place = dict(zip(self._watch.names, self._watch.place(near).tolist(), strict=True))
-        self._command = np.array([place.get(name, gripper) for name in self.settings.names])
+        assert self._watch.reported is not None
+        held = None if self._command is None else self._controller.motion[0]
+        near = self._feedback.turns(held, self._watch.reported)
+        self._command = self._controller.columns(self._watch.place(near), gripper)
         self._speed = 0.0
         self._anchored = now
-        self._held = False
+        self._held = self._dropped = False
         self._watch.anchored(now)
         self._controller.observe(None)
         self._controller.reset(self._command, now if stamp is None else stamp)
         self._output.restart()
-        self._publish_status(now)
+        self._telling.publish(now)
 
     def _restart_dry_run(self, stamp: float, now: float) -> None:
         """Start again from the robot with the chunk observed at ``stamp``, where it is time."""
@@ -562,50 +654,9 @@ class ControllerNode(ManagedNode[ControllerNodeSettings]):
         """Send a set-point now, the first decelerating one; the next tick may be a period away."""
         if self.active and self._command is not None and not self.at_rest:
             self._send(now)
-        self._publish_status(now)
-
-    def _publish_status(self, now: float) -> None:
-        controller = self._controller
-        if controller is None:
-            return
-        report = controller.report(now)
-        if controller.state == State.STOPPED:
-            self._latch.set(controller.reason)
-        self._reported = self._notable()
-        self._status_due = time.monotonic() + STATUS_PERIOD_S
-        refused = self.health.message('chunk')
-        shown = self._motion_clock.stamp(now)
-        message = messages.status_message(report, self._periods, self._turned_away, refused, shown)
-        if report.execution is not None:
-            message.observation_stamp = seconds_to_stamp(self._observed)
-        message.authority = self._authority
-        self._status.publish(message)
+        self._telling.publish(now)
 
     @property
     def _authority(self) -> str:
         """The node whose chunks may move the robot now, or ''."""
         return self._source.shown if self._controller and self._controller.enabled else ''
-
-    def _notable(self) -> tuple[Any, ...]:
-        """Return what is published at once when it changes."""
-        controller = self._controller
-        if controller is None:
-            return ()
-        chunk = controller.chunk
-        return controller.state, controller.reason, chunk.sequence if chunk else 0
-
-    def _publish_pass(self) -> None:
-        """Publish the statistics of the tick that first used a chunk."""
-        if self._fresh is None:
-            return
-        (stamp, transport_ms), self._fresh = self._fresh, None
-        statistics = efficiency_message(
-            msg.EfficiencyStats.STAGE_CONTROLLER,
-            f'blending={self.settings.blending.method}',
-            self._latency,
-            self._periods.rate_hz(),
-            stamp,
-            transport_ms=transport_ms,
-            age_ms=(self.now() - stamp) * 1e3,
-        )
-        self._efficiency.publish(statistics)

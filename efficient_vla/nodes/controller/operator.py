@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The services by which a person enables, pauses and stops the robot."""
+"""The services by which a person enables, pauses and stops the robot, and the ladder holds it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 from std_srvs.srv import SetBool, Trigger
 
 from efficient_vla.control.controller import Controller
-from efficient_vla.control.state import State
+from efficient_vla.control.state import HELD, State
 from efficient_vla.nodes.controller.latch import StopLatch
 
 
 class OperatorServices:
-    """``set_enabled``, ``pause``, ``stop`` and ``reset_stop`` of a controller node.
+    """``set_enabled``, ``pause``, ``hold``, ``stop`` and ``reset_stop`` of a controller node.
 
+    ``hold`` is a pause of the degradation ladder; it neither replaces nor ends one of a person.
     ``core`` returns its control core, ``None`` before configure; ``ordered`` sends what an order
     changed at once, without waiting for the next tick.
     """
@@ -36,6 +37,7 @@ class OperatorServices:
         """Whether a person enabled the controller since the last task began."""
         node.create_service(SetBool, '~/set_enabled', self._set_enabled)
         node.create_service(SetBool, '~/pause', self._pause)
+        node.create_service(SetBool, '~/hold', self._hold)
         node.create_service(Trigger, '~/stop', self._stop)
         node.create_service(Trigger, '~/reset_stop', self._reset_stop)
 
@@ -83,14 +85,28 @@ class OperatorServices:
             response.message = 'stop was reset; the controller is disabled until it is enabled'
         return response
 
-    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+    def _hold(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        core = self._core()
+        paused = core is not None and core.state == State.PAUSED
+        if paused and core is not None and core.reason != HELD:
+            response.success = not request.data
+            response.message = 'somebody else paused the controller'
+        elif not paused and not request.data:
+            response.success, response.message = True, 'not held'
+        else:
+            return self._pause(request, response, HELD)
+        return response
+
+    def _pause(
+        self, request: SetBool.Request, response: SetBool.Response, why: str = 'paused'
+    ) -> Any:
         core = self._core()
         if core is None:
             response.message = 'the controller is not configured'
             return response
         now = self._node.seconds()
         paused = core.state == State.PAUSED
-        reason = core.pause(now) if request.data else core.resume(now)
+        reason = core.pause(now, why) if request.data else core.resume(now)
         if not paused:
             self.ends_disabled = False
         elif not request.data and self.ends_disabled:

@@ -6,6 +6,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.columns import GRIPPER
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.limits import outside
 from efficient_vla.control.state import State
@@ -36,13 +37,14 @@ def read_state(
     A robot reports ``setpoint_NAME`` beside its measured position, or its position alone. Raises
     ``InvalidRecordError`` for a bad one, ``AbsentNamesError`` for one of other joints.
     """
-    named = [f'setpoint_{name}' for name in watch.names]
-    measured = states.take(message, stamp, max_age)
-    if measured is None:
+    named = [f'setpoint_{name}' for name in controller.names if name != GRIPPER]
+    taken = states.take(message, stamp, max_age)
+    if taken is None:
         return False
-    reported = joint_values(message, named) if named[0] in message.name else None
+    told = controller.attitude.observed
+    reported = told(joint_values(message, named)) if named[0] in message.name else None
     max_future = controller.settings.watchdog.max_future
-    watch.read(measured, reported, stamp, now, controller.limits, max_future)
+    watch.read(told(taken), reported, stamp, now, controller.limits, max_future)
     return True
 
 
@@ -62,7 +64,12 @@ def observe(
     """Learn what the robot sags, and tell ``controller`` how it moves."""
     axes, velocity, _ = controller.motion
     watch.settle(axes, velocity, settings.following_error or SAG_M)
-    controller.observe(watch.motion(axes, now, settings.following_error))
+    furthest = settings.following_error
+    if furthest:
+        # One that is blocked is still to be believed where it is stopped for that.
+        late = controller.setpoint(watch.time - settings.robot_delay)
+        furthest += float((np.abs(axes - late) + SENT_S * np.abs(velocity)).max())
+    controller.observe(watch.motion(axes, now, furthest))
 
 
 def moved_by_others(
@@ -122,7 +129,10 @@ def following_error(
         return 0.0
     delay = settings.robot_delay
     if settings.sends_velocities:
-        return watch.drift(lambda time: controller.setpoint(time - delay))
+        return watch.drift(
+            lambda time: controller.setpoint(time - delay),
+            lambda time: controller.turned(time - delay),
+        )
     error = watch.error(controller.setpoint(watch.time - delay))
     # A set-point of its own that just leapt may be that of an episode that begins.
     if not watch.exact or watch.leapt_lately(now):
@@ -138,7 +148,10 @@ def judge(
         return None, None
     limit = settings.following_error
     error = following_error(controller, watch, settings, now)
-    text = f'robot is {error:.3f} from its set-point; expected at most following_error {limit}'
+    where = f' on {watch.furthest}' if watch.furthest else ''
+    text = (
+        f'robot is {error:.3f} from its set-point{where}; expected at most following_error {limit}'
+    )
     if error > limit:
         return f'{text}. Free it, then call reset_stop and enable it.', None
     # A robot that follows velocities is not where its set-point is, which stays inside the box.

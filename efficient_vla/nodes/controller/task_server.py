@@ -113,7 +113,7 @@ class TaskServer:
         if refused:
             reason = refused[0]
             message = '; '.join([refused[1], *self._complaints.now()])
-            self._node.health.warn('task', message)
+            self._node.health.warn('task', refused[1])
             self._publish_instruction('')
             self._node.disable(now)
             self._finish(goal, reason, message, now)
@@ -136,8 +136,8 @@ class TaskServer:
         if state == State.STOPPED:
             return (
                 Result.REASON_STOPPED,
-                f'the controller is stopped ({report.reason}). Call its service reset_stop, then '
-                'enable it by set_enabled.',
+                f'the controller is stopped: {report.reason.rstrip(".")}. Call its service '
+                'reset_stop, then enable it by set_enabled.',
             )
         operator = self._operator
         armed = operator.armed and not operator.ends_disabled and state != State.DISABLED

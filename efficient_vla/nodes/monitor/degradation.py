@@ -18,13 +18,14 @@ from std_srvs.srv import SetBool
 
 from efficient_vla import msg
 from efficient_vla.bringup.ladder import HOLD, Ladder, LadderRules, Step
-from efficient_vla.control.state import State
+from efficient_vla.control.state import HELD, State
 from efficient_vla.nodes.base.lifecycle import ManagedNode
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos, report_qos
 from efficient_vla.nodes.monitor.measures import FOLLOWING, Measures
 
 ANSWER_S = 15.0
 """A stage answers between two passes; one that takes longer is asked again."""
+RESUME = 'call its service pause with false where the robot may move again.'
 KINDS = {
     'get_parameters': GetParameters,
     'set_parameters_atomically': SetParametersAtomically,
@@ -46,15 +47,17 @@ class Degradation:
         self.ladder = Ladder(table)
         self.measures = Measures(node.get_namespace())
         self.held: dict[str, Changes] = {}
-        """Steps that were taken; of ``hold`` nothing is changed but the pause."""
+        """Steps that were taken; of ``hold`` nothing is changed but that the controller holds."""
         self._node = node
         self._act = act
         self._steady = steady
         self._told: set[str] = set()
-        self._waiting: tuple[float, Any, Any] | None = None
-        """When a service was asked, its client and the answer to come."""
+        self._closed = False
+        self._asked = 0.0
+        self._waiting: dict[Any, Any] = {}
+        """Answer to come -> the client that waits; the newest was asked for at ``_asked`` [s]."""
         # From the start on, so that the services are discovered when they are needed.
-        self._clients = {'controller/pause': node.create_client(SetBool, 'controller/pause')}
+        self._clients = {'controller/hold': node.create_client(SetBool, 'controller/hold')}
         for stage in {step.node for step in table.steps.values()}:
             for word, kind in KINDS.items():
                 self._clients[f'{stage}/{word}'] = node.create_client(kind, f'{stage}/{word}')
@@ -69,7 +72,6 @@ class Degradation:
             subscribe(
                 msg.ControllerStatus, 'controller_status', measures.take_status, latched_qos()
             ),
-            subscribe(msg.EfficiencyStats, 'efficiency', measures.take_efficiency, report_qos()),
             subscribe(
                 DiagnosticArray,
                 '/diagnostics',
@@ -89,6 +91,8 @@ class Degradation:
         ]
         verb = 'degraded' if self._act else 'would be degraded'
         self._node.health.warn('ladder', f'{verb}: {", ".join(told)}' if told else '')
+        left = self.measures.held and HOLD not in wanted and HOLD not in self.held
+        self._node.health.warn('held', f'the controller is {HELD}; {RESUME}' if left else '')
         if self._act and not self._busy():
             self._go_to(wanted)
 
@@ -98,24 +102,33 @@ class Degradation:
         return {'ladder': ', '.join(self.held), **values}
 
     def close(self) -> None:
-        """Give back all that was lowered, without waiting, and hear nothing more."""
-        for name, changes in self.held.items():
-            if name != HOLD:
-                step = self.ladder.table.steps[name]
-                self._set(step.node, {key: before for key, (before, _) in changes.items()})
-        self.held.clear()
+        """Give back what was lowered, as the answers come, and hear nothing more.
+
+        A controller that holds is left so: nobody would see whether it may move again.
+        """
+        self._closed = True
         while self._inputs:
             self._node.destroy_subscription(self._inputs.pop())
+        for name in list(self.held):
+            self._leave(name)
+        self._free()
+
+    def _leave(self, name: str) -> None:
+        if name == HOLD:
+            self._node.get_logger().warning(f'ladder: the controller stays {HELD}; {RESUME}')
+        else:
+            self._give_back(name)
+
+    def _free(self) -> None:
+        while self._clients and not self._waiting:
+            self._node.destroy_client(self._clients.popitem()[1])
 
     def _busy(self) -> bool:
-        if self._waiting is None:
-            return False
-        asked, client, future = self._waiting
-        if self._steady() - asked < ANSWER_S:
-            return True
-        client.remove_pending_request(future)
-        self._waiting = None
-        return False
+        if self._steady() - self._asked >= ANSWER_S:
+            while self._waiting:
+                future, client = self._waiting.popitem()
+                client.remove_pending_request(future)
+        return bool(self._waiting)
 
     def _go_to(self, wanted: dict[str, str]) -> None:
         if self.ladder.calm and not self.held:
@@ -132,14 +145,17 @@ class Degradation:
 
     def _take(self, name: str) -> None:
         if name == HOLD:
-            if self.measures.state != State.PAUSED:
-                self._ask('controller/pause', self._paused, SetBool.Request(data=True))
+            # What an earlier ladder holds is taken over; what a person paused is theirs.
+            if self.measures.state != State.PAUSED or self.measures.held:
+                self._ask('controller/hold', self._paused, SetBool.Request(data=True))
             return
         step = self.ladder.table.steps[name]
         wanted = [*step.parameters, *(step.unless[:1] if step.unless else ())]
         self._get(step.node, wanted, partial(self._lower, name, step))
 
     def _lower(self, name: str, step: Step, values: dict[str, Any]) -> None:
+        if self._closed:
+            return
         if step.unless and values[step.unless[0]] == step.unless[1]:
             self._leave_out(name, f'{step.node}.{step.unless[0]} is {step.unless[1]}')
             return
@@ -163,19 +179,18 @@ class Degradation:
         self.held[name] = changes
         text = ', '.join(f'{key} {old} -> {new}' for key, (old, new) in changes.items())
         self._node.get_logger().warning(f'ladder: {name}, {text}')
+        if self._closed:
+            self._leave(name)
 
     def _give_back(self, name: str) -> None:
         if name == HOLD:
-            if self.measures.state == State.PAUSED:
-                self._ask('controller/pause', self._resumed, SetBool.Request(data=False))
-            else:
-                self._resumed(None)
+            self._ask('controller/hold', self._resumed, SetBool.Request(data=False))
             return
         step, changes = self.ladder.table.steps[name], self.held[name]
         self._get(step.node, list(changes), partial(self._restore, name, step))
 
     def _restore(self, name: str, step: Step, values: dict[str, Any]) -> None:
-        changes = self.held[name]
+        changes = self.held.get(name, {})
         mine = {key: old for key, (old, new) in changes.items() if values[key] == new}
         if mine:
             self._set(step.node, mine, partial(self._restored, name))
@@ -187,16 +202,18 @@ class Degradation:
             self._forget(name)
 
     def _forget(self, name: str) -> None:
-        del self.held[name]
+        self.held.pop(name, None)
         self._node.get_logger().info(f'ladder: {name} is over')
 
     def _paused(self, answer: Any) -> None:
         if answer.success:
             self.held[HOLD] = {}
             self._node.get_logger().warning('ladder: hold, the controller is paused')
+            if self._closed:
+                self._leave(HOLD)
 
     def _resumed(self, answer: Any) -> None:
-        if answer is None or answer.success:
+        if answer.success:
             self._forget(HOLD)
 
     def _leave_out(self, name: str, reason: str) -> None:
@@ -212,9 +229,7 @@ class Degradation:
 
         self._ask(f'{node}/get_parameters', answered, GetParameters.Request(names=names))
 
-    def _set(
-        self, node: str, values: dict[str, Any], then: Callable[[Any], None] = lambda _: None
-    ) -> None:
+    def _set(self, node: str, values: dict[str, Any], then: Callable[[Any], None]) -> None:
         parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
         request = SetParametersAtomically.Request(parameters=parameters)
         self._ask(f'{node}/set_parameters_atomically', then, request)
@@ -224,12 +239,15 @@ class Degradation:
         if not client.service_is_ready():
             return
         future = client.call_async(request)
-        self._waiting = self._steady(), client, future
+        self._waiting[future] = client
+        self._asked = self._steady()
 
         def done(answered: Any) -> None:
-            if self._waiting is not None and self._waiting[2] is answered:
-                self._waiting = None
+            # One that was given up is heard no more.
+            if self._waiting.pop(answered, None) is not None:
                 if answered.result() is not None:
                     then(answered.result())
+                if self._closed:
+                    self._free()
 
         future.add_done_callback(done)

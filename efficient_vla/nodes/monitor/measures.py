@@ -3,7 +3,7 @@
 """What the degradation ladder goes by, from what the nodes of the graph say anyway."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from efficient_vla import msg
 from efficient_vla.bringup.catalogue import POLICY_NODES
-from efficient_vla.control.state import State
+from efficient_vla.control.state import HELD, State
 from efficient_vla.nodes.base.conversions import stamp_to_seconds
 
 FOLLOWING = (State.WAITING, State.TRACKING, State.DECELERATING, State.HOLDING, State.PAUSED)
@@ -37,13 +37,15 @@ class Measures:
         """Passes of the head that the newest chunk took."""
         self.state = State.DISABLED
         """Of the controller."""
+        self.held = False
+        """Whether a ladder, and no person, paused it."""
         self._memory = memory
         space = namespace.rstrip('/')
         self._nodes = {f'{space}/{name}: health' for name in POLICY_NODES}
         self._chunk = (-math.inf, math.nan, math.nan)
         """When the newest chunk came, its age by its length, and that of its plan."""
-        self._seen = math.nan
-        """Capture time of the newest image that perception took [s]."""
+        self._images = (-math.inf, math.nan)
+        """When perception reported, and the age of the newest images that had come to it [s]."""
         self._said: dict[str, tuple[float, bool, float]] = {}
         """Stage -> when it reported, whether its GPU is at fault, and the time of an answer [s]."""
 
@@ -61,11 +63,7 @@ class Measures:
         """Take in what the controller does."""
         known = {int(state): state for state in State}
         self.state = known.get(message.state, State.DISABLED)
-
-    def take_efficiency(self, message: msg.EfficiencyStats) -> None:
-        """Take in which image perception took last."""
-        if message.stage == msg.EfficiencyStats.STAGE_PERCEPTION:
-            self._seen = stamp_to_seconds(message.header.stamp)
+        self.held = self.state == State.PAUSED and message.reason == HELD
 
     def take_diagnostics(self, message: DiagnosticArray, now: float) -> None:
         """Take in what a stage reports; other programs are left alone."""
@@ -73,14 +71,12 @@ class Measures:
         if status is None or status.name not in self._nodes:
             return
         values = {item.key: item.value for item in status.values}
-        answer = math.nan
-        if '://' in values.get('policy', ''):
-            try:
-                answer = float(values.get('latency_p50_ms', 'nan')) / 1e3
-            except ValueError:
-                answer = math.nan
+        served = '://' in values.get('policy', '')
+        answer = _number(values, 'latency_p50_ms') / 1e3 if served else math.nan
         fault = any(rule in status.message for rule in FAULTS)
         self._said[status.name] = now, fault, answer
+        if 'image_age_s' in values:
+            self._images = now, _number(values, 'image_age_s')
 
     def values(self, now: float) -> dict[str, float]:
         """Return measure -> value; NaN where it is not known."""
@@ -93,10 +89,19 @@ class Measures:
         }
         came, chunk_share, plan_share = self._chunk
         if self.state in FOLLOWING:
-            found['camera_age'] = now - self._seen
+            reported, age = self._images
+            silent = now - reported
+            found['camera_age'] = age + (silent if silent > REPORT_S else 0.0)
             if 0 <= now - came <= CHUNK_S:
                 found |= {'chunk_share': chunk_share, 'plan_share': plan_share}
         return found
+
+
+def _number(values: Mapping[str, str], key: str) -> float:
+    try:
+        return float(values.get(key, 'nan'))
+    except ValueError:
+        return math.nan
 
 
 def _seconds(duration: Any) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from efficient_vla import msg
@@ -33,6 +34,7 @@ from efficient_vla.nodes.base.pictures import image_type, pixels_of
 from efficient_vla.nodes.base.qos import image_qos, latched_qos, newest_qos, report_qos, state_qos
 from efficient_vla.nodes.monitor import overlay
 from efficient_vla.nodes.monitor.degradation import Degradation
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
 REMEMBERED_FRAMES = 16
@@ -40,6 +42,8 @@ REMEMBERED_FRAMES = 16
 CAMERA_SKEW_NS = 500_000_000
 """Images of several cameras that perception takes for one frame differ by no more."""
 
+ARM_PERIOD_S = 0.1
+"""How often the arm is drawn, whatever its states come at."""
 STATES = {int(state): state.name.lower() for state in State}
 
 
@@ -53,6 +57,8 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         self._saved: OrderedDict[int, float] = OrderedDict()
         self._tokens: OrderedDict[int, VisualTokens] = OrderedDict()
         self._position = np.zeros(3)
+        self._arm: Any = None
+        self._arm_drawn = -math.inf
         self._instruction = ''
         self._status = msg.ControllerStatus()
         self._plan: Plan | None = None
@@ -140,6 +146,7 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         if not self._markers.get_subscription_count():
             self._close(self._marker_inputs)
         elif not self._marker_inputs:
+            self._arm = self._described()
             self._marker_inputs += [
                 subscribe(JointState, 'robot_state', self._safely(self._take_state), state_qos()),
                 subscribe(msg.Instruction, 'instruction', self._take_instruction, latched_qos()),
@@ -234,10 +241,34 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         later = [k for k in store if key <= k <= key + CAMERA_SKEW_NS]
         return store[min(later)] if later else None
 
+    def _described(self) -> Any:
+        """Return the arm that the markers show; its library is loaded when somebody looks."""
+        settings, reason, arm = self.settings.arm, '', None
+        if settings.description:
+            try:
+                from efficient_vla.nodes.monitor.arm import DrawnArm
+
+                arm = DrawnArm(settings)
+            except (ImportError, InvalidSettingError) as error:
+                reason = f'the markers show no arm: {error}'
+        self.health.warn('arm', reason)
+        return arm
+
     def _take_state(self, message: JointState) -> None:
+        if self._arm is not None:
+            self._take_joints(message)
         # Only an end effector has a place to draw from.
         if {'x', 'y', 'z'} <= set(message.name):
             self._position = joint_values(message, ('x', 'y', 'z'))
+
+    def _take_joints(self, message: JointState) -> None:
+        self._arm.take(message)
+        joints, now = self._arm.joints, self.now()
+        if joints is None or 0 <= now - self._arm_drawn < ARM_PERIOD_S:
+            return
+        self._arm_drawn = now
+        header = Header(stamp=message.header.stamp, frame_id=self._arm.base)
+        self._markers.publish(MarkerArray(markers=self._arm.markers(joints, header)))
 
     def _take_instruction(self, message: msg.Instruction) -> None:
         self._instruction = message.text
@@ -260,10 +291,15 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
 
     def _draw_path(self, message: msg.ActionChunk) -> None:
         chunk = message_to_chunk(message)
-        path = overlay.predicted_path(chunk, self._position)
-        goal = np.zeros(0) if self._plan is None else self._plan.subgoal
         header = message.header
         header.frame_id = header.frame_id or self.settings.frame_id
+        path = overlay.predicted_path(chunk, self._position)
+        if self._arm is not None:
+            joints = self._arm.joints
+            if joints is None:
+                return
+            path, header.frame_id = self._arm.path(chunk, joints), self._arm.base
+        goal = np.zeros(0) if self._plan is None else self._plan.subgoal
         width = self.settings.path_width
         found = overlay.markers(path, self._words(), goal, header, width)
         self.drawn += 1
@@ -273,11 +309,13 @@ class MonitorNode(ManagedNode[MonitorNodeSettings]):
         rates = ', '.join(f'{name} {rate:.1f} Hz' for name, rate in self._rates.items())
         state = STATES[self._status.state]
         age = self._status.plan_age_s
-        lines = [self._instruction or 'no task', f'{state}, plan {age:.1f} s old', rates]
+        if math.isfinite(age):
+            state += f', plan {age:.1f} s old'
+        lines = [self._instruction or 'no task', state, rates]
         if self._status.authority:
             lines.append(f'moved by {self._status.authority}')
-        if self._plan is not None and self._plan.text:
-            lines.insert(1, self._plan.text)
+        if self._plan is not None:
+            lines[1:1] = filter(None, [self._plan.subtask, self._plan.text])
         return '\n'.join(lines)
 
 

@@ -218,16 +218,16 @@ def markers(
 
     A larger ball is at ``subgoal`` [3], where the gripper goes next; [0] where it is not known.
     """
-    line = _marker(0, Marker.LINE_STRIP, header, PATH_COLOUR, width)
-    line.points = [_point(place) for place in path]
-    end = _marker(1, Marker.SPHERE, header, END_COLOUR, 3 * width, path[-1])
+    line = marker(0, Marker.LINE_STRIP, header, PATH_COLOUR, width)
+    line.points = [point(place) for place in path]
+    end = marker(1, Marker.SPHERE, header, END_COLOUR, 3 * width, path[-1])
     place = path[0] + (0.0, 0.0, TEXT_ABOVE_M)
-    words = _marker(2, Marker.TEXT_VIEW_FACING, header, TEXT_COLOUR, TEXT_HEIGHT_M, place)
+    words = marker(2, Marker.TEXT_VIEW_FACING, header, TEXT_COLOUR, TEXT_HEIGHT_M, place)
     words.text = text
     found = [line, end, words]
     if len(subgoal):
         size = SUBGOAL_WIDTHS * width
-        found.append(_marker(3, Marker.SPHERE, header, SUBGOAL_COLOUR, size, subgoal))
+        found.append(marker(3, Marker.SPHERE, header, SUBGOAL_COLOUR, size, subgoal))
     return found
 
 
@@ -236,7 +236,7 @@ def no_markers() -> MarkerArray:
     return MarkerArray(markers=[Marker(action=Marker.DELETEALL)])
 
 
-def _marker(
+def marker(
     number: int,
     kind: int,
     header: Header,
@@ -244,15 +244,17 @@ def _marker(
     size: float,
     place: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0),
 ) -> Marker:
-    marker = Marker(header=header, ns='efficient_vla', id=number, type=kind, action=Marker.ADD)
-    marker.pose.position = _point(place)
-    marker.pose.orientation.w = 1.0
-    marker.scale.x = marker.scale.y = marker.scale.z = size
-    marker.color.r, marker.color.g, marker.color.b, marker.color.a = colour
-    marker.lifetime.sec = LIFETIME_S
-    return marker
+    """Return a marker of a ``size`` in m at ``place``, which disappears by itself."""
+    made = Marker(header=header, ns='efficient_vla', id=number, type=kind, action=Marker.ADD)
+    made.pose.position = point(place)
+    made.pose.orientation.w = 1.0
+    made.scale.x = made.scale.y = made.scale.z = size
+    made.color.r, made.color.g, made.color.b, made.color.a = colour
+    made.lifetime.sec = LIFETIME_S
+    return made
 
 
-def _point(place: Sequence[float] | np.ndarray) -> Point:
+def point(place: Sequence[float] | np.ndarray) -> Point:
+    """Return ``place`` [3] as a message."""
     x, y, z = (float(value) for value in place)
     return Point(x=x, y=y, z=z)

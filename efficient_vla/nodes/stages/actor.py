@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from efficient_vla import msg
 from efficient_vla.bringup.settings import ActorNodeSettings
+from efficient_vla.instructions import checked_instruction
 from efficient_vla.nodes.base.bounded import publisher_node
 from efficient_vla.nodes.base.conversions import (
     chunk_to_message,
@@ -17,7 +18,7 @@ from efficient_vla.nodes.base.conversions import (
 )
 from efficient_vla.nodes.base.history import KEEP_S, overtaken
 from efficient_vla.nodes.base.qos import latched_qos, newest_qos
-from efficient_vla.nodes.base.source import OneSource
+from efficient_vla.nodes.base.source import SOURCE_S, OneSource
 from efficient_vla.nodes.stages import plan_cache
 from efficient_vla.nodes.stages.cameras import Cameras, ImageSet, transport_ms
 from efficient_vla.nodes.stages.instructed import InstructedNode
@@ -32,6 +33,8 @@ PLAN_GRACE_S = 1.5
 """So long after an instruction a missing plan is no fault: the reasoner is at work."""
 SILENT_S = 10.0
 """A reasoner that was silent for so long may be replaced, however long its plans are valid."""
+LATE = 4
+"""So may one that was silent for so many of its last pauses, but not before ``SOURCE_S``."""
 WARN_AT = 0.8
 """Fraction of a plan's validity after which its age is reported."""
 
@@ -61,6 +64,8 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         self._plan: Plan | None = None
         self._instructed = float('-inf')
         self._valid_s = 0.0
+        self._came, self._pause_s = -math.inf, math.inf
+        """When the newest plan came, and how long after the one before [s]."""
         self._seen: ImageSet | None = None
         """Newest images, for the next plan where every plan gives one chunk."""
         self._state_stamp = float('-inf')
@@ -159,6 +164,8 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
         now = self.seconds()
         try:
             plan = plan_cache.joined(self._plans.topic_name, message_to_plan(message))
+            if plan.subtask:
+                checked_instruction(plan.subtask)
             # A latched plan comes once, perhaps before the first tick of a simulated clock.
             if now > 0:
                 refuse_future('plan', plan.stamp, now, self.settings.max_future)
@@ -166,12 +173,14 @@ class ActorNode(InstructedNode[ActorNodeSettings, ChunkJob, ActorStage]):
             self.health.error('plan', str(error))
             return
         # Another reasoner may take over once the plan that was taken before has run out.
-        if not self._source.admit(info, now, min(self._valid_s, SILENT_S)):
+        late = max(SOURCE_S, LATE * self._pause_s)
+        if not self._source.admit(info, now, min(self._valid_s, SILENT_S, late)):
             return
         if plan.cache is None and self.stage is not None and takes_sent_cache(self.stage):
             self._await_cache(message, info)
             return
         self._valid_s = plan.valid_for
+        self._came, self._pause_s = now, now - self._came
         self._expected.heard(plan.stamp)
         newest = self._plan
         if newest and newest.sequence > plan.sequence and overtaken(plan.stamp, newest.stamp):

@@ -27,7 +27,7 @@ def cache_to_message(plan: Plan) -> msg.PlanCache:
     first = cache.keys[0]
     state = torch.zeros(0) if cache.state is None else cache.state[0].float().cpu()
     message = msg.PlanCache(
-        instruction=plan.instruction,
+        instruction=plan.sentence,
         length=cache.length,
         heads=first.shape[1],
         width=first.shape[3],

@@ -24,10 +24,11 @@ SAME = 1e-4
 class CameraCalibration:
     """Follow the topics in ``camera_infos``; tell each projection that is new.
 
-    A camera that nothing is known of yet has zeros. One that moves is told anew as it moves.
+    A camera that nothing is known of yet has zeros. One that moves is told anew as it moves, by
+    ``projection`` [12 a camera], before ``told`` is called.
     """
 
-    def __init__(self, node: 'ReasonerNode', told: Callable[[tuple[float, ...]], None]) -> None:
+    def __init__(self, node: 'ReasonerNode', told: Callable[[], None]) -> None:
         self._node = node
         self._told = told
         self._frames = Transforms(node)
@@ -35,6 +36,10 @@ class CameraCalibration:
         self.projection: tuple[float, ...] | None = None
         for number, topic in enumerate(node.settings.camera_infos):
             self._follow(number, topic)
+
+    def close(self) -> None:
+        """Listen to no transforms any more."""
+        self._frames.close()
 
     def _follow(self, number: int, topic: str) -> None:
         def received(message: CameraInfo) -> None:
@@ -59,4 +64,4 @@ class CameraCalibration:
         if np.abs(matrix - self._matrices[number]).max() > SAME:
             self._matrices[number] = matrix
             self.projection = tuple(self._matrices.ravel().tolist())
-            self._told(self.projection)
+            self._told()

@@ -58,6 +58,7 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         self._task = 0
         """Counts instructions: the same sentence given again is another task."""
         self._states = StateHistory()
+        self._frames: Transforms | None = None
         super().__init__(name, kind, **options)
         self.create_subscription(
             msg.Instruction, 'instruction', self._instruction_received, latched_qos()
@@ -77,10 +78,9 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
         if not names:
             return
 
-        frames = None
         if self.settings.tool_frame and set(names) & set(POSE):
-            frames = Transforms(self)
-        states = RobotStates(names, frames, self.settings)
+            self._frames = Transforms(self)
+        states = RobotStates(names, self._frames, self.settings)
 
         def received(message: JointState) -> None:
             if self.active:
@@ -92,6 +92,13 @@ class InstructedNode(StageNode[Settings, Job, PolicyStage]):
 
     def state_taken(self, stamp: float) -> None:
         """Look at a state that has come and was captured at ``stamp`` [s]."""
+
+    def teardown(self) -> None:
+        """Free the policy, and listen to no transforms any more."""
+        super().teardown()
+        if self._frames is not None:
+            self._frames.close()
+        self._frames = None
 
     def flush(self, reason: str) -> None:
         """Forget earlier states."""

@@ -8,6 +8,7 @@ from typing import Any
 
 KEPT = 8
 """Images of a camera that wait for those of the others."""
+GENERIC = frozenset(('camera', 'color', 'rgb', 'image', 'optical', 'link', 'frame'))
 
 
 class Matcher:
@@ -61,8 +62,10 @@ class Matcher:
 def misnamed(frame: str, name: str, names: tuple[str, ...]) -> str | None:
     """Return which other camera of ``names`` the ``frame_id`` of an image of ``name`` is called by.
 
-    ``None`` where it is called by its own, by none or by several.
+    ``None`` where it is called by its own, by none or by several. A name of words
+    that drivers stamp on the frames of any camera calls none.
     """
     words = set(re.split(r'[^a-z0-9]+', frame.lower()))
-    said = [other for other in names if set(other.lower().split('_')) <= words]
+    named = {name: set(name.lower().split('_')) for name in names}
+    said = [other for other, own in named.items() if own <= words and not own <= GENERIC]
     return said[0] if len(said) == 1 and said[0] != name else None

@@ -3,6 +3,7 @@
 """Images in, visual tokens out."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
     def __init__(self, **options: Any) -> None:
         self._frozen = FrozenCameras()
         self._newest: VisualTokens | None = None
+        self._came = math.nan
+        """Capture time of the newest images that came [s]."""
         self._savings = Savings()
         super().__init__('perception', PerceptionNodeSettings, **options)
         self._tokens = self._output = self.create_lifecycle_publisher(
@@ -67,7 +70,13 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
     def flush(self, reason: str) -> None:
         """Forget earlier images."""
         self._frozen = FrozenCameras()
+        self._came = math.nan
         super().flush(reason)
+
+    def start(self) -> None:
+        """Wait for images."""
+        self._came = math.nan
+        super().start()
 
     def method(self) -> str:
         """Return the cache's method."""
@@ -77,7 +86,8 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
     def report(self) -> dict[str, Any]:
         """Return what /diagnostics shows; a vision tower adds what the last frame cost it."""
         last = self.loaded.last
-        return {**super().report(), **(dataclasses.asdict(last) if last is not None else {})}
+        shown = {**super().report(), 'image_age_s': self.now() - self._came}
+        return {**shown, **(dataclasses.asdict(last) if last is not None else {})}
 
     def work(self, job: ImageSet) -> Pass:
         """Encode one set of images; nothing is sent where the cache skips it."""
@@ -106,6 +116,7 @@ class PerceptionNode(StageNode[PerceptionNodeSettings, ImageSet, PerceptionStage
         )
 
     def _images_received(self, images: ImageSet) -> None:
+        self._came = images.stamp
         self.health.warn('frozen', self._frozen.see(images.images, images.stamp))
         self.submit(images)
 

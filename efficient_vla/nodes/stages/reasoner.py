@@ -3,7 +3,7 @@
 """Visual tokens and an instruction in, a plan out."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import Empty
 
@@ -28,6 +28,9 @@ from efficient_vla.policy import load_reasoner
 from efficient_vla.stages import ReasonerStage
 from efficient_vla.types import InvalidRecordError, Plan, VisualTokens
 
+if TYPE_CHECKING:
+    from efficient_vla.nodes.stages.subtasks import Subtasks
+
 NEVER = float('-inf')
 FRESH_WAIT_S = 0.5
 """A new task waits so long for a frame that was captured after it was given."""
@@ -43,6 +46,8 @@ class PlanJob:
 
     tokens: VisualTokens
     instruction: str
+    subtask: str
+    """What the decoder reads in its place; empty: the instruction."""
     task: int
     """Counts instructions: the same sentence given again is another task."""
     episode: int
@@ -64,6 +69,9 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._fresh_timer: Any = None
         self._signals_wanted: Any = None
         self._calibration: CameraCalibration | None = None
+        self._subtasks: Subtasks | None = None
+        self._projects = False
+        """Whether the newest projection waits for the end of the pass under way."""
         super().__init__('reasoner', ReasonerNodeSettings, **options)
         self._states.keep = STATES_S
         self._plan = self._output = self.create_lifecycle_publisher(msg.Plan, 'plan', latched_qos())
@@ -86,7 +94,12 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         """Subscribe to the robot's state; plans go on without it."""
         self.follow_robot(self.loaded.state_names, required=False)
         if self.settings.camera_infos:
+            self._projects = False
             self._calibration = CameraCalibration(self, self._projected)
+        if self.settings.subtasks.server:
+            from efficient_vla.nodes.stages.subtasks import Subtasks
+
+            self._subtasks = Subtasks(self)
         self.changed(self.settings, self.settings)
 
     def changed(self, earlier: ReasonerNodeSettings, settings: ReasonerNodeSettings) -> None:
@@ -108,7 +121,12 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
     def teardown(self) -> None:
         """Free the policy; nothing is needed of perception then."""
         super().teardown()
+        if self._calibration is not None:
+            self._calibration.close()
         self._calibration = None
+        if self._subtasks is not None:
+            self._subtasks.close()
+        self._subtasks = None
         plan_cache.forget(self._plan.topic_name)
         self.changed(self.settings, self.settings)
 
@@ -117,7 +135,7 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         super().start()
         self._newest = None
         self._states.clear()
-        self._fresh_timer = self.every(FRESH_LOOK_S, self.plan_waiting)
+        self._fresh_timer = self.every(FRESH_LOOK_S, self._look_around)
 
     def stop(self) -> None:
         """Wait for nothing any more."""
@@ -134,9 +152,13 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         super().flush(reason)
 
     def method(self) -> str:
-        """Return pruning with its gate, reuse and quantization."""
+        """Return depth, width, pruning with its gate, reuse and quantization."""
         pruning, reuse = self.applied.pruning, self.applied.reuse
         parts = []
+        if self.applied.depth.method != 'none':
+            parts.append(f'depth={self.applied.depth.method}')
+        if self.applied.width.method != 'none':
+            parts.append(f'width={self.applied.width.method}')
         if pruning.method != 'none':
             parts.append(f'pruning={pruning.method} keep={pruning.keep}')
             if pruning.layer >= 0:
@@ -155,7 +177,9 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
             self._stage_episode = job.episode
             self.loaded.reset('a task began')
         self._observe()
-        plan = self.timed(self.loaded.plan, job.tokens, job.instruction)
+        plan = self.timed(self.loaded.plan, job.tokens, job.subtask or job.instruction)
+        if job.subtask:
+            plan = replace(plan, instruction=job.instruction, subtask=job.subtask)
         if self.drop_superseded(job.task, 'plans'):
             return None
         plan_cache.keep(self._plan.topic_name, plan)
@@ -175,7 +199,8 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
 
     def report(self) -> dict[str, Any]:
         """Return what /diagnostics shows of the stage, and whose tokens are taken."""
-        return {**super().report(), 'tokens_from': self._source.shown}
+        asked = {} if self._subtasks is None else self._subtasks.report()
+        return {**super().report(), 'tokens_from': self._source.shown, **asked}
 
     def send_cache(self, plan: Plan) -> None:
         """Publish the cache of a plan, where an actor in another process asks for it."""
@@ -202,8 +227,18 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         else:
             self._not_before = min(stamp_to_seconds(message.header.stamp), self.seconds())
             self._episode += 1
+        if self._subtasks is not None:
+            self._subtasks.begin()
         self.health.clear('pass')
         self._plan_newest()
+
+    def _look_around(self) -> None:
+        """Plan anew where another sentence is to be read, and on what there is."""
+        asked = self._subtasks if self.tasked else None
+        if asked is not None and asked.look(self._instruction or '', self._not_before):
+            self._pace.reset()
+            self._plan_newest()
+        self.plan_waiting()
 
     def _tokens_received(self, message: msg.VisualTokens, info: Any) -> None:
         if not self.active:
@@ -226,14 +261,18 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         self._newest = (tokens, transport_ms(info))
         self._plan_newest()
 
-    def _projected(self, projection: tuple[float, ...]) -> None:
+    def _projected(self) -> None:
         """Let the stage know where the cameras look, from the next plan on."""
-        if self._worker is None:
+        stage, calibration = self.stage, self._calibration
+        if self._worker is None or stage is None or calibration is None or self._projects:
             return
-        stage = self.loaded
+        self._projects = True
 
         def configure() -> None:
-            self.applied = _projecting(self.applied, projection)
+            # A camera that moves tells more projections than there are passes.
+            self._projects = False
+            assert calibration.projection is not None
+            self.applied = _projecting(self.applied, calibration.projection)
             stage.configure(self.applied)
 
         self._worker.call(configure)
@@ -265,9 +304,12 @@ class ReasonerNode(InstructedNode[ReasonerNodeSettings, PlanJob, ReasonerStage])
         tokens, transport = self._newest
         if tokens.stamp < self._not_before:
             return
+        subtask = '' if self._subtasks is None else self._subtasks.reading(self._instruction)
+        if subtask is None:
+            return
         if self._pace.due(tokens.stamp, self.settings.max_rate):
-            job = PlanJob(tokens, self._instruction, self._task, self._episode, transport)
-            self.submit(job)
+            known = tokens, self._instruction, subtask
+            self.submit(PlanJob(*known, self._task, self._episode, transport))
 
 
 def _projecting(

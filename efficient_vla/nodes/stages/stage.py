@@ -24,7 +24,7 @@ from efficient_vla.nodes.base.scheduling import apply_niceness
 from efficient_vla.nodes.base.waiting import Expectation
 from efficient_vla.nodes.stages.cameras import Cameras
 from efficient_vla.places import PolicyPlace, policy_place
-from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.settings import InvalidSettingError
 from efficient_vla.stages import Stage
 from efficient_vla.statistics import LatencyWindow, RateMeter
 from efficient_vla.types import InvalidRecordError
@@ -115,6 +115,11 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         assert self.stage is not None
         return self.stage
 
+    @property
+    def _engine(self) -> Any:
+        """What is known of the engine of the stage, ``None`` of torch."""
+        return getattr(self.stage, 'engine', None)
+
     @abstractmethod
     def load(self, place: PolicyPlace) -> PolicyStage:
         """Return the stage of the policy in a folder or of a server."""
@@ -150,7 +155,11 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
     def setup(self) -> None:
         """Load the policy and start the worker thread."""
         settings = self.applied = self.settings
+        # What executes the stage takes the number of threads while it is loaded.
+        use_threads(settings.threads)
         self.stage = self.load(policy_place(settings.policy))
+        if self._engine is not None:
+            self.get_logger().info(str(self._engine))
         self._worker = LatestWorker(self.get_name(), self._guarded_work, self._pass_failed)
         use_threads(settings.threads)
         # OpenMP keeps its number of threads, and Linux the niceness, for each thread by itself.
@@ -266,11 +275,13 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
         if active:
             self.trigger_deactivate()
         self.trigger_cleanup()
-        self._parameters_of_node.settings = build(
-            type(self.settings), {'device': 'cpu'}, self.settings
-        )
+        self._parameters_of_node.fix(device='cpu')
         self.trigger_configure()
-        if active and self.configured:
+        if not self.configured:
+            self.publish_diagnostics()
+            self.exit_code = EXIT_HUNG
+            return
+        if active:
             self.trigger_activate()
         self.health.warn('device', 'the GPU was lost; this stage computes on the CPU since then')
 
@@ -286,6 +297,8 @@ class StageNode(ManagedNode[Settings], Generic[Settings, Job, PolicyStage]):
             'latency_p95_ms': p95,
             **self._counts(),
         }
+        if self._engine is not None:
+            values |= {'engine': self._engine.engine, 'engine_error': self._engine.error}
         last = self._last
         if last is not None and last.tokens_total:
             values |= last.values() | {'tokens_dropped': last.tokens_total - last.tokens_kept}

@@ -6,8 +6,9 @@ Quantization scatters attention, but the order of its very top holds. So a share
 by attention, and farthest points of the grid fill the rest, seen from those and from the protected
 tokens around the end effector (``pruning.protect``). The authors' shares are not known here.
 
-Not here: the authors' quantizer, a Hadamard rotation and four bits for weights and activations; the
-preset runs eight bits in its place.
+The preset runs eight bits, with which it was measured. ``quantization.mode`` int4_hadamard is the
+authors' quantizer, a Hadamard rotation and four bits for weights and activations, but for scales by
+group, where theirs are by tensor or channel.
 """
 
 import torch

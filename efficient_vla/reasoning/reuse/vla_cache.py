@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from efficient_vla.attention import KeyValues
+from efficient_vla.reasoning.depth.layers import Layers
 from efficient_vla.reasoning.runner import PassResult, Reuse
 from efficient_vla.reasoning.settings import ReuseSettings
 
@@ -41,12 +42,12 @@ class CachedFrame:
 class VlaCache:
     """Slots of all layers and what is known about them."""
 
-    def __init__(self, depth: int, scored: int | None = None) -> None:
-        """Keep slots of ``depth`` layers, of which the attention of the first ``scored`` is known.
+    def __init__(self, left: Layers) -> None:
+        """Keep slots of the layers that are left.
 
-        By default that of all; further layers reuse what the last of these does.
+        Of those that are not whole no attention is known; they reuse what the one before does.
         """
-        self._depth, self._scored = depth, depth if scored is None else scored
+        self._left = left
         self.flush('first plan')
 
     def flush(self, reason: str) -> None:
@@ -70,7 +71,7 @@ class VlaCache:
         reason = self._invalid(frame, settings)
         if reason:
             self.flush(reason)
-            self._slots = [KeyValues(frame.length) for _ in range(self._depth)]
+            self._slots = [KeyValues(frame.length) for _ in self._left.numbers]
             self._from = torch.zeros_like(frame.features)
             self.stamps = torch.full((len(frame.features),), -torch.inf, dtype=torch.float64)
         self._frame = frame
@@ -86,8 +87,8 @@ class VlaCache:
         assert self._frame is not None
         self._from[result.computed] = self._frame.features[result.computed]
         self.stamps[result.computed.cpu()] = self._frame.stamp
-        if len(result.entropy) == self._scored:
-            self._shares = tuple(result.entropy[layer] for layer in range(self._scored))
+        if len(result.entropy) == len(self._left.whole):
+            self._shares = tuple(result.entropy[layer] for layer in self._left.whole)
 
     def age(self, tokens: np.ndarray, stamp: float) -> np.ndarray:
         """Return how old the slots of these tokens are at ``stamp``, float32 [s]."""
@@ -139,8 +140,10 @@ class VlaCache:
             return {0: candidates}
         skip: dict[int, torch.Tensor] = {}
         taken = 0
-        places = {round(share * self._depth) for share in settings.layers}
-        for layer, share in enumerate(growing_shares(self._shares, settings.growth)):
+        left = self._left
+        places = {left.place(round(share * left.depth)) for share in settings.layers}
+        shares = growing_shares(self._shares, settings.growth)
+        for layer, share in zip(left.whole, shares, strict=False):
             if any(settings.layers) and layer not in places:
                 continue
             count = int(share * len(candidates))

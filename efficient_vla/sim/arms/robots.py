@@ -152,8 +152,15 @@ PANDA = Arm(
     pushing=0.0,
     tool_speed=0.4,
 )
-INSTRUCTIONS = {'reach': 'touch the ball', 'push': 'push the red cube across the line'}
+INSTRUCTIONS = {
+    'reach': 'touch the ball',
+    'push': 'push the red cube across the line',
+    'reach_three': 'touch the ball',
+    'push_two': 'push the cube across the line',
+}
 """Task -> its sentence where no episode is under way; that of an episode names the colour too."""
+DEMO_TASKS = ('reach', 'push')
+"""Tasks of one thing each; in the others the sentence alone says which of several is meant."""
 
 
 def simulation(
@@ -164,7 +171,7 @@ def simulation(
         scene=f'efficient_vla.sim.arms.scene:{robot}',
         instructions=INSTRUCTIONS,
         first_task='reach',
-        demo_tasks=tuple(INSTRUCTIONS),
+        demo_tasks=DEMO_TASKS,
         camera=CAMERA,
         period=PERIOD_S,
         state_names=joints,
@@ -188,7 +195,7 @@ SO101_DRIVER = Driver(
         Motor(-880, 195, 3901),
         Motor(260, 1900, 3400),
     ),
-    path_tolerance=1.0,
+    path_tolerance=1.5,
     goal_tolerance=0.1,
     stopped_velocity=0.2,
 )
@@ -199,7 +206,7 @@ UR5E_DRIVER = Driver(
     gripper_action='robotiq_gripper_controller/gripper_cmd',
     gripper_limits=(-0.01, 0.81),
     program=True,
-    path_tolerance=1.0,
+    path_tolerance=1.5,
     goal_tolerance=0.1,
     stopped_velocity=0.2,
 )
@@ -210,10 +217,10 @@ PANDA_DRIVER = Driver(
     gripper_action='panda_gripper/gripper_action',
     gripper_limits=(-0.001, 0.041),
     other_joints=('panda_finger_joint2',),
-    path_tolerance=1.0,
+    path_tolerance=1.5,
     goal_tolerance=0.1,
     stopped_velocity=0.2,
 )
 SO101_SIMULATION = simulation('so101', SO101.joints, SO101_DRIVER, 'so101-act')
 UR5E_SIMULATION = simulation('ur5e', UR5E.joints, UR5E_DRIVER, 'ur5e-nano')
-PANDA_SIMULATION = simulation('panda', PANDA.joints, PANDA_DRIVER)
+PANDA_SIMULATION = simulation('panda', PANDA.joints, PANDA_DRIVER, 'panda-nano')

@@ -6,7 +6,14 @@ from pkgutil import resolve_name
 from typing import Any
 
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
+from efficient_vla.dual_settings import addon_name
 
+OF_DUAL = {
+    addon_name('act_token'): 'dual:ActTokenRecipe',
+    addon_name('map_pool'): 'dual:MapPoolRecipe',
+    addon_name('perceiver'): 'dual:RoboDualRecipe',
+    addon_name('prompt_tuning'): 'dual:PromptTuningRecipe',
+}
 RECIPES = {
     'lightvla': 'lightvla:LightRecipe',
     'fastdrivevla': 'fastdrivevla:FastDriveRecipe',
@@ -14,9 +21,18 @@ RECIPES = {
     'perceiver': 'resampler:PerceiverRecipe',
     'univla': 'unified:UnifiedRecipe',
     'ecot': 'ecot:EcotRecipe',
+    'early_exit': 'early_exit:ExitRecipe',
+    'mole': 'mole:MoleRecipe',
+    'student': 'student:StudentRecipe',
+    'structured': 'structured:StructuredRecipe',
     **OF_HEADS,
+    **OF_DUAL,
 }
 """Add-on -> ``module:Class``; those of heads come from their own catalogue."""
+
+
+MEASURED = ('similarity_skip', 'int8')
+"""Add-ons that are measured, not trained."""
 
 
 def recipe_class(name: str) -> Any:

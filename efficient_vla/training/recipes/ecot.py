@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from efficient_vla.errors import UsageError
 from efficient_vla.reasoning.ecot.thinker import PARTS, Thinker
-from efficient_vla.training.dataset import Demonstrations
+from efficient_vla.training.dataset import Demonstrations, Frames
 from efficient_vla.training.features import Features, Samples, noisy
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.phases import NOTHING, STILL, Annotations, annotate, vocabulary
@@ -82,13 +82,14 @@ class EcotRecipe(Recipe):
             'subgoal_error_m': distance.mean().item() if len(distance) else 0.0
         }
 
-    def _annotations(self, data: Demonstrations) -> Annotations:
+    def _annotations(self, data: Frames) -> Annotations:
         if id(data) not in self._known:
+            assert isinstance(data, Demonstrations)
             self._known[id(data)] = annotate(data)
         return self._known[id(data)]
 
     def _targets(
-        self, data: Demonstrations, frames: np.ndarray, fit: np.ndarray
+        self, data: Frames, frames: np.ndarray, fit: np.ndarray
     ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """Return word numbers [B, L] a part, subgoals [B, 3], and where there is one, bool [B]."""
         told, device = self._annotations(data), self.frozen.device

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the training of all add-ons shares."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from efficient_vla.addons import LORA, MODULE
 from efficient_vla.errors import UsageError
 from efficient_vla.prompts import BARE
 from efficient_vla.training import lora
+from efficient_vla.training.dataset import MAX_PLAN_AGE_S
 from efficient_vla.training.files import prefixed
 from efficient_vla.training.frozen import Frozen
 
@@ -23,6 +26,11 @@ class Recipe:
     """Holds all parameters that change."""
     shape: dict[str, Any]
     """Keywords of the add-on's module."""
+
+    lag_s = MAX_PLAN_AGE_S
+    """Longest time from the frame of a plan to that of a fast policy [s]."""
+    basis: Mapping[str, str] = MappingProxyType({})
+    """What else the state of a training is good for, beside ``shape``."""
 
     bare = False
     """Whether the method works on visual tokens that the bare sentence follows, of one level."""
@@ -53,13 +61,22 @@ class Recipe:
         """Return what is reported of held-out samples."""
         raise NotImplementedError
 
+    def finish(self, features: Any) -> None:
+        """Take in what the trained module makes of frames, held-out ones where there are some."""
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the tensors of the add-on: its module, and updates where any are attached."""
         updates = lora.updates(self.frozen.trunk.decoder)
         return prefixed(MODULE, self.module) | {LORA + name: tensor for name, tensor in updates}
 
-    def train_with_updates(self, parts: dict[str, nn.Module], rank: int) -> None:
-        """Train ``parts`` together with low-rank updates of the decoder, none where rank is 0."""
-        updates = lora.attach(self.frozen.trunk.decoder, rank) if rank else []
+    def train_with_updates(
+        self, parts: dict[str, nn.Module], rank: int, layers: Sequence[nn.Module] = ()
+    ) -> None:
+        """Train ``parts`` together with low-rank updates of the decoder, none where rank is 0.
+
+        ``layers`` are the layers of the decoder that learn, all where there are none.
+        """
+        learning = (layers or [self.frozen.trunk.decoder]) if rank else []
+        updates = [new for module in learning for new in lora.attach(module, rank)]
         self.trained = nn.ModuleDict({**parts, 'updates': nn.ParameterList(updates)})
         self.trained.to(self.frozen.device)

@@ -3,11 +3,14 @@
 """Parts of the arm stay apart from one another, from the table and from boxes."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from control.kinematics import arms
 
+from efficient_vla.control.kinematics.kinematics import Kinematics
+from efficient_vla.control.kinematics.settings import CollisionSettings, KinematicsSettings
 from efficient_vla.types import ActionChunk, ControlMode
 
 DOWN = np.tile([0.0, 0.0, -0.01], (30, 1))
@@ -41,6 +44,14 @@ def test_a_box_is_an_obstacle() -> None:
     assert checked.finding.row == 16
 
 
+BESIDE = (
+    '<link name="wall"><collision><geometry><mesh filename="package://cell/wall.stl"/></geometry>'
+    '</collision></link><joint name="slide" type="prismatic"><parent link="base"/>'
+    '<child link="wall"/><axis xyz="1 0 0"/><limit lower="0" upper="1" velocity="1" effort="1"/>'
+    '</joint></robot>'
+)
+
+
 def folding(mode: ControlMode) -> tuple[ActionChunk, np.ndarray]:
     """Return a chunk that folds the last of three links onto the first, and where it begins."""
     start = np.array([0.0, 2.0, 1.0])
@@ -70,6 +81,17 @@ def test_joint_rows_are_checked_too(mode: ControlMode) -> None:
     assert height[0] > 0.07 > height[1]
 
 
+def test_rows_of_displacements_are_checked_with_the_places_among_them() -> None:
+    kinematics = arms.make(arms.planar(3), 3)
+    chunk, start = folding(ControlMode.JOINT_DELTA)
+    alike = kinematics.check(chunk, start, arms.ranges(3)).finding
+    actions = chunk.actions.copy()
+    actions[:, 1] = start[1]
+    mixed = replace(chunk, actions=actions, absolute=('j1',))
+    assert alike is not None
+    assert kinematics.check(mixed, start, arms.ranges(3)).finding == alike
+
+
 def test_joint_rows_far_from_one_another_are_checked_in_between() -> None:
     kinematics = arms.make(arms.planar(3), 3, margin=0.001)
     rows = np.array([[0.0, 2.0, 2.0, 0.0], [0.0, 2.0, -2.0 + 6.28, 0.0]], np.float32)
@@ -96,6 +118,19 @@ def test_neighbours_and_what_touches_at_home_are_left_out_and_told() -> None:
     # radii, and the first and the last 0.12 m.
     assert straight.collisions.count == 1
     assert straight.collisions.excused == [('l0', 'l2'), ('l1', 'l3')]
+
+
+def test_what_should_be_checked_and_cannot_be_is_told() -> None:
+    assert arms.make(arms.planar(3), 3).unchecked() == ''
+    text = arms.planar(3).replace('</robot>', BESIDE)
+    names = ('j0', 'j1', 'j2', 'slide')
+    settings = KinematicsSettings(tool='l2')
+    told = Kinematics(text, names, settings, CollisionSettings()).unchecked()
+    assert told.startswith('meshes are not found, and are no obstacle: package://cell/wall.stl of')
+    assert 'slide of names move parts that are no part of the chain' in told
+    bare = re.sub('<collision .*?</collision>', '', arms.planar(3), flags=re.DOTALL)
+    assert 'it has no shapes' in arms.make(bare, 3).unchecked()
+    assert arms.make(bare, 3, margin=0.0).unchecked() == '', 'nothing is asked for'
 
 
 def test_no_margin_checks_nothing() -> None:

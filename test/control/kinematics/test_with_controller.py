@@ -11,9 +11,11 @@ from control.kinematics import arms
 
 from efficient_vla.control.controller import Controller
 from efficient_vla.control.kinematics.loading import load_model
+from efficient_vla.control.laid import Laid
 from efficient_vla.control.settings import ControllerSettings
 from efficient_vla.control.state import State
 from efficient_vla.settings import InvalidSettingError, build
+from efficient_vla.types import ActionChunk, ControlMode
 
 TOOL = (0.0, 0.0, 0.1)
 NAMES = (*(f'j{k}' for k in range(6)), 'gripper')
@@ -28,13 +30,17 @@ VALUES = {
 PERIOD = 0.01
 
 
-def start(tmp_path: Path, home: np.ndarray = arms.UR5E_HOME, **values: object) -> Controller:
+def start(
+    tmp_path: Path,
+    home: np.ndarray = arms.UR5E_HOME,
+    **values: object,
+) -> Controller:
     description = tmp_path / 'arm.urdf'
     description.write_text(arms.ur5e())
     settings = build(
         ControllerSettings, VALUES | {'kinematics.description': str(description), **values}
     )
-    model, _ = load_model(settings, NAMES)
+    model = load_model(settings, NAMES)
     controller = Controller(settings, NAMES, model=model)
     controller.reset(np.append(home, -1.0), 0.0)
     assert controller.enable(0.0) is None
@@ -118,15 +124,66 @@ def test_a_seam_that_leads_too_near_is_braked(tmp_path: Path) -> None:
         arms.UR5E_HOME,
         arms.ranges(6),
     )
-    assert controller.accept(down, 0.0) is None
+    assert controller.accept(Laid(down), 0.0) is None
     path = tools(controller, 1.5)
     assert controller.reason.startswith('table: the way on')
     assert path[:, 2].min() - 0.03 - height > 0.003
 
 
+def test_a_look_ahead_that_fails_is_not_taken_for_a_free_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = start(tmp_path)
+    rows = arms.rows_of(np.tile([0.0, 0.0, -0.002], (9, 1)))
+    assert controller.accept(rows, 0.0) is None
+
+    def fail(_: np.ndarray) -> str | None:
+        raise ArithmeticError('no distance')
+
+    assert controller._model is not None
+    monkeypatch.setattr(controller._model, 'refuse', fail)
+    with pytest.raises(ArithmeticError, match='no distance'):
+        controller.tick(PERIOD)
+
+
+def test_a_contract_that_was_judged_beside_the_ticks_is_judged_anew_by_other_settings(
+    tmp_path: Path,
+) -> None:
+    controller = start(tmp_path)
+    examine = controller.examine(arms.rows_of(np.tile([0.0, 0.0, -0.002], (9, 1))), 0.0)
+    assert examine is not None
+    laid = replace(examine(), refused='by the contract')
+    assert controller.accept(laid, 0.0) == 'by the contract'
+    controller.configure(replace(controller.settings, ramp_time=0.1))
+    assert controller.accept(laid, 0.0) is None
+
+
+def test_a_chunk_that_was_judged_as_a_later_one_does_not_drive_as_the_first(
+    tmp_path: Path,
+) -> None:
+    controller = start(tmp_path)
+
+    def leads_to(first_joint: float, stamp: float) -> ActionChunk:
+        rows = np.tile(np.append(arms.UR5E_HOME, -1.0), (20, 1)).astype(np.float32)
+        rows[:, 0] += first_joint
+        return ActionChunk(rows, 0.05, NAMES, ControlMode.JOINT_POSITION, stamp=stamp)
+
+    assert controller.accept(leads_to(0.01, 0.0), 0.0) is None
+    controller.tick(PERIOD)
+    examine = controller.examine(leads_to(0.45, PERIOD), PERIOD)
+    assert examine is not None
+    laid = examine()
+    assert not laid.checked.refused
+    assert not laid.refused
+    controller.reset(np.append(arms.UR5E_HOME, -1.0), PERIOD)
+    refused = controller.accept(laid, PERIOD)
+    assert refused is not None
+    assert 'expected at most 0.35 rad' in refused
+
+
 def test_without_a_description_rows_of_the_tool_are_refused() -> None:
     settings = build(ControllerSettings, VALUES)
-    assert load_model(settings, NAMES) == (None, '')
+    assert load_model(settings, NAMES) is None
     controller = Controller(settings, NAMES)
     controller.reset(np.append(arms.UR5E_HOME, -1.0), 0.0)
     controller.enable(0.0)
@@ -141,6 +198,8 @@ def test_without_a_description_rows_of_the_tool_are_refused() -> None:
         ('<sdf/>', 'is <sdf>'),
         ('<robot name="r"><link name="base"/></robot>', 'kinematics.tool'),
         (arms.planar().replace('"j1"', '"k1"'), 'kinematics.tool'),
+        (arms.planar().replace('axis xyz="0 0 1"', 'axis xyz="0 0 0.0"', 1), "'j0' .* the axis"),
+        (arms.planar().replace('effort="', 'effort="x'), 'urdfdom, name link or joint'),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(tmp_path: Path, text: str, said: str) -> None:

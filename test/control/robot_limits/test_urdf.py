@@ -58,6 +58,11 @@ def test_a_velocity_of_nothing_is_none():
     assert read_urdf(robot(joint(limit)))['elbow'].velocity is None
 
 
+def test_a_joint_that_is_locked_counts_as_fixed():
+    locked = joint('<limit lower="0" upper="0" velocity="1" effort="1"/>', 'prismatic', 'rail')
+    assert list(read_urdf(robot(locked, joint(LIMIT)))) == ['elbow']
+
+
 def test_a_joint_that_mimics_says_whom():
     assert read_urdf(robot(joint(LIMIT + '<mimic joint="other"/>')))['elbow'].mimics == 'other'
 
@@ -70,6 +75,11 @@ def test_a_joint_that_mimics_says_whom():
         (robot(joint('<limit lower="nan" upper="2"/>')), "lower 'nan'"),
         (robot(joint('<limit lower="2" upper="-2"/>')), 'from 2.0 to -2.0'),
         (robot(joint('<limit lower="-1" upper="2" velocity="-3"/>')), 'velocity -3.0'),
+        (robot(joint('<limit velocity="3"/>')), 'from 0.0 to 0.0'),
+        (robot(joint('<limit lower="-170" upper="170" velocity="3"/>')), 'likely in degrees'),
+        (robot(joint(LIMIT), joint(LIMIT)), "two joints 'elbow'"),
+        (robot(joint(LIMIT, 'fixed')), 'no joint that moves'),
+        (robot(joint('<origin xyz="0 0 ${height}"/>' + LIMIT)), 'xacro FILE.xacro'),
         ('<robot', 'is no XML'),
         ('<sdf/>', 'is <sdf>'),
         (robot('<xacro:arm xmlns:xacro="http://wiki.ros.org/xacro"/>'), 'xacro FILE.xacro'),

@@ -51,6 +51,15 @@ class FollowTrajectoryOutput(JointTrajectoryOutput):
         super().__init__(node, settings, *more)
         self.covers += 1 / settings.driver.goal_rate
 
+    def absent(self) -> str:
+        """Return that nobody offers the action, or ''."""
+        if self._client.server_is_ready():
+            return ''
+        return (
+            f'nobody offers the action {self._name}. Start the driver of the robot, or set '
+            'driver.controller.'
+        )
+
     def make_publisher(self, node: LifecycleNode) -> Any:
         """Return none: goals go out instead of messages."""
         return None
@@ -66,15 +75,11 @@ class FollowTrajectoryOutput(JointTrajectoryOutput):
         places = np.array([point.positions for point in message.points])
         stands = float(np.ptp(places, axis=0).max()) < STILL
         there = len(self._ends) > 0 and float(np.abs(places[-1] - self._ends).max()) < STILL
-        self.pending = not (stands and there)
+        self.moves = not (stands and there)
         period = 1 / self._settings.driver.goal_rate
-        if not self.pending or 0 <= stamp - self._since < period - STILL:
+        if not self.moves or 0 <= stamp - self._since < period - STILL:
             return
-        if not self._client.server_is_ready():
-            self.fault = (
-                f'nobody offers the action {self._name}. Start the driver of the robot, or set '
-                'driver.controller.'
-            )
+        if self.absent():
             return
         self._since, self._ends = stamp, places[-1]
         self._number += 1

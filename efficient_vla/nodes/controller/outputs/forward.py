@@ -20,8 +20,10 @@ class ForwardOutput(ArmOutput):
 
     def send_axes(self, command: Command, axes: list[int]) -> None:
         """Send positions, or velocities while there are any and for a moment after."""
-        values = command.position[axes]
-        if self._settings.output_interface == 'velocity':
+        if self._settings.output_interface != 'velocity':
+            values = command.position[axes]
+            self.go_on_repeating(command, axes)
+        else:
             values = command.velocity[axes]
             if not self.wants(values, command.stamp):
                 return

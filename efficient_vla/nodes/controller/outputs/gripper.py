@@ -17,12 +17,14 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from efficient_vla.bringup.settings import ControllerNodeSettings
-from efficient_vla.columns import GRIPPER
+from efficient_vla.columns import axes_of
 from efficient_vla.control.settings import axes
 from efficient_vla.nodes.base.qos import newest_qos
 
 GOAL_S = 0.1
 """Goals are at least so far apart [s]."""
+ANSWER_S = 5.0
+"""A gripper that neither reached its goal nor stalled for so long does not answer [s]."""
 CHANGED = 0.01
 """A set-point that changed by less than this share of the way from open to closed is the same."""
 
@@ -32,6 +34,8 @@ class Gripper:
 
     fault = ''
     """Why the gripper does not do what it is told."""
+    pending = False
+    """Whether it was not told the newest set-point yet."""
 
     def __init__(self, node: LifecycleNode, settings: ControllerNodeSettings) -> None:
         self._node = node
@@ -80,24 +84,39 @@ class ActionGripper(Gripper):
 
     def restart(self) -> None:
         """Send the next set-point, whatever it is."""
-        self._sent, self._since = math.nan, -math.inf
+        self._sent, self._since, self._asked = math.nan, -math.inf, -math.inf
+        self._told, self._over, self.pending = False, self._number, False
 
     def hold(self, value: float) -> None:
         """Send nothing until the set-point leaves ``value``: a gripper may hold something there."""
         self._sent = value
 
     def send(self, value: float, stamp: float) -> None:
-        """Send a goal where the set-point is another one."""
-        if abs(value - self._sent) <= self._step or 0 <= stamp - self._since < GOAL_S:
+        """Send a goal where the set-point is another one, or the gripper was started anew."""
+        same = abs(value - self._sent) <= self._step
+        if 0 <= stamp - self._since < GOAL_S:
+            self.pending = not same
             return
+        self._since, self.pending = stamp, False
         if not self._client.server_is_ready():
-            self._node.health.error(
-                'gripper',
-                f'nobody offers the action {self._settings.gripper_action}. Start the driver of '
-                'the gripper, or set gripper_action.',
-            )
+            if self._told or not same:
+                self._node.health.error(
+                    'gripper',
+                    f'nobody offers the action {self._settings.gripper_action}. Start the driver '
+                    'of the gripper, or set gripper_action.',
+                )
+            if self._told:
+                self._sent = math.nan  # Who comes has forgotten it.
             return
-        self._sent, self._since = value, stamp
+        if same:
+            if self._over < self._number and not 0 <= stamp - self._asked <= ANSWER_S:
+                self._node.health.warn(
+                    'gripper',
+                    f'{self._settings.gripper_action} has said nothing of the goal {value:.4g} for '
+                    f'{ANSWER_S:g} s: neither reached nor stalled. Is its driver well?',
+                )
+            return
+        self._sent, self._asked, self._told = value, stamp, True
         self._number += 1
         number = self._number
         answered = self._client.send_goal_async(self.goal(value))
@@ -117,6 +136,7 @@ class ActionGripper(Gripper):
 
     def _ended(self, number: int, value: float, done: Any) -> None:
         """Judge how a goal ended; one that was replaced tells nothing."""
+        self._over = max(self._over, number)
         if number != self._number:
             return
         result = done.result
@@ -173,7 +193,7 @@ def _range(settings: ControllerNodeSettings) -> tuple[float, float]:
     if not settings.gripper_axis:
         low, high = settings.gripper_values
         return low, high
-    moved = [name for name in settings.names if name != GRIPPER]
+    moved = axes_of(settings.names)
     place, limits = moved.index(settings.gripper_axis), settings.limits
     ends = (limits.position_low, limits.position_high)
     low, high = (axes(end, len(moved))[place] for end in ends)

@@ -5,7 +5,7 @@
 from sensor_msgs.msg import JointState
 
 from efficient_vla.columns import GRIPPER
-from efficient_vla.nodes.base.conversions import joint_state
+from efficient_vla.nodes.base.conversions import to_wire
 from efficient_vla.nodes.controller.outputs.output import Output
 from efficient_vla.types import Command
 
@@ -20,10 +20,13 @@ class JointStateOutput(Output):
 
     def send(self, command: Command) -> None:
         """Send a set-point."""
-        told = self.tells_gripper(command)
-        columns = [k for k, name in enumerate(command.names) if told or name != GRIPPER]
-        names = [command.names[column] for column in columns]
-        position, velocity = command.position[columns], command.velocity[columns]
-        message = joint_state(names, position, command.stamp, velocity)
+        names, position, velocity = command.names, command.position, command.velocity
+        if not self.tells_gripper(command) and GRIPPER in names:
+            columns = [k for k, name in enumerate(names) if name != GRIPPER]
+            names = tuple(names[column] for column in columns)
+            position, velocity = position[columns], velocity[columns]
+        message = JointState(
+            name=list(names), position=to_wire(position, 'd'), velocity=to_wire(velocity, 'd')
+        )
         message.header.stamp = self._stamp(command.stamp)
         self._publisher.publish(message)

@@ -50,7 +50,8 @@ class JointTrajectoryOutput(ArmOutput):
 
     def send_axes(self, command: Command, axes: list[int]) -> None:
         """Send a set-point, which is that from which ``brake_path`` starts."""
-        stops, states = self._brake_path(STOP_POINTS)
+        self.go_on_repeating(command, axes)
+        stops, states = _apart(*self._brake_path(STOP_POINTS))
         states = states[:, :, self._arm]
         now = command.stamp
         arrival = now + self.covers
@@ -79,3 +80,12 @@ class JointTrajectoryOutput(ArmOutput):
     def publish(self, message: JointTrajectory, stamp: float) -> None:
         """Send the trajectory of the time ``stamp`` [s]."""
         self._publisher.publish(message)
+
+
+def _apart(times: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a stop that are apart; the last one, at rest, is always one."""
+    if len(times) < 2 or times[1] >= SHORTEST_S:
+        return times, states
+    if times[-1] < SHORTEST_S:
+        return times[:1], states[-1:]
+    return times[[0, -1]], states[[0, -1]]

@@ -18,8 +18,9 @@ from efficient_vla.nodes.controller.outputs.gripper import GRIPPERS
 from efficient_vla.types import Command
 
 ZEROS_S = 0.25
-"""Zero velocity is repeated for this long: above the timeout of MoveIt Servo, 0.1 s, so that a
-late message does not make it warn, and short, so that other inputs of Servo are heard again."""
+"""A velocity of zero, and the place of a blocked arm, are repeated for this long: messages may be
+lost or late. That is above the timeout of MoveIt Servo, 0.1 s, so that a late zero does not make it
+warn, and short, so that others are heard again."""
 
 
 class Output:
@@ -27,8 +28,8 @@ class Output:
 
     message: type
     topic: str
-    pending = False
-    """Whether more set-points are wanted although the last one stands still."""
+    moves = False
+    """Whether the robot is not known to stand where the last set-point does."""
     fault = ''
     covers = 0.0
     """Time from a set-point to that from which the robot brakes by itself without another [s].
@@ -53,6 +54,11 @@ class Output:
         """Return what sends the messages."""
         return node.create_lifecycle_publisher(self.message, self.topic, newest_qos())
 
+    @property
+    def pending(self) -> bool:
+        """Whether more set-points are wanted although the last one stands still."""
+        return self.moves
+
     @abstractmethod
     def send(self, command: Command) -> None:
         """Send a set-point, the newest of the controller."""
@@ -61,6 +67,10 @@ class Output:
         """Return why the robot does not do what it is told, as it said itself, or ''."""
         return self.fault
 
+    def absent(self) -> str:
+        """Return that nobody is there who takes set-points, or '' where that is not known."""
+        return ''
+
     def forgive(self) -> None:
         """Forget that complaint."""
         self.fault = ''
@@ -68,6 +78,9 @@ class Output:
     def restart(self) -> None:
         """Forget what was sent: the next set-point does not continue it."""
         self._told = False
+
+    def repeat(self, now: float) -> None:
+        """Send the set-point for a while from ``now`` [s] although it rests; none is needed."""
 
     def tells_gripper(self, command: Command) -> bool:
         """Return whether the set-point's effort is to be sent.
@@ -103,6 +116,11 @@ class ArmOutput(Output):
         self.gripper = GRIPPERS[settings.gripper_interface](node, settings)
         super().__init__(node, settings, *motion)
 
+    @property
+    def pending(self) -> bool:
+        """Whether more set-points are wanted, of the arm or of the gripper."""
+        return self.moves or self.gripper.pending
+
     @abstractmethod
     def send_axes(self, command: Command, axes: list[int]) -> None:
         """Send a set-point whose columns ``axes`` are not the gripper's."""
@@ -136,13 +154,26 @@ class ArmOutput(Output):
                 self.gripper.send(float(np.interp(value, (-1.0, 1.0), ends)), command.stamp)
         self.send_axes(command, self._columns)
 
+    def repeat(self, now: float) -> None:
+        """Send the set-point for a while from ``now`` [s], or from when it rests."""
+        self.moves, self._moving_until = True, now + ZEROS_S
+
+    def go_on_repeating(self, command: Command, axes: list[int]) -> None:
+        """Let that last until the set-point has rested for a while.
+
+        Without ``repeat`` a place is sent no more once it rests: it would pull back a robot that
+        others move.
+        """
+        if self.moves:
+            self.wants(command.velocity[axes], command.stamp)
+
     def wants(self, velocity: np.ndarray, stamp: float) -> bool:
         """Return whether ``velocity`` [M] at ``stamp`` [s] has to be sent: motion, then zeros."""
         if velocity.any():
             self._moving_until = stamp + ZEROS_S
-            self.pending = True
+            self.moves = True
         else:
             # The clock may have jumped back.
             begin = self._moving_until - ZEROS_S
-            self.pending = self.pending and begin <= stamp < self._moving_until
-        return self.pending
+            self.moves = self.moves and begin <= stamp < self._moving_until
+        return self.moves

@@ -19,15 +19,19 @@ from typing import Any
 from geometry_msgs.msg import TwistStamped
 from rclpy.lifecycle import LifecycleNode
 
+from efficient_vla.bringup.interfaces import SWITCH
 from efficient_vla.bringup.settings import ControllerNodeSettings
+from efficient_vla.columns import POSITION
+from efficient_vla.control.attitude import Attitude
 from efficient_vla.nodes.controller.outputs.output import ArmOutput
 from efficient_vla.types import Command
 
-SWITCH = 'servo_node/switch_command_type'
-
 
 class TwistOutput(ArmOutput):
-    """Linear velocity of the end effector; it does not turn."""
+    """Velocity of the end effector, and its angular velocity, both along the axes of ``frame_id``.
+
+    Servo takes that frame from the header.
+    """
 
     message, topic = TwistStamped, 'servo_node/delta_twist_cmds'
 
@@ -35,6 +39,8 @@ class TwistOutput(ArmOutput):
         super().__init__(node, settings, *more)
         unitless = settings.servo_units == 'unitless'
         self._scale = settings.servo_scale if unitless else 1.0
+        self._angular_scale = settings.servo_angular_scale if unitless else 1.0
+        self._attitude = Attitude(settings.names)
         self._switch: Any = None
         if find_spec('moveit_msgs') is not None:
             kind = import_module('moveit_msgs.srv').ServoCommandType
@@ -60,9 +66,11 @@ class TwistOutput(ArmOutput):
         message.header.stamp = self._stamp(command.stamp)
         message.header.frame_id = self._settings.frame_id
         for column in axes:
-            setattr(
-                message.twist.linear,
-                command.names[column],
-                float(command.velocity[column] / self._scale),
-            )
+            name = command.names[column]
+            if name in POSITION:
+                value = float(command.velocity[column] / self._scale)
+                setattr(message.twist.linear, name, value)
+        rates = self._attitude.rates(command.position, command.velocity)
+        for name, rate in zip(POSITION, rates, strict=True):
+            setattr(message.twist.angular, name, rate / self._angular_scale)
         self._publisher.publish(message)

@@ -1,0 +1,266 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Hand the modules of a stage to the engine that its settings name.
+
+A stage that may drop or reuse rows is cut before and behind each attention; otherwise all of it is
+one graph, and settings that need cuts are refused from then on.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from efficient_vla.action.heads.expert import Expert, ExpertPass
+from efficient_vla.action.settings import ActorSettings
+from efficient_vla.compression.quantization import stage_device
+from efficient_vla.dual_settings import OWN
+from efficient_vla.engines.fitting import EXPORTING, EngineReport, fit
+from efficient_vla.engines.graphs import EngineFormat, EngineGraph, EngineRequest, child
+from efficient_vla.perception.settings import PerceptionSettings
+from efficient_vla.perception.stage import Perception
+from efficient_vla.perception.tower import VisionTower, WholeTower
+from efficient_vla.quantization_settings import QuantizationSettings
+from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.decoders import Decoder
+from efficient_vla.reasoning.depth import METHODS as DEPTHS
+from efficient_vla.reasoning.prefix import Prefix
+from efficient_vla.reasoning.settings import ReasonerSettings
+from efficient_vla.reasoning.trunk import Trunk
+from efficient_vla.settings import InvalidSettingError
+
+SIZES = (24, 40)
+"""Rows of the sequences by which graphs are made and checked."""
+FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16')}
+"""Number formats of engines, by ``quantization.mode``."""
+
+
+def device_for(settings: Any) -> torch.device:
+    """Return where a stage's tensors are; 'auto' is the CPU for what computes there alone.
+
+    Raises ``InvalidSettingError`` for a device that the engine does not use.
+    """
+    engine = settings.engine
+    on_cpu = engine in ('openvino', 'onnxruntime')
+    if settings.device == 'auto' and on_cpu:
+        return torch.device('cpu')
+    device = stage_device(settings.device, settings.quantization.mode)
+    if on_cpu and device.type != 'cpu':
+        raise InvalidSettingError(
+            f'engine is {engine} with device {settings.device}; it computes on the CPU here. Set '
+            'device to cpu, or engine to torch, compile or tensorrt.'
+        )
+    if engine == 'tensorrt' and device.type != 'cuda':
+        raise InvalidSettingError(
+            f'engine is tensorrt with device {device}; it computes on a GPU of NVIDIA alone. Set '
+            'engine to torch or openvino.'
+        )
+    return device
+
+
+def torch_format(settings: Any) -> Any:
+    """Return the number format of torch's weights: an engine of its own converts from float32.
+
+    Raises ``InvalidSettingError`` for one that the engine does not have.
+    """
+    engine, mode = settings.engine, settings.quantization.mode
+    if engine != 'torch' and mode not in FORMATS:
+        raise InvalidSettingError(
+            f'quantization.mode is {mode} with engine {engine}; expected one of '
+            f'{", ".join(FORMATS)}. Set one of these, or engine to torch.'
+        )
+    return QuantizationSettings() if engine in EXPORTING else settings.quantization
+
+
+def fit_perception(stage: Perception, settings: PerceptionSettings, folder: Path) -> None:
+    """Let the engine of the settings execute the vision tower of a stage."""
+    request = _request(settings, folder)
+    if request is None:
+        return
+    tower = stage.tower
+    if not isinstance(tower, VisionTower) or not tower.walked:
+        raise _unfit(request.engine, f'a vision tower of type {type(tower).__name__} is not parted')
+    random = torch.Generator().manual_seed(0)
+    shape = (len(stage.cameras) * stage.pictures, 3, *stage.size)
+    pixels = (torch.rand(shape, generator=random) * 2 - 1).to(stage.device, tower.dtype)
+    if tower.can_update and (settings.cache.method == 'patch' or settings.signals):
+        graphs = [child(tower, path) for path in tower.cut()]
+        some = torch.arange(0, stage.patches.rows * stage.patches.columns, 3, device=stage.device)
+
+        def updated() -> torch.Tensor:
+            memory = tower.encode(pixels[0], slots=True, scores=False)
+            tower.update(memory, pixels[0].flip(1), some)
+            return tower.project(memory)
+
+        stage.engine = fit(graphs, [lambda: tower(pixels), updated], request)
+        return
+    whole = WholeTower(tower)
+    graph = EngineGraph('vision tower', whole, lambda made: setattr(tower, 'whole', made))
+    stage.engine = fit([graph], [lambda: whole(pixels)], request, tower.release)
+
+
+def fit_trunk(trunk: Trunk, settings: ReasonerSettings, folder: Path) -> EngineReport | None:
+    """Let the engine of the settings execute the decoder of a policy of this package."""
+    request = _request(settings, folder)
+    if request is None:
+        return None
+    parts = trunk.parts
+    methods = settings.pruning.method, settings.reuse.method
+    depth = DEPTHS.get(settings.depth.method)
+    cut = any(method != 'none' for method in methods) or trunk.levels
+    cut = cut or (depth is not None and not depth.static)
+    whole = None if cut else parts.whole_pass()
+
+    def sequence(rows: int) -> runner.Sequence:
+        ids = torch.arange(rows, device=parts.device) % trunk.words
+        seen = torch.ones(1, rows, dtype=torch.bool, device=parts.device)
+        return _sequence(parts.embed(ids).to(parts.dtype), runner.causal_mask(seen))
+
+    if whole is None:
+        _refuse_uncut(parts, request)
+        passes = [
+            lambda rows=rows: runner.run(parts, sequence(rows)).hidden  # type: ignore[misc]
+            for rows in SIZES
+        ]
+        return fit(_halves(trunk.decoder, len(parts.layers)), passes, request)
+
+    def at_once(rows: int) -> torch.Tensor:
+        given = sequence(rows)
+        (rotary,) = list(parts.rotary(given.embeddings, given.positions).values())[:1]
+        found: torch.Tensor = (parts.whole or whole)(given.embeddings, given.mask, *rotary)
+        return found
+
+    graph = EngineGraph('decoder', whole, lambda made: setattr(trunk.decoder, 'whole', made))
+    probes = [lambda rows=rows: at_once(rows) for rows in SIZES]  # type: ignore[misc]
+    return fit([graph], probes, request, lambda: forget(parts.layers))
+
+
+def fit_prefix(prefix: Prefix, settings: ReasonerSettings, folder: Path) -> EngineReport | None:
+    """Let the engine of the settings execute the decoder of a prefix.
+
+    It is always cut, since another state is another row.
+    """
+    request = _request(settings, folder)
+    if request is None:
+        return None
+    parts = prefix.parts
+    _refuse_uncut(parts, request)
+
+    def probe(rows: int) -> Callable[[], tuple[torch.Tensor, ...]]:
+        def run() -> tuple[torch.Tensor, ...]:
+            embedded = prefix.words(torch.arange(rows)).to(parts.device, parts.dtype)
+            everything = torch.ones(1, 1, rows, rows, dtype=torch.bool, device=parts.device)
+            slots, _ = runner.run_keeping(parts, _sequence(embedded, everything))
+            pairs = [part for slot in slots for part in (slot.keys, slot.values)]
+            return tuple(part for part in pairs if part is not None)
+
+        return run
+
+    halves = _halves(prefix.decoder, len(parts.layers))
+    return fit(halves, [probe(rows) for rows in SIZES], request)
+
+
+def fit_expert(expert: Expert, settings: Any, folder: Path) -> EngineReport | None:
+    """Let the engine of the settings execute an action expert, a step at a time."""
+    request = _request(settings, folder)
+    if request is None:
+        return None
+    whole = ExpertPass(expert)
+    random = torch.Generator().manual_seed(0)
+
+    def probe(rows: int) -> Callable[[], torch.Tensor]:
+        def run() -> torch.Tensor:
+            cache, noise, state = expert.example(rows, random.manual_seed(rows))
+            given = expert.given(noise, 0.25, expert.prepare(cache), state)
+            return (expert.whole or whole)(*given)[0]
+
+        return run
+
+    graph = EngineGraph('action expert', whole, lambda made: setattr(expert, 'whole', made))
+    return fit([graph], [probe(rows) for rows in SIZES], request, expert.release)
+
+
+def refuse_head(settings: ActorSettings) -> None:
+    """Raise ``InvalidSettingError`` for an engine beside a head that it cannot execute."""
+    if settings.engine != 'torch' and settings.own_head != 'regression':
+        raise _unfit(
+            settings.engine, f'head {settings.own_head} takes several passes of small modules'
+        )
+    if settings.engine != 'torch' and settings.dual.conditioning != OWN:
+        raise _unfit(
+            settings.engine,
+            f'dual.conditioning {settings.dual.conditioning} was tried in torch alone',
+        )
+
+
+def fit_regression(
+    generator: Any, given: tuple[torch.Tensor, ...], settings: Any, folder: Path
+) -> EngineReport | None:
+    """Let the engine of the settings execute a head of one pass; ``given`` is what it takes."""
+    request = _request(settings, folder)
+    if request is None:
+        return None
+    return fit([child(generator, 'policy')], [lambda: generator.policy(*given)], request)
+
+
+def fit_network(
+    name: str,
+    whole: nn.Module,
+    put: Callable[[nn.Module], None],
+    given: tuple[torch.Tensor, ...],
+    settings: Any,
+    folder: Path,
+    release: Callable[[], None],
+) -> EngineReport | None:
+    """Let the engine of the settings execute a network of one pass; ``given`` is what it takes."""
+    request = _request(settings, folder)
+    if request is None:
+        return None
+    return fit([EngineGraph(name, whole, put)], [lambda: whole(*given)], request, release)
+
+
+def forget(module: nn.Module) -> None:
+    """Let go of weights that an engine holds."""
+    module.to('meta')
+
+
+def _request(settings: Any, folder: Path) -> EngineRequest | None:
+    if settings.engine == 'torch':
+        return None
+    threads = getattr(settings, 'threads', 0) or torch.get_num_threads()
+    form = FORMATS[settings.quantization.mode] if settings.engine in EXPORTING else EngineFormat()
+    return EngineRequest(settings.engine, threads, settings.engine_max_error, folder, form)
+
+
+def _unfit(engine: str, why: str) -> InvalidSettingError:
+    return InvalidSettingError(
+        f'engine is {engine}; expected torch, since {why}. Set engine to torch.'
+    )
+
+
+def _refuse_uncut(parts: Decoder, request: EngineRequest) -> None:
+    if not parts.is_cut:
+        kind = parts.model.config.model_type
+        raise _unfit(
+            request.engine, f'the layers of a {kind} decoder are not parted at their attention'
+        )
+
+
+def _halves(decoder: nn.Module, depth: int) -> list[EngineGraph]:
+    """Return the parts of all layers before and behind their attention."""
+    paths = (f'layers.{index}.{part}' for index in range(depth) for part in ('enter', 'leave'))
+    return [child(decoder, path) for path in paths if _has(decoder, path)]
+
+
+def _has(root: nn.Module, path: str) -> bool:
+    owner, _, name = path.rpartition('.')
+    return name in root.get_submodule(owner)._modules
+
+
+def _sequence(embedded: torch.Tensor, mask: torch.Tensor) -> runner.Sequence:
+    """Return a sequence of embeddings [N, D], the first half of them visual."""
+    places = torch.arange(len(embedded), device=embedded.device)
+    half = len(embedded) // 2
+    return runner.Sequence(embedded[None], places[None], mask, places[:half], places[half:])

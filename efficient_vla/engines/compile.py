@@ -1,0 +1,42 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""torch.compile: kernels that torch's compiler writes for this machine, and keeps by itself."""
+
+import shutil
+
+import torch
+
+from efficient_vla.engines.graphs import Engined, EngineGraph, EngineRequest, Tensors, as_tuple
+from efficient_vla.settings import InvalidSettingError
+
+COMPILERS = ('g++', 'clang++', 'c++')
+
+
+def version() -> str:
+    """Return the version of the engine."""
+    return torch.__version__
+
+
+def check(request: EngineRequest) -> None:
+    """Raise ``InvalidSettingError`` where there is no compiler."""
+    if not any(map(shutil.which, COMPILERS)):
+        raise InvalidSettingError(
+            f'engine is compile, which needs a C++ compiler; none of {", ".join(COMPILERS)} is '
+            'installed. Install one: sudo apt-get install g++, or set engine to torch.'
+        )
+
+
+def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
+    """Return the compiled graph; each of its recorded shapes is compiled for by a first call."""
+    dynamic = any(-1 in shape for shape in graph.shapes)
+    network = torch.compile(graph.module, dynamic=dynamic)
+    with torch.inference_mode():
+        # Passes run in this mode, for which it compiles anew: now rather than in the first pass.
+        for call in graph.calls:
+            network(*(given.clone() for given in call))
+
+    def run(*inputs: torch.Tensor) -> Tensors:
+        return as_tuple(network(*inputs))
+
+    weights = sum(w.numel() * w.element_size() for w in graph.module.parameters())
+    return Engined(run, weights, graph.calls[0][0], kept=False)

@@ -1,0 +1,147 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Put an engine in the place of a stage's graphs, and measure what it changes."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from efficient_vla.engines import store
+from efficient_vla.engines.graphs import (
+    Engined,
+    EngineGraph,
+    EngineRequest,
+    Tensors,
+    as_tuple,
+    recorded,
+    relative_error,
+)
+from efficient_vla.settings import InvalidSettingError
+
+MODULES = {
+    'compile': 'compile',
+    'openvino': 'openvino',
+    'onnxruntime': 'onnx',
+    'tensorrt': 'onnx',
+}
+"""Engine -> module of this room."""
+EXPORTING = ('openvino', 'onnxruntime', 'tensorrt')
+"""Those that hold the weights themselves, so that torch's are let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What executes a stage, and what that changed."""
+
+    engine: str
+    version: str
+    graphs: int
+    kept: int
+    """Of them, those read from an earlier export."""
+    error: float
+    """Of the stage, relative to torch in float32."""
+    worst: str
+    """EngineGraph with the largest error of its own, and that error."""
+    format: str
+    seconds: float
+
+    def __str__(self) -> str:
+        """Return a sentence for the log."""
+        fresh = self.graphs - self.kept
+        return (
+            f'{self.engine} {self.version} executes {self.graphs} graphs in {self.format} '
+            f'({fresh} made now, {self.seconds:.1f} s); relative error to torch {self.error:.2e}, '
+            f'largest in {self.worst}; {store.processor()} with '
+            f'{", ".join(store.instruction_sets())}'
+        )
+
+
+def module_of(engine: str) -> Any:
+    """Return the module of an engine."""
+    return import_module(f'efficient_vla.engines.{MODULES[engine]}')
+
+
+def fit(
+    graphs: Sequence[EngineGraph],
+    probes: Iterable[Callable[[], Any]],
+    request: EngineRequest,
+    release: Callable[[], None] = lambda: None,
+) -> EngineReport:
+    """Let the engine of the request execute ``graphs`` from now on.
+
+    ``probes`` run the stage, and return tensors that say what came of it; each graph is called in
+    them, with at least two sizes where its sizes vary. ``release`` lets go of weights that torch
+    needs no more, where the engine has its own.
+    Raises ``InvalidSettingError`` where the machine cannot run it, or an error is above the bound.
+    """
+    started, engine = time.perf_counter(), module_of(request.engine)
+    engine.check(request)
+    probes = list(probes)
+    with torch.no_grad():
+        with recorded(graphs):
+            expected = [as_tuple(probe()) for probe in probes]
+        errors = {}
+        kept = 0
+        for graph in graphs:
+            made = _compiled(engine, graph, request)
+            errors[graph.name] = _checked(graph, made, request)
+            graph.put(made)
+            graph.calls.clear()
+            kept += made.kept
+        found = [as_tuple(probe()) for probe in probes]
+    if request.engine in EXPORTING:
+        release()
+    error = relative_error(_flat(found), _flat(expected))
+    _refuse(error, 'the stage', request)
+    worst = max(errors, key=lambda name: errors[name])
+    return EngineReport(
+        request.engine,
+        engine.version(),
+        len(graphs),
+        kept,
+        error,
+        f'{worst} ({errors[worst]:.2e})',
+        request.format.name,
+        time.perf_counter() - started,
+    )
+
+
+def _compiled(engine: Any, graph: EngineGraph, request: EngineRequest) -> Engined:
+    try:
+        made: Engined = engine.compiled(graph, request)
+    except InvalidSettingError:
+        raise
+    except Exception as error:
+        said = ' '.join(str(error).split())[:300]
+        raise InvalidSettingError(
+            f'engine is {request.engine}, which cannot execute {graph.name} '
+            f'({type(error).__name__}: {said.rstrip(".")}); expected torch. Set engine to torch.'
+        ) from error
+    return made
+
+
+def _checked(graph: EngineGraph, made: Engined, request: EngineRequest) -> float:
+    """Return the largest error of a graph in its recorded calls."""
+    worst = 0.0
+    for call in graph.calls:
+        expected, found = as_tuple(graph.module(*call)), as_tuple(made(*call))
+        worst = max(worst, relative_error(found, expected))
+    _refuse(worst, graph.name, request)
+    return worst
+
+
+def _refuse(error: float, what: str, request: EngineRequest) -> None:
+    if not error <= request.max_error:
+        raise InvalidSettingError(
+            f'engine {request.engine} in {request.format.name} gives {what} a relative error of '
+            f'{error:.2e}; expected at most engine_max_error {request.max_error:g}. Raise it, or '
+            'set engine to torch.'
+        )
+
+
+def _flat(made: list[Tensors]) -> list[torch.Tensor]:
+    return [tensor for tensors in made for tensor in tensors]

@@ -1,0 +1,126 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO, on the CPU. Its telemetry is never loaded."""
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from efficient_vla.engines import store
+from efficient_vla.engines.graphs import Engined, EngineGraph, EngineRequest, Tensors
+from efficient_vla.settings import InvalidSettingError
+
+DEVICE = 'CPU'
+
+
+@cache
+def library() -> ModuleType:
+    """Return the module of OpenVINO; raises ``InvalidSettingError`` where it is not installed."""
+    # OpenVINO reports imports and conversions over the network where it finds this module.
+    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise InvalidSettingError(
+            f'engine is openvino, which cannot be loaded here ({error}); expected an installed '
+            'one. Install it: pip install openvino, or set engine to torch.'
+        ) from error
+    return openvino
+
+
+@cache
+def core() -> Any:
+    """Return the runtime."""
+    return library().Core()
+
+
+def version() -> str:
+    """Return the version of the engine."""
+    return str(library().get_version()).partition('-')[0]
+
+
+def check(request: EngineRequest) -> None:
+    """Raise ``InvalidSettingError`` where this machine cannot do what is asked for."""
+    able = core().get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
+    if request.format.precision == 'bf16' and 'BF16' not in able:
+        raise InvalidSettingError(
+            f'quantization.mode is bf16 with engine openvino; {store.processor()} does not compute '
+            f'in bfloat16 (it has {", ".join(store.instruction_sets())}). Set quantization.mode to '
+            'none.'
+        )
+
+
+def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
+    """Return the graph as OpenVINO executes it, of an earlier export where there is one."""
+    folder = store.place(request.folder)
+    model, kept = None, False
+    if folder is not None:
+        xml = f'{store.key(graph, request, version())}.xml'
+        model = _read(folder / xml)
+        kept = model is not None
+        if model is None:
+            made = exported(graph, request)
+            save = library().save_model
+            store.write(folder, xml, lambda aside: save(made, aside / xml, compress_to_fp16=False))
+            # Read again, its weights are pages of the file, which the system can let go.
+            model = _read(folder / xml) or made
+    else:
+        model = exported(graph, request)
+    return Engined(_runner(model, request), _weight_bytes(model), graph.calls[0][0], kept)
+
+
+def exported(graph: EngineGraph, request: EngineRequest) -> Any:
+    """Return the model of a graph in the number format of the request."""
+    ov = library()
+    with torch.no_grad(), warnings.catch_warnings():
+        # Of branches that the shapes of a graph decide, which its calls cover.
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
+        model = ov.convert_model(
+            graph.module,
+            example_input=graph.calls[0],
+            input=[ov.PartialShape(shape) for shape in graph.shapes],
+        )
+    return request.format.change(model, graph) if request.format.change else model
+
+
+def _read(path: Path) -> Any:
+    """Return the model in a file, ``None`` where there is none or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return core().read_model(path)
+    except RuntimeError:
+        return None
+
+
+def _runner(model: Any, request: EngineRequest) -> Callable[..., Tensors]:
+    """Return what calls the compiled model, from any thread."""
+    options = {
+        'PERFORMANCE_HINT': 'LATENCY',
+        'INFERENCE_NUM_THREADS': request.threads,
+        'INFERENCE_PRECISION_HINT': request.format.precision,
+        'ENABLE_CPU_PINNING': False,
+    }
+    network = core().compile_model(model, DEVICE, options)
+    count, own = len(network.outputs), threading.local()
+
+    def run(*inputs: torch.Tensor) -> Tensors:
+        if not hasattr(own, 'request'):
+            own.request = network.create_infer_request()
+        given = [one.detach().contiguous().numpy() for one in inputs]
+        found = own.request.infer(given, share_inputs=True)
+        return tuple(torch.from_numpy(found[index]) for index in range(count))
+
+    return run
+
+
+def _weight_bytes(model: Any) -> int:
+    constants = (op for op in model.get_ops() if op.get_type_name() == 'Constant')
+    return sum(op.get_byte_size() for op in constants)

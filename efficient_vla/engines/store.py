@@ -1,0 +1,97 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where exports are kept, beside the policy or in the user's cache folder, and by which name."""
+
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from efficient_vla.engines.graphs import EngineGraph, EngineRequest
+
+FOLDER = 'engines_cache'
+GRAPHS = 1
+"""Version of how graphs are cut; another one makes other exports."""
+INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16')
+
+
+@cache
+def instruction_sets() -> tuple[str, ...]:
+    """Return the instruction sets of this processor that matter here, or its architecture."""
+    try:
+        text = Path('/proc/cpuinfo').read_text()
+    except OSError:
+        return (platform.machine(),)
+    flags = {
+        word for line in text.splitlines() if line.startswith('flags') for word in line.split()
+    }
+    return tuple(name for name in INSTRUCTIONS if name in flags) or (platform.machine(),)
+
+
+@cache
+def processor() -> str:
+    """Return the name of this processor."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor()
+
+
+def key(graph: EngineGraph, request: EngineRequest, version: str) -> str:
+    """Return the hash of all that an export depends on."""
+    digest = hashlib.sha256()
+    said = (
+        GRAPHS,
+        request.engine,
+        version,
+        torch.__version__,
+        request.format.name,
+        request.format.precision,
+        instruction_sets(),
+        graph.shapes,
+        [str(given.dtype) for given in graph.calls[0]],
+        repr(graph.module),
+    )
+    digest.update(repr(said).encode())
+    for name, tensor in sorted(graph.module.state_dict(keep_vars=True).items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        numbers = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        digest.update(memoryview(numbers.numpy()))
+    return digest.hexdigest()[:32]
+
+
+def place(policy: Path | None) -> Path | None:
+    """Return the folder for exports, ``None`` where nothing can be written."""
+    cached = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    folders = [Path(cached) / 'efficient_vla' / FOLDER]
+    if policy is not None:
+        folders.insert(0, policy / FOLDER)
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+def write(folder: Path, last: str, save: Callable[[Path], None]) -> None:
+    """Let ``save`` write files to a folder of its own, then put them in ``folder``.
+
+    The one named ``last`` says that all are there. What cannot be written is left out.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix='.') as aside:
+            save(Path(aside))
+            for path in sorted(Path(aside).iterdir(), key=lambda path: path.name == last):
+                os.replace(path, folder / path.name)
+    except OSError:
+        (folder / last).unlink(missing_ok=True)

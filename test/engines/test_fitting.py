@@ -1,0 +1,206 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Graphs that an engine executes: exports are kept, checked against torch, and refused when off."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from efficient_vla.engines import fitting, openvino, store
+from efficient_vla.engines.graphs import (
+    Engined,
+    EngineFormat,
+    EngineGraph,
+    EngineRequest,
+    child,
+    relative_error,
+)
+from efficient_vla.settings import InvalidSettingError
+
+
+class Doubled(nn.Module):
+    """Rows [1, n, 2] -> twice their sum with a weight, and their count of columns."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weight), requires_grad=False)
+
+    def forward(self, rows):
+        return 2 * (rows + self.weight), rows.sum(-1)
+
+
+def graph_of(weight=(1.0, 10.0)):
+    graph = EngineGraph('doubled', Doubled(list(weight)), lambda made: None)
+    graph.calls = [(torch.ones(1, rows, 2),) for rows in (2, 3)]
+    return graph
+
+
+def request_in(folder=None, **fields):
+    return EngineRequest('openvino', 1, 0.01, folder, **fields)
+
+
+def exports(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob('*.xml')}
+
+
+def test_shapes_vary_where_the_calls_do():
+    assert graph_of().shapes == [[1, -1, 2]]
+
+
+def test_openvino_gives_what_was_computed_by_hand_at_a_size_it_never_saw():
+    made = openvino.compiled(graph_of(), request_in())
+    twice, sums = made(torch.tensor([[[1.0, 2.0]] * 5]))
+    assert twice.tolist() == [[[4.0, 24.0]] * 5]
+    assert sums.tolist() == [[3.0] * 5]
+
+
+def test_an_export_is_made_once_and_read_again(tmp_path):
+    first = openvino.compiled(graph_of(), request_in(tmp_path))
+    before = exports(tmp_path / 'engines_cache')
+    again = openvino.compiled(graph_of(), request_in(tmp_path))
+    assert (first.kept, again.kept, len(before)) == (False, True, 1)
+    assert exports(tmp_path / 'engines_cache') == before
+    assert again(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+
+
+def test_other_weights_and_another_format_are_other_exports(tmp_path):
+    keys = {
+        store.key(graph_of(), request_in(), '1'),
+        store.key(graph_of((1.0, 11.0)), request_in(), '1'),
+        store.key(graph_of(), request_in(format=EngineFormat('int8')), '1'),
+        store.key(graph_of(), request_in(), '2'),
+        store.key(graph_of(), replace(request_in(), engine='onnxruntime'), '1'),
+    }
+    assert len(keys) == 5
+    assert store.key(graph_of(), request_in(tmp_path), '1') in keys
+
+
+@pytest.mark.parametrize('suffix', ['.xml', '.bin'])
+def test_a_damaged_export_is_made_again(tmp_path, suffix):
+    openvino.compiled(graph_of(), request_in(tmp_path))
+    (path,) = (tmp_path / 'engines_cache').glob(f'*{suffix}')
+    path.write_bytes(path.read_bytes()[:3])
+    made = openvino.compiled(graph_of(), request_in(tmp_path))
+    assert not made.kept
+    assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+
+
+def test_exports_go_to_the_users_cache_where_the_policy_cannot_be_written_to(tmp_path, cache):
+    blocked = tmp_path / 'policy'
+    blocked.write_text('a file, below which no folder can be made')
+    openvino.compiled(graph_of(), request_in(blocked))
+    assert len(exports(cache / 'efficient_vla' / 'engines_cache')) == 1
+
+
+def test_an_export_that_cannot_be_kept_serves_all_the_same(tmp_path, monkeypatch):
+    blocked = tmp_path / 'file'
+    blocked.write_text('')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(blocked))
+    made = openvino.compiled(graph_of(), request_in(blocked))
+    assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+
+
+def test_nothing_of_telemetry_is_loaded():
+    openvino.compiled(graph_of(), request_in())
+    loaded = [name for name, module in sys.modules.items() if module is not None]
+    assert 'openvino' in loaded
+    assert not [name for name in loaded if name.startswith('openvino_telemetry')]
+
+
+class Parent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.part = nn.Linear(2, 2, bias=False)
+        self.part.weight = nn.Parameter(torch.eye(2), requires_grad=False)
+
+    def forward(self, rows):
+        return self.part(rows) + 1
+
+
+def fake_engine(monkeypatch, change):
+    """Let an engine return what torch gives, changed."""
+
+    class Fake:
+        check = staticmethod(lambda request: None)
+        version = staticmethod(lambda: '1')
+
+        @staticmethod
+        def compiled(graph, request):
+            module = graph.module
+            return Engined(lambda *given: (change(module(*given)),), 8, graph.calls[0][0], False)
+
+    monkeypatch.setattr(fitting, 'module_of', lambda engine: Fake)
+
+
+def fitted(parent, **fields):
+    probes = [lambda rows=rows: parent(torch.ones(1, rows, 2)) for rows in (2, 3)]
+    return fitting.fit([child(parent, 'part')], probes, request_in(**fields))
+
+
+def test_the_error_of_stage_and_graph_is_reported(monkeypatch):
+    fake_engine(monkeypatch, lambda made: made * 1.004)
+    parent = Parent()
+    report = fitted(parent)
+    # Of rows of ones the graph makes 1.004 for 1, and the stage 2.004 for 2.
+    assert report.error == pytest.approx(0.002, rel=1e-3)
+    assert report.worst == 'part (4.00e-03)'
+    assert isinstance(parent.part, Engined)
+
+
+@pytest.mark.parametrize(
+    'change', [lambda m: m * 1.02, lambda m: m * float('nan'), lambda m: m[:, 1:]]
+)
+def test_an_error_above_the_bound_is_refused(monkeypatch, change):
+    fake_engine(monkeypatch, change)
+    with pytest.raises(
+        InvalidSettingError, match=r'gives part a relative error of .*engine_max_error 0.01'
+    ):
+        fitted(Parent())
+
+
+def test_a_graph_that_an_engine_cannot_execute_is_named(monkeypatch):
+    fake_engine(monkeypatch, lambda made: made)
+    monkeypatch.setattr(
+        fitting.module_of(''), 'compiled', staticmethod(lambda graph, request: 1 / 0)
+    )
+    with pytest.raises(
+        InvalidSettingError, match=r'openvino, which cannot execute part .*Set engine to torch'
+    ):
+        fitted(Parent())
+
+
+def test_an_engine_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    openvino.library.cache_clear()
+    openvino.core.cache_clear()
+    with pytest.raises(InvalidSettingError, match='pip install openvino, or set engine to torch'):
+        fitted(Parent())
+    openvino.library.cache_clear()
+
+
+def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch):
+    class Core:
+        def get_property(self, device, name):
+            return ['FP32', 'INT8']
+
+    monkeypatch.setattr(openvino, 'core', lambda: Core())
+    form = EngineFormat('bfloat16', 'bf16')
+    with pytest.raises(InvalidSettingError, match='does not compute in bfloat16'):
+        fitted(Parent(), format=form)
+
+
+def test_a_compiler_that_is_missing_is_told(monkeypatch):
+    monkeypatch.setenv('PATH', '')
+    request = replace(request_in(), engine='compile')
+    with pytest.raises(InvalidSettingError, match='sudo apt-get install g'):
+        fitting.fit([child(Parent(), 'part')], [], request)
+
+
+def test_relative_error_is_that_of_the_worst_output():
+    exact = [torch.tensor([3.0, 4.0]), torch.tensor([0.0, 2.0])]
+    found = [torch.tensor([3.0, 4.5]), torch.tensor([0.0, 2.5])]
+    assert relative_error(found, exact) == pytest.approx(0.25)
+    assert relative_error([torch.tensor([float('nan')])], [torch.ones(1)]) == float('inf')

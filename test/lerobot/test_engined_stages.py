@@ -1,0 +1,117 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Stages whose layers an engine executes: the same actions, also where rows are dropped or kept."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from lerobot_folders import FIXTURES
+from prefix_policies import CAMERAS, ROBOT, TASK, seen
+from vision_towers import FAMILIES, tower
+
+from efficient_vla.policy import Policy
+from efficient_vla.settings import InvalidSettingError
+
+CLOSE = {'atol': 2e-3}
+"""Degrees; the rounding of a normalised chunk."""
+PATCHES = {'cache_method': 'patch', 'cache_max_changed': 1.0}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+@pytest.fixture
+def fixture(tmp_path):
+    """Return a function that copies a fixture, beside which exports may be kept."""
+
+    def copied(name):
+        folder = tmp_path / name
+        if not folder.exists():
+            shutil.copytree(FIXTURES / name, folder)
+        return folder
+
+    return copied
+
+
+def acted(folder, name, engine, frames=3, **settings):
+    """Return chunks of frames in which a corner of the image changes."""
+    own = {'cameras': CAMERAS.get(name, ()), **ROBOT}
+    policy = Policy.from_pretrained(folder, engine=engine, **own, **settings)
+    images, state = seen(name)
+    made = []
+    for step in range(frames):
+        changed = {camera: image.copy() for camera, image in images.items()}
+        for image in changed.values():
+            image[: 8 * step, : 8 * step] = 40 * step
+        made.append(policy.act(changed, TASK, state=state, stamp=0.1 * step))
+    return np.stack([chunk.actions for chunk in made]), policy
+
+
+SETTINGS = {
+    'dense': {},
+    'dropped after a layer': {'pruning_method': 'fastv', 'pruning_keep': 0.5},
+    'dropped by projections': {'pruning_method': 'adp', 'pruning_keep': 0.5},
+    'reused': {'reuse_method': 'vla_cache', 'reuse_task_share': 0.0, **PATCHES},
+    'step features': {'flow_cache_every': 2},
+}
+
+
+@pytest.mark.parametrize('case', SETTINGS)
+def test_openvino_gives_the_chunks_of_torch(fixture, case):
+    folder = fixture('smolvla')
+    found, policy = acted(folder, 'smolvla', 'openvino', **SETTINGS[case])
+    expected, _ = acted(folder, 'smolvla', 'torch', **SETTINGS[case])
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    assert policy.actor.engine.error < 1e-4
+
+
+def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(fixture):
+    for name in ('pi0', 'pi05'):
+        found, _ = acted(fixture(name), name, 'openvino', frames=1)
+        expected, _ = acted(fixture(name), name, 'torch', frames=1)
+        np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+def test_weights_are_held_once(fixture):
+    _, dense = acted(fixture('smolvla'), 'smolvla', 'torch', 1)
+    _, engined = acted(fixture('smolvla'), 'smolvla', 'openvino', 1)
+    for stage in ('perception', 'reasoner', 'actor'):
+        held, once = (getattr(policy, stage).parameters_mb for policy in (engined, dense))
+        assert held < 1.35 * once, stage
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+@torch.no_grad()
+def test_identity_parted_layers_give_what_the_stock_ones_do(family):
+    stock, parted = tower(family), tower(family)
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert parted.cut()
+    assert torch.allclose(parted(pixels), stock(pixels), atol=1e-5)
+    some = torch.tensor([3, 9, 40])
+    for one in (stock, parted):
+        memory = one.encode(pixels[0], slots=True, scores=True)
+        one.update(memory, pixels[1], some)
+        one.kept = memory
+    assert torch.allclose(parted.kept.hidden, stock.kept.hidden, atol=1e-5)
+    assert torch.allclose(parted.kept.attention, stock.kept.attention, atol=1e-5)
+
+
+def test_act_is_one_graph(fixture):
+    folder = fixture('act')
+    raw = {'device': 'cpu', **{k: v for k, v in ROBOT.items() if k.startswith('joints')}}
+    torch_actor, engined = (
+        Policy.from_pretrained(folder, actor_engine=engine, **raw).actor
+        for engine in ('torch', 'openvino')
+    )
+    assert engined.engine.error < 1e-4
+    assert engined.parameters_mb == pytest.approx(torch_actor.parameters_mb, rel=0.3)
+
+
+def test_a_stage_that_no_engine_executes_says_so(fixture):
+    raw = {'device': 'cpu', **{k: v for k, v in ROBOT.items() if k.startswith('joints')}}
+    with pytest.raises(InvalidSettingError, match='engine of the perception is openvino'):
+        Policy.from_pretrained(fixture('act'), perception_engine='openvino', **raw)

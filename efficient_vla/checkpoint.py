@@ -36,6 +36,7 @@ from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.qwen_tower import QwenTower
 from efficient_vla.perception.tower import ENCODERS, VisionTower
 from efficient_vla.prompts import BARE, PROMPTS
+from efficient_vla.reasoning.decoders import reading_half
 from efficient_vla.reasoning.depth import METHODS, DepthSettings
 from efficient_vla.reasoning.depth.early_exit import Exits
 from efficient_vla.reasoning.depth.mole import LayerRouter
@@ -47,7 +48,7 @@ from efficient_vla.reasoning.pruning.lightvla import TextSide
 from efficient_vla.reasoning.resampling import resampler_class
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.reasoning.width import METHOD as STRUCTURED, WidthSettings
-from efficient_vla.reasoning.width.structured import Saliency, narrow
+from efficient_vla.reasoning.width.structured import Saliency, narrow, sizes
 from efficient_vla.tensors import check_finite, read_tensors
 from efficient_vla.types import MIN_IMAGE_SIDE, ControlMode, InvalidRecordError
 
@@ -219,7 +220,7 @@ def tower_of(
     """Return the vision tower of a model's folder, in evaluation mode."""
     layer, skip = _chosen_layer(folder, config) if family.chooses_layer else (None, 0)
     stem = f'{family.vision}.embeddings.patch_embedding.'
-    model = _half(folder, config, family, family.text, dtype, stem if conv else '')
+    model = _half(folder, config, family, family.text, dtype, *([stem] if conv else []))
     encoder = getattr(model, family.vision)
     if conv:
         encoder.embeddings.patch_embedding = ConvStem(config.vision_config.hidden_size)
@@ -276,7 +277,7 @@ def trunk_of(folder: Path, config: Any, family: Family, queries: int, dtype: tor
     model = _half(folder, config, family, family.vision, dtype)
     try:
         return Trunk(
-            getattr(model, family.text),
+            reading_half(getattr(model, family.text)),
             queries,
             family.bidirectional_prefix,
             family.image_blocks,
@@ -287,11 +288,12 @@ def trunk_of(folder: Path, config: Any, family: Family, queries: int, dtype: tor
 
 
 def _half(
-    folder: Path, config: Any, family: Family, other: str, dtype: torch.dtype, apart: str = ''
+    folder: Path, config: Any, family: Family, other: str, dtype: torch.dtype, *apart: str
 ) -> nn.Module:
     """Return the model of a folder, of whose part ``other`` no layer is read.
 
-    Tensors whose names begin with ``apart`` are not expected to be there.
+    Tensors whose names begin with one of ``apart`` are not expected to be there. Of a text half
+    that reads and writes (Florence-2's BART), what writes is not read either.
     """
     for path in _model_files(folder):
         if not path.exists():
@@ -301,6 +303,9 @@ def _half(
     setattr(half, 'depth' if hasattr(half, 'depth') else 'num_hidden_layers', 0)
     if getattr(half, 'layer_types', None):
         half.layer_types = []
+    if config.text_config.is_encoder_decoder:
+        config.text_config.decoder_layers = 0
+        apart = (*apart, f'{family.text}.decoder.')
     wanted = [family.text] if other == family.vision else [family.vision, family.connector]
     wanted = [part for part in wanted if part]
     try:
@@ -329,7 +334,7 @@ def _half(
             name
             for name in report[f'{kind}_keys']
             if any(f'.{part}.' in f'.{name}' for part in wanted)
-            and not (apart and name.startswith(apart))
+            and not name.startswith(apart)
             # Buffers of other versions and output layers are of no use here, a layer more is.
             and (kind != 'unexpected' or LAYER.search(name))
         )
@@ -337,7 +342,7 @@ def _half(
             raise _misfitting(folder, f'{kind.capitalize()} key(s): {", ".join(odd[:3])}.')
     for part in wanted:
         for name, weight in getattr(model, part).named_parameters():
-            if not (apart and f'{part}.{name}'.startswith(apart)):
+            if not f'{part}.{name}'.startswith(apart):
                 check_finite(folder / WEIGHTS, f'{part}.{name}', weight)
     return model
 
@@ -429,6 +434,7 @@ def load_width(folder: Path, settings: WidthSettings, decoder: Any) -> None:
     """Take heads and channels out of the decoder, and add the updates of what was trained so."""
     if settings.method == 'none':
         return
+    sizes(decoder)  # a trunk without such parts is refused before its add-on is missed
     addon = addons.read(folder, STRUCTURED, sha256(folder))
     if narrow(decoder, settings, addon.module(Saliency)):
         addon.merge(decoder)

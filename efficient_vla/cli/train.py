@@ -13,6 +13,7 @@ from efficient_vla.errors import UsageError
 from efficient_vla.prompts import BARE
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.recipes import MEASURED, RECIPES
+from efficient_vla.training.trunks import TRUNKS
 
 DESCRIPTION = (
     'Train trunk and heads of a policy on demonstrations, on CPU or CUDA by the same command. '
@@ -22,6 +23,7 @@ DESCRIPTION = (
 EXAMPLE = """\
   efficient-vla train --data data/metaworld --out runs/train --joint-steps 1000
   efficient-vla train --data data/ur5e --out runs/ur5e-nano --width 96 --layers 4 --image-size 96
+  efficient-vla train --trunk mamba --data data/metaworld --out runs/mamba-nano
   efficient-vla train --method otter --data data/metaworld --out runs/methods
   efficient-vla train --vlm models/SmolVLM-256M --data data/metaworld --out runs/smolvlm"""
 
@@ -43,7 +45,7 @@ NUMBERS = {
 }
 NETWORK = {
     'width': (192, 'of trunk and plan, a multiple of 32'),
-    'layers': (8, 'of the decoder'),
+    'layers': (8, 'of the decoder; one of Mamba counts twice'),
     'whole': (
         12,
         'percent of the batches that show the decoder all visual tokens; the others show a part, '
@@ -67,6 +69,7 @@ USED = {
     'the stages': (
         *(f'{stage}-steps' for stage in STEPS),
         *NETWORK,
+        'trunk',
         'image-size',
         'robot',
         'camera',
@@ -92,6 +95,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder of the policy (default: %(default)s)',
     )
     _add_numbers(parser, NUMBERS | NETWORK)
+    parser.add_argument(
+        '--trunk',
+        choices=TRUNKS,
+        default='llama',
+        help='decoder of a policy that is trained from nothing: '
+        + '; '.join(f'{name}, {kind.about}' for name, kind in TRUNKS.items())
+        + ' (default: %(default)s)',
+    )
     parser.add_argument(
         '--robot',
         metavar='NAME|FILE',

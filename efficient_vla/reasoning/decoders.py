@@ -4,11 +4,11 @@
 
 The runner drives stock layers; this is all it has to know of a family. Llama-type decoders (Llama,
 SmolVLM's text half, Qwen2, Qwen3, Mistral), Qwen-VL with its three-axis positions and Gemma share
-one layout, GPT-NeoX (TinyVLA's Pythia) and Mamba have their own. Layers of one decoder may be of
-two kinds: some see everything before them, others a window (Gemma 2 and 3).
+one layout, GPT-NeoX (TinyVLA's Pythia), Mamba and the encoder of BART (Florence-2) have their own.
+Layers of one decoder may be of two kinds: some see everything before them, others a window (Gemma 2
+and 3).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from efficient_vla import attention
-from efficient_vla.reasoning import fused
+from efficient_vla.reasoning import fused, state_space
 from efficient_vla.reasoning.depth.layers import Layers
 from efficient_vla.types import InvalidRecordError, VisualTokens
 
@@ -34,6 +35,12 @@ class DecoderParts:
     rotary: str = 'rotary_emb'
     rotary_by_kind: bool = False
     """Whether layers of each kind have frequencies of their own."""
+    positions: str = ''
+    """Embeddings of positions, which are added before the first layer."""
+    first_norm: str = ''
+    """Norm of what enters the first layer."""
+    both_ways: bool = False
+    """Whether image and instruction see each other both ways."""
 
 
 LLAMA = DecoderParts('embed_tokens', 'norm', 'self_attn', 'input_layernorm')
@@ -49,12 +56,27 @@ FAMILIES = {
     'gemma3_text': replace(LLAMA, rotary_by_kind=True),
     'gpt_neox': DecoderParts('embed_in', 'final_layer_norm', 'attention', 'input_layernorm'),
     'mamba': DecoderParts('embeddings', 'norm_f', '', '', ''),
+    'bart': DecoderParts(
+        'embed_tokens',
+        norm='',
+        attention='self_attn',
+        input_norm='',
+        rotary='',
+        positions='embed_positions',
+        first_norm='layernorm_embedding',
+        both_ways=True,
+    ),
 }
 """``config.model_type`` of the decoder -> its parts."""
 THREE_AXES = ('qwen2_5_vl_text', 'qwen3_vl_text')
 """Those whose positions have time, row and column (M-RoPE)."""
 FULL, SLIDING = 'full_attention', 'sliding_attention'
 """Kinds of layers, as transformers names them: rows see everything before them, or a window."""
+
+
+def reading_half(model: Any) -> Any:
+    """Return what reads a sequence: of an encoder and a decoder, the encoder."""
+    return model.encoder if model.config.is_encoder_decoder else model
 
 
 class Decoder:
@@ -134,7 +156,7 @@ class Decoder:
 
         The weights are moved: no training after this.
         """
-        if self.family.attention == LLAMA.attention and not self._fused:
+        if self.family.attention == LLAMA.attention and self.family.rotary and not self._fused:
             fused.fuse(self.model)
             self._fused = True
 
@@ -146,6 +168,23 @@ class Decoder:
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the embeddings of token ids, in the scale in which the family wants them."""
         return getattr(self.model, self.family.embedding)(ids)
+
+    def enter(self, embeddings: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return what enters the first layer, of embeddings [B, N, D] at position ids [B, N].
+
+        Raises ``InvalidRecordError`` for a position that the decoder has no embedding of.
+        """
+        if not self.family.positions:
+            return embeddings
+        table = getattr(self.model, self.family.positions)
+        known, last = table.num_embeddings - table.offset, int(positions.max())
+        if last >= known:
+            raise InvalidRecordError(
+                f'the sequence has position {last}; expected less than {known}, since the decoder '
+                'has embeddings of so many. Use smaller images or a shorter sentence.'
+            )
+        placed = embeddings + functional.embedding(positions + table.offset, table.weight)
+        return getattr(self.model, self.family.first_norm)(placed.to(self.dtype))
 
     @property
     def device(self) -> torch.device:
@@ -186,12 +225,14 @@ class Decoder:
         return self._fused
 
     def norm(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply the last norm."""
-        return getattr(self.model, self.family.norm)(hidden)
+        """Apply the last norm, where there is one."""
+        return getattr(self.model, self.family.norm)(hidden) if self.family.norm else hidden
 
     @property
     def norm_weight(self) -> torch.Tensor:
-        """Weights of the last norm."""
+        """Weights of the last norm, ones where there is none."""
+        if not self.family.norm:
+            return torch.ones(self.model.config.hidden_size)
         return getattr(self.model, self.family.norm).weight
 
     def rotary(
@@ -244,14 +285,18 @@ class Decoder:
 
     def step(
         self,
-        layer: Callable[..., torch.Tensor],
+        layer: Any,
         hidden: torch.Tensor,
         mask: torch.Tensor,
         rotary: tuple[torch.Tensor, ...],
     ) -> torch.Tensor:
-        """Run one stock layer over hidden states [B, N, D]."""
+        """Run one stock layer over hidden states [B, N, D].
+
+        A state space is told by the mask's last row which of them are padding, which it passes over
+        as long as they come first.
+        """
         if not self.has_attention:
-            return layer(hidden)
+            return state_space.step(layer, hidden, mask[:, 0, -1])
         return layer(hidden, attention_mask=mask, position_embeddings=rotary)
 
     def project(
@@ -265,8 +310,10 @@ class Decoder:
             found = layer.unrotated(torch.cat([queries, keys]).to(self.dtype))
             return found[0][: len(queries)], found[1][len(queries) :]
         module: Any = self.attention(layer)
-        norm = getattr(layer, self.family.input_norm)
-        queries, keys = norm(queries.to(self.dtype)), norm(keys.to(self.dtype))
+        queries, keys = queries.to(self.dtype), keys.to(self.dtype)
+        if self.family.input_norm:
+            norm = getattr(layer, self.family.input_norm)
+            queries, keys = norm(queries), norm(keys)
         if hasattr(module, 'query_key_value'):
             size = 3 * module.head_size
             q = module.query_key_value(queries).unflatten(-1, (-1, size))[..., : module.head_size]

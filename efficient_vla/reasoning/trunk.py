@@ -20,8 +20,8 @@ class Trunk(nn.Module):
 
     The sequence is visual tokens and instruction, in whatever order a prompt puts them, then
     queries. Under a causal mask keys and values of the image do not depend on what follows; a
-    decoder with a bidirectional prefix (PaliGemma) sees image and instruction both ways, one with
-    ``image_blocks`` (Gemma 3) the tokens of each image.
+    decoder with a bidirectional prefix (PaliGemma, the encoder of Florence-2) sees image and
+    instruction both ways, one with ``image_blocks`` (Gemma 3) the tokens of each image.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Trunk(nn.Module):
         super().__init__()
         self.prefix: PrefixCache | None = None
         """Keys and values of the last pass, where plans hand them on."""
+        self.bidirectional_prefix = bidirectional_prefix
         self.route: runner.Route | None = None
         """Which layers run, and where the pass ends; ``None``: all."""
-        self.bidirectional_prefix = bidirectional_prefix
         self.image_blocks = image_blocks
         self.levels = levels
         self.queries = nn.Parameter(torch.randn(queries, decoder.config.hidden_size) * 0.02)
@@ -53,6 +53,7 @@ class Trunk(nn.Module):
         self.numbers = tuple(range(self.depth))
         """Which of them are left."""
         self.replace(decoder)
+        self.bidirectional_prefix |= self.parts.family.both_ways
 
     @property
     def token_width(self) -> int:
@@ -155,6 +156,12 @@ class Trunk(nn.Module):
         )
         seen = torch.cat([text_mask.new_ones(batch, count), text_mask], 1)[:, order]
         attend = torch.cat([seen, text_mask.new_ones(batch, queries)], 1)
+        if not self.parts.has_attention and batch > 1:
+            # A state remembers padding that it has passed; before the first token there is none.
+            first = attend.sort(dim=1, stable=True).indices
+            embeddings = (embeddings * attend[..., None]).take_along_dim(first[..., None], 1)
+            attend = attend.take_along_dim(first, 1)
+        embeddings = self.parts.enter(embeddings, positions)
         mask = runner.causal_mask(attend)
         unwindowed = None
         if self.bidirectional_prefix:

@@ -59,7 +59,7 @@ class Trainer(Inputs):
         size = args.image_size or 144
         self.data = demonstrations(args.data, args.robot, args.camera, size)
         tokenizer = train_tokenizer(self.data.corpus())
-        self.config = nano_config(len(tokenizer), args.width, args.layers, size)
+        self.config = nano_config(len(tokenizer), args.width, args.layers, size, args.trunk)
         card = checkpoint.Card(
             name=args.out.name,
             image_size=size,
@@ -205,6 +205,10 @@ class Trainer(Inputs):
     def save(self, stage: str, optimizer: torch.optim.Optimizer) -> None:
         """Write the policy folder and what training needs to resume."""
         resume.write(self.resume_path, self.model, stage, optimizer, self.done)
+        self.write()
+
+    def write(self) -> None:
+        """Write the policy folder, of a model that is not trained yet too."""
         tensors = dict(self.model.deployed())
         write_policy(self.args.out, self.card, self.config, tensors, self.tokenizer, half=True)
 
@@ -234,6 +238,7 @@ def main(args: argparse.Namespace) -> int:
     console.print(f'training on {frames}, {trainer.device}, {args.precision}')
     for stage in STAGES:
         trainer.run(stage, getattr(args, f'{stage}_steps'))
+    trainer.write()
     curves.draw(args.out / 'curves.csv')
     console.print(f'policy written to {args.out}')
     return 0

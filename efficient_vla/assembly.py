@@ -19,19 +19,19 @@ from efficient_vla.action.stage import ActionSpace, Actor
 from efficient_vla.compression.quantization import (
     HIGH_OF_HEADS,
     HIGH_OF_TOWERS,
-    quantize,
     reading_dtype,
 )
-from efficient_vla.compression.ranges import ranges_of
 from efficient_vla.dual_settings import CONDITIONINGS, OWN
 from efficient_vla.engined import (
     device_for,
     fit_perception,
     fit_regression,
     fit_trunk,
+    in_format,
     refuse_head,
     torch_format,
 )
+from efficient_vla.engines.fitting import EXPORTING
 from efficient_vla.errors import CheckpointError
 from efficient_vla.own_images import WHOLE
 from efficient_vla.perception.preprocess import normalised, pixels
@@ -54,19 +54,18 @@ from efficient_vla.types import ControlMode
 
 def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     """Return the perception stage."""
-    device, form = device_for(settings), torch_format(settings)
+    form = torch_format(settings)
     card, tower = checkpoint.load_tower(folder, reading_dtype(form.mode))
     if isinstance(tower, VisionTower):
         tower.fuse()
-    ranges = ranges_of(folder, 'perception', form.mode)
-    tower = quantize(tower.to(device), form, HIGH_OF_TOWERS, ranges)
+    tower, layers = in_format(tower, settings, ('perception', folder), HIGH_OF_TOWERS)
     own = checkpoint.images_of(folder, card)
     if own is None:
         made = Perception(tower, card.cameras, _preprocess(card), settings)
     else:
         prepare = partial(normalised, mean=card.image_mean, std=card.image_std)
         made = Perception(tower, card.cameras, prepare, settings, np.ascontiguousarray, own)
-    fit_perception(made, settings, folder)
+    fit_perception(made, settings, folder, layers)
     return made
 
 
@@ -88,9 +87,9 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     shorten(trunk, settings.depth, chosen)
     trunk.parts.fuse()
     trunk.to(device)
-    ranges = ranges_of(folder, 'reasoner', form.mode)
-    trunk.replace(quantize(trunk.decoder, form, ranges=ranges))
-    engine = fit_trunk(trunk, settings, folder)
+    decoder, layers = in_format(trunk.decoder, settings, ('reasoner', folder))
+    trunk.replace(decoder)
+    engine = fit_trunk(trunk, settings, folder, layers)
     tokens = card.tokens_per_camera * len(card.cameras)
     if resampled and card.prompt != BARE:
         raise CheckpointError(
@@ -151,11 +150,12 @@ class _Judge(nn.Module):
 
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
-    form = torch_format(settings)
-    if form.mode not in ('none', *(WEIGHTS_ONLY if settings.own_head == 'regression' else ())):
+    mode = settings.quantization.mode
+    known = (*WEIGHTS_ONLY, 'bf16') if settings.engine in EXPORTING else WEIGHTS_ONLY
+    if mode != 'none' and (settings.own_head != 'regression' or mode not in known):
         raise InvalidSettingError(
-            f'quantization.mode of the actor is {form.mode} with head {settings.own_head}; '
-            f'expected none, or with head regression one of {", ".join(WEIGHTS_ONLY)}, since the '
+            f'quantization.mode of the actor is {mode} with head {settings.own_head}; '
+            f'expected none, or with head regression one of {", ".join(known)}, since the '
             'heads of this policy are small. Set that of perception or reasoner instead.'
         )
     refuse_head(settings)
@@ -163,10 +163,7 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     card = checkpoint.read_card(folder)
     head = import_module(f'efficient_vla.action.heads.{settings.own_head}')
     generator = head.load(source, settings)
-    device = device_for(settings)
-    generator.to(device)
-    if form.mode != 'none':
-        quantize(generator, form, HIGH_OF_HEADS)
+    _, layers = in_format(generator, settings, ('actor', folder), HIGH_OF_HEADS)
     space = space_of(card)
     preprocess = _preprocess(card)
 
@@ -174,11 +171,13 @@ def load_actor(folder: Path, settings: ActorSettings) -> Actor:
         return np.concatenate([preprocess(images[camera]) for camera in card.cameras])
 
     shape, random = source.shape, torch.Generator().manual_seed(0)
-    given = [torch.randn(1, *shape[:2], generator=random), torch.zeros(1, shape.state)]
+    inputs = [torch.randn(1, *shape[:2], generator=random), torch.zeros(1, shape.state)]
     if generator.needs_image:
         size = 1, 3 * len(card.cameras), card.image_size, card.image_size
-        given.insert(1, torch.rand(size, generator=random) * 2 - 1)
-    engine = fit_regression(generator, tuple(one.to(device) for one in given), settings, folder)
+        inputs.insert(1, torch.rand(size, generator=random) * 2 - 1)
+    device = device_for(settings)
+    given = tuple(one.to(device) for one in inputs)
+    engine = fit_regression(generator, given, settings, folder, layers)
     conditioning = settings.dual.conditioning
     rows = shape.queries + CONDITIONINGS[conditioning].token
     made = Actor(generator, card.cameras, space, stacked, (rows, shape.width))

@@ -6,7 +6,7 @@ A stage that may drop or reuse rows is cut before and behind each attention; oth
 one graph, and settings that need cuts are refused from then on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,15 @@ from torch import nn
 
 from efficient_vla.action.heads.expert import Expert, ExpertPass
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.compression.quantization import stage_device
+from efficient_vla.compression.quantization import (
+    chosen_layers,
+    quantize,
+    refuse_exclude,
+    stage_device,
+)
+from efficient_vla.compression.ranges import ranges_of
 from efficient_vla.dual_settings import OWN
+from efficient_vla.engines import integers
 from efficient_vla.engines.fitting import EXPORTING, EngineReport, fit
 from efficient_vla.engines.graphs import EngineFormat, EngineGraph, EngineRequest, child
 from efficient_vla.perception.settings import PerceptionSettings
@@ -33,8 +40,8 @@ from efficient_vla.settings import InvalidSettingError
 
 SIZES = (24, 40)
 """Rows of the sequences by which graphs are made and checked."""
-FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16')}
-"""Number formats of engines, by ``quantization.mode``."""
+FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16', max_error=0.05)}
+"""Number formats of all engines, by ``quantization.mode``; OpenVINO has those of integers too."""
 
 
 def device_for(settings: Any) -> torch.device:
@@ -60,23 +67,49 @@ def device_for(settings: Any) -> torch.device:
     return device
 
 
-def torch_format(settings: Any) -> Any:
+def torch_format(settings: Any) -> QuantizationSettings:
     """Return the number format of torch's weights: an engine of its own converts from float32.
 
     Raises ``InvalidSettingError`` for one that the engine does not have.
     """
-    engine, mode = settings.engine, settings.quantization.mode
-    if engine != 'torch' and mode not in FORMATS:
+    engine, given = settings.engine, settings.quantization
+    known = (*FORMATS, *integers.BITS) if engine == 'openvino' else tuple(FORMATS)
+    if engine != 'torch' and given.mode not in known:
         raise InvalidSettingError(
-            f'quantization.mode is {mode} with engine {engine}; expected one of '
-            f'{", ".join(FORMATS)}. Set one of these, or engine to torch.'
+            f'quantization.mode is {given.mode} with engine {engine}; expected one of '
+            f'{", ".join(known)}. Set one of these, or engine to torch.'
         )
-    return QuantizationSettings() if engine in EXPORTING else settings.quantization
+    return QuantizationSettings() if engine in EXPORTING else given
 
 
-def fit_perception(stage: Perception, settings: PerceptionSettings, folder: Path) -> None:
+def in_format(
+    network: nn.Module, settings: Any, stage: tuple[str, Path], high: Collection[str] = ()
+) -> tuple[nn.Module, dict[nn.Module, torch.Tensor | None]]:
+    """Return the network of a stage on its device and in torch's number format.
+
+    Beside it are the linear layers that the engine is to hold in integers, with the ranges of their
+    inputs. ``stage`` is its name and the folder of its policy, ``high`` as in ``quantize``.
+    """
+    form, wanted = torch_format(settings), settings.quantization
+    name, folder = stage
+    ranges = ranges_of(folder, name, wanted.mode)
+    network = quantize(network.to(device_for(settings)), form, high, ranges)
+    if wanted.mode == 'bf16':
+        refuse_exclude(wanted)
+    if form == wanted or wanted.mode not in integers.BITS:
+        return network, {}
+    chosen = chosen_layers(network, wanted, high, ranges)
+    return network, {layer: ranges.get(path) for path, layer in chosen.items()}
+
+
+def fit_perception(
+    stage: Perception,
+    settings: PerceptionSettings,
+    folder: Path,
+    layers: dict[nn.Module, torch.Tensor | None],
+) -> None:
     """Let the engine of the settings execute the vision tower of a stage."""
-    request = _request(settings, folder)
+    request = _request(settings, folder, layers)
     if request is None:
         return
     tower = stage.tower
@@ -86,7 +119,7 @@ def fit_perception(stage: Perception, settings: PerceptionSettings, folder: Path
     shape = (len(stage.cameras) * stage.pictures, 3, *stage.size)
     pixels = (torch.rand(shape, generator=random) * 2 - 1).to(stage.device, tower.dtype)
     if tower.can_update and (settings.cache.method == 'patch' or settings.signals):
-        graphs = [child(tower, path) for path in tower.cut()]
+        graphs = [child(tower, path) for path in tower.cut(layers)]
         some = torch.arange(0, stage.patches.rows * stage.patches.columns, 3, device=stage.device)
 
         def updated() -> torch.Tensor:
@@ -98,12 +131,14 @@ def fit_perception(stage: Perception, settings: PerceptionSettings, folder: Path
         return
     whole = WholeTower(tower)
     graph = EngineGraph('vision tower', whole, lambda made: setattr(tower, 'whole', made))
-    stage.engine = fit([graph], [lambda: whole(pixels)], request, tower.release)
+    stage.engine = fit([graph], [lambda: (tower.whole or whole)(pixels)], request, tower.release)
 
 
-def fit_trunk(trunk: Trunk, settings: ReasonerSettings, folder: Path) -> EngineReport | None:
+def fit_trunk(
+    trunk: Trunk, settings: ReasonerSettings, folder: Path, layers: integers.Layers
+) -> EngineReport | None:
     """Let the engine of the settings execute the decoder of a policy of this package."""
-    request = _request(settings, folder)
+    request = _request(settings, folder, layers)
     if request is None:
         return None
     parts = trunk.parts
@@ -137,12 +172,14 @@ def fit_trunk(trunk: Trunk, settings: ReasonerSettings, folder: Path) -> EngineR
     return fit([graph], probes, request, lambda: forget(parts.layers))
 
 
-def fit_prefix(prefix: Prefix, settings: ReasonerSettings, folder: Path) -> EngineReport | None:
+def fit_prefix(
+    prefix: Prefix, settings: ReasonerSettings, folder: Path, layers: integers.Layers
+) -> EngineReport | None:
     """Let the engine of the settings execute the decoder of a prefix.
 
     It is always cut, since another state is another row.
     """
-    request = _request(settings, folder)
+    request = _request(settings, folder, layers)
     if request is None:
         return None
     parts = prefix.parts
@@ -162,9 +199,11 @@ def fit_prefix(prefix: Prefix, settings: ReasonerSettings, folder: Path) -> Engi
     return fit(halves, [probe(rows) for rows in SIZES], request)
 
 
-def fit_expert(expert: Expert, settings: Any, folder: Path) -> EngineReport | None:
+def fit_expert(
+    expert: Expert, settings: Any, folder: Path, layers: integers.Layers
+) -> EngineReport | None:
     """Let the engine of the settings execute an action expert, a step at a time."""
-    request = _request(settings, folder)
+    request = _request(settings, folder, layers)
     if request is None:
         return None
     whole = ExpertPass(expert)
@@ -196,10 +235,14 @@ def refuse_head(settings: ActorSettings) -> None:
 
 
 def fit_regression(
-    generator: Any, given: tuple[torch.Tensor, ...], settings: Any, folder: Path
+    generator: Any,
+    given: tuple[torch.Tensor, ...],
+    settings: Any,
+    folder: Path,
+    layers: integers.Layers,
 ) -> EngineReport | None:
     """Let the engine of the settings execute a head of one pass; ``given`` is what it takes."""
-    request = _request(settings, folder)
+    request = _request(settings, folder, layers)
     if request is None:
         return None
     return fit([child(generator, 'policy')], [lambda: generator.policy(*given)], request)
@@ -215,10 +258,17 @@ def fit_network(
     release: Callable[[], None],
 ) -> EngineReport | None:
     """Let the engine of the settings execute a network of one pass; ``given`` is what it takes."""
-    request = _request(settings, folder)
+    request = _request(settings, folder, {})
     if request is None:
         return None
-    return fit([EngineGraph(name, whole, put)], [lambda: whole(*given)], request, release)
+    now = whole
+
+    def place(made: nn.Module) -> None:
+        nonlocal now
+        now = made
+        put(made)
+
+    return fit([EngineGraph(name, whole, place)], [lambda: now(*given)], request, release)
 
 
 def forget(module: nn.Module) -> None:
@@ -226,12 +276,17 @@ def forget(module: nn.Module) -> None:
     module.to('meta')
 
 
-def _request(settings: Any, folder: Path) -> EngineRequest | None:
+def _request(settings: Any, folder: Path, layers: integers.Layers) -> EngineRequest | None:
     if settings.engine == 'torch':
         return None
     threads = getattr(settings, 'threads', 0) or torch.get_num_threads()
-    form = FORMATS[settings.quantization.mode] if settings.engine in EXPORTING else EngineFormat()
-    return EngineRequest(settings.engine, threads, settings.engine_max_error, folder, form)
+    form, wanted = EngineFormat(), settings.quantization
+    if wanted.mode in integers.BITS:
+        form = integers.form(wanted.mode, layers, wanted.group_size)
+    elif settings.engine in EXPORTING:
+        form = FORMATS[wanted.mode]
+    bound = settings.engine_max_error or form.max_error
+    return EngineRequest(settings.engine, threads, bound, folder, form)
 
 
 def _unfit(engine: str, why: str) -> InvalidSettingError:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from efficient_vla.bench.overrides import parse_overrides
+from efficient_vla.bringup.graph import SLEEPING_WORKERS
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy_folders import FolderFacts, folder_facts
@@ -60,8 +61,11 @@ def measure(
         if peer is not None and facts.family == 'lerobot':
             commands['peer'] = [str(peer.absolute()), str(PEER), *given]
         with contextlib.ExitStack() as stack:
+            # The graph lets idle threads of torch sleep; LeRobot's class runs as it comes.
             sides = {
-                name: stack.enter_context(side(command, folder, threads))
+                name: stack.enter_context(
+                    side(command, folder, threads, {} if name == 'peer' else SLEEPING_WORKERS)
+                )
                 for name, command in commands.items()
             }
             return _row(folder, facts, sides, repeats) | {
@@ -89,10 +93,12 @@ class Side:
 
 
 @contextlib.contextmanager
-def side(command: list[str], folder: Path, threads: int) -> Iterator[Side]:
+def side(
+    command: list[str], folder: Path, threads: int, variables: Mapping[str, str]
+) -> Iterator[Side]:
     """Run one of the two, which asks no hub; ``hub`` beside the folder is its cache."""
     beside = folder.resolve().parent / 'hub'
-    given = {'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': str(threads)}
+    given = {'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': str(threads), **variables}
     if beside.is_dir():
         given['HF_HUB_CACHE'] = str(beside)
     try:

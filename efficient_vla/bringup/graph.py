@@ -45,7 +45,13 @@ LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 UNLIMITED_HZ = 1000.0
 TRAJECTORIES = ('joint_trajectory', 'follow_joint_trajectory')
 """Outputs of the controller that the stand-ins of drivers follow."""
-THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+SLEEPING_WORKERS = {'GOMP_SPINCOUNT': '0'}
+"""Lets threads of torch sleep at once that have nothing to do: they would keep cores from other
+processes, and from the threads of another engine in their own."""
+THREAD_VARIABLES = {
+    **dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1'),
+    **SLEEPING_WORKERS,
+}
 
 
 class ProfileError(ValueError):
@@ -654,5 +660,4 @@ def environment(present: Mapping[str, str], spread: bool = False) -> dict[str, s
     """Return the variables that every process gets beside those ``present``, as ``middleware``."""
     # torch takes its number of threads from the parameter ``threads``; numpy needs no more than
     # one, and its idle workers would spin on the cores of the controller.
-    threads = dict.fromkeys(THREAD_VARIABLES, '1')
-    return {**middleware(present, spread), **threads, 'PYTHONUNBUFFERED': '1'}
+    return {**middleware(present, spread), **THREAD_VARIABLES, 'PYTHONUNBUFFERED': '1'}

@@ -63,7 +63,7 @@ def quantize(
     if mode == 'none':
         return model.float()
     if mode == 'bf16':
-        _refuse_exclude(settings)
+        refuse_exclude(settings)
         return _bfloat16(model)
     if mode not in FORMATS:
         raise ValueError(f'unknown quantization mode {mode!r}; expected one of {EXPECTED}.')
@@ -74,23 +74,7 @@ def quantize(
             'CPU alone. Set device to cpu, or quantization.mode to bf16 or int8_weight.'
         )
     model = model.float()
-    known = {part for name, _ in model.named_modules() for part in name.split('.')}
-    unknown = [name for name in settings.exclude if name not in known]
-    if unknown:
-        raise InvalidSettingError(
-            f'quantization.exclude names {unknown[0]!r}, which is part of no path of a module; '
-            f'expected one of {", ".join(sorted(n for n in known if n and not n.isdigit()))}.'
-        )
-    layers = quantizable(model, high)
-    if mode == 'int8' and set(layers) != set(ranges):
-        # Where layers were taken out, others have their numbers, and would get their ranges.
-        odd = sorted(set(layers) ^ set(ranges))
-        raise InvalidSettingError(
-            f'quantization.mode is int8 with measured ranges of {len(ranges)} layers; the network '
-            f'has {len(layers)}, and {odd[0]} is in one of both alone. Measure them for this '
-            'policy by efficient-vla train --method int8 --install, or set int8_dynamic.'
-        )
-    layers = quantizable(model, {*high, *settings.exclude})
+    layers = chosen_layers(model, settings, high, ranges)
     make = _maker(settings)
     while layers:
         name, layer = layers.popitem()
@@ -100,6 +84,33 @@ def quantize(
             made = StaticLinear(layer, ranges[name]) if mode == 'int8' else make(layer)
         setattr(model.get_submodule(owner), leaf, made)
     return model
+
+
+def chosen_layers(
+    model: nn.Module, settings: QuantizationSettings, high: Collection[str], ranges: Ranges
+) -> dict[str, nn.Linear]:
+    """Return path -> linear layer whose numbers a format of the settings changes.
+
+    Raises ``InvalidSettingError`` where a name of ``exclude`` is of nothing, or ``ranges`` are of
+    other layers.
+    """
+    known = {part for name, _ in model.named_modules() for part in name.split('.')}
+    unknown = [name for name in settings.exclude if name not in known]
+    if unknown:
+        raise InvalidSettingError(
+            f'quantization.exclude names {unknown[0]!r}, which is part of no path of a module; '
+            f'expected one of {", ".join(sorted(n for n in known if n and not n.isdigit()))}.'
+        )
+    layers = quantizable(model, high)
+    if settings.mode == 'int8' and set(layers) != set(ranges):
+        # Where layers were taken out, others have their numbers, and would get their ranges.
+        odd = sorted(set(layers) ^ set(ranges))
+        raise InvalidSettingError(
+            f'quantization.mode is int8 with measured ranges of {len(ranges)} layers; the network '
+            f'has {len(layers)}, and {odd[0]} is in one of both alone. Measure them for this '
+            'policy by efficient-vla train --method int8 --install, or set int8_dynamic.'
+        )
+    return quantizable(model, {*high, *settings.exclude})
 
 
 def quantizable(model: nn.Module, apart: Collection[str]) -> dict[str, nn.Linear]:
@@ -137,7 +148,8 @@ def _rotated(layer: nn.Linear, group: int) -> nn.Module:
     return PackedLinear(layer, GroupedInt4(rotated(layer.weight, rotation), group), 4, rotation)
 
 
-def _refuse_exclude(settings: QuantizationSettings) -> None:
+def refuse_exclude(settings: QuantizationSettings) -> None:
+    """Raise ``InvalidSettingError`` where layers are excluded from a format of all of them."""
     if settings.exclude:
         raise InvalidSettingError(
             f'quantization.exclude is {", ".join(settings.exclude)} with quantization.mode bf16, '

@@ -67,6 +67,12 @@ class EngineFormat:
     """In which numbers the engine computes: 'f32' or 'bf16'."""
     change: Callable[[Any, EngineGraph], Any] | None = None
     """Return the engine's model in this format, of its model in float32 and the graph."""
+    options: tuple[tuple[str, str], ...] = ()
+    """What the engine is told when it compiles, name and value."""
+    facts: str = ''
+    """What else an export in this format depends on."""
+    max_error: float = 0.01
+    """Largest relative error of seeded input that is taken where no other one is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

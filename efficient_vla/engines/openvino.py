@@ -46,10 +46,19 @@ def version() -> str:
     return str(library().get_version()).partition('-')[0]
 
 
+def operations() -> Any:
+    """Return what makes the nodes of models."""
+    return library().opset13
+
+
+def computes_in_bfloat16() -> bool:
+    """Return whether this processor does."""
+    return 'BF16' in core().get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
+
+
 def check(request: EngineRequest) -> None:
     """Raise ``InvalidSettingError`` where this machine cannot do what is asked for."""
-    able = core().get_property(DEVICE, 'OPTIMIZATION_CAPABILITIES')
-    if request.format.precision == 'bf16' and 'BF16' not in able:
+    if request.format.precision == 'bf16' and not computes_in_bfloat16():
         raise InvalidSettingError(
             f'quantization.mode is bf16 with engine openvino; {store.processor()} does not compute '
             f'in bfloat16 (it has {", ".join(store.instruction_sets())}). Set quantization.mode to '
@@ -107,6 +116,7 @@ def _runner(model: Any, request: EngineRequest) -> Callable[..., Tensors]:
         'INFERENCE_NUM_THREADS': request.threads,
         'INFERENCE_PRECISION_HINT': request.format.precision,
         'ENABLE_CPU_PINNING': False,
+        **dict(request.format.options),
     }
     network = core().compile_model(model, DEVICE, options)
     count, own = len(network.outputs), threading.local()

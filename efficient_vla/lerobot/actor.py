@@ -10,9 +10,7 @@ import torch
 from efficient_vla.action.heads.expert import ENDS, ExpertGenerator
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import Actor
-from efficient_vla.compression.quantization import quantize
-from efficient_vla.compression.ranges import ranges_of
-from efficient_vla.engined import device_for, fit_expert, torch_format
+from efficient_vla.engined import fit_expert, in_format
 from efficient_vla.joints import Joints, JointSpace
 from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder
@@ -86,10 +84,8 @@ def load(parts: PrefixParts, settings: ActorSettings) -> Actor:
     expert = parts.expert()
     finish(parts, 'actor')
     rows = config.integer('n_action_steps', expert.shape.rows, high=expert.shape.rows)
-    form = torch_format(settings)
-    ranges = ranges_of(folder.path, 'actor', form.mode)
-    made = quantize(expert.to(device_for(settings)), form, ENDS, ranges)
-    engine = fit_expert(made, settings, folder.path)
+    made, layers = in_format(expert, settings, ('actor', folder.path), ENDS)
+    engine = fit_expert(made, settings, folder.path, layers)
     generator = ExpertGenerator(made, parts.steps, settings)
     width = parts.prefix_width
     space = FolderSpace(folder, joints, rows)

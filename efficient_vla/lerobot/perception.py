@@ -7,9 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from efficient_vla.compression.quantization import HIGH_OF_TOWERS, quantize
-from efficient_vla.compression.ranges import ranges_of
-from efficient_vla.engined import device_for, fit_perception, torch_format
+from efficient_vla.compression.quantization import HIGH_OF_TOWERS
+from efficient_vla.engined import fit_perception, in_format
 from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.techniques import NO_SKIP
 from efficient_vla.perception.preprocess import squared
@@ -56,15 +55,14 @@ def load(parts: PrefixParts, settings: PerceptionSettings) -> PrefixPerception:
 
     tower = parts.tower()
     finish(parts, 'perception')
-    device, form = device_for(settings), torch_format(settings)
-    ranges = ranges_of(parts.folder.path, 'perception', form.mode)
-    tower = quantize(tower.to(device), form, HIGH_OF_TOWERS, ranges)
+    stage = 'perception', parts.folder.path
+    tower, layers = in_format(tower, settings, stage, HIGH_OF_TOWERS)
     framed = partial(squared, anchor=parts.canvas.anchor)
     each = [partial(pixels, *places[name]) for name in cameras]
     made = PrefixPerception(tower, cameras, each[0], settings, framed)
     made.each = each
     made.state_in_words = parts.state_in_words
-    fit_perception(made, settings, parts.folder.path)
+    fit_perception(made, settings, parts.folder.path, layers)
     return made
 
 

@@ -10,9 +10,7 @@ import torch
 
 from efficient_vla import checkpoint
 from efficient_vla.attention import PrefixCache
-from efficient_vla.compression.quantization import quantize
-from efficient_vla.compression.ranges import ranges_of
-from efficient_vla.engined import device_for, fit_prefix, torch_format
+from efficient_vla.engined import device_for, fit_prefix, in_format
 from efficient_vla.joints import Joints
 from efficient_vla.lerobot.features import STATE
 from efficient_vla.lerobot.folder import LeRobotFolder
@@ -97,16 +95,15 @@ def load(parts: PrefixParts, settings: ReasonerSettings) -> PrefixReasoner:
     _, refused = techniques(parts.state_in_words)
     refuse_techniques('reasoner', settings, refused)
     settings.depth.refuse_dynamic()
-    device, form = device_for(settings), torch_format(settings)
     folder = parts.folder
     joints = folder.joints(settings.joints)
     prefix = parts.prefix()
     shorten(prefix, settings.depth, checkpoint.load_depth(folder.path, settings.depth))
     finish(parts, 'reasoner')
-    prefix.to(device)
-    ranges = ranges_of(folder.path, 'reasoner', form.mode)
-    prefix.replace(quantize(prefix.decoder, form, ranges=ranges))
-    engine = fit_prefix(prefix, settings, folder.path)
+    prefix.to(device_for(settings))
+    decoder, layers = in_format(prefix.decoder, settings, ('reasoner', folder.path))
+    prefix.replace(decoder)
+    engine = fit_prefix(prefix, settings, folder.path, layers)
     made = PrefixReasoner(prefix, folder, joints, settings, refused)
     made.engine = engine
     return made

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from efficient_vla.attention import attention_with_hooks
 
@@ -19,12 +18,16 @@ class TowerEnter(nn.Module):
         attention = stock.self_attn
         self.norm, self.heads = stock.layer_norm1, attention.num_heads
         parts = attention.q_proj, attention.k_proj, attention.v_proj
-        self.weight = nn.Parameter(torch.cat([part.weight for part in parts]).detach(), False)
-        self.bias = nn.Parameter(torch.cat([part.bias for part in parts]).detach(), False)
+        weight, bias = (
+            nn.Parameter(torch.cat([getattr(part, name) for part in parts]).detach(), False)
+            for name in ('weight', 'bias')
+        )
+        self.qkv = nn.Linear(weight.shape[1], weight.shape[0], device='meta')
+        self.qkv.weight, self.qkv.bias = weight, bias
 
     def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return queries, keys and values [B, heads, N, d] of hidden states [B, N, D]."""
-        rows = F.linear(self.norm(states), self.weight, self.bias)
+        rows = self.qkv(self.norm(states))
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in rows.chunk(3, -1)
         )

@@ -119,14 +119,17 @@ class VisionTower(nn.Module):
         """Number format of the hidden states."""
         return self.encoder.embeddings.position_embedding.weight.dtype
 
-    def cut(self) -> list[str]:
+    def cut(self, known: dict[nn.Module, Any]) -> list[str]:
         """Part each layer before and behind its attention; return the paths of the parts.
 
+        What is ``known`` of a projection to queries is known of the one product in its place.
         The weights are moved: no training after this.
         """
         used, layers = len(self._layers), self.encoder.encoder.layers
         for index, layer in enumerate(layers[:used]):
-            layers[index] = CutLayer(layer)
+            made = layers[index] = CutLayer(layer)
+            if layer.self_attn.q_proj in known:
+                known[made.enter.qkv] = known[layer.self_attn.q_proj]
         return [
             f'encoder.encoder.layers.{index}.{part}'
             for index in range(used)

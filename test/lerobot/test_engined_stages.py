@@ -11,11 +11,15 @@ from lerobot_folders import FIXTURES
 from prefix_policies import CAMERAS, ROBOT, TASK, seen
 from vision_towers import FAMILIES, tower
 
+from efficient_vla import checkpoint
 from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.training.files import write_addon
+from efficient_vla.training.measuring import ranges
 
 CLOSE = {'atol': 2e-3}
 """Degrees; the rounding of a normalised chunk."""
+STAGES = ('perception', 'reasoner', 'actor')
 PATCHES = {'cache_method': 'patch', 'cache_max_changed': 1.0}
 
 
@@ -41,6 +45,11 @@ def acted(folder, name, engine, frames=3, **settings):
     """Return chunks of frames in which a corner of the image changes."""
     own = {'cameras': CAMERAS.get(name, ()), **ROBOT}
     policy = Policy.from_pretrained(folder, engine=engine, **own, **settings)
+    return acted_by(policy, name, frames), policy
+
+
+def acted_by(policy, name, frames):
+    """Return what a policy makes of them."""
     images, state = seen(name)
     made = []
     for step in range(frames):
@@ -48,7 +57,7 @@ def acted(folder, name, engine, frames=3, **settings):
         for image in changed.values():
             image[: 8 * step, : 8 * step] = 40 * step
         made.append(policy.act(changed, TASK, state=state, stamp=0.1 * step))
-    return np.stack([chunk.actions for chunk in made]), policy
+    return np.stack([chunk.actions for chunk in made])
 
 
 SETTINGS = {
@@ -69,6 +78,27 @@ def test_openvino_gives_the_chunks_of_torch(fixture, case):
     assert policy.actor.engine.error < 1e-4
 
 
+MODES = ('int8', 'int8_dynamic', 'int8_weight', 'int4_weight')
+
+
+@pytest.mark.parametrize('case', [{}, PATCHES], ids=['whole', 'cut'])
+@pytest.mark.parametrize('mode', MODES)
+def test_integers_stay_near_torch_in_float32(fixture, mode, case):
+    folder = fixture('smolvla')
+    expected, dense = acted(folder, 'smolvla', 'torch', **case)
+    if mode == 'int8':
+        shape, found = ranges(dense, lambda: acted_by(dense, 'smolvla', 3))
+        write_addon(folder, 'int8', shape, found, checkpoint.sha256(folder))
+    modes = {f'{stage}_quantization_mode': mode for stage in STAGES}
+    found, small = acted(folder, 'smolvla', 'openvino', **case, **modes)
+    error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    assert 1e-5 < error < (0.3 if mode == 'int4_weight' else 0.1)
+    for stage in STAGES:
+        report = getattr(small, stage).engine
+        assert report.format.startswith(mode)
+        assert 1e-4 < report.error < 0.3, stage
+
+
 def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(fixture):
     for name in ('pi0', 'pi05'):
         found, _ = acted(fixture(name), name, 'openvino', frames=1)
@@ -79,7 +109,7 @@ def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(fix
 def test_weights_are_held_once(fixture):
     _, dense = acted(fixture('smolvla'), 'smolvla', 'torch', 1)
     _, engined = acted(fixture('smolvla'), 'smolvla', 'openvino', 1)
-    for stage in ('perception', 'reasoner', 'actor'):
+    for stage in STAGES:
         held, once = (getattr(policy, stage).parameters_mb for policy in (engined, dense))
         assert held < 1.35 * once, stage
 
@@ -89,7 +119,7 @@ def test_weights_are_held_once(fixture):
 def test_identity_parted_layers_give_what_the_stock_ones_do(family):
     stock, parted = tower(family), tower(family)
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert parted.cut()
+    assert parted.cut({})
     assert torch.allclose(parted(pixels), stock(pixels), atol=1e-5)
     some = torch.tensor([3, 9, 40])
     for one in (stock, parted):

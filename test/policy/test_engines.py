@@ -48,7 +48,12 @@ def test_what_needs_cuts_is_refused_where_a_pass_is_one_graph(folder, frame):
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
-        ({'quantization_mode': 'int8_dynamic'}, 'int8_dynamic with engine openvino'),
+        ({'quantization_mode': 'nf4'}, 'nf4 with engine openvino; expected one of .*int4_weight'),
+        ({'quantization_mode': 'int8', 'reasoner_engine': 'onnxruntime'}, 'int8 with engine onnx'),
+        (
+            {'quantization_mode': 'int8_weight', 'reasoner_quantization_exclude': ('nothing',)},
+            "exclude names 'nothing'",
+        ),
         ({'actor_engine': 'tensorrt', 'engine': 'torch'}, 'a GPU of NVIDIA alone'),
         ({'head': 'flow', 'architecture': 'single'}, 'head flow takes several passes'),
     ],

@@ -1,0 +1,128 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Linear layers of OpenVINO's models in integers, which its CPU plugin keeps and multiplies.
+
+Weights are constants of 8 bits with a scale a row, or of 4 with scale and zero a group. Inputs stay
+as they are, are rounded between numbers that were measured, or as they come (dynamically, 64
+numbers of a row by a scale of theirs). Attention, norms and activations are computed in bfloat16
+where the processor does, and inputs are rounded anyway, else in float32.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from efficient_vla.engines import openvino, store
+from efficient_vla.engines.graphs import EngineFormat, EngineGraph
+
+Layers = Mapping[nn.Module, torch.Tensor | None]
+"""Linear layer -> between which numbers its inputs lie [2], ``None`` where that is not known."""
+BITS = {'int8': 8, 'int8_dynamic': 8, 'int8_weight': 8, 'int4_weight': 4}
+"""``quantization.mode`` -> bits of a weight."""
+DYNAMIC_GROUP = 64
+"""Inputs of a row that share a scale, where they are rounded as they come."""
+MAX_ERROR = 0.5
+"""Of seeded noise, which exceeds ranges that were measured on images; a wrong graph makes 1."""
+INTEGER_DOTS = ('avx512_vnni', 'avx_vnni', 'amx_int8')
+"""Instructions that sum products of 8 bits in 32; others sum pairs in 16, which 255 levels fill."""
+
+
+def form(mode: str, layers: Layers, group_size: int) -> EngineFormat:
+    """Return the format of a ``quantization.mode`` for the given layers of a stage."""
+    weight_only = mode.endswith('_weight')
+    in_bfloat16 = not weight_only and openvino.computes_in_bfloat16()
+    group = DYNAMIC_GROUP if mode == 'int8_dynamic' else 0
+    said = repr([None if between is None else between.tolist() for between in layers.values()])
+    facts = group_size, hashlib.sha256(said.encode()).hexdigest()
+    return EngineFormat(
+        f'{mode}, the rest in {"bfloat16" if in_bfloat16 else "float32"}',
+        'bf16' if in_bfloat16 else 'f32',
+        partial(changed, layers=layers, mode=mode, group_size=group_size),
+        (('DYNAMIC_QUANTIZATION_GROUP_SIZE', str(group)),),
+        repr(facts),
+        MAX_ERROR,
+    )
+
+
+def changed(model: Any, graph: EngineGraph, layers: Layers, mode: str, group_size: int) -> Any:
+    """Return the model of a graph with those of its linear layers in integers that are named."""
+    ops = openvino.operations()
+    for product, layer in _products(model, graph, layers):
+        weight = product.input_value(1).get_node().get_data()  # [N, K]
+        packed = _grouped(weight, group_size) if BITS[mode] == 4 else _by_row(weight)
+        product.input(1).replace_source_output(packed.output(0))
+        between = layers[layer]
+        if mode == 'int8' and between is not None:
+            least, most = min(0.0, float(between[0])), max(0.0, float(between[1]))
+            ends = [ops.constant(np.float32(end)) for end in (least, max(most, least + 1e-12))]
+            rounded = ops.fake_quantize(product.input_value(0), *ends, *ends, _levels())
+            product.input(0).replace_source_output(rounded.output(0))
+    return model
+
+
+def _products(model: Any, graph: EngineGraph, layers: Layers) -> Iterator[tuple[Any, nn.Module]]:
+    """Yield the products of the given layers, each with its layer.
+
+    Raises ``RuntimeError`` where none is found, since all would stay in float32.
+    """
+    # A node is named after the path of the module that it comes from.
+    known = {
+        f'__module.{path}': layer for path, layer in graph.module.named_modules() if layer in layers
+    }
+    found = [
+        (node, known[name])
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == 'MatMul'
+        and (name := node.get_friendly_name().partition('/')[0]) in known
+        and node.input_value(1).get_node().get_type_name() == 'Constant'
+        and node.get_attributes()['transpose_b']
+    ]
+    if known and not found:
+        raise RuntimeError(f'none of {len(known)} linear layers is found in the converted model')
+    yield from found
+
+
+def _by_row(weight: np.ndarray) -> Any:
+    """Return weights [N, K] as 8 bits times a scale a row."""
+    ops = openvino.operations()
+    scale = np.maximum(np.abs(weight).max(1, keepdims=True), 1e-12).astype(np.float32) / 127
+    codes = np.round(weight / scale).astype(np.int8)
+    return ops.multiply(ops.convert(ops.constant(codes), 'f32'), ops.constant(scale))
+
+
+def _grouped(weight: np.ndarray, size: int) -> Any:
+    """Return weights [N, K] as 4 bits less a zero, times a scale, ``size`` of a row alike.
+
+    Rows that are no whole number of groups are one group.
+    """
+    ops, rows = openvino.operations(), len(weight)
+    if weight.shape[1] % size:
+        size = weight.shape[1]
+    groups = weight.reshape(rows, -1, size)
+    least = np.minimum(groups.min(2, keepdims=True), 0)
+    span = np.maximum(np.maximum(groups.max(2, keepdims=True), 0) - least, 1e-12)
+    scale = (span / 15).astype(np.float32)
+    zero = np.round(-least / scale)
+    codes = np.clip(np.round(groups / scale) + zero, 0, 15)
+    held, base = (ops.convert(_half_bytes(part), 'f32') for part in (codes, zero))
+    found = ops.multiply(ops.subtract(held, base), ops.constant(scale))
+    return ops.reshape(found, ops.constant(np.array(weight.shape, np.int64)), special_zero=False)
+
+
+def _half_bytes(numbers: np.ndarray) -> Any:
+    """Return whole numbers from 0 to 15 as a constant of 4 bits each."""
+    ov, flat = openvino.library(), numbers.astype(np.uint8).ravel()
+    pairs = np.pad(flat, (0, flat.size % 2)).reshape(-1, 2)
+    packed = pairs[:, 0] | pairs[:, 1] << 4
+    tensor = ov.Tensor(packed, ov.Shape(list(numbers.shape)), ov.Type.u4)
+    return openvino.operations().constant(tensor, shared_memory=False)
+
+
+def _levels() -> int:
+    """Return by how many numbers inputs are told apart."""
+    return 256 if set(INTEGER_DOTS) & set(store.instruction_sets()) else 128

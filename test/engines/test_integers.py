@@ -1,0 +1,123 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Linear layers of OpenVINO's models in integers, against numbers rounded by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from efficient_vla.engines import integers, openvino, store
+from efficient_vla.engines.graphs import EngineGraph, EngineRequest
+
+SCALE = 1 / 127
+
+
+class Pair(nn.Module):
+    """Two linear layers beside each other."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = linear(first), linear(second)
+
+    def forward(self, rows):
+        return self.first(rows), self.second(rows)
+
+
+def linear(weight):
+    weight = torch.tensor(weight)
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    return made
+
+
+def compiled(module, mode, layers, columns=2, group=8):
+    form = integers.form(mode, layers, group)
+    graph = EngineGraph('pair', module, lambda made: None)
+    graph.calls = [(torch.ones(1, rows, columns),) for rows in (2, 3)]
+    return openvino.compiled(graph, EngineRequest('openvino', 1, 1.0, None, form))
+
+
+@pytest.fixture(autouse=True)
+def _precise(monkeypatch):
+    """Let what is not rounded to integers be in float32, as wide as on every machine."""
+    monkeypatch.setattr(openvino, 'computes_in_bfloat16', lambda: False)
+    monkeypatch.setattr(integers, '_levels', lambda: 256)
+
+
+def test_weights_are_127ths_of_the_largest_of_their_row():
+    # 0.004 is 0.508 of 1 / 127, and so one of them; 0.05 is 0.794 of 8 / 127.
+    pair = Pair([[1.0, 0.004], [-8.0, 0.05]], [[1.0, 0.004]])
+    found, exact = compiled(pair, 'int8_weight', {pair.first: None})(torch.eye(2)[None])
+    expected = [1.0, -8.0, SCALE, 8 * SCALE]
+    assert found.flatten().tolist() == pytest.approx(expected, rel=1e-6)
+    assert exact[0, :, 0].tolist() == pytest.approx([1.0, 0.004])
+
+
+def test_inputs_are_rounded_between_the_numbers_that_were_measured():
+    pair = Pair([[1.0, 0.0]], [[1.0, 0.0]])
+    layers = {pair.first: torch.tensor([-1.0, 0.275])}
+    made = compiled(pair, 'int8', layers)
+    # Steps of 1.275 / 255 = 0.005: 0.1012 lies next to 0.1, and 5 is cut off.
+    rows = torch.tensor([[[0.1012, 0.0], [5.0, 0.0], [-3.0, 0.0]]])
+    found, exact = made(rows)
+    assert found[0, :, 0].tolist() == pytest.approx([0.1, 0.275, -1.0], abs=1e-4)
+    assert exact[0, :, 0].tolist() == pytest.approx([0.1012, 5.0, -3.0])
+
+
+def test_inputs_are_rounded_as_they_come():
+    pair = Pair([[1.0] * 64], [[1.0] * 64])
+    made = compiled(pair, 'int8_dynamic', {pair.first: None}, columns=64)
+    random = torch.Generator().manual_seed(0)
+    rows = torch.randn(1, 4, 64, generator=random)
+    found, exact = made(rows)
+    worst = float((found - exact).abs().max())
+    assert worst < 64 * float(rows.abs().max()) * SCALE
+
+
+def test_weights_of_four_bits_share_scale_and_zero_in_a_group():
+    # The first group runs from 0 to 15 in steps of 1, the second from -1 to 2 in steps of 0.2.
+    weight = [[0, 1, 2, 3.4, 7, 8, 9, 15], [-1, -0.9, 0.21, 0, 0, 0, 0, 2]]
+    pair = Pair([[float(number) for group in weight for number in group]], [[0.0] * 16])
+    found, _ = compiled(pair, 'int4_weight', {pair.first: None}, columns=16)(torch.eye(16)[None])
+    expected = [0, 1, 2, 3, 7, 8, 9, 15, -1, -0.8, 0.2, 0, 0, 0, 0, 2]
+    assert found[0, :, 0].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(('mode', 'times'), [('int8_weight', 3.9), ('int4_weight', 6.0)])
+def test_weights_are_kept_packed(mode, times):
+    pair = Pair(torch.randn(256, 256).tolist(), torch.randn(256, 256).tolist())
+    whole = compiled(pair, 'int8_weight', {}, columns=256, group=64).weight_bytes
+    layers = {pair.first: None, pair.second: None}
+    packed = compiled(pair, mode, layers, columns=256, group=64).weight_bytes
+    assert whole > times * packed
+
+
+def test_layers_that_the_engine_has_under_no_name_are_told():
+    class Unused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = linear([[1.0, 2.0]])
+
+        def forward(self, rows):
+            return rows + 1
+
+    module = Unused()
+    with pytest.raises(RuntimeError, match='none of 1 linear layers is found'):
+        compiled(module, 'int8_weight', {module.first: None})
+
+
+def test_other_ranges_are_other_exports():
+    pair = Pair([[1.0, 0.0]], [[1.0, 0.0]])
+    graph = EngineGraph('pair', pair, lambda made: None)
+    graph.calls = [(torch.ones(1, 2, 2),)]
+    keys = {
+        store.key(graph, EngineRequest('openvino', 1, 1.0, None, form), '1')
+        for form in (
+            integers.form('int8', {pair.first: torch.tensor([-1.0, 1.0])}, 64),
+            integers.form('int8', {pair.first: torch.tensor([-1.0, 2.0])}, 64),
+            integers.form('int8_dynamic', {pair.first: None}, 64),
+            integers.form('int4_weight', {pair.first: None}, 64),
+            integers.form('int4_weight', {pair.first: None}, 32),
+        )
+    }
+    assert len(keys) == 5

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of a benchmark of several parts: written after each configuration, found again by key."""
 
+import hashlib
 import json
 import math
 import os
@@ -20,11 +21,13 @@ REFUSED = 'refused'
 
 
 def row_key(part: str, **config: Any) -> str:
-    """Return what names a configuration: its part and all that decides about its numbers.
+    """Return what names a configuration: its part, a hash of all that decides, and its checkpoint.
 
     No commit is in it, so that rows survive an edit of the source.
     """
-    return f'{part} {json.dumps(config, sort_keys=True, separators=(",", ":"))}'
+    said = json.dumps(config, sort_keys=True, separators=(',', ':'))
+    digest = hashlib.sha256(said.encode()).hexdigest()[:12]
+    return f'{part} {digest} {config.get("checkpoint", "")}'.rstrip()
 
 
 class Rows:

@@ -565,7 +565,7 @@ def test_the_page_shows_published_numbers_and_what_was_not_measured():
 
 def test_the_page_says_which_commit_how_many_rows_are_of_and_what_the_policy_learned():
     rows = [method_row('dense', 'dense', 1.0, 1.0, kind='dense', commit=c) for c in 'aab']
-    rows[0]['key'] = 'methods {"checkpoint":"1234"}'
+    rows[0]['key'] = 'methods 0123456789ab 1234'
     text = REPORT.page(rows, MANIFEST)
     assert 'Rows by commit: 2 at `a`, 1 at `b`; by checkpoint (sha256): 1 at `1234`.' in text
     assert 'trained with random subsets' in text

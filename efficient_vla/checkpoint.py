@@ -33,6 +33,7 @@ from efficient_vla.families import Family, known_family, train_command
 from efficient_vla.image_processor import LARGEST, own_images
 from efficient_vla.own_images import OwnImages
 from efficient_vla.perception.conv_stem import ConvStem
+from efficient_vla.perception.florence_tower import FlorenceTower
 from efficient_vla.perception.qwen_tower import QwenTower
 from efficient_vla.perception.tower import ENCODERS, VisionTower
 from efficient_vla.prompts import BARE, PROMPTS
@@ -52,6 +53,7 @@ from efficient_vla.reasoning.width.structured import Saliency, narrow, sizes
 from efficient_vla.tensors import check_finite, read_tensors
 from efficient_vla.types import MIN_IMAGE_SIDE, ControlMode, InvalidRecordError
 
+Tower = VisionTower | QwenTower | FlorenceTower
 FORMAT = 1
 WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
@@ -177,9 +179,7 @@ def _misfit(card: Card) -> str:
     return ''
 
 
-def load_tower(
-    folder: Path, dtype: torch.dtype = torch.float32
-) -> tuple[Card, VisionTower | QwenTower]:
+def load_tower(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[Card, Tower]:
     """Return the card and the vision tower in the number format ``dtype``, in evaluation mode.
 
     A convolutional stem, whose norms are yet to be folded, is always given in float32.
@@ -216,7 +216,7 @@ def images_of(folder: Path, card: Card) -> OwnImages | None:
 
 def tower_of(
     folder: Path, config: Any, family: Family, dtype: torch.dtype, conv: bool = False
-) -> VisionTower | QwenTower:
+) -> Tower:
     """Return the vision tower of a model's folder, in evaluation mode."""
     layer, skip = _chosen_layer(folder, config) if family.chooses_layer else (None, 0)
     stem = f'{family.vision}.embeddings.patch_embedding.'
@@ -227,7 +227,10 @@ def tower_of(
         _fill(encoder.embeddings.patch_embedding, folder, stem)
     if not family.connector:
         return QwenTower(encoder).eval()
-    return VisionTower(encoder, getattr(model, family.connector), layer, skip).eval()
+    connector = getattr(model, family.connector)
+    if config.model_type == 'florence2':
+        return FlorenceTower(encoder, connector).eval()
+    return VisionTower(encoder, connector, layer, skip).eval()
 
 
 def _chosen_layer(folder: Path, config: Any) -> tuple[int, int]:
@@ -300,7 +303,10 @@ def _half(
             raise CheckpointError(f'{path} is missing. Copy the whole checkpoint folder.')
     config = copy.deepcopy(config)
     half = config.vision_config if other == family.vision else config.text_config
-    setattr(half, 'depth' if hasattr(half, 'depth') else 'num_hidden_layers', 0)
+    if hasattr(half, 'depths'):
+        half.depths = [0] * len(half.depths)
+    else:
+        setattr(half, 'depth' if hasattr(half, 'depth') else 'num_hidden_layers', 0)
     if getattr(half, 'layer_types', None):
         half.layer_types = []
     if config.text_config.is_encoder_decoder:
@@ -334,7 +340,7 @@ def _half(
             name
             for name in report[f'{kind}_keys']
             if any(f'.{part}.' in f'.{name}' for part in wanted)
-            and not name.startswith(apart)
+            and not any(f'.{prefix}' in f'.{name}' for prefix in apart)
             # Buffers of other versions and output layers are of no use here, a layer more is.
             and (kind != 'unexpected' or LAYER.search(name))
         )

@@ -32,6 +32,7 @@ FAMILIES = {
     'llava': Family('vision_tower', 'multi_modal_projector', 'language_model', chooses_layer=True),
     'qwen2_5_vl': Family('visual', '', 'language_model'),
     'qwen3_vl': Family('visual', '', 'language_model'),
+    'florence2': Family('vision_tower', 'multi_modal_projector', 'language_model'),
     'gemma3': Family('vision_tower', 'multi_modal_projector', 'language_model', image_blocks=True),
     'paligemma': Family(
         'vision_tower', 'multi_modal_projector', 'language_model', bidirectional_prefix=True

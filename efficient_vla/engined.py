@@ -67,13 +67,18 @@ def device_for(settings: Any) -> torch.device:
     return device
 
 
+def formats_of(engine: str) -> tuple[str, ...]:
+    """Return the values of ``quantization.mode`` that an engine other than torch has."""
+    return (*FORMATS, *integers.BITS) if engine == 'openvino' else tuple(FORMATS)
+
+
 def torch_format(settings: Any) -> QuantizationSettings:
     """Return the number format of torch's weights: an engine of its own converts from float32.
 
     Raises ``InvalidSettingError`` for one that the engine does not have.
     """
     engine, given = settings.engine, settings.quantization
-    known = (*FORMATS, *integers.BITS) if engine == 'openvino' else tuple(FORMATS)
+    known = formats_of(engine)
     if engine != 'torch' and given.mode not in known:
         raise InvalidSettingError(
             f'quantization.mode is {given.mode} with engine {engine}; expected one of '

@@ -42,6 +42,15 @@ def test_every_number_format_is_compared_and_its_settings_are_valid():
         settings = build_settings(merged(SINGLE, parse_overrides(condition.words)))
         modes.add(settings['reasoner'].quantization.mode)
     assert modes >= {'none', 'bf16', 'int8_dynamic'}
+    words = {condition.name: condition.words for condition in found}
+    assert words['openvino int8'] == (
+        'perception.engine=openvino',
+        'reasoner.engine=openvino',
+        'actor.engine=openvino',
+        'perception.quantization.mode=int8',
+        'reasoner.quantization.mode=int8',
+    )
+    assert words['openvino'] == words['openvino int8'][:3]
 
 
 def test_a_decision_is_the_sum_of_its_stages_and_all_see_the_same_frames():

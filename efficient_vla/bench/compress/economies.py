@@ -12,6 +12,8 @@ from efficient_vla.reasoning.pruning import METHODS
 KEEPS = (0.5, 0.25, 0.125)
 RATES = (0.25, 0.5)
 """Seconds for which the features of one frame serve where the tower runs at a fixed rate."""
+DIMENSIONS = {'format': 'numbers', 'engine': 'numbers', 'depth': 'depth', 'width': 'width'}
+"""Kind of a measured condition -> the dimension of which one option is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,9 @@ class Economy:
 def economies() -> list[Economy]:
     """Return all that this build offers and that needs no training of its own."""
     found = [
-        Economy(condition.kind, condition.name, condition.words)
+        Economy(DIMENSIONS[condition.kind], condition.name, condition.words)
         for condition in conditions()
-        if condition.kind in ('format', 'engine', 'depth', 'width')
+        if condition.kind in DIMENSIONS
     ]
     found += [
         Economy(

@@ -27,11 +27,11 @@ _active = threading.local()
 class KeyValues:
     """Keys and values of one attention module, one slot a token; a pass writes some of them."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(
+        self, length: int, keys: torch.Tensor | None = None, values: torch.Tensor | None = None
+    ) -> None:
         """Make ``length`` slots; who reads a slot that was never written reads zeros."""
-        self.length = length
-        self.keys: torch.Tensor | None = None
-        self.values: torch.Tensor | None = None
+        self.length, self.keys, self.values = length, keys, values
 
     def exchange(
         self,

@@ -34,12 +34,15 @@ from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.reasoning.depth import METHODS as DEPTHS
 from efficient_vla.reasoning.prefix import Prefix
+from efficient_vla.reasoning.selection import looks_between
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.settings import InvalidSettingError
 
 SIZES = (24, 40)
 """Rows of the sequences by which graphs are made and checked."""
+PASSES = ((24, 0), (40, 0), (1, 39))
+"""Rows of a prefix, and rows that they come behind: a frame, and the state alone."""
 FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16', max_error=0.05)}
 """Number formats of all engines, by ``quantization.mode``; OpenVINO has those of integers too."""
 
@@ -147,9 +150,8 @@ def fit_trunk(
     if request is None:
         return None
     parts = trunk.parts
-    methods = settings.pruning.method, settings.reuse.method
     depth = DEPTHS.get(settings.depth.method)
-    cut = any(method != 'none' for method in methods) or trunk.levels
+    cut = looks_between(settings, parts.left) or trunk.levels
     cut = cut or (depth is not None and not depth.static)
     whole = None if cut else parts.whole_pass()
 
@@ -180,14 +182,14 @@ def fit_trunk(
 def fit_prefix(
     prefix: Prefix, settings: ReasonerSettings, folder: Path, layers: integers.Layers
 ) -> EngineReport | None:
-    """Let the engine of the settings execute the decoder of a prefix.
-
-    It is always cut, since another state is another row.
-    """
+    """Let the engine of the settings execute the decoder of a prefix."""
     request = _request(settings, folder, layers)
     if request is None:
         return None
     parts = prefix.parts
+    whole = None if looks_between(settings, parts.left) else parts.keeping_pass()
+    if whole is not None:
+        return _fit_keeping(prefix, whole, request)
     _refuse_uncut(parts, request)
 
     def probe(rows: int) -> Callable[[], tuple[torch.Tensor, ...]]:
@@ -202,6 +204,29 @@ def fit_prefix(
 
     halves = _halves(prefix.decoder, len(parts.layers))
     return fit(halves, [probe(rows) for rows in SIZES], request)
+
+
+def _fit_keeping(prefix: Prefix, whole: nn.Module, request: EngineRequest) -> EngineReport:
+    """Let an engine execute all layers of a prefix as one graph."""
+    parts = prefix.parts
+
+    def probe(rows: int, seen: int) -> Callable[[], tuple[torch.Tensor, ...]]:
+        def run() -> tuple[torch.Tensor, ...]:
+            hidden = prefix.words(torch.arange(rows)).to(parts.device, parts.dtype)[None]
+            (turn,) = parts.rotary(hidden, torch.arange(seen, seen + rows)[None]).values()
+            mask = torch.ones(1, 1, rows, seen + rows, dtype=torch.bool, device=parts.device)
+            random = torch.Generator().manual_seed(rows)
+            before = [
+                torch.randn(*none.shape[:2], seen, none.shape[3], generator=random).to(none)
+                for none in parts.nothing_before(hidden)
+            ]
+            found: tuple[torch.Tensor, ...] = (parts.whole or whole)(hidden, mask, *turn, *before)
+            return found
+
+        return run
+
+    graph = EngineGraph('prefix', whole, lambda made: setattr(prefix.decoder, 'whole', made))
+    return fit([graph], [probe(*sizes) for sizes in PASSES], request, lambda: forget(parts.layers))
 
 
 def fit_expert(

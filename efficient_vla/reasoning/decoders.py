@@ -219,6 +219,17 @@ class Decoder:
             return None
         return fused.WholePass(self.layers, getattr(self.model, self.family.norm))
 
+    def nothing_before(self, like: torch.Tensor) -> list[torch.Tensor]:
+        """Return keys and values [1, key heads, 0, d] of each layer, of no rows."""
+        enters = (layer.enter for layer in self.layers)
+        return [like.new_zeros(1, e.key_heads, 0, e.head_dim) for e in enters for _ in range(2)]
+
+    def keeping_pass(self) -> fused.KeepingPass | None:
+        """Return the layers of a prefix as one module, ``None`` where the family forbids it."""
+        if not self._fused or len(set(self.kinds)) > 1:
+            return None
+        return fused.KeepingPass(self.layers, getattr(self.model, self.family.norm))
+
     @property
     def is_cut(self) -> bool:
         """Whether the layers are in parts before and behind their attention."""

@@ -148,6 +148,7 @@ class EnterKeys(nn.Module):
     def __init__(self, norm: nn.Module, kv: nn.Linear, head_dim: int) -> None:
         super().__init__()
         self.norm, self.kv, self.head_dim = norm, kv, head_dim
+        self.key_heads = kv.out_features // (2 * head_dim)
 
     def forward(
         self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
@@ -209,6 +210,36 @@ class WholePass(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, mask, (cos, sin))
         return self.norm(hidden)
+
+
+class KeepingPass(nn.Module):
+    """All layers of a prefix of one kind, without hooks: rows that come behind others."""
+
+    def __init__(self, layers: nn.ModuleList, norm: nn.Module) -> None:
+        super().__init__()
+        self.layers, self.norm = layers, norm
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        mask: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        *before: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the last hidden states [B, n, D], then keys and values of each layer.
+
+        ``before`` are keys and values [B, key heads, M, d] of each layer, which the rows [B, n, D]
+        see as ``mask``, bool [B, 1, n, M + n], says; M may be 0.
+        """
+        made: list[torch.Tensor] = []
+        for layer, keys, values in zip(self.layers, before[::2], before[1::2], strict=True):
+            *queries, key, value = layer.enter(hidden, cos, sin)
+            for query in queries:  # none, of a layer that only keeps
+                seen = torch.cat([keys, key], 2), torch.cat([values, value], 2)
+                hidden = layer.leave(hidden, layer.self_attn(query, *seen, mask))
+            made += [key, value]
+        return self.norm(hidden), *made
 
 
 def _stacked(*linears: nn.Linear) -> nn.Linear:

@@ -176,6 +176,15 @@ class Prefix(nn.Module):
             hidden = self._state_row(state, keys[0])[0][None].to(self.parts.dtype)  # [1, 1, D]
             place = torch.tensor([[length - 1]], device=hidden.device)
             rotary = self.parts.rotary(hidden, place)
+            if self.parts.whole is not None:
+                (turn,) = rotary.values()
+                before = [
+                    part[:, :, :-1] for pair in zip(keys, values, strict=True) for part in pair
+                ]
+                mask = torch.ones(1, 1, 1, keys[0].shape[2], dtype=torch.bool, device=hidden.device)
+                _, *newer = self.parts.whole(hidden, mask, *turn, *before)
+                both = [torch.cat(part, 2) for part in zip(before, newer, strict=True)]
+                return self._cache(list(zip(both[::2], both[1::2], strict=True)), length, state)
             made = []
             for index, pair in enumerate(zip(keys, values, strict=True)):
                 layer = self.parts.layers[index]

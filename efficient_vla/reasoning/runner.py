@@ -10,9 +10,9 @@ always explicit: without one, transformers takes gaps in the positions for seque
 cuts keys that have no row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -167,7 +167,7 @@ def run(
     """
     walk = _Walk(decoder, sequence, selection, reuse, frozenset(observe))
     if decoder.whole is not None:
-        return walk.at_once(decoder.whole)
+        return walk.passed(walk.at_once(decoder.whole, selection))
     for index, layer in enumerate(decoder.layers):
         if selection is not None and index in selection.layers:
             walk.drop(index, selection)
@@ -188,8 +188,18 @@ def run_keeping(
     reuse: Reuse | None = None,
     observe: Iterable[int] = (),
 ) -> tuple[list[KeyValues], PassResult]:
-    """Return what ``run`` does, behind the keys and values of all layers: of ``reuse``, or new."""
+    """Return what ``run`` does, behind the keys and values of all layers: of ``reuse``, or new.
+
+    A whole pass keeps those of the rows that are left alone.
+    """
     length = sequence.embeddings.shape[1]
+    if decoder.whole is not None:
+        walk = _Walk(decoder, sequence, selection, reuse, frozenset(observe))
+        hidden, *made = walk.at_once(decoder.whole, selection, decoder.nothing_before)
+        pairs = zip(made[::2], made[1::2], strict=True)
+        return [KeyValues(keys.shape[2], keys, values) for keys, values in pairs], walk.passed(
+            hidden
+        )
     kept = reuse or Reuse([KeyValues(length) for _ in decoder.layers])
     return kept.slots, run(decoder, sequence, selection, kept, observe)
 
@@ -293,15 +303,29 @@ class _Walk:
         if index in self.observe:
             self._observe(index)
 
-    def at_once(self, whole: torch.nn.Module) -> PassResult:
-        """Run all layers as one graph, which can neither be cut nor looked into."""
-        if self.scored or self.outputs or self.reuse is not None:
+    def at_once(
+        self,
+        whole: torch.nn.Module,
+        selection: Chooser | None,
+        before: Callable[[torch.Tensor], list[torch.Tensor]] = lambda hidden: [],
+    ) -> Any:
+        """Return what all layers as one graph give, which can neither be cut nor looked into.
+
+        ``before`` makes what the graph is given behind hidden states, mask and rotation.
+        """
+        later = bool(selection and selection.layers - {0})
+        if self.scored or self.outputs or later or self.reuse is not None:
             raise InvalidRecordError(
                 'this pass looks between the layers, and an engine executes them as one graph. '
                 'Start the reasoner with the settings that need it, or set engine to torch.'
             )
+        if selection is not None:
+            self.drop(0, selection)
         ((rotary, mask),) = {id(value): value for value in self.seen.values()}.values()
-        hidden = whole(self.hidden, mask, *rotary)
+        return whole(self.hidden, mask, *rotary, *before(self.hidden))
+
+    def passed(self, hidden: torch.Tensor) -> PassResult:
+        """Return what a pass of one graph gave, whose last hidden states are these."""
         attended = [self.columns] * len(self.decoder.layers)
         return PassResult(hidden, self.rows, self.kept, self.computed, columns=attended)
 

@@ -17,7 +17,7 @@ from efficient_vla.reasoning.pruning.budget import budget, choose
 from efficient_vla.reasoning.pruning.specprune import interval
 from efficient_vla.reasoning.pruning.view import View, token_map
 from efficient_vla.reasoning.runner import LayerInput
-from efficient_vla.reasoning.settings import PruningSettings
+from efficient_vla.reasoning.settings import PruningSettings, ReasonerSettings
 from efficient_vla.types import InvalidRecordError, VisualTokens
 
 OBSERVED_DEPTH = 15 / 32
@@ -176,6 +176,20 @@ def drop_layers(settings: PruningSettings, left: Layers) -> tuple[int, tuple[int
         if place is not None and layers[-1] + VISIT_GAP <= place:
             layers.append(place)
     return first, tuple(layers[1:])
+
+
+def looks_between(settings: ReasonerSettings, left: Layers) -> str:
+    """Return the parameter by which rows are dropped, kept or ranked between layers, '' for none.
+
+    What drops rows before the first layer alone needs nothing of what comes after it.
+    """
+    if settings.reuse.method != 'none':
+        return 'reuse.method'
+    pruning = settings.pruning
+    if pruning.method == 'none':
+        return ''
+    inside = METHODS[pruning.method].needs & {'output', 'projections', 'memory'}
+    return 'pruning.method' if inside or drop_layers(pruning, left) != (0, ()) else ''
 
 
 def observed_layers(settings: PruningSettings, left: Layers, reuse: bool) -> frozenset[int]:

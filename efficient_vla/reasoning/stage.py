@@ -27,7 +27,12 @@ from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling.layers import output_positions, places_of
 from efficient_vla.reasoning.reuse.vla_cache import CachedFrame, VlaCache
 from efficient_vla.reasoning.schedule import PassSchedule
-from efficient_vla.reasoning.selection import TokenSelection, drop_layers, observed_layers
+from efficient_vla.reasoning.selection import (
+    TokenSelection,
+    drop_layers,
+    looks_between,
+    observed_layers,
+)
 from efficient_vla.reasoning.settings import ReasonerSettings
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.reasoning.words import Words, bare_words, checked
@@ -106,7 +111,7 @@ class Reasoner:
         """
         parts, pruning = self.trunk.parts, settings.pruning
         if parts.whole is not None:
-            _refuse_cuts(settings)
+            _refuse_cuts(settings, looks_between(settings, parts.left))
         if pruning.method != 'none':
             drop_layers(pruning, parts.left)
             method = METHODS[pruning.method]
@@ -416,12 +421,12 @@ class Reasoner:
         return self._known[instruction]
 
 
-def _refuse_cuts(settings: ReasonerSettings) -> None:
+def _refuse_cuts(settings: ReasonerSettings, looking: str) -> None:
     """Refuse what looks between the layers of a decoder that an engine executes as one graph."""
-    for name, method in (('pruning', settings.pruning.method), ('reuse', settings.reuse.method)):
-        if method != 'none':
-            raise InvalidRecordError(
-                f'{name}.method is {method}, while {settings.engine} executes the decoder as one '
-                'graph. Start the stage with it, so that the graphs are cut between the layers, or '
-                'set engine to torch.'
-            )
+    if looking:
+        part = getattr(settings, looking.partition('.')[0])
+        raise InvalidRecordError(
+            f'{looking} is {part.method}, while {settings.engine} executes the decoder as one '
+            'graph. Start the stage with it, so that the graphs are cut between the layers, or '
+            'set engine to torch.'
+        )

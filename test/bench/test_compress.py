@@ -43,7 +43,7 @@ def columns(shares, gap):
 
 def test_options_are_valid_settings_and_dimensions_do_not_share_parameters():
     found = economies()
-    assert {'format', 'tokens', 'tower', 'reuse'} <= {option.dimension for option in found}
+    assert {'numbers', 'tokens', 'tower', 'reuse'} <= {option.dimension for option in found}
     owner: dict[str, str] = {}
     for option in found:
         build_settings(parse_overrides(option.words))

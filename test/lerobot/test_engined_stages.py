@@ -62,6 +62,7 @@ def acted_by(policy, name, frames):
 
 SETTINGS = {
     'dense': {},
+    'dropped before the first layer': {'pruning_method': 'uniform', 'pruning_keep': 0.5},
     'dropped after a layer': {'pruning_method': 'fastv', 'pruning_keep': 0.5},
     'dropped by projections': {'pruning_method': 'adp', 'pruning_keep': 0.5},
     'reused': {'reuse_method': 'vla_cache', 'reuse_task_share': 0.0, **PATCHES},
@@ -76,6 +77,21 @@ def test_openvino_gives_the_chunks_of_torch(fixture, case):
     expected, _ = acted(folder, 'smolvla', 'torch', **SETTINGS[case])
     np.testing.assert_allclose(found, expected, **CLOSE)
     assert policy.actor.engine.error < 1e-4
+    looking = 'layer' in case and 'before' not in case, 'projections' in case, 'reused' in case
+    assert (policy.reasoner.trunk.parts.whole is None) == any(looking)
+
+
+@pytest.mark.parametrize('pruned', [{}, SETTINGS['dropped before the first layer']], ids=str)
+def test_one_graph_renews_the_state_of_a_prefix_as_torch_does(fixture, pruned):
+    caches = []
+    for engine in ('torch', 'openvino'):
+        _, policy = acted(fixture('smolvla'), 'smolvla', engine, 1, **pruned)
+        cache = policy.plan.cache
+        caches.append(cache.renewed(cache.state + 1))
+        assert not torch.allclose(caches[-1].keys[-1], cache.keys[-1], atol=1e-3)
+    for part in ('keys', 'values'):
+        for one, other in zip(*(getattr(cache, part) for cache in caches), strict=True):
+            assert torch.allclose(one, other, atol=1e-4)
 
 
 MODES = ('int8', 'int8_dynamic', 'int8_weight', 'int4_weight')

@@ -22,7 +22,13 @@ def acted(folder, engine, frame, **settings):
 
 @pytest.mark.parametrize(
     'settings',
-    [{}, {'architecture': 'single'}, {'pruning_method': 'fastv'}, {'signals': True}],
+    [
+        {},
+        {'architecture': 'single'},
+        {'pruning_method': 'fastv'},
+        {'pruning_method': 'uniform', 'pruning_keep': 0.25},
+        {'signals': True},
+    ],
     ids=str,
 )
 def test_openvino_gives_the_chunk_of_torch(folder, frame, settings):
@@ -30,7 +36,7 @@ def test_openvino_gives_the_chunk_of_torch(folder, frame, settings):
     expected, _ = acted(folder, 'torch', frame, **settings)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     whole = policy.reasoner.trunk.parts.whole
-    assert (whole is None) == ('pruning_method' in settings)
+    assert (whole is None) == (settings.get('pruning_method') == 'fastv')
 
 
 def test_what_needs_cuts_is_refused_where_a_pass_is_one_graph(folder, frame):

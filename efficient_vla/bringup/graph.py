@@ -45,8 +45,8 @@ LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 UNLIMITED_HZ = 1000.0
 TRAJECTORIES = ('joint_trajectory', 'follow_joint_trajectory')
 """Outputs of the controller that the stand-ins of drivers follow."""
-SLEEPING_WORKERS = {'GOMP_SPINCOUNT': '0'}
-"""Lets threads of torch sleep at once that have nothing to do: they would keep cores from other
+SLEEPING_WORKERS = {'GOMP_SPINCOUNT': '3000'}
+"""Lets threads of torch sleep soon that have nothing to do: they would keep cores from other
 processes, and from the threads of another engine in their own."""
 THREAD_VARIABLES = {
     **dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'), '1'),

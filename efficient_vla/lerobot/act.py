@@ -9,10 +9,12 @@ import torch
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.engined import fit_network, forget
+from efficient_vla.engines.fitting import EXPORTING
 from efficient_vla.lerobot.act_network import ActNetwork, ActPass
 from efficient_vla.lerobot.features import cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder
 from efficient_vla.lerobot.processors import Batch
+from efficient_vla.lerobot.techniques import IMAGE_POLICIES, IN_BFLOAT16
 from efficient_vla.lerobot.visuomotor import (
     ImageActor,
     load_perception,
@@ -20,6 +22,7 @@ from efficient_vla.lerobot.visuomotor import (
     network_of,
     open_for,
 )
+from efficient_vla.settings import refuse_techniques
 from efficient_vla.tensors import weights_mb
 
 __all__ = ['load_actor', 'load_perception', 'load_reasoner', 'replay']
@@ -58,6 +61,9 @@ class ActPolicy:
 
 def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     """Return the actor of a folder."""
+    halved = settings.quantization.mode == 'bf16' and settings.engine in EXPORTING
+    refused = IN_BFLOAT16 if halved else IMAGE_POLICIES
+    refuse_techniques('actor', settings, refused)
     opened, device = open_for(folder, settings)
     network = network_of(opened, ActNetwork, 'model').to(device)
     sizes = cameras_of(opened.input_features)
@@ -74,7 +80,7 @@ def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
         folder,
         lambda: forget(network),
     )
-    made = ImageActor(opened, ActPolicy(opened, network), settings, device)
+    made = ImageActor(opened, ActPolicy(opened, network), settings, device, refused)
     made.engine = engine
     return made
 

@@ -44,9 +44,11 @@ IMAGE_POLICIES = {
     'reasoner.resampling.method': NO_TOKENS,
     'reasoner.quantization.mode': NO_LANGUAGE,
     'reasoner.ecot.method': NO_LANGUAGE,
-    'actor.quantization.mode': 'its network is small, and was tried in float32 alone',
+    'actor.quantization.mode': 'its network is small; that of ACT alone takes bf16, by an engine',
 }
 """Parameters of techniques that mean nothing to a policy of images alone -> why."""
+IN_BFLOAT16 = {k: why for k, why in IMAGE_POLICIES.items() if k != 'actor.quantization.mode'}
+"""The same where an engine executes the network in bfloat16."""
 NO_SKIP = 'the words of this policy hold the state of the robot, which changes while images do not'
 NO_DUAL = (
     'the words of this policy hold the state of the robot, so that a newer state needs a whole new '

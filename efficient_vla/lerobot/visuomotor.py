@@ -6,7 +6,7 @@ The images go to the actor itself.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -70,8 +70,9 @@ class ImageActor:
         policy: ImagePolicy,
         settings: ActorSettings,
         device: torch.device,
+        refused: Mapping[str, str] = IMAGE_POLICIES,
     ) -> None:
-        """Take the joints of the robot from the settings.
+        """Take the joints of the robot from the settings; ``refused`` is what they must not ask.
 
         Raises ``InvalidSettingError`` where they do not say what the folder leaves open.
         """
@@ -80,6 +81,7 @@ class ImageActor:
         self.state_names = self.joints.state_names if folder.state_width else ()
         self.parameters_mb = policy.parameters_mb
         self._folder, self._policy, self._device = folder, policy, device
+        self._refused = refused
         self.engine: Any = None
         """What is known of the engine that executes the network, where that is not torch."""
         sizes = cameras_of(folder.input_features)
@@ -101,7 +103,7 @@ class ImageActor:
                 f'head is {settings.head}; expected auto, as a policy of type {self._folder.type} '
                 'has its own head.'
             )
-        refuse_techniques('actor', settings, IMAGE_POLICIES)
+        refuse_techniques('actor', settings, self._refused)
         self._policy.configure(settings)
 
     def reset(self, reason: str = 'reset') -> None:

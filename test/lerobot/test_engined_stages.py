@@ -12,6 +12,7 @@ from prefix_policies import CAMERAS, ROBOT, TASK, seen
 from vision_towers import FAMILIES, tower
 
 from efficient_vla import checkpoint
+from efficient_vla.engines import openvino
 from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.files import write_addon
@@ -155,6 +156,24 @@ def test_act_is_one_graph(fixture):
     )
     assert engined.engine.error < 1e-4
     assert engined.parameters_mb == pytest.approx(torch_actor.parameters_mb, rel=0.3)
+
+
+def test_act_takes_bfloat16_from_an_engine_alone(fixture):
+    raw = {'device': 'cpu', **{k: v for k, v in ROBOT.items() if k.startswith('joints')}}
+    for settings in (
+        {'actor_quantization_mode': 'bf16'},
+        {'actor_quantization_mode': 'bf16', 'actor_engine': 'compile'},
+        {'actor_quantization_mode': 'int8_weight', 'actor_engine': 'openvino'},
+    ):
+        with pytest.raises(InvalidSettingError, match=r'quantization.mode is \w+; expected none'):
+            Policy.from_pretrained(fixture('act'), **settings, **raw)
+    if not openvino.computes_in_bfloat16():
+        pytest.skip('this processor does not compute in bfloat16')
+    actor = Policy.from_pretrained(
+        fixture('act'), actor_engine='openvino', actor_quantization_mode='bf16', **raw
+    ).actor
+    assert actor.engine.format == 'bfloat16'
+    assert 1e-5 < actor.engine.error < 0.05
 
 
 def test_a_stage_that_no_engine_executes_says_so(fixture):

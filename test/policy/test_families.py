@@ -232,7 +232,10 @@ def test_a_model_without_a_policy_names_the_command_that_trains_one(changed):
 @pytest.mark.parametrize(
     ('config', 'expected'),
     [
-        ({'model_type': 'blip_2'}, "type 'blip_2'; expected one of florence2, gemma3, idefics3, llava"),
+        (
+            {'model_type': 'blip_2'},
+            "type 'blip_2'; expected one of florence2, gemma3, idefics3, llava",
+        ),
         ({}, 'type None; expected one of florence2, gemma3'),
     ],
 )

@@ -23,6 +23,7 @@ from efficient_vla.compression.quantization import (
 )
 from efficient_vla.dual_settings import CONDITIONINGS, OWN
 from efficient_vla.engined import (
+    converts,
     device_for,
     fit_perception,
     fit_regression,
@@ -31,7 +32,6 @@ from efficient_vla.engined import (
     refuse_head,
     torch_format,
 )
-from efficient_vla.engines.fitting import EXPORTING
 from efficient_vla.errors import CheckpointError
 from efficient_vla.own_images import WHOLE
 from efficient_vla.perception.preprocess import normalised, pixels
@@ -151,7 +151,7 @@ class _Judge(nn.Module):
 def load_actor(folder: Path, settings: ActorSettings) -> Actor:
     """Return the actor."""
     mode = settings.quantization.mode
-    known = (*WEIGHTS_ONLY, 'bf16') if settings.engine in EXPORTING else WEIGHTS_ONLY
+    known = (*WEIGHTS_ONLY, 'bf16') if converts(settings) else WEIGHTS_ONLY
     if mode != 'none' and (settings.own_head != 'regression' or mode not in known):
         raise InvalidSettingError(
             f'quantization.mode of the actor is {mode} with head {settings.own_head}; '

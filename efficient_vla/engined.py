@@ -70,6 +70,11 @@ def device_for(settings: Any) -> torch.device:
     return device
 
 
+def converts(settings: Any) -> bool:
+    """Return whether the engine of a stage brings weights into a number format itself."""
+    return settings.engine in EXPORTING
+
+
 def formats_of(engine: str) -> tuple[str, ...]:
     """Return the values of ``quantization.mode`` that an engine other than torch has."""
     return (*FORMATS, *integers.BITS) if engine == 'openvino' else tuple(FORMATS)
@@ -87,7 +92,7 @@ def torch_format(settings: Any) -> QuantizationSettings:
             f'quantization.mode is {given.mode} with engine {engine}; expected one of '
             f'{", ".join(known)}. Set one of these, or engine to torch.'
         )
-    return QuantizationSettings() if engine in EXPORTING else given
+    return QuantizationSettings() if converts(settings) else given
 
 
 def in_format(
@@ -313,7 +318,7 @@ def _request(settings: Any, folder: Path, layers: integers.Layers) -> EngineRequ
     form, wanted = EngineFormat(), settings.quantization
     if wanted.mode in integers.BITS:
         form = integers.form(wanted.mode, layers, wanted.group_size)
-    elif settings.engine in EXPORTING:
+    elif converts(settings):
         form = FORMATS[wanted.mode]
     bound = settings.engine_max_error or form.max_error
     return EngineRequest(settings.engine, threads, bound, folder, form)

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.engined import fit_network, forget
-from efficient_vla.engines.fitting import EXPORTING
+from efficient_vla.engined import converts, fit_network, forget
 from efficient_vla.lerobot.act_network import ActNetwork, ActPass
 from efficient_vla.lerobot.features import cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder
@@ -61,7 +60,7 @@ class ActPolicy:
 
 def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     """Return the actor of a folder."""
-    halved = settings.quantization.mode == 'bf16' and settings.engine in EXPORTING
+    halved = settings.quantization.mode == 'bf16' and converts(settings)
     refused = IN_BFLOAT16 if halved else IMAGE_POLICIES
     refuse_techniques('actor', settings, refused)
     opened, device = open_for(folder, settings)

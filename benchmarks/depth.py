@@ -137,6 +137,7 @@ def main() -> None:
     """Measure, and write after each way."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, required=True, help='file of the rows, JSON')
+    parser.add_argument('--policy', type=Path, default=default_policy())
     parser.add_argument('--ways', nargs='*', default=list(WAYS), choices=WAYS)
     parser.add_argument('--episodes', type=int, default=20, help='episodes a task')
     parser.add_argument('--seed', type=int, default=1000)
@@ -145,7 +146,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     tell = Console().print
     sizes = replace(Sizes(), episodes=args.episodes)
-    job = Job(default_policy(), sizes, seed=args.seed, tell=tell)
+    job = Job(args.policy, sizes, seed=args.seed, tell=tell)
     machine = {'processor': store.processor(), 'instructions': store.instruction_sets()}
     facts = {'seed': job.seed, 'render': job.render, 'threads': args.threads}
     rows = Rows(args.out, manifest(job.policy, {}, **machine, **facts), resume=True)

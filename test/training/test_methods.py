@@ -508,7 +508,8 @@ def test_a_codebook_finds_the_clusters_beside_the_means_of_places():
 def test_a_gate_hands_the_layer_to_the_scores_and_changes_nothing(policy, data, tmp_path):
     """With all layers picked the student's plan is the dense one."""
     made, samples = recipe('mole', policy, data, tmp_path)
-    latents, scores, chosen = made._plan(samples, noise=0.0)
+    every = torch.arange(samples.tokens.shape[1])
+    latents, scores, chosen = made._plan(samples, every, noise=0.0)
     assert chosen.all()
     dense = made.frozen.dense_plan(samples.tokens, samples.text, samples.text_mask)
     torch.testing.assert_close(latents, dense, atol=1e-5, rtol=1e-4)

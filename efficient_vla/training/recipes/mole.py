@@ -6,7 +6,8 @@ Half of the layers run, the first and the last among them. A layer's gate is har
 the gradient of a softmax of the scores, with Gumbel noise. The teacher is the policy itself with
 all layers, its plan what the paper's cognition token is: squared error and reverse Kullback-Leibler
 divergence pull the student's plan to it, without the paper's masks. Low-rank updates of the decoder
-learn beside the router; they are not added where all layers run.
+learn beside the router; they are not added where all layers run. Most batches show the decoder a
+random part of the visual tokens.
 """
 
 import torch
@@ -18,7 +19,7 @@ from efficient_vla.reasoning.depth.mole import LayerRouter, balance, picked
 from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.losses import action_loss, cognition
-from efficient_vla.training.recipes.recipe import Recipe
+from efficient_vla.training.recipes.recipe import Recipe, shown_part
 
 SHARE = 0.5
 """Share of the layers that run while the router is trained."""
@@ -51,7 +52,8 @@ class MoleRecipe(Recipe):
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of the plan of the layers that are picked, and their spread."""
-        latents, scores, chosen = self._plan(samples, noise=1 - progress)
+        shown = shown_part(samples.tokens.shape[1])
+        latents, scores, chosen = self._plan(samples, shown, noise=1 - progress)
         chunk = self.frozen.single(latents, samples.state)
         return {
             'single': action_loss(chunk.float(), samples.chunk, samples.fit),
@@ -61,7 +63,8 @@ class MoleRecipe(Recipe):
 
     def measures(self, samples: Samples) -> dict[str, float]:
         """Return the losses beside those of all layers, and which layers ran how often."""
-        latents, _, chosen = self._plan(samples, noise=0.0)
+        every = torch.arange(samples.tokens.shape[1])
+        latents, _, chosen = self._plan(samples, every, noise=0.0)
         spread = samples.latents.var(0).mean()
         loss = {
             name: action_loss(self.frozen.single(plan, samples.state), samples.chunk, samples.fit)
@@ -73,13 +76,16 @@ class MoleRecipe(Recipe):
         return found | {f'layer_{layer}': share for layer, share in enumerate(ran.tolist())}
 
     def _plan(
-        self, samples: Samples, noise: float
+        self, samples: Samples, shown: torch.Tensor, noise: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the plan [B, Q, D], the scores of the layers, and which ran, [B, layers] each."""
-        trunk, count = self.frozen.trunk, samples.tokens.shape[1]
-        places = torch.arange(count, device=self.frozen.device).expand(len(samples.tokens), -1)
+        """Return the plan [B, Q, D], the scores of the layers, and which ran, [B, layers] each.
+
+        The router sees all visual tokens, the decoder those that are ``shown``, int64 [n].
+        """
+        trunk, shown = self.frozen.trunk, shown.to(self.frozen.device)
+        places = shown.expand(len(samples.tokens), -1)
         sequence = trunk.sequence(
-            samples.tokens, places, samples.text, samples.text_mask, self.frozen.tokens
+            samples.tokens[:, shown], places, samples.text, samples.text_mask, self.frozen.tokens
         )
         words = trunk.parts.embed(samples.text)
         scores = self.module(samples.tokens, words, samples.text_mask)

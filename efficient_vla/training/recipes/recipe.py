@@ -18,6 +18,22 @@ from efficient_vla.training.dataset import MAX_PLAN_AGE_S
 from efficient_vla.training.files import prefixed
 from efficient_vla.training.frozen import Frozen
 
+WHOLE = 0.12
+"""Share of the batches that show all visual tokens."""
+LEAST, MOST = 1 / 6, 5 / 9
+"""Of the tokens in the others."""
+
+
+def shown_part(count: int) -> torch.Tensor:
+    """Return which of ``count`` visual tokens a batch shows, int64 [n]: mostly a random part.
+
+    So the policy itself was trained; what learns so goes together with pruning, and for less.
+    """
+    if torch.rand(()) < WHOLE:
+        return torch.arange(count)
+    part = count * (LEAST + (MOST - LEAST) * float(torch.rand(())))
+    return torch.randperm(count)[: max(1, round(part))].sort().values
+
 
 class Recipe:
     """How one method is trained."""

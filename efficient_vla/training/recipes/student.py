@@ -5,8 +5,7 @@
 Those stay that turn their input most (``similarity_skip``), and learn by updates of low rank. The
 teacher is the policy with all layers. Of three losses one is that of the demonstrated action; the
 others pull the student's plan to the teacher's (``cognition``, arXiv 2503.20384) and its chunk to
-the teacher's chunk. Most batches show a random part of the visual tokens, as those did from which
-the policy itself learned, so that the student goes together with pruning and learns for less.
+the teacher's chunk. Most batches show a random part of the visual tokens.
 """
 
 import numpy as np
@@ -20,16 +19,12 @@ from efficient_vla.reasoning.depth.student import Student
 from efficient_vla.training.features import Features, Samples
 from efficient_vla.training.frozen import Frozen, routed
 from efficient_vla.training.losses import action_loss, cognition
-from efficient_vla.training.recipes.recipe import Recipe
+from efficient_vla.training.recipes.recipe import Recipe, shown_part
 
 SHARE = 0.5
 """Share of the layers that stay."""
 FRAMES = 32
 """Frames on which the importance of the layers is measured."""
-WHOLE = 0.12
-"""Share of the batches that show all visual tokens."""
-LEAST, MOST = 1 / 6, 5 / 9
-"""Of the tokens in the others."""
 
 
 class StudentRecipe(Recipe):
@@ -57,12 +52,7 @@ class StudentRecipe(Recipe):
 
     def losses(self, samples: Samples, progress: float) -> dict[str, torch.Tensor]:
         """Return the losses of the student's plan of all visual tokens, or of a random part."""
-        count = samples.tokens.shape[1]
-        shown = torch.arange(count)
-        if torch.rand(()) >= WHOLE:
-            part = count * (LEAST + (MOST - LEAST) * float(torch.rand(())))
-            shown = torch.randperm(count)[: max(1, round(part))].sort().values
-        latents = self._plan(samples, shown)
+        latents = self._plan(samples, shown_part(samples.tokens.shape[1]))
         chunk = self.frozen.single(latents, samples.state)
         taught = self.frozen.single(samples.latents, samples.state)
         return {

@@ -27,7 +27,7 @@ from efficient_vla.bench.evaluate import Worker
 from efficient_vla.bench.manifest import manifest
 from efficient_vla.bench.rows import Rows, row_key
 from efficient_vla.engines import store
-from efficient_vla.policy_folders import weights_of
+from efficient_vla.headers import read_header
 from efficient_vla.training.trunks import TRUNKS
 
 BASELINE = 'llama'
@@ -39,7 +39,7 @@ examples, each of which goes on where it was interrupted:
       --tasks reach-v3 --demonstrations 2 --eye-steps 2 --joint-steps 2"""
 COLUMNS = (
     'trunk',
-    'parameters (M)',
+    'numbers (M)',
     'success',
     '95 % interval',
     'p beside llama',
@@ -82,6 +82,11 @@ def last_loss(curve: Path, name: str = 'single') -> float:
         return float([row['value'] for row in csv.DictReader(file) if row['loss'] == name][-1])
 
 
+def parameters(folder: Path) -> int:
+    """Return the numbers of a policy, without what its training left beside it."""
+    return sum(entry.values for entry in read_header(folder / 'model.safetensors').values())
+
+
 def measure(jobs: Mapping[str, Job], rows: Rows, progress: Progress) -> None:
     """Measure what the rows of the siblings lack; all are compared with the first."""
     keys = {name: row_key('siblings', trunk=name, **job.played) for name, job in jobs.items()}
@@ -95,7 +100,7 @@ def measure(jobs: Mapping[str, Job], rows: Rows, progress: Progress) -> None:
     def cost(name: str) -> dict[str, Any]:
         job, mine = jobs[name], times()[name]
         return {
-            'parameters': weights_of(job.policy)[0],
+            'parameters': parameters(job.policy),
             'cpu_p50_ms': float(np.median(mine)),
             'cpu_p95_ms': float(np.percentile(mine, 95)),
             'times_first': float(np.mean(mine) / np.mean(times()[first])),

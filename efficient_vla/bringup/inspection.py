@@ -55,6 +55,8 @@ ADD_ONS = {
     **{name: f'actor.decoding.method={name}' for name in DECODINGS if name in RECIPES},
 }
 """Add-on file -> what it is for."""
+UNGATED = ('gpt_neox', 'mamba', 'bart')
+"""Decoders whose layers have no gated feed-forward network, as Llama's have."""
 
 
 def facts_at(place: PolicyPlace, token_file: str = '') -> FolderFacts:
@@ -162,14 +164,35 @@ def _techniques(
     applied = CARD_TECHNIQUES[facts.family]
     if facts.family != 'evla':
         return applied, {}
+    unable = _unable(place)
+    applied = tuple(name for name in applied if name not in unable)
     there = {name for name in ADD_ONS if (place / f'{name}.safetensors').is_file()}
     refused = {
         what: f'its file {name}.safetensors is not in the folder: efficient-vla train --policy '
         f'{place} --method {name}'
         for name, what in ADD_ONS.items()
-        if name not in there
+        if name not in there and what.partition('=')[0] not in unable
     }
-    return (*applied, *(what for name, what in ADD_ONS.items() if name in there)), refused
+    given = (what for name, what in ADD_ONS.items() if name in there)
+    return (*applied, *given), refused | unable
+
+
+def _unable(folder: Path) -> dict[str, str]:
+    """Return the parameters that the decoder of a policy cannot do -> why."""
+    kind = read_json(folder / 'config.json').get('text_config', {}).get('model_type', '')
+    found = {}
+    if kind in UNGATED:
+        found['reasoner.width.method'] = (
+            f'a {kind} decoder has no gated feed-forward network as in Llama'
+        )
+    if kind == 'mamba':
+        found['reasoner.reuse.method'] = f'a {kind} decoder has no keys and values'
+        found |= {
+            f'reasoner.pruning.method={name}': f'a {kind} decoder has no attention to rank by'
+            for name, method in METHODS.items()
+            if method.needs_attention
+        }
+    return found
 
 
 def checked_place(place: PolicyPlace) -> PolicyPlace:

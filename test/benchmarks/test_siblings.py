@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rich.progress import Progress
+from safetensors.numpy import save_file
 
 from benchmarks import siblings
 from benchmarks.job import Job, Sizes
@@ -59,7 +60,7 @@ def test_rows_are_paired_with_the_first_and_measured_once(tmp_path, monkeypatch)
         'load',
         lambda policy, words: SimpleNamespace(reasoner=SimpleNamespace(parameters_mb=1.0)),
     )
-    monkeypatch.setattr(siblings, 'weights_of', lambda folder: (2_000_000, 4.0))
+    monkeypatch.setattr(siblings, 'parameters', lambda folder: 2_000_000)
     monkeypatch.setattr(siblings, 'measure_memory', lambda *given: {'resident_mb': 90.0})
     monkeypatch.setattr(siblings, 'last_loss', lambda curve: 0.25)
     monkeypatch.setattr(Job, 'scenes', [])
@@ -85,3 +86,9 @@ def test_the_last_loss_is_that_of_the_last_step(tmp_path: Path):
         'joint,20,single,0.8,1\njoint,40,single,0.5,2\njoint,40,dual,0.9,2\n'
     )
     assert siblings.last_loss(curve) == 0.5
+
+
+def test_the_state_of_a_training_is_no_part_of_the_policy(tmp_path: Path):
+    save_file({'a': np.zeros((3, 4), np.float16)}, tmp_path / 'model.safetensors')
+    save_file({'b': np.zeros(100, np.float32)}, tmp_path / 'training.safetensors')
+    assert siblings.parameters(tmp_path) == 12

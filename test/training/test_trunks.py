@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from efficient_vla import checkpoint
+from efficient_vla.bringup.inspection import facts_at, inspection
 from efficient_vla.errors import CheckpointError
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning import runner
@@ -176,6 +177,18 @@ def test_what_is_not_refused_plans(made, name):
     for moment in range(3):
         chunk = policy.act(dataclasses.replace(FRAME, stamp=float(moment)), SENTENCES[0])
         assert np.isfinite(chunk.actions).all()
+
+
+def test_inspect_says_what_the_trunk_cannot_do(made):
+    folder, _ = made
+    found = inspection(folder, facts_at(folder), None)
+    unable = {name: why for name, why in found['refused'].items() if 'decoder has no' in why}
+    width, reuse = 'reasoner.width.method', 'reasoner.reuse.method'
+    assert (width in unable) == ('structured' in REFUSED.get(folder.name[:-1], {}))
+    assert (reuse in unable) == (folder.name == 'mamba0')
+    assert ('reasoner.pruning.method=fastv' in unable) == (folder.name == 'mamba0')
+    assert not unable.keys() & {*found['techniques']}
+    assert {width, reuse} <= unable.keys() | {*found['techniques']}
 
 
 def test_a_layer_that_misses_is_said(tmp_path):

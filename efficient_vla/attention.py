@@ -107,6 +107,8 @@ def attention_with_hooks(
 ) -> tuple[torch.Tensor, None]:
     """Run the fused kernel, and what the module's hook asks for, where it has one.
 
+    A module may have a ``kernel`` of its own, which takes no mask.
+
     query [B, heads, N, d], key and value [B, key heads, N, d], mask [B, 1, N, M] of bool. Logits
     that a decoder caps (``softcap``, Gemma 2) are no business of the fused kernel.
     """
@@ -119,7 +121,10 @@ def attention_with_hooks(
         hook.scores = rows_of_attention(
             query, key, attention_mask, hook.score_rows, scaling, softcap
         )[0]
-    if softcap is None:
+    kernel = getattr(module, 'kernel', None)
+    if kernel is not None:
+        output = kernel(query, key, value)
+    elif softcap is None:
         output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **options
         )

@@ -133,6 +133,9 @@ def fit_perception(
     pixels = (torch.rand(shape, generator=random) * 2 - 1).to(stage.device, tower.dtype)
     if tower.can_update and (settings.cache.method == 'patch' or settings.signals):
         graphs = [child(tower, path) for path in tower.cut(layers)]
+        attention: Any = tower.encoder.encoder.layers[0].self_attn
+        graphs.append(EngineGraph('attention', attention.kernel, tower.attend_by))
+        graphs.append(child(tower, 'connector'))
         some = torch.arange(0, stage.patches.rows * stage.patches.columns, 3, device=stage.device)
 
         def updated() -> torch.Tensor:

@@ -28,17 +28,21 @@ def memory_mb() -> dict[str, float]:
 
 
 def seen(inputs: dict[str, Any], turn: int) -> dict[str, Any]:
-    """Return the observation of a turn: a share ``changed`` of the cells of each image is new."""
+    """Return the observation of a turn: a share ``changed`` of the cells of each image is new.
+
+    They are the same cells in each turn, as where a hand moves before a background that rests.
+    """
     import numpy as np
 
     found = {key: value for key, value in inputs.items() if key.startswith('observation.')}
     share = float(inputs['changed'])
     for key, image in found.items():
         if share and key.startswith('observation.images.'):
-            draw = np.random.default_rng(turn)
+            draw = np.random.default_rng(0)
             rows, columns = image.shape[0] // CELL, image.shape[1] // CELL
             image = image.copy()
             cells = draw.choice(rows * columns, round(share * rows * columns), replace=False)
+            draw = np.random.default_rng(turn)
             for row, column in zip(cells // columns * CELL, cells % columns * CELL, strict=True):
                 image[row : row + CELL, column : column + CELL] = draw.integers(0, 255, 3, np.uint8)
             found[key] = image

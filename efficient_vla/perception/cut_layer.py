@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from efficient_vla.attention import attention_with_hooks
 
@@ -47,14 +48,27 @@ class TowerLeave(nn.Module):
         return states + self.feed(self.norm(states))
 
 
-class CutAttention(nn.Module):
-    """CutAttention alone."""
-
-    is_causal = False
+class Kernel(nn.Module):
+    """Attention without a mask, so that an engine can take its place."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = scale
+
+    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Return [B, N, heads, d] for queries [B, heads, N, d], keys and values in M places."""
+        found = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return found.transpose(1, 2).contiguous()
+
+
+class CutAttention(nn.Module):
+    """Attention between what is before and behind it; all layers share a kernel."""
+
+    is_causal = False
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self.kernel, self.scale = kernel, kernel.scale
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Return [B, N, heads x d]."""
@@ -65,9 +79,9 @@ class CutAttention(nn.Module):
 class CutLayer(nn.Module):
     """A layer of SigLIP's and CLIP's kind."""
 
-    def __init__(self, stock: Any) -> None:
+    def __init__(self, stock: Any, kernel: Kernel) -> None:
         super().__init__()
-        self.self_attn = CutAttention(stock.self_attn.scale)
+        self.self_attn = CutAttention(kernel)
         self.enter, self.leave = TowerEnter(stock), TowerLeave(stock)
 
     def forward(self, states: torch.Tensor, mask: None) -> torch.Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from efficient_vla import attention
 from efficient_vla.attention import Hook, KeyValues, hooked
 from efficient_vla.perception.conv_stem import ConvStem
-from efficient_vla.perception.cut_layer import CutLayer
+from efficient_vla.perception.cut_layer import CutLayer, Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,9 @@ class VisionTower(nn.Module):
         The weights are moved: no training after this.
         """
         used, layers = len(self._layers), self.encoder.encoder.layers
+        kernel = Kernel(layers[0].self_attn.scale)
         for index, layer in enumerate(layers[:used]):
-            made = layers[index] = CutLayer(layer)
+            made = layers[index] = CutLayer(layer, kernel)
             if layer.self_attn.q_proj in known:
                 known[made.enter.qkv] = known[layer.self_attn.q_proj]
         return [
@@ -135,6 +136,11 @@ class VisionTower(nn.Module):
             for index in range(used)
             for part in ('enter', 'leave')
         ]
+
+    def attend_by(self, kernel: nn.Module) -> None:
+        """Let all parted layers attend by ``kernel``."""
+        for layer in self._layers:
+            layer.self_attn.kernel = kernel
 
     def release(self) -> None:
         """Let go of the weights that ``whole`` holds."""

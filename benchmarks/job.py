@@ -119,6 +119,8 @@ class Job:
     device: str = 'auto'
     composition: tuple[str, ...] = ()
     """Parameters that replace those of the composition; empty for its own."""
+    only: Sequence[str] = ()
+    """Names of techniques that are measured beside dense; empty for all."""
     peer_python: Path | None = None
     """Interpreter that has LeRobot; without one the part ``peer`` is skipped."""
     display: 'Callable[[int], AbstractContextManager[Observer]] | None' = None

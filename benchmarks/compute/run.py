@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All measurements about layers, bytes and engines, and what a run of them writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.compute.conditions import DENSE, conditions
@@ -11,6 +11,7 @@ from benchmarks.job import Condition, Job
 from benchmarks.threads import threads_of
 from efficient_vla.bench.compare import paired_columns, unpacked
 from efficient_vla.bench.rows import Rows, row_key
+from efficient_vla.cli.run_options import refuse_unknown
 
 
 def measure_methods(job: Job, rows: Rows) -> None:
@@ -43,12 +44,19 @@ def measure_methods(job: Job, rows: Rows) -> None:
     }
     keyed = [
         (c, row_key('methods', overrides=c.words, **config), described | {'kind': c.kind})
-        for c in conditions()
+        for c in _chosen(job.only)
     ]
     dense_key = keyed[0][1]
     job.measure(rows, 'methods', keyed, memory, 'resident_mb')
     job.measure(rows, 'methods', keyed, cost, 'decision_p50_ms')
     job.measure(rows, 'methods', keyed, success, 'success_rate')
+
+
+def _chosen(names: Sequence[str]) -> list[Condition]:
+    """Return dense and the techniques of these names, all where there are none."""
+    known = conditions()
+    refuse_unknown('technique', names, [condition.name for condition in known])
+    return [c for c in known if not names or c.kind == DENSE or c.name in names]
 
 
 PARTS: dict[str, Callable[[Job, Rows], None]] = {'methods': measure_methods}

@@ -152,6 +152,15 @@ def add_parsers(parts: Any) -> None:
                 default='auto',
                 help='where the shapes run (default: a GPU if there is one)',
             )
+        if name == 'compute':
+            parser.add_argument(
+                '--only',
+                metavar='NAME',
+                action='append',
+                default=[],
+                help='a technique to measure beside dense, such as student; may be given again '
+                '(default: all)',
+            )
         if name == 'motion':
             parser.add_argument(
                 '--peer-python',
@@ -213,7 +222,7 @@ def main(name: str, arguments: argparse.Namespace) -> int:
     from efficient_vla.cli.live import LiveObserver
 
     benchmark = importlib.import_module(f'benchmarks.{name}.run')
-    given = {'quick', 'seed', 'render', 'hardware', 'device', 'composition'}
+    given = {'quick', 'seed', 'render', 'hardware', 'device', 'composition', 'only'}
     values = {key: value for key, value in vars(arguments).items() if key in given}
     parse_overrides(values.get('composition', ()))
     job = Job(

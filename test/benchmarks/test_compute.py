@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from page_manifest import MANIFEST
 
-from benchmarks.compute import decisions, memory
+from benchmarks.compute import decisions, memory, run
 from benchmarks.compute.conditions import DENSE, conditions
 from benchmarks.compute.page import REPORT, plot
 from benchmarks.job import SINGLE
 from benchmarks.tokens.latency import WARM_UP_FRAMES, RecordedScene
 from efficient_vla.bench.compare import paired_columns
 from efficient_vla.bench.overrides import build_settings, merged, parse_overrides
+from efficient_vla.errors import UsageError
 from efficient_vla.policy import Policy, default_policy
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.types import Frame
@@ -51,6 +52,17 @@ def test_every_number_format_is_compared_and_its_settings_are_valid():
         'reasoner.quantization.mode=int8',
     )
     assert words['openvino'] == words['openvino int8'][:3]
+
+
+def test_techniques_are_chosen_by_name_and_a_wrong_one_is_told():
+    assert [c.name for c in run._chosen(['student', 'openvino int8'])] == [
+        DENSE,
+        'openvino int8',
+        'student',
+    ]
+    assert run._chosen(()) == conditions()
+    with pytest.raises(UsageError, match=r"unknown technique 'studnet'; expected .*student"):
+        run._chosen(['studnet'])
 
 
 def test_a_decision_is_the_sum_of_its_stages_and_all_see_the_same_frames():

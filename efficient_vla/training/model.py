@@ -18,7 +18,7 @@ from efficient_vla.reasoning.decoders import reading_half
 from efficient_vla.reasoning.layout import arranged
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.reasoning.words import Words
-from efficient_vla.training.trunks import TRUNKS, Sizes
+from efficient_vla.training.trunks import TRUNKS, TrunkSizes
 from efficient_vla.types import VisualTokens, grid_map
 
 
@@ -29,7 +29,7 @@ def nano_config(
 
     ``layers`` are those of a decoder; ``trunk`` is one of ``TRUNKS``.
     """
-    sizes, kind = Sizes(width, layers, vocabulary), TRUNKS[trunk]
+    sizes, kind = TrunkSizes(width, layers, vocabulary), TRUNKS[trunk]
     return SmolVLMConfig(
         vision_config={
             'hidden_size': width,

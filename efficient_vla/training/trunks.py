@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class TrunkSizes:
     """What kinds have in common."""
 
     width: int
@@ -46,12 +46,12 @@ LONGEST = 512
 SPECIALS: Mapping[str, Any] = {'pad_token_id': 0, 'bos_token_id': None, 'eos_token_id': None}
 
 
-def llama(sizes: Sizes) -> dict[str, Any]:
+def llama(sizes: TrunkSizes) -> dict[str, Any]:
     """Return a Llama, as in SmolVLM2 and LLaVA."""
     return {**sizes.attending, **SPECIALS}
 
 
-def qwen2_5_vl(sizes: Sizes) -> dict[str, Any]:
+def qwen2_5_vl(sizes: TrunkSizes) -> dict[str, Any]:
     """Return the decoder of Qwen2.5-VL: keys for all heads, positions of three axes (M-RoPE)."""
     half = sizes.width // sizes.heads // 2
     axes = [half - 2 * (3 * half // 8), 3 * half // 8, 3 * half // 8]
@@ -59,7 +59,7 @@ def qwen2_5_vl(sizes: Sizes) -> dict[str, Any]:
     return {**sizes.attending, **SPECIALS, 'num_key_value_heads': 1, 'rope_parameters': rope}
 
 
-def gpt_neox(sizes: Sizes) -> dict[str, Any]:
+def gpt_neox(sizes: TrunkSizes) -> dict[str, Any]:
     """Return a GPT-NeoX as Pythia has it: attention and feed-forward side by side."""
     named = {**sizes.attending, **SPECIALS, 'intermediate_size': 4 * sizes.width}
     named.pop('num_key_value_heads')
@@ -67,7 +67,7 @@ def gpt_neox(sizes: Sizes) -> dict[str, Any]:
     return {**named, 'rope_parameters': rope}
 
 
-def mamba(sizes: Sizes) -> dict[str, Any]:
+def mamba(sizes: TrunkSizes) -> dict[str, Any]:
     """Return a Mamba of twice as many layers, each of which has half the numbers."""
     return {
         'hidden_size': sizes.width,
@@ -77,7 +77,7 @@ def mamba(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def bart(sizes: Sizes) -> dict[str, Any]:
+def bart(sizes: TrunkSizes) -> dict[str, Any]:
     """Return the encoder of a BART, the language half of Florence-2; its decoder has no layers."""
     return {
         'd_model': sizes.width,
@@ -95,21 +95,21 @@ def bart(sizes: Sizes) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TrunkKind:
     """One kind of trunk."""
 
     about: str
-    config: Callable[[Sizes], dict[str, Any]]
-    """Sizes -> what the configuration of transformers is given."""
+    config: Callable[[TrunkSizes], dict[str, Any]]
+    """TrunkSizes -> what the configuration of transformers is given."""
     model_type: str
     """Of that configuration."""
 
 
 TRUNKS = {
-    'llama': Kind('causal, as in SmolVLA, OpenVLA, LCB and HiRT', llama, 'llama'),
-    'gpt_neox': Kind('causal, as in TinyVLA', gpt_neox, 'gpt_neox'),
-    'qwen2_5_vl': Kind('causal, as in NORA', qwen2_5_vl, 'qwen2_5_vl_text'),
-    'mamba': Kind('a state space, as in RoboMamba', mamba, 'mamba'),
-    'bart': Kind('an encoder that sees both ways, as in FLOWER', bart, 'bart'),
+    'llama': TrunkKind('causal, as in SmolVLA, OpenVLA, LCB and HiRT', llama, 'llama'),
+    'gpt_neox': TrunkKind('causal, as in TinyVLA', gpt_neox, 'gpt_neox'),
+    'qwen2_5_vl': TrunkKind('causal, as in NORA', qwen2_5_vl, 'qwen2_5_vl_text'),
+    'mamba': TrunkKind('a state space, as in RoboMamba', mamba, 'mamba'),
+    'bart': TrunkKind('an encoder that sees both ways, as in FLOWER', bart, 'bart'),
 }
 """Name -> its kind."""

@@ -20,7 +20,13 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 NAME = 'sdpa_with_hooks'
-_active = threading.local()
+
+
+class _Active(threading.local):
+    hook: 'tuple[nn.Module, Hook] | None' = None
+
+
+_active = _Active()
 """The module that has a hook and the hook, in each thread: two may run the same layers at once."""
 
 
@@ -178,7 +184,7 @@ def hooked(attention: nn.Module | None, hook: Hook | None) -> Iterator[None]:
     if attention is None or hook is None:
         yield
         return
-    before, _active.hook = getattr(_active, 'hook', None), (attention, hook)
+    before, _active.hook = _active.hook, (attention, hook)
     try:
         yield
     finally:
@@ -186,7 +192,7 @@ def hooked(attention: nn.Module | None, hook: Hook | None) -> Iterator[None]:
 
 
 def _hook_of(module: nn.Module) -> Hook | None:
-    owner, hook = getattr(_active, 'hook', None) or (None, None)
+    owner, hook = _active.hook or (None, None)
     return hook if owner is module else None
 
 

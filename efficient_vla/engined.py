@@ -44,7 +44,7 @@ SIZES = (24, 40)
 PASSES = ((24, 0), (40, 0), (1, 39))
 """Rows of a prefix, and rows that they come behind: a frame, and the state alone."""
 FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16', max_error=0.05)}
-"""Number formats of all engines, by ``quantization.mode``; OpenVINO has those of integers too."""
+"""Number formats of floats, by ``quantization.mode``."""
 
 
 def device_for(settings: Any) -> torch.device:
@@ -77,7 +77,8 @@ def converts(settings: Any) -> bool:
 
 def formats_of(engine: str) -> tuple[str, ...]:
     """Return the values of ``quantization.mode`` that an engine other than torch has."""
-    return (*FORMATS, *integers.BITS) if engine == 'openvino' else tuple(FORMATS)
+    known = {'openvino': (*FORMATS, *integers.BITS), 'compile': tuple(FORMATS)}
+    return known.get(engine, ('none',))
 
 
 def torch_format(settings: Any) -> QuantizationSettings:

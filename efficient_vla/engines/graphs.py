@@ -69,8 +69,8 @@ class EngineFormat:
     """Return the engine's model in this format, of its model in float32 and the graph."""
     options: tuple[tuple[str, str], ...] = ()
     """What the engine is told when it compiles, name and value."""
-    facts: str = ''
-    """What else an export in this format depends on."""
+    facts: Callable[[EngineGraph], str] = field(default=lambda graph: '')
+    """Return what else the export of a graph in this format depends on."""
     max_error: float = 0.01
     """Largest relative error of seeded input that is taken where no other one is asked for."""
 

@@ -8,7 +8,6 @@ numbers of a row by a scale of theirs). Attention, norms and activations are com
 where the processor does, and inputs are rounded anyway, else in float32.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -27,7 +26,8 @@ BITS = {'int8': 8, 'int8_dynamic': 8, 'int8_weight': 8, 'int4_weight': 4}
 DYNAMIC_GROUP = 64
 """Inputs of a row that share a scale, where they are rounded as they come."""
 MAX_ERROR = 0.5
-"""Of seeded noise, which exceeds ranges that were measured on images; a wrong graph makes 1."""
+"""Of seeded noise, which exceeds ranges that were measured on images: the decoder of evla-nano has
+0.26 in int8, where its plans are off by 0.01. Only what is broken at large is found so."""
 INTEGER_DOTS = ('avx512_vnni', 'avx_vnni', 'amx_int8')
 """Instructions that sum products of 8 bits in 32; others sum pairs in 16, which 255 levels fill."""
 
@@ -37,14 +37,12 @@ def form(mode: str, layers: Layers, group_size: int) -> EngineFormat:
     weight_only = mode.endswith('_weight')
     in_bfloat16 = not weight_only and openvino.computes_in_bfloat16()
     group = DYNAMIC_GROUP if mode == 'int8_dynamic' else 0
-    said = repr([None if between is None else between.tolist() for between in layers.values()])
-    facts = group_size, hashlib.sha256(said.encode()).hexdigest()
     return EngineFormat(
         f'{mode}, the rest in {"bfloat16" if in_bfloat16 else "float32"}',
         'bf16' if in_bfloat16 else 'f32',
         partial(changed, layers=layers, mode=mode, group_size=group_size),
         (('DYNAMIC_QUANTIZATION_GROUP_SIZE', str(group)),),
-        repr(facts),
+        partial(_facts, layers=layers, group_size=group_size),
         MAX_ERROR,
     )
 
@@ -63,6 +61,16 @@ def changed(model: Any, graph: EngineGraph, layers: Layers, mode: str, group_siz
             rounded = ops.fake_quantize(product.input_value(0), *ends, *ends, _levels())
             product.input(0).replace_source_output(rounded.output(0))
     return model
+
+
+def _facts(graph: EngineGraph, layers: Layers, group_size: int) -> str:
+    """Return which layers of a graph are meant, by path, with the ranges of their inputs."""
+    known = [
+        (path, None if (between := layers[layer]) is None else between.tolist())
+        for path, layer in graph.module.named_modules()
+        if layer in layers
+    ]
+    return repr((group_size, known))
 
 
 def _products(model: Any, graph: EngineGraph, layers: Layers) -> Iterator[tuple[Any, nn.Module]]:

@@ -53,11 +53,6 @@ def check(request: EngineRequest) -> None:
             f'engine is {engine}; the installed ONNX Runtime has {", ".join(able)}, but no '
             f'{provider}. Install it: {remedy}; or set engine to torch.'
         )
-    if request.format.precision != 'f32':
-        raise InvalidSettingError(
-            f'quantization.mode is {request.format.name} with engine {engine}; expected none. Set '
-            'quantization.mode to none, or engine to openvino.'
-        )
 
 
 def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:

@@ -54,7 +54,7 @@ def key(graph: EngineGraph, request: EngineRequest, version: str) -> str:
         torch.__version__,
         request.format.name,
         request.format.precision,
-        request.format.facts,
+        request.format.facts(graph),
         instruction_sets(),
         graph.shapes,
         [str(given.dtype) for given in graph.calls[0]],

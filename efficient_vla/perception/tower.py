@@ -18,6 +18,7 @@ from efficient_vla import attention
 from efficient_vla.attention import Hook, KeyValues, hooked
 from efficient_vla.perception.conv_stem import ConvStem
 from efficient_vla.perception.cut_layer import CutLayer, Kernel
+from efficient_vla.settings import InvalidSettingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +123,24 @@ class VisionTower(nn.Module):
     def cut(self, known: dict[nn.Module, Any]) -> list[str]:
         """Part each layer before and behind its attention; return the paths of the parts.
 
-        What is ``known`` of a projection to queries is known of the one product in its place.
-        The weights are moved: no training after this.
+        What is ``known`` of projections to queries, keys and values, in which they are alike, is
+        known of the one product in their place. The weights are moved: no training after this.
+        Raises ``InvalidSettingError`` where some of them are known and others are not.
         """
         used, layers = len(self._layers), self.encoder.encoder.layers
         kernel = Kernel(layers[0].self_attn.scale)
         for index, layer in enumerate(layers[:used]):
             made = layers[index] = CutLayer(layer, kernel)
-            if layer.self_attn.q_proj in known:
-                known[made.enter.qkv] = known[layer.self_attn.q_proj]
+            stock = layer.self_attn
+            found = [part in known for part in (stock.q_proj, stock.k_proj, stock.v_proj)]
+            if any(found) != all(found):
+                raise InvalidSettingError(
+                    'quantization.exclude names some of q_proj, k_proj and v_proj, which are one '
+                    'product in a tower that can be updated in part; expected all or none. Name '
+                    'all of them, or set cache.method to another than patch.'
+                )
+            if all(found):
+                known[made.enter.qkv] = known[stock.q_proj]
         return [
             f'encoder.encoder.layers.{index}.{part}'
             for index in range(used)

@@ -179,7 +179,9 @@ class Prefix(nn.Module):
             if self.parts.whole is not None:
                 (turn,) = rotary.values()
                 before = [
-                    part[:, :, :-1] for pair in zip(keys, values, strict=True) for part in pair
+                    part[:, :, :-1].contiguous()
+                    for pair in zip(keys, values, strict=True)
+                    for part in pair
                 ]
                 mask = torch.ones(1, 1, 1, keys[0].shape[2], dtype=torch.bool, device=hidden.device)
                 _, *newer = self.parts.whole(hidden, mask, *turn, *before)

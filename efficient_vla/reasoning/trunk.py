@@ -156,7 +156,7 @@ class Trunk(nn.Module):
         )
         seen = torch.cat([text_mask.new_ones(batch, count), text_mask], 1)[:, order]
         attend = torch.cat([seen, text_mask.new_ones(batch, queries)], 1)
-        if not self.parts.has_attention and batch > 1:
+        if not self.parts.has_attention and not bool(attend.all()):
             # A state remembers padding that it has passed; before the first token there is none.
             first = attend.sort(dim=1, stable=True).indices
             embeddings = (embeddings * attend[..., None]).take_along_dim(first[..., None], 1)

@@ -131,6 +131,13 @@ def test_weights_are_held_once(fixture):
         assert held < 1.35 * once, stage
 
 
+def test_projections_that_are_one_product_are_excluded_together():
+    parted = tower(next(iter(FAMILIES)))
+    attention = parted.encoder.encoder.layers[0].self_attn
+    with pytest.raises(InvalidSettingError, match='some of q_proj, k_proj and v_proj'):
+        parted.cut({attention.q_proj: None})
+
+
 @pytest.mark.parametrize('family', FAMILIES)
 @torch.no_grad()
 def test_identity_parted_layers_give_what_the_stock_ones_do(family):
@@ -167,11 +174,13 @@ def test_act_takes_bfloat16_from_an_engine_alone(fixture):
     ):
         with pytest.raises(InvalidSettingError, match=r'quantization.mode is \w+; expected none'):
             Policy.from_pretrained(fixture('act'), **settings, **raw)
+    halved = {'actor_quantization_mode': 'bf16', 'actor_engine': 'openvino'}
+    excluded = {'actor_quantization_exclude': ('self_attn',)}
+    with pytest.raises(InvalidSettingError, match=r'exclude is self_attn with quantization\.mode'):
+        Policy.from_pretrained(fixture('act'), **halved, **excluded, **raw)
     if not openvino.computes_in_bfloat16():
         pytest.skip('this processor does not compute in bfloat16')
-    actor = Policy.from_pretrained(
-        fixture('act'), actor_engine='openvino', actor_quantization_mode='bf16', **raw
-    ).actor
+    actor = Policy.from_pretrained(fixture('act'), **halved, **raw).actor
     assert actor.engine.format == 'bfloat16'
     assert 1e-5 < actor.engine.error < 0.05
 

@@ -290,24 +290,21 @@ def fit_regression(
 def fit_network(
     name: str,
     whole: nn.Module,
-    put: Callable[[nn.Module], None],
+    owner: Any,
     given: tuple[torch.Tensor, ...],
     settings: Any,
     folder: Path,
-    release: Callable[[], None],
 ) -> EngineReport | None:
-    """Let the engine of the settings execute a network of one pass; ``given`` is what it takes."""
+    """Let the engine of the settings execute a network of one pass; ``given`` is what it takes.
+
+    ``owner`` has the network, all of whose weights go, and runs what is its ``whole`` then.
+    """
     request = _request(settings, folder, {})
     if request is None:
         return None
-    now = whole
-
-    def place(made: nn.Module) -> None:
-        nonlocal now
-        now = made
-        put(made)
-
-    return fit([EngineGraph(name, whole, place)], [lambda: now(*given)], request, release)
+    graph = EngineGraph(name, whole, lambda made: setattr(owner, 'whole', made))
+    probes = [lambda: (owner.whole or whole)(*given)]
+    return fit([graph], probes, request, lambda: forget(owner))
 
 
 def forget(module: nn.Module) -> None:

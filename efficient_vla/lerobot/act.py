@@ -9,7 +9,7 @@ import torch
 
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.compression.quantization import refuse_exclude
-from efficient_vla.engined import converts, fit_network, forget
+from efficient_vla.engined import converts, fit_network
 from efficient_vla.lerobot.act_network import ActNetwork, ActPass
 from efficient_vla.lerobot.features import cameras_of
 from efficient_vla.lerobot.folder import LeRobotFolder
@@ -76,11 +76,10 @@ def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     engine = fit_network(
         'network',
         ActPass(network),
-        lambda made: setattr(network, 'whole', made),
+        network,
         tuple(torch.randn(shape, generator=random).to(device) for shape in shapes),
         settings,
         folder,
-        lambda: forget(network),
     )
     made = ImageActor(opened, ActPolicy(opened, network), settings, device, refused)
     made.engine = engine

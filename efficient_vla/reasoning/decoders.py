@@ -213,9 +213,8 @@ class Decoder:
 
     def whole_pass(self) -> fused.WholePass | None:
         """Return all layers as one module, ``None`` where the family or its layers forbid it."""
-        if not self._fused or len(set(self.kinds)) > 1:
-            return None
-        if not all(isinstance(layer, fused.FusedLayer) for layer in self.layers):
+        alike = all(isinstance(layer, fused.FusedLayer) for layer in self.layers)
+        if not self._is_one_kind or not alike:
             return None
         return fused.WholePass(self.layers, getattr(self.model, self.family.norm))
 
@@ -226,9 +225,14 @@ class Decoder:
 
     def keeping_pass(self) -> fused.KeepingPass | None:
         """Return the layers of a prefix as one module, ``None`` where the family forbids it."""
-        if not self._fused or len(set(self.kinds)) > 1:
+        if not self._is_one_kind:
             return None
         return fused.KeepingPass(self.layers, getattr(self.model, self.family.norm))
+
+    @property
+    def _is_one_kind(self) -> bool:
+        """Whether the layers are in parts, and all see the same rows."""
+        return self._fused and len(set(self.kinds)) <= 1
 
     @property
     def is_cut(self) -> bool:

@@ -192,14 +192,13 @@ def run_keeping(
 
     A whole pass keeps those of the rows that are left alone.
     """
-    length = sequence.embeddings.shape[1]
     if decoder.whole is not None:
         walk = _Walk(decoder, sequence, selection, reuse, frozenset(observe))
         hidden, *made = walk.at_once(decoder.whole, selection, decoder.nothing_before)
         pairs = zip(made[::2], made[1::2], strict=True)
-        return [KeyValues(keys.shape[2], keys, values) for keys, values in pairs], walk.passed(
-            hidden
-        )
+        slots = [KeyValues(keys.shape[2], keys, values) for keys, values in pairs]
+        return slots, walk.passed(hidden)
+    length = sequence.embeddings.shape[1]
     kept = reuse or Reuse([KeyValues(length) for _ in decoder.layers])
     return kept.slots, run(decoder, sequence, selection, kept, observe)
 

@@ -23,7 +23,6 @@ from rich.console import Console
 from torch import nn
 from transformers import AutoModel, LlamaModel
 
-from benchmarks.full_models import MODELS, openvla_text, openvla_towers
 from efficient_vla.attention import KeyValues
 from efficient_vla.devices import torch_device
 from efficient_vla.families import FAMILIES
@@ -34,6 +33,7 @@ from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.layout import arranged
 from efficient_vla.reasoning.trunk import Trunk
 from efficient_vla.reasoning.words import Words
+from efficient_vla.training.published import MODELS, openvla_text, openvla_towers
 from efficient_vla.types import VisualTokens, grid_map
 
 WORDS, QUERIES = 32, 8

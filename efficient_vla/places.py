@@ -31,6 +31,12 @@ def share_folder(name: str) -> Path:
     )
 
 
+def user_cache(name: str) -> Path:
+    """Return the folder of this package in the user's cache, which need not be there."""
+    cached = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(cached) / 'efficient_vla' / name
+
+
 def policy_folder(name: str | Path) -> Path:
     """Return the folder of a policy: a path, or the name of a shipped policy."""
     folder = Path(name).expanduser()

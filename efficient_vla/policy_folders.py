@@ -6,7 +6,7 @@ A folder of this package has ``policy.json``; those of other projects are known 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ FAMILIES = {
 }
 """Policy type -> module with the loaders of its stages; one whose folders have no ``policy.json``
 imports without torch and has ``facts(folder)``."""
+ORIGIN = 'origin.json'
+"""File of a folder that was made and not trained, which says how."""
 SERVED = 'efficient_vla.serving.stages'
 """The same of policies that a server has."""
 
@@ -78,6 +80,8 @@ class FolderFacts:
     """Datasets whose statistics it has, one of which unnorm_key has to name; empty: of one."""
     architecture: str = ''
     """What actor.architecture auto means; empty: what the head that is chosen needs."""
+    random: str = ''
+    """System whose shape it has with random weights; empty: it was trained."""
     one_process: bool = False
     """Whether the three stages have to share a process: they hand on more than messages hold."""
 
@@ -151,11 +155,13 @@ def folder_facts(folder: PolicyPlace, token_file: str = '') -> FolderFacts:
     if isinstance(folder, ServerAddress):
         served: FolderFacts = module_of(folder).facts(folder, token_file)
         return served
-    if not (folder / 'policy.json').is_file():
+    if (folder / 'policy.json').is_file():
+        facts = _card_facts(folder)
+    else:
         policy_type(folder)
-        facts: FolderFacts = module_of(folder).facts(folder)
-        return facts
-    return _card_facts(folder)
+        facts = module_of(folder).facts(folder)
+    made = folder / ORIGIN
+    return replace(facts, random=str(read_json(made).get('system'))) if made.is_file() else facts
 
 
 def _card_facts(folder: Path) -> FolderFacts:

@@ -66,6 +66,8 @@ class Robot:
     """Where the word is that its policy server demands."""
     limits: tuple[str, ...] = ()
     """What the limits of each axis are, in words."""
+    still: bool = False
+    """Whether nothing moves: its set-points are shown and not sent."""
     square: bool = False
     """Whether it is simulated: its one camera is square, of the size that is asked for."""
 
@@ -102,6 +104,7 @@ def robot_of(name: str, values: Mapping[str, Any], simulation: 'Simulation | Non
         apart=tuple(apart),
         token_file=perception.get('remote.token_file', ''),
         limits=_limits(controller),
+        still=bool(controller.get('dry_run', False)),
     )
     if simulation is None:
         return robot
@@ -123,7 +126,9 @@ def _limits(controller: Mapping[str, Any]) -> tuple[str, ...]:
 
 def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
     """Return what is missing or wrong for a policy to drive a robot, a sentence each."""
-    found = [*facts.missing, *_unsaid(facts, robot)]
+    moved = facts.random and not (robot.square or robot.still)
+    found = [random_weights(facts.random, robot.name)] if moved else []
+    found += [*facts.missing, *_unsaid(facts, robot)]
     if facts.one_process and robot.apart:
         found.append(
             f'actor and reasoner have different values of {", ".join(robot.apart)}; expected the '
@@ -168,6 +173,14 @@ def misfits(facts: FolderFacts, robot: Robot) -> list[str]:
             f'{", ".join(robot.reported)}. Use a policy of this robot.'
         )
     return found
+
+
+def random_weights(system: str, robot: str) -> str:
+    """Return why random weights in the shape of a system may not move a robot."""
+    return (
+        f'policy {system} has random weights, and {robot} is no simulated robot; expected a '
+        f'simulated one, --simulate or --dry-run. Give a trained folder: --policy {system}=FOLDER.'
+    )
 
 
 def cameras_of(facts: FolderFacts, chosen: Sequence[str]) -> list[str]:

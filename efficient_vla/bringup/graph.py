@@ -26,7 +26,8 @@ from efficient_vla.bringup.parameter_files import (
     typed,
 )
 from efficient_vla.bringup.robot_limits import completed, is_described, limited
-from efficient_vla.errors import CheckpointError
+from efficient_vla.bringup.system_folders import under_profile
+from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.joints import doubts
 from efficient_vla.places import PolicyPlace, policy_place, share_folder
 from efficient_vla.policy_folders import FolderFacts, folder_facts, why_none
@@ -40,6 +41,7 @@ from efficient_vla.sim.catalogue import (
     robots,
     simulation,
 )
+from efficient_vla.systems import SYSTEMS, system_word
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 UNLIMITED_HZ = 1000.0
@@ -126,6 +128,7 @@ class Option(NamedTuple):
 def options() -> tuple[Option, ...]:
     """Return the choices of one word each, which are fields of a ``Selection``."""
     robots, policies = (', '.join(profiles(kind)) for kind in ('robots', 'policies'))
+    systems = ', '.join(SYSTEMS)
     return (
         Option(
             'robot',
@@ -143,7 +146,9 @@ def options() -> tuple[Option, ...]:
             'policy',
             '',
             f'policy profile in config/policies ({policies}), a policy folder, or '
-            'ws://HOST:PORT of a policy server; empty: the one that ships for the robot',
+            'ws://HOST:PORT of a policy server; empty: the one that ships for the robot. Of the '
+            f'systems {systems} the name alone has random weights in a small shape, NAME:full '
+            'those of the published shape, and NAME=FOLDER is a folder of your own',
         ),
         Option('namespace', '', 'namespace of all nodes; empty: none'),
         Option('log_level', 'info', 'least level that nodes log', LOG_LEVELS),
@@ -226,12 +231,12 @@ def describe(selection: Selection) -> Graph:
     files = [config / f'{name}.yaml' for name in nodes]
     files = [path for path in files if path.is_file()]
     files += [hardware, robot]
-    place = None
+    place: PolicyPlace | None = None
     policy = selection.policy or shipped_policy(selection.robot)
-    if policy in profiles('policies'):
+    if policy in set(profiles('policies')) - set(SYSTEMS):
         files.append(config / 'policies' / f'{policy}.yaml')
     else:
-        place = _policy_place(policy)
+        place = _system(policy) or _policy_place(policy)
         files += deployment.files_of(place)
     files += selection.parameter_files
     namespace = '/' + selection.namespace.strip('/') if selection.namespace.strip('/') else ''
@@ -436,6 +441,23 @@ def robot_profile(robot: str) -> Path:
     return simulation(robot).profile or share_folder('config') / 'robots' / f'{robot}.yaml'
 
 
+def _system(policy: str) -> Path | None:
+    """Return the folder of the user under the profile of a system, ``None`` where none is named."""
+    try:
+        word = system_word(policy)
+        if word is None:
+            return None
+        if word.folder is not None:
+            return under_profile(word.name, word.folder)
+    except (CheckpointError, UsageError) as error:
+        raise ProfileError(str(error)) from error
+    raise ProfileError(
+        f'policy {policy!r} is a system without a folder; expected {word.name}=FOLDER. '
+        f'`efficient-vla inspect {policy}` makes a folder with random weights, where training is '
+        'installed, and says its path.'
+    )
+
+
 def _policy_place(policy: str) -> PolicyPlace:
     place = policy_place(policy)
     none = why_none(place)
@@ -611,7 +633,7 @@ def _refuse_misfit(merged: Merged, facts: FolderFacts, selection: Selection) -> 
         )
     simulated = simulation(selection.robot) if selection.robot in robots() else None
     robot = fit.robot_of(selection.robot, merged.values, simulated)
-    wrong = fit.misfits(facts, robot)
+    wrong = fit.misfits(facts, replace(robot, still=robot.still or selection.simulate))
     if wrong:
         raise ProfileError(wrong[0])
     merged.notes += doubts(robot.joints, facts.learned)

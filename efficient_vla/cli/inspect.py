@@ -13,9 +13,10 @@ from rich.text import Text
 
 from efficient_vla.bringup.graph import parse_overrides, robot_met
 from efficient_vla.bringup.inspection import checked_place, facts_at, inspection
-from efficient_vla.cli.options import add_overrides
+from efficient_vla.cli.options import add_overrides, policy_given
 from efficient_vla.errors import UsageError
 from efficient_vla.places import policy_place
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT
 
 DESCRIPTION = """\
 Say what a policy folder is: cameras, state, action, units, normalisation, rate, memory, which
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'folder',
         metavar='FOLDER',
-        help='folder of a policy, name of a shipped one, or ws://host:port',
+        help='folder of a policy, name of a shipped one or of a system, or ws://host:port',
     )
     parser.add_argument(
         '--robot',
@@ -66,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Tell; 1 where something is missing."""
-    place = checked_place(policy_place(arguments.folder))
+    folder = policy_given(arguments.folder, arguments.robot or DEFAULT_ROBOT, still=True)
+    place = checked_place(policy_place(folder))
     overrides = parse_overrides(arguments.overrides)
     if overrides and arguments.robot is None:
         raise UsageError('--set says what a robot has; expected --robot beside it. Add it.')

@@ -4,11 +4,18 @@
 
 import argparse
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from efficient_vla import presets
+from efficient_vla.bringup.system_folders import under_profile
 from efficient_vla.errors import UsageError
+from efficient_vla.systems import system_word
+
+MAKER = 'efficient_vla.cli.system_policies'
+"""What makes folders with random weights; a robot has none."""
 
 
 class _Preset(argparse.Action):
@@ -53,3 +60,22 @@ def writable_folder(path: Path, option: str) -> Path:
     except OSError as error:
         raise UsageError(f'cannot write into {path}: {error}. Choose another {option}.') from error
     return path
+
+
+def policy_given(text: str, robot: str, still: bool = False) -> str:
+    """Return the policy that a user names; of a system the folder that was made for it.
+
+    ``still`` says that a robot that is not simulated does not move. Raises ``UsageError``,
+    ``CheckpointError`` or ``InvalidSettingError`` for a system that cannot be made.
+    """
+    word = system_word(text)
+    if word is None:
+        return text
+    if word.folder is not None:
+        return str(under_profile(word.name, word.folder))
+    if find_spec(MAKER) is None:
+        raise UsageError(
+            f'policy {text!r} has random weights, which training makes, and that is not installed '
+            f'where a robot runs; expected {word.name}=FOLDER. Name a trained folder.'
+        )
+    return str(resolve_name(f'{MAKER}:folder_of')(word, robot, still))

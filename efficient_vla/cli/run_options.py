@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efficient_vla import places
-from efficient_vla.cli.options import add_overrides
+from efficient_vla.cli.options import add_overrides, policy_given
 from efficient_vla.errors import UsageError
 from efficient_vla.interrupts import Interrupted
 from efficient_vla.policy_folders import why_none
@@ -28,7 +28,8 @@ def add_policy(parser: argparse._ActionsContainer) -> None:
         '--policy',
         metavar='DIR',
         help='folder of the policy, or the name of a shipped one (default: that of the robot, or '
-        'evla-nano); some commands take ws://HOST:PORT of a server too',
+        'evla-nano); some commands take ws://HOST:PORT of a server too. A system such as tinyvla '
+        'has random weights, tinyvla:full in its published shape, tinyvla=FOLDER those of a folder',
     )
 
 
@@ -170,9 +171,10 @@ def policy_place(given: str | PathLike[str] | None, robot: str = '') -> places.P
     Some ship for a simulated ``robot``.
     """
     from efficient_vla.policy import default_policy
-    from efficient_vla.sim.catalogue import simulation
+    from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 
     named = simulation(robot).policy if robot and given is None else given
+    named = policy_given(str(named), robot or DEFAULT_ROBOT) if named else named
     place = places.policy_place(named) if named else default_policy()
     none = why_none(place)
     if none:

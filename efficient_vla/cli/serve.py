@@ -5,6 +5,7 @@
 import argparse
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def load(arguments: argparse.Namespace) -> tuple['ServedPolicy', str]:
     """Return the policy, loaded and run once, and its name."""
-    from efficient_vla.bench.overrides import build_settings, parse_overrides
+    from efficient_vla.bench.overrides import build_settings, merged, parse_overrides
+    from efficient_vla.bringup.deployment import values_of
     from efficient_vla.policy import SETTINGS, Policy
     from efficient_vla.policy_folders import folder_facts
     from efficient_vla.serving.observation import Keys, image_keys, state_parts
@@ -111,8 +113,15 @@ def load(arguments: argparse.Namespace) -> tuple['ServedPolicy', str]:
                 f'--set {word!r} is about no part of a policy; expected {", ".join(SETTINGS)}. '
                 'Leave it out.'
             )
-    settings = build_settings(parse_overrides(arguments.overrides, SETTINGS), arguments.robot)
     place = policy_place(arguments.policy)
+    facts = folder_facts(place) if isinstance(place, Path) else None
+    if facts is not None and facts.random:
+        raise UsageError(
+            f'policy {facts.random} has random weights, and whoever asks a server may have a real '
+            f'robot; expected trained ones. Give --policy {facts.random}=FOLDER.'
+        )
+    given = parse_overrides(arguments.overrides, SETTINGS)
+    settings = build_settings(merged(values_of(place), given), arguments.robot)
     policy = Policy.from_settings(place, settings)
     cameras, names = policy.perception.cameras, policy.actor.state_names
     keys = Keys(
@@ -120,9 +129,7 @@ def load(arguments: argparse.Namespace) -> tuple['ServedPolicy', str]:
         state_parts(names, arguments.state_key),
         arguments.prompt_key,
     )
-    sizes: dict[str, Any] = {}
-    if isinstance(place, Path):
-        sizes = dict(folder_facts(place).cameras)
+    sizes: Mapping[str, Any] = {} if facts is None else facts.cameras
     sides = {camera: sizes.get(camera) or (224, 224) for camera in cameras}
     first = at_rest(sides, names, settings['actor'].joints)
     name = place.name if isinstance(place, Path) else str(place)

@@ -25,7 +25,7 @@ from efficient_vla.bringup.graph import (
     selected,
 )
 from efficient_vla.bringup.supervisor import Child, Event, Supervisor
-from efficient_vla.cli.options import add_overrides, writable_folder
+from efficient_vla.cli.options import add_overrides, policy_given, writable_folder
 from efficient_vla.nodes.client.health_news import HealthNews
 from efficient_vla.nodes.client.neighbours import refuse_neighbours
 from efficient_vla.nodes.client.state_watch import StateWatch
@@ -37,6 +37,8 @@ DESCRIPTION = (
 EXAMPLE = """\
   efficient-vla up --robot so101
   efficient-vla up --robot metaworld --policy evla_nano --set reasoner.pruning.method=fastv
+  efficient-vla up --policy tinyvla                       # the shape of TinyVLA, random weights
+  efficient-vla up --robot xarm6.yaml --policy tinyvla=FOLDER
   efficient-vla up --robot xarm6.yaml --policy first_motion --simulate
   efficient-vla up --robot xarm6.yaml --policy FOLDER --check
   efficient-vla up --robot xarm6.yaml --policy FOLDER --dry-run"""
@@ -121,8 +123,10 @@ def main(arguments: argparse.Namespace) -> int:
     overrides = parse_overrides(arguments.overrides)
     if arguments.dry_run:
         overrides['controller.dry_run'] = True
+    still = arguments.simulate or bool(overrides.get('controller.dry_run'))
+    policy = policy_given(arguments.policy, arguments.robot, still)
     chosen = selected(
-        vars(arguments),
+        {**vars(arguments), 'policy': policy},
         use_sim_time=arguments.use_sim_time,
         autostart=not arguments.no_autostart,
         overrides=overrides,

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from efficient_vla.engines.graphs import EngineGraph, EngineRequest
+from efficient_vla.places import user_cache
 
 FOLDER = 'engines_cache'
 GRAPHS = 1
@@ -70,8 +71,7 @@ def key(graph: EngineGraph, request: EngineRequest, version: str) -> str:
 
 def place(policy: Path | None) -> Path | None:
     """Return the folder for exports, ``None`` where nothing can be written."""
-    cached = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    folders = [Path(cached) / 'efficient_vla' / FOLDER]
+    folders = [user_cache(FOLDER)]
     if policy is not None:
         folders.insert(0, policy / FOLDER)
     for folder in folders:

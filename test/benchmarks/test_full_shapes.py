@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from benchmarks.full_models import MODELS
 from benchmarks.full_shapes import built, measure
+from efficient_vla.training.published import MODELS
 
 
 @pytest.mark.parametrize(('name', 'cases'), [('TinyVLA-H', 4), ('RoboMamba-2.8B', 3)])

@@ -31,6 +31,7 @@ from efficient_vla.bringup.parameter_files import parameters_yaml
 from efficient_vla.settings import build, flatten
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, OWN, node_name, simulation
 from efficient_vla.sim.metaworld.tasks import TASKS
+from efficient_vla.systems import SYSTEMS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'config'
@@ -88,10 +89,14 @@ def test_default_file_holds_exactly_the_defaults(node: str) -> None:
     assert flatten(settings) == flatten(build(NODE_SETTINGS[node], {}))
 
 
+WHOLE = sorted(set(profiles('policies')) - set(SYSTEMS))
+"""Profiles of policies that are there; test_systems.py makes those of systems."""
+
+
 @pytest.mark.parametrize(
     ('robot', 'hardware', 'policy'),
     [
-        *itertools.product([DEFAULT_ROBOT], profiles('hardware'), profiles('policies')),
+        *itertools.product([DEFAULT_ROBOT], profiles('hardware'), WHOLE),
         *itertools.product(sorted(set(OWN) - {DEFAULT_ROBOT}), profiles('hardware'), ['']),
     ],
 )

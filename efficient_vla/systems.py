@@ -1,0 +1,90 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Published systems that have a profile in ``config/policies``; nothing here loads torch.
+
+``--policy tinyvla`` is one of a small shape with random weights, ``tinyvla:full`` one of the
+published shape, and ``tinyvla=FOLDER`` a folder of the user under the profile of the system.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from efficient_vla.cards import read_json
+from efficient_vla.errors import CheckpointError, UsageError
+from efficient_vla.policy_folders import policy_type
+
+SHAPES = ('small', 'full')
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What a folder has to be for the profile of a system."""
+
+    title: str
+    paper: str
+    """Its number at arXiv."""
+    kinds: tuple[str, ...]
+    """Of ``kind_of``."""
+
+
+SYSTEMS = {
+    'tinyvla': System('TinyVLA', '2409.12514', ('evla gpt_neox',)),
+    'robomamba': System('RoboMamba', '2406.04339', ('evla mamba',)),
+}
+"""Profile -> its system."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemWord:
+    """A system, and where its weights come from."""
+
+    name: str
+    shape: str = ''
+    """One of ``SHAPES``; empty with a folder."""
+    folder: Path | None = None
+
+
+def system_word(text: str) -> SystemWord | None:
+    """Return what ``text`` says of a system, ``None`` where it names none.
+
+    Raises ``UsageError`` for what has no meaning.
+    """
+    name, colon, shape = text.partition('=')[0].partition(':')
+    if name not in SYSTEMS:
+        return None
+    _, given, folder = text.partition('=')
+    if (colon and shape != 'full') or (given and (colon or not folder)):
+        raise UsageError(
+            f'policy {text!r} has no meaning; expected {name} for random weights in a small shape, '
+            f'{name}:full for those of the published shape, or {name}=FOLDER. Choose one.'
+        )
+    if given:
+        return SystemWord(name, folder=Path(folder).expanduser())
+    return SystemWord(name, shape or SHAPES[0])
+
+
+def kind_of(folder: Path) -> str:
+    """Return the type of the policy in a folder, with that of its decoder or of its policy.
+
+    Raises ``CheckpointError`` where it holds none.
+    """
+    family = policy_type(folder)
+    if not (folder / 'config.json').is_file():
+        return family
+    config = read_json(folder / 'config.json')
+    text = config.get('text_config')
+    inner = config.get('type') if family == 'lerobot' else None
+    if family == 'evla' and isinstance(text, dict):
+        inner = text.get('model_type')
+    return f'{family} {inner}' if inner else family
+
+
+def refuse_other(name: str, folder: Path) -> None:
+    """Raise ``CheckpointError`` where a folder is none of a system."""
+    found, known = kind_of(folder), SYSTEMS[name].kinds
+    if found not in known:
+        raise CheckpointError(
+            f'{folder} holds a policy of kind {found!r}; expected {" or ".join(map(repr, known))} '
+            f'for the profile {name}. Use a folder of {SYSTEMS[name].title}, or leave the profile '
+            f'out: --policy {folder}.'
+        )

@@ -1,0 +1,200 @@
+# Copyright 2026 efficient_vla contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Folders in the shape of published systems, with random weights.
+
+Such a policy runs, takes the time of its shape and knows no task. It has the cameras, columns and
+words of a shipped policy, queries and heads as training begins with them, and the add-ons that the
+profile of its system asks for, as untrained as their recipes make them.
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, LlavaConfig
+from transformers.utils import logging
+
+from efficient_vla import __version__, checkpoint
+from efficient_vla.action.catalogue import RECIPES as OF_HEADS
+from efficient_vla.bringup import system_folders
+from efficient_vla.policy_folders import ORIGIN
+from efficient_vla.training import published
+from efficient_vla.training.dataset import Frames
+from efficient_vla.training.features import Features
+from efficient_vla.training.files import prefixed, write_addon, write_tensors
+from efficient_vla.training.frozen import Frozen
+from efficient_vla.training.recipes import recipe_class
+from efficient_vla.training.trunks import TRUNKS, TrunkSizes
+from efficient_vla.training.vlm import Untrained
+
+VERSION = 1
+"""Of how folders are made; another one makes them anew."""
+SEED = 0
+WIDTH, LAYERS, SIDE, PATCH = 192, 6, 96, 12
+"""Of a small shape: width and layers of the trunk, image and patch [pixels]."""
+FRAMES = 16
+"""Of noise, on which add-ons are fitted and thresholds are found."""
+BYTES = 4
+"""Of a number while a policy runs."""
+OVERHEAD = 1.25
+"""Memory that has to be free, in that of the weights."""
+SMALL_TOWER = {
+    'hidden_size': 128,
+    'intermediate_size': 512,
+    'num_hidden_layers': 3,
+    'num_attention_heads': 4,
+    'image_size': SIDE,
+    'patch_size': PATCH,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SystemShape:
+    """The model of a system in both shapes, and what lies beside it."""
+
+    small: Callable[[int], Any]
+    """Words of the vocabulary -> configuration."""
+    full: Callable[[], Any]
+    size: int
+    """Side of the image in the full shape [pixels]."""
+    addons: tuple[str, ...] = ()
+
+
+def behind_clip(trunk: str, words: int) -> LlavaConfig:
+    """Return a small decoder of a kind of ``TRUNKS`` behind a small tower of CLIP."""
+    kind = TRUNKS[trunk]
+    text = AutoConfig.for_model(kind.model_type, **kind.config(TrunkSizes(WIDTH, LAYERS, words)))
+    vision = {'model_type': 'clip_vision_model', **SMALL_TOWER}
+    return LlavaConfig(vision_config=vision, text_config=text, image_token_index=words - 1)
+
+
+SYSTEM_SHAPES = {
+    'tinyvla': SystemShape(
+        partial(behind_clip, 'gpt_neox'), partial(published.tinyvla, False), 336, ('diffusion',)
+    ),
+    'robomamba': SystemShape(
+        partial(behind_clip, 'mamba'), partial(published.robomamba, False), 336
+    ),
+}
+"""System -> its shape."""
+
+
+class Noise(Frames):
+    """Frames that show nothing, for what is fitted before it is trained."""
+
+    def __init__(self, card: checkpoint.Card, sentence: str) -> None:
+        """Draw images, states and chunks as ``card`` describes them."""
+        made = torch.Generator().manual_seed(SEED)
+        side = card.image_size
+        self.image = torch.randint(0, 256, (FRAMES, side, side, 3), generator=made).byte()
+        mean, std = torch.tensor(card.state_mean), torch.tensor(card.state_std)
+        self.state = mean + std * torch.randn(FRAMES, len(mean), generator=made)
+        scale = torch.tensor(card.action_scale)
+        # Of one direction each, as a motion is.
+        rows = torch.linspace(0.5, 1.5, card.horizon)[:, None]
+        self.chunk = scale * rows * torch.randn(FRAMES, 1, len(scale), generator=made)
+        self.labels, self.label_scale = torch.zeros(FRAMES, 1), torch.ones(1)
+        self.step, self.first = np.arange(FRAMES), np.zeros(FRAMES, int)
+        self.episodes, self.dt, self.sentence = 1, card.dt, sentence
+
+    def corpus(self) -> list[str]:
+        """Return the one sentence."""
+        return [self.sentence]
+
+    def units(self) -> dict[str, Any]:
+        """Return nothing: the card is there already."""
+        return {}
+
+    def _sentence(self, frame: int, words: random.Random) -> str:
+        return self.sentence
+
+    def _unfit(self, frame: int, words: random.Random) -> str:
+        return self.sentence
+
+
+def folder_of(name: str, shape: str, like: Path) -> Path:
+    """Return the folder of a system, made where it is not there yet.
+
+    ``shape`` is 'small' or 'full'; ``like`` is a policy of this package whose cameras, columns and
+    words it gets. Raises ``UsageError`` where memory does not suffice or nothing can be written.
+    """
+    values = system_folders.profile_of(name)
+    known = [(like / file).read_bytes() for file in ('policy.json', 'tokenizer.json')]
+    words = len(checkpoint.tokenizer(like))
+    system = SYSTEM_SHAPES[name]
+    config = system.full() if shape == 'full' else system.small(words)
+    said = (VERSION, __version__, config.to_json_string(), system.addons, values, *known)
+    key = system_folders.digest(*said)
+
+    def make(folder: Path) -> None:
+        numbers = count(config)
+        system_folders.refuse_large(
+            f'{name}:{shape} with {numbers / 1e9:.2f} billion numbers',
+            OVERHEAD * BYTES * numbers / 1e9,
+        )
+        _make(folder, name, config, like, system.size if shape == 'full' else SIDE)
+        system_folders.write_deployment(folder, values)
+        about = {'system': name, 'shape': shape, 'weights': 'random', 'seed': SEED}
+        (folder / ORIGIN).write_text(json.dumps(about, indent=2) + '\n')
+
+    return system_folders.kept(f'{name}-{shape}-{key}', make)
+
+
+def count(config: Any) -> int:
+    """Return the numbers of a model, without making it."""
+    with torch.device('meta'):
+        return sum(weight.numel() for weight in AutoModel.from_config(config).parameters())
+
+
+def _make(folder: Path, name: str, config: Any, like: Path, size: int) -> None:
+    """Write the model, what makes a policy of it, and its add-ons."""
+    torch.manual_seed(SEED)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        AutoModel.from_config(config).save_pretrained(folder)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    for file in ('tokenizer.json', 'tokenizer_config.json'):
+        shutil.copyfile(like / file, folder / file)
+    card = checkpoint.read_card(like)
+    images = {'image_mean': list(card.image_mean), 'image_std': list(card.image_std)}
+    (folder / 'preprocessor_config.json').write_text(json.dumps(images))
+    given = ('cameras', 'state_names', 'state_mean', 'state_std', 'action_names', 'action_scale')
+    units = {field: getattr(card, field) for field in (*given, 'control_mode', 'horizon', 'dt')}
+    device = torch.device('cpu')
+    begun = Untrained(folder, device, 'fp32', size, 'bare', (), units)
+    tensors = {checkpoint.QUERIES: begun.trunk.queries}
+    for part in ('single', 'dual'):
+        tensors |= prefixed(f'{part}.', getattr(begun, part))
+    write_tensors(folder / checkpoint.POLICY, tensors, {'format': 'pt'})
+    title = asdict(replace(begun.card, name=f'{name}, random weights'))
+    (folder / 'policy.json').write_text(json.dumps(title, indent=2) + '\n')
+    del begun
+    if SYSTEM_SHAPES[name].addons:
+        _add(folder, SYSTEM_SHAPES[name].addons)
+
+
+def _add(folder: Path, names: tuple[str, ...]) -> None:
+    """Write add-ons as their training begins, but so that they depend on their input."""
+    for name in names:
+        frozen = Frozen(folder, torch.device('cpu'), 'fp32')
+        features = Features(frozen, Noise(frozen.card, 'do it'), FRAMES, SEED, False)
+        torch.manual_seed(SEED)
+        recipe = recipe_class(name)(frozen, features, 0)
+        if name in OF_HEADS:
+            for weight in recipe.module.parameters():
+                if not weight.any():
+                    nn.init.normal_(weight, std=0.02)
+        recipe.trained.eval()
+        recipe.finish(features)
+        write_addon(folder, name, recipe.shape, recipe.tensors(), frozen.sha256)

@@ -2,32 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a stage computes and in which numbers; importing this does not import torch."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from efficient_vla.settings import InvalidSettingError, setting
+from efficient_vla.quantization_settings import QuantizationSettings
+from efficient_vla.settings import InvalidSettingError, group, setting
 
 if TYPE_CHECKING:
     import torch
-
-
-def device_setting() -> str:
-    """Declare where the tensors of a stage are."""
-    return setting(
-        'auto',
-        'Where the stage computes: auto is cuda where torch has it, else cpu. Tensors stay there '
-        'until the record that leaves the stage.',
-        choices=('auto', 'cpu', 'cuda', 'cuda:N'),
-        read_only=True,
-    )
 
 
 ENGINES = ('torch', 'compile', 'openvino', 'onnxruntime', 'tensorrt')
 """What can execute a stage."""
 
 
-def engine_setting() -> str:
-    """Declare what executes the modules of a stage."""
-    return setting(
+@dataclass(frozen=True, slots=True)
+class ComputeSettings:
+    """Where a stage computes, by what, and in which numbers."""
+
+    device: str = setting(
+        'auto',
+        'Where the stage computes: auto is cuda where torch has it, else cpu. Tensors stay there '
+        'until the record that leaves the stage.',
+        choices=('auto', 'cpu', 'cuda', 'cuda:N'),
+        read_only=True,
+    )
+    engine: str = setting(
         'torch',
         'What executes the layers: torch as it is; compile by kernels that its compiler writes for '
         'this machine, when the stage is loaded; openvino on the CPU; onnxruntime or tensorrt '
@@ -36,11 +36,7 @@ def engine_setting() -> str:
         choices=ENGINES,
         read_only=True,
     )
-
-
-def error_setting() -> float:
-    """Declare how far an engine may be from torch."""
-    return setting(
+    engine_max_error: float = setting(
         0.0,
         'Largest error of what an engine makes, relative to torch, measured on seeded noise when '
         'it is loaded; above it the stage is not started. 0: 0.01 in float32, 0.05 in bfloat16, '
@@ -49,6 +45,7 @@ def error_setting() -> float:
         high=10.0,
         read_only=True,
     )
+    quantization: QuantizationSettings = group(QuantizationSettings)
 
 
 def torch_device(name: str) -> 'torch.device':

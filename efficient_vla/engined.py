@@ -18,7 +18,6 @@ from efficient_vla.action.settings import ActorSettings
 from efficient_vla.compression.quantization import (
     chosen_layers,
     quantize,
-    refuse_exclude,
     stage_device,
 )
 from efficient_vla.compression.ranges import ranges_of
@@ -108,8 +107,6 @@ def in_format(
     name, folder = stage
     ranges = ranges_of(folder, name, wanted.mode)
     network = quantize(network.to(device_for(settings)), form, high, ranges)
-    if wanted.mode == 'bf16':
-        refuse_exclude(wanted)
     if form == wanted or wanted.mode not in integers.BITS:
         return network, {}
     chosen = chosen_layers(network, wanted, high, ranges)

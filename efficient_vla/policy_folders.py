@@ -195,6 +195,11 @@ def _card_facts(folder: Path) -> FolderFacts:
             parameters=parameters,
             memory_mb=memory,
             trained_sizes=dict.fromkeys(cameras, (rows, columns)) if shape else {},
+            missing=(
+                f'{folder / "model.safetensors"} is missing. Copy the whole checkpoint folder.',
+            )
+            if kind == 'evla' and not parameters
+            else (),
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(
@@ -203,10 +208,11 @@ def _card_facts(folder: Path) -> FolderFacts:
 
 
 def weights_of(folder: Path) -> tuple[int, float]:
-    """Return how many numbers the safetensors files of a folder hold, and their megabytes."""
-    found = [
-        entry
-        for path in sorted(folder.glob('*.safetensors'))
-        for entry in read_header(path).values()
-    ]
+    """Return how many numbers the weights of a folder hold, and their megabytes.
+
+    Weights are the model, in one file or in shards, and what was trained for it; add-ons, of which
+    few run at once, and what a training left behind are not.
+    """
+    files = sorted({*folder.glob('model*.safetensors'), *folder.glob('policy.safetensors')})
+    found = [entry for path in files for entry in read_header(path).values()]
     return sum(entry.values for entry in found), sum(entry.size for entry in found) / 1e6

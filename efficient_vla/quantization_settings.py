@@ -77,4 +77,9 @@ class QuantizationSettings:
                 f'quantization.group_size is {self.group_size}; expected a multiple of 8, since '
                 'groups are whole bytes. Set it to 32 or 64.'
             )
+        if self.exclude and self.mode == 'bf16':
+            return (
+                f'quantization.exclude is {", ".join(self.exclude)} with quantization.mode bf16, '
+                'which is of all layers; expected none. Leave it empty, or choose another mode.'
+            )
         return None

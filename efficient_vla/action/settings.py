@@ -5,12 +5,11 @@
 from dataclasses import dataclass
 
 from efficient_vla.action.catalogue import DECODINGS, HEADS, TOKENIZERS, decodings
-from efficient_vla.devices import device_setting, engine_setting, error_setting
+from efficient_vla.devices import ComputeSettings
 from efficient_vla.dual_settings import OWN, DualSettings
 from efficient_vla.joint_settings import JointSettings, unnorm_key_setting
 from efficient_vla.nora_settings import NoraActions
 from efficient_vla.openvla_settings import OpenVlaActions
-from efficient_vla.quantization_settings import QuantizationSettings
 from efficient_vla.remote import RemoteSettings
 from efficient_vla.settings import described, group, setting
 
@@ -139,12 +138,9 @@ class GuidanceSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ActorSettings:
+class ActorSettings(ComputeSettings):
     """Parameters of the actor."""
 
-    device: str = device_setting()
-    engine: str = engine_setting()
-    engine_max_error: float = error_setting()
     architecture: str = setting(
         'auto',
         'dual makes chunks at a rate of its own: a light policy on the slow plan and a fresh '
@@ -169,7 +165,6 @@ class ActorSettings:
     tokens: TokensSettings = group(TokensSettings)
     decoding: DecodingSettings = group(DecodingSettings)
     guidance: GuidanceSettings = group(GuidanceSettings)
-    quantization: QuantizationSettings = group(QuantizationSettings)
     unnorm_key: str = unnorm_key_setting()
     joints: JointSettings = group(JointSettings)
     remote: RemoteSettings = group(RemoteSettings)

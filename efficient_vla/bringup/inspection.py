@@ -26,14 +26,17 @@ from efficient_vla.reasoning.width import METHOD as STRUCTURED
 
 CARD_TECHNIQUES = {
     'evla': (
+        'perception.engine',
         'perception.cache.method',
         'perception.quantization.mode',
+        'reasoner.engine',
         'reasoner.depth.method',
         'reasoner.width.method',
         'reasoner.pruning.method',
         'reasoner.reuse.method',
         'reasoner.schedule.method',
         'reasoner.quantization.mode',
+        'actor.engine',
         'actor.architecture',
     ),
     'passthrough': ('perception.cache.method', 'reasoner.pruning.method'),
@@ -56,7 +59,11 @@ ADD_ONS = {
 }
 """Add-on file -> what it is for."""
 UNGATED = ('gpt_neox', 'mamba', 'bart')
-"""Decoders whose layers have no gated feed-forward network, as Llama's have."""
+"""Decoders whose layers are not as Llama's: neither gated in their feed-forward network nor parted
+at their attention."""
+
+WHOLE_TOWERS = ('qwen2_5_vl', 'qwen3_vl', 'florence2')
+"""Models whose vision tower runs as its own module says."""
 
 
 def facts_at(place: PolicyPlace, token_file: str = '') -> FolderFacts:
@@ -178,10 +185,14 @@ def _techniques(
 
 
 def _unable(folder: Path) -> dict[str, str]:
-    """Return the parameters that the decoder of a policy cannot do -> why."""
-    kind = read_json(folder / 'config.json').get('text_config', {}).get('model_type', '')
+    """Return the parameters that the model of a policy cannot do -> why."""
+    config = read_json(folder / 'config.json')
+    kind, model = config.get('text_config', {}).get('model_type', ''), config.get('model_type', '')
     found = {}
+    if model in WHOLE_TOWERS:
+        found['perception.engine'] = f'the vision tower of {model} is not parted'
     if kind in UNGATED:
+        found['reasoner.engine'] = f'a {kind} decoder has no layers parted at their attention'
         found['reasoner.width.method'] = (
             f'a {kind} decoder has no gated feed-forward network as in Llama'
         )

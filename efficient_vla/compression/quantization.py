@@ -63,7 +63,6 @@ def quantize(
     if mode == 'none':
         return model.float()
     if mode == 'bf16':
-        refuse_exclude(settings)
         return _bfloat16(model)
     if mode not in FORMATS:
         raise ValueError(f'unknown quantization mode {mode!r}; expected one of {EXPECTED}.')
@@ -146,15 +145,6 @@ def _rotated(layer: nn.Linear, group: int) -> nn.Module:
     inputs = layer.in_features
     rotation = hadamard(min(ROTATION, inputs & -inputs), layer.weight.device)
     return PackedLinear(layer, GroupedInt4(rotated(layer.weight, rotation), group), 4, rotation)
-
-
-def refuse_exclude(settings: QuantizationSettings) -> None:
-    """Raise ``InvalidSettingError`` where layers are excluded from a format of all of them."""
-    if settings.exclude:
-        raise InvalidSettingError(
-            f'quantization.exclude is {", ".join(settings.exclude)} with quantization.mode bf16, '
-            'which is of all layers; expected none. Leave it empty, or choose another mode.'
-        )
 
 
 def _bfloat16(model: nn.Module) -> nn.Module:

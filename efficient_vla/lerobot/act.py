@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from efficient_vla.action.settings import ActorSettings
-from efficient_vla.compression.quantization import refuse_exclude
 from efficient_vla.engined import converts, fit_network
 from efficient_vla.lerobot.act_network import ActNetwork, ActPass
 from efficient_vla.lerobot.features import cameras_of
@@ -63,8 +62,6 @@ def load_actor(folder: Path, settings: ActorSettings) -> ImageActor:
     """Return the actor of a folder."""
     halved = settings.quantization.mode == 'bf16' and converts(settings)
     refused = IN_BFLOAT16 if halved else IMAGE_POLICIES
-    if halved:
-        refuse_exclude(settings.quantization)
     refuse_techniques('actor', settings, refused)
     opened, device = open_for(folder, settings)
     network = network_of(opened, ActNetwork, 'model').to(device)

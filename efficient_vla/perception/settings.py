@@ -4,9 +4,8 @@
 
 from dataclasses import dataclass
 
-from efficient_vla.devices import device_setting, engine_setting, error_setting
+from efficient_vla.devices import ComputeSettings
 from efficient_vla.openvla_settings import OpenVlaImages
-from efficient_vla.quantization_settings import QuantizationSettings
 from efficient_vla.remote import RemoteCameraSettings
 from efficient_vla.settings import group, setting, share
 
@@ -78,12 +77,9 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PerceptionSettings:
+class PerceptionSettings(ComputeSettings):
     """Parameters of the perception stage."""
 
-    device: str = device_setting()
-    engine: str = engine_setting()
-    engine_max_error: float = error_setting()
     cameras: tuple[str, ...] = setting(
         (),
         'Cameras that the robot has, of those that the policy was trained with, where it works '
@@ -93,7 +89,6 @@ class PerceptionSettings:
         calibrated=True,
     )
     cache: CacheSettings = group(CacheSettings)
-    quantization: QuantizationSettings = group(QuantizationSettings)
     signals: bool = setting(
         False,
         'Compute for each token its share of edge pixels and the attention it receives in the last '

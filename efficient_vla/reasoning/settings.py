@@ -5,11 +5,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from efficient_vla.devices import device_setting, engine_setting, error_setting
+from efficient_vla.devices import ComputeSettings
 from efficient_vla.dual_settings import OWN, DualSettings
 from efficient_vla.joint_settings import JointSettings, unnorm_key_setting
 from efficient_vla.openvla_settings import OpenVlaPlans
-from efficient_vla.quantization_settings import QuantizationSettings
 from efficient_vla.reasoning.depth import METHODS as DEPTHS, DepthSettings
 from efficient_vla.reasoning.pruning import METHODS
 from efficient_vla.reasoning.resampling import FIXED_LENGTH, RESAMPLERS
@@ -379,7 +378,7 @@ class EcotSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ReasonerSettings:
+class ReasonerSettings(ComputeSettings):
     """Parameters of the reasoner."""
 
     plan_validity: float = setting(
@@ -389,16 +388,12 @@ class ReasonerSettings:
         low=0.05,
         high=60.0,
     )
-    device: str = device_setting()
-    engine: str = engine_setting()
-    engine_max_error: float = error_setting()
     depth: DepthSettings = group(DepthSettings)
     width: WidthSettings = group(WidthSettings)
     pruning: PruningSettings = group(PruningSettings)
     reuse: ReuseSettings = group(ReuseSettings)
     schedule: ScheduleSettings = group(ScheduleSettings)
     resampling: ResamplingSettings = group(ResamplingSettings)
-    quantization: QuantizationSettings = group(QuantizationSettings)
     ecot: EcotSettings = group(EcotSettings)
     dual: DualSettings = group(DualSettings)
     tokenizer: str = setting(

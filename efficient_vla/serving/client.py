@@ -8,16 +8,16 @@ So one that comes too late is waited for before anything else is asked, and drop
 
 import asyncio
 import socket
-import threading
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from efficient_vla.addresses import ServerAddress
 from efficient_vla.errors import PolicyServerError
+from efficient_vla.loop_thread import LoopThread
 from efficient_vla.serving.protocol import (
     MAX_ANSWER,
     MAX_OBSERVATION,
@@ -25,8 +25,6 @@ from efficient_vla.serving.protocol import (
     packed,
     unpacked,
 )
-
-Made = TypeVar('Made')
 
 REACH_S = 1.0
 """A machine that does not take the connection within this is not there."""
@@ -57,14 +55,13 @@ class PolicyClient:
         """Answers that are still to come on this connection."""
         self._asked = 0.0
         """When the oldest of them was asked for, by the steady clock [s]."""
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._live, name=str(address), daemon=True).start()
+        self._thread = LoopThread(str(address), self._end)
         try:
-            self._connection, self.metadata = self._run(self._connect())
+            self._connection, self.metadata = self._thread.submit(self._connect()).result()
         except PolicyServerError:
             self.close()
             raise
-        asyncio.run_coroutine_threadsafe(self._keep(self._connection), self._loop)
+        self._thread.submit(self._keep(self._connection))
 
     def ask(self, observation: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer to an observation.
@@ -76,29 +73,16 @@ class PolicyClient:
             frame = packed(observation, MAX_OBSERVATION)
         except ProtocolError as error:
             raise PolicyServerError(f'nothing was sent to {self.address}: {error}') from error
-        return self._run(self._ask(frame))
+        return self._thread.submit(self._ask(frame)).result()
 
     def close(self) -> None:
         """Leave the server; nothing may be asked any more."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _live(self) -> None:
-        """Work on connections until ``close``; on a thread of its own."""
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._end())
-        self._loop.close()
+        self._thread.close()
 
     async def _end(self) -> None:
         if self._connection is not None:
             self._connection.transport.abort()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def _run(self, work: Coroutine[Any, Any, Made]) -> Made:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            await self._connection.wait_closed()
 
     async def _ask(self, frame: bytes) -> dict[str, Any]:
         connection = self._connection

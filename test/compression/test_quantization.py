@@ -114,7 +114,7 @@ def test_names_of_nothing_are_refused_with_those_that_exist(model):
     with pytest.raises(InvalidSettingError, match=r"'attention'.*expected one of.*self_attn"):
         quantize(model, QuantizationSettings('nf4', exclude=('attention',)))
     with pytest.raises(InvalidSettingError, match='bf16'):
-        quantize(model, QuantizationSettings('bf16', exclude=('self_attn',)))
+        build(QuantizationSettings, {'mode': 'bf16', 'exclude': ['self_attn']})
 
 
 def test_groups_are_whole_bytes():

@@ -3,13 +3,16 @@
 """Which policy a folder holds, and what it says of itself before anything is loaded."""
 
 import json
+import shutil
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fixtures.profiles import so101
+from safetensors.numpy import save_file
 
 from efficient_vla.bringup.graph import ProfileError, Selection, describe
 from efficient_vla.cli.run_options import policy_folder
@@ -87,11 +90,21 @@ def test_facts_of_a_card_are_those_that_it_names(tmp_path: Path) -> None:
     )
 
 
-def test_facts_count_the_weights_without_reading_them() -> None:
-    facts = folder_facts(ROOT / 'models/evla-nano')
-    stored = sum(path.stat().st_size for path in (ROOT / 'models/evla-nano').glob('*.safetensors'))
+def test_facts_count_the_weights_without_add_ons_and_without_reading_them(tmp_path: Path) -> None:
+    nano = ROOT / 'models/evla-nano'
+    facts = folder_facts(nano)
+    stored = (nano / 'model.safetensors').stat().st_size
     assert facts.memory_mb == pytest.approx(stored / 1e6, rel=0.01)
-    assert facts.parameters > 1e6
+    for name in ('policy.json', 'config.json'):
+        shutil.copy(nano / name, tmp_path)
+    for name in ('training', 'policy.training', 'flow'):
+        save_file({'a': np.zeros(100, np.float32)}, tmp_path / f'{name}.safetensors')
+    facts = folder_facts(tmp_path)
+    assert (facts.parameters, len(facts.missing)) == (0, 1)
+    for name in ('policy', 'model-00001-of-00002', 'model-00002-of-00002'):
+        save_file({'a': np.zeros(7, np.float32)}, tmp_path / f'{name}.safetensors')
+    facts = folder_facts(tmp_path)
+    assert (facts.parameters, facts.missing) == (21, ())
 
 
 def test_facts_need_neither_torch_nor_weights(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_server_whose_metadata_hold_arrays_is_asked_again(
 ) -> None:
     server: Scripted = scripted(lambda message: 'the server ends\n', {'statistics': said})
     asked = client(server.port)
-    asked._loop.call_soon_threadsafe(asked._connection.transport.abort)
+    asked._thread.loop.call_soon_threadsafe(asked._connection.transport.abort)
     end = time.monotonic() + PATIENCE_S
     error = ''
     while 'the server ends' not in error or server.connections < 2:

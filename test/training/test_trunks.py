@@ -184,6 +184,8 @@ def test_inspect_says_what_the_trunk_cannot_do(made):
     found = inspection(folder, facts_at(folder), None)
     unable = {name: why for name, why in found['refused'].items() if 'decoder has no' in why}
     width, reuse = 'reasoner.width.method', 'reasoner.reuse.method'
+    assert ('reasoner.engine' in unable) == ('openvino' in REFUSED.get(folder.name[:-1], {}))
+    assert ('reasoner.engine' in found['techniques']) == ('reasoner.engine' not in unable)
     assert (width in unable) == ('structured' in REFUSED.get(folder.name[:-1], {}))
     assert (reuse in unable) == (folder.name == 'mamba0')
     assert ('reasoner.pruning.method=fastv' in unable) == (folder.name == 'mamba0')

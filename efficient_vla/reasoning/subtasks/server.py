@@ -5,13 +5,13 @@
 import asyncio
 import os
 import ssl
-import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 
 import httpx2
 
 from efficient_vla.errors import PolicyServerError
+from efficient_vla.loop_thread import LoopThread
 from efficient_vla.reasoning.subtasks.chat import Question, read_answer, request_body
 from efficient_vla.reasoning.subtasks.settings import SubtaskSettings, completions_url
 from efficient_vla.settings import InvalidSettingError
@@ -48,9 +48,7 @@ class SubtaskServer:
             self._headers['Authorization'] = f'Bearer {token}'
         self._context = _trusting(settings.certificate)
         self._client: httpx2.AsyncClient | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._live, name='subtasks', daemon=True)
-        self._thread.start()
+        self._thread = LoopThread('subtasks', self._end)
 
     def ask(self, question: Question, settings: SubtaskSettings) -> 'Future[str]':
         """Return the subtask of now, as soon as there is one.
@@ -58,23 +56,13 @@ class SubtaskServer:
         The future ends within ``settings.timeout``, with ``PolicyServerError`` where no answer
         came or it is none.
         """
-        return asyncio.run_coroutine_threadsafe(self._ask(question, settings), self._loop)
+        return self._thread.submit(self._ask(question, settings))
 
     def close(self) -> None:
         """Leave the server, and what is asked of it."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _live(self) -> None:
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._end())
-        self._loop.close()
+        self._thread.close()
 
     async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
 

@@ -27,9 +27,21 @@ class System:
     """Of ``kind_of``."""
 
 
+LLAMA = 'evla llama'
 SYSTEMS = {
+    'smolvla': System('SmolVLA', '2506.01844', ('lerobot smolvla',)),
+    'pi0': System('pi0', '2410.24164', ('lerobot pi0', 'lerobot pi05')),
     'tinyvla': System('TinyVLA', '2409.12514', ('evla gpt_neox',)),
     'robomamba': System('RoboMamba', '2406.04339', ('evla mamba',)),
+    'nora': System('NORA', '2504.19854', ('nora', 'evla qwen2_5_vl_text')),
+    'flower': System('FLOWER', '2509.04996', ('evla bart',)),
+    'openvla': System('OpenVLA', '2406.09246', ('openvla', LLAMA)),
+    'deer': System('DeeR', '2411.02359', (LLAMA,)),
+    'mole': System('MoLE-VLA', '2503.20384', (LLAMA,)),
+    'lcb': System('LCB', '2405.04798', (LLAMA,)),
+    'hirt': System('HiRT', '2410.05273', (LLAMA,)),
+    'robodual': System('RoboDual', '2410.08001', (LLAMA,)),
+    'openhelix': System('OpenHelix', '2505.03912', (LLAMA,)),
 }
 """Profile -> its system."""
 

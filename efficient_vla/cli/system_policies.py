@@ -26,6 +26,11 @@ def folder_of(word: SystemWord, robot: str, still: bool) -> Path:
 
     if robot not in robots() and not still:
         raise InvalidSettingError(random_weights(word.name, robot))
+    if word.name not in systems.SYSTEM_SHAPES:
+        raise UsageError(
+            f'policy {word.name} runs from a folder of LeRobot alone; expected '
+            f'{word.name}=FOLDER. Random weights are made for {", ".join(systems.SYSTEM_SHAPES)}.'
+        )
     like = _shipped(robot)
     if policy_type(like) != 'evla':
         known = [n for n in robots() if policy_type(_shipped(n)) == 'evla']

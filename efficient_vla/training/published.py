@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from transformers import (
+    BartConfig,
     CLIPVisionConfig,
+    Florence2Config,
     Gemma2Config,
     Gemma3Config,
     Gemma3TextConfig,
@@ -180,6 +182,40 @@ def llava(small: bool) -> LlavaConfig:
     """Return LLaVA-1.5-7B."""
     sizes = text(small, hidden=4096, ffn=11008, layers=32, heads=32, key_heads=32, words=32064)
     return behind_clip(small, LlamaConfig(**sizes))
+
+
+def openflamingo(small: bool) -> LlavaConfig:
+    """Return a Llama of as many layers and channels as the MPT-1B of OpenFlamingo-3B, from memory.
+
+    It stands behind CLIP, without the layers of cross-attention in between.
+    """
+    sizes = text(small, hidden=2048, ffn=5461, layers=24, heads=16, key_heads=16, words=50434)
+    return behind_clip(small, LlamaConfig(**sizes))
+
+
+def behind_siglip(small: bool) -> LlavaConfig:
+    """Return the Llama of OpenVLA-7B behind the second of its towers, without DINOv2."""
+    return LlavaConfig(
+        vision_config=siglip(small, 224, vision_use_head=False),
+        text_config=openvla_text(small),
+        vision_feature_layer=-2,
+        vision_feature_select_strategy='full',
+    )
+
+
+def florence2(small: bool) -> Florence2Config:
+    """Return Florence-2-large at 224 pixels, without its decoder."""
+    sizes = {'d_model': 1024, 'encoder_layers': 12, 'encoder_attention_heads': 16}
+    sizes |= {'encoder_ffn_dim': 4096, 'vocab_size': 51289, 'max_position_embeddings': 4096}
+    tower: dict[str, Any] = {'embed_dim': (256, 512, 1024, 2048), 'num_heads': (8, 16, 32, 64)}
+    tower |= {'num_groups': (8, 16, 32, 64), 'projection_dim': 1024}
+    if small:
+        sizes |= {'d_model': 64, 'encoder_layers': 3, 'encoder_attention_heads': 4}
+        sizes |= {'encoder_ffn_dim': 128, 'vocab_size': 512}
+        tower = {'embed_dim': (16, 32, 32, 64), 'num_heads': (2, 2, 4, 4)}
+        tower |= {'num_groups': (2, 2, 4, 4), 'projection_dim': 64}
+    decoder = {'decoder_layers': 0, 'decoder_attention_heads': 4, 'dropout': 0.0}
+    return Florence2Config(vision_config=tower, text_config=BartConfig(**sizes, **decoder))
 
 
 def tinyvla(small: bool) -> LlavaConfig:

@@ -19,12 +19,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, LlavaConfig
+from transformers import (
+    AutoModel,
+    BartConfig,
+    Florence2Config,
+    LlavaConfig,
+    Qwen2_5_VLConfig,
+)
 from transformers.utils import logging
 
 from efficient_vla import __version__, checkpoint
 from efficient_vla.action.catalogue import RECIPES as OF_HEADS
 from efficient_vla.bringup import system_folders
+from efficient_vla.dual_settings import addon_name
 from efficient_vla.policy_folders import ORIGIN
 from efficient_vla.training import published
 from efficient_vla.training.dataset import Frames
@@ -42,6 +49,8 @@ WIDTH, LAYERS, SIDE, PATCH = 192, 6, 96, 12
 """Of a small shape: width and layers of the trunk, image and patch [pixels]."""
 FRAMES = 16
 """Of noise, on which add-ons are fitted and thresholds are found."""
+NEVER = -1e3
+"""Logit of a token that is not said."""
 BYTES = 4
 """Of a number while a policy runs."""
 OVERHEAD = 1.25
@@ -68,12 +77,71 @@ class SystemShape:
     addons: tuple[str, ...] = ()
 
 
-def behind_clip(trunk: str, words: int) -> LlavaConfig:
-    """Return a small decoder of a kind of ``TRUNKS`` behind a small tower of CLIP."""
+def small_text(trunk: str, words: int) -> dict[str, Any]:
+    """Return a small decoder of a kind of ``TRUNKS``."""
     kind = TRUNKS[trunk]
-    text = AutoConfig.for_model(kind.model_type, **kind.config(TrunkSizes(WIDTH, LAYERS, words)))
+    return {**kind.config(TrunkSizes(WIDTH, LAYERS, words)), 'model_type': kind.model_type}
+
+
+def behind_clip(trunk: str, words: int) -> LlavaConfig:
+    """Return a small decoder behind a small tower of CLIP."""
     vision = {'model_type': 'clip_vision_model', **SMALL_TOWER}
+    text = small_text(trunk, words)
     return LlavaConfig(vision_config=vision, text_config=text, image_token_index=words - 1)
+
+
+def behind_siglip(words: int) -> LlavaConfig:
+    """Return a small Llama behind a small tower of SigLIP."""
+    vision = {'model_type': 'siglip_vision_model', 'vision_use_head': False, **SMALL_TOWER}
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=small_text('llama', words),
+        image_token_index=words - 1,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy='full',
+    )
+
+
+def small_qwen(words: int) -> Qwen2_5_VLConfig:
+    """Return a small Qwen2.5-VL, four patches a token."""
+    vision = {
+        'depth': SMALL_TOWER['num_hidden_layers'],
+        'hidden_size': SMALL_TOWER['hidden_size'],
+        'intermediate_size': SMALL_TOWER['intermediate_size'],
+        'num_heads': SMALL_TOWER['num_attention_heads'],
+        'patch_size': PATCH // 2,
+        'window_size': 2 * PATCH,
+        'fullatt_block_indexes': [1],
+        'out_hidden_size': WIDTH,
+    }
+    text = small_text('qwen2_5_vl', words)
+    return Qwen2_5_VLConfig(vision_config=vision, text_config=text, image_token_id=words - 1)
+
+
+def small_florence(words: int) -> Florence2Config:
+    """Return a small Florence-2, whose tower shrinks the image twice."""
+    vision = {
+        'depths': (1, 1),
+        'patch_size': (7, 3),
+        'patch_stride': (PATCH // 2, 2),
+        'patch_padding': (3, 1),
+        'patch_prenorm': (False, True),
+        'embed_dim': (64, 128),
+        'num_heads': (2, 4),
+        'num_groups': (2, 4),
+        'window_size': 4,
+        'projection_dim': WIDTH,
+    }
+    text = BartConfig(**small_text('bart', words))
+    return Florence2Config(vision_config=vision, text_config=text, image_token_id=words - 1)
+
+
+def _of_llava(*names: str) -> SystemShape:
+    return SystemShape(partial(behind_clip, 'llama'), partial(published.llava, False), 336, names)
+
+
+def _of_openvla(*names: str) -> SystemShape:
+    return SystemShape(behind_siglip, partial(published.behind_siglip, False), 224, names)
 
 
 SYSTEM_SHAPES = {
@@ -83,6 +151,17 @@ SYSTEM_SHAPES = {
     'robomamba': SystemShape(
         partial(behind_clip, 'mamba'), partial(published.robomamba, False), 336
     ),
+    'nora': SystemShape(small_qwen, partial(published.qwen2_5_vl, False), 224, ('fast',)),
+    'flower': SystemShape(small_florence, partial(published.florence2, False), 224, ('flow',)),
+    'openvla': _of_openvla('bins'),
+    'deer': SystemShape(
+        partial(behind_clip, 'llama'), partial(published.openflamingo, False), 336, ('early_exit',)
+    ),
+    'mole': _of_openvla('diffusion', 'mole'),
+    'lcb': _of_llava(addon_name('act_token')),
+    'hirt': _of_llava(addon_name('map_pool')),
+    'robodual': _of_openvla(addon_name('perceiver')),
+    'openhelix': _of_llava(addon_name('prompt_tuning')),
 }
 """System -> its shape."""
 
@@ -98,9 +177,10 @@ class Noise(Frames):
         mean, std = torch.tensor(card.state_mean), torch.tensor(card.state_std)
         self.state = mean + std * torch.randn(FRAMES, len(mean), generator=made)
         scale = torch.tensor(card.action_scale)
-        # Of one direction each, as a motion is.
-        rows = torch.linspace(0.5, 1.5, card.horizon)[:, None]
-        self.chunk = scale * rows * torch.randn(FRAMES, 1, len(scale), generator=made)
+        # Of one direction each, as a motion is, and rough enough that no two lines are alike.
+        ways = torch.randn(FRAMES, 1, len(scale), generator=made)
+        rough = 0.3 * torch.randn(FRAMES, card.horizon, len(scale), generator=made)
+        self.chunk = scale * (ways + rough)
         self.labels, self.label_scale = torch.zeros(FRAMES, 1), torch.ones(1)
         self.step, self.first = np.arange(FRAMES), np.zeros(FRAMES, int)
         self.episodes, self.dt, self.sentence = 1, card.dt, sentence
@@ -192,9 +272,17 @@ def _add(folder: Path, names: tuple[str, ...]) -> None:
         torch.manual_seed(SEED)
         recipe = recipe_class(name)(frozen, features, 0)
         if name in OF_HEADS:
-            for weight in recipe.module.parameters():
-                if not weight.any():
-                    nn.init.normal_(weight, std=0.02)
+            _awake(recipe)
         recipe.trained.eval()
         recipe.finish(features)
         write_addon(folder, name, recipe.shape, recipe.tensors(), frozen.sha256)
+
+
+def _awake(recipe: Any) -> None:
+    """Let a head depend on all its parts, and a line of tokens be as long as it can be."""
+    for weight in recipe.module.parameters():
+        if not weight.any():
+            nn.init.normal_(weight, std=0.02)
+    end = getattr(getattr(recipe, 'tokenizer', None), 'end', None)
+    if end is not None:
+        recipe.module.out.bias.data[end] = NEVER

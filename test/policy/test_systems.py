@@ -4,22 +4,34 @@
 
 import argparse
 import json
+import re
 import shutil
 import time
 from collections import namedtuple
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 import pytest
 from fixtures.profiles import so101
+from lerobot_folders import FIXTURES
+from prefix_policies import CAMERAS, ROBOT, seen
 
 from efficient_vla import cli
+from efficient_vla.action.conditioning.act_token import ActToken
+from efficient_vla.action.conditioning.map_pool import MapPool
+from efficient_vla.action.conditioning.perceiver import ResampledPlan
+from efficient_vla.action.conditioning.steered import SteeredRegression
 from efficient_vla.action.heads.diffusion import Diffusion
+from efficient_vla.action.heads.expert import ExpertGenerator
+from efficient_vla.action.heads.flow import Flow
 from efficient_vla.action.heads.regression import Regression
+from efficient_vla.action.heads.tokens import Tokens
+from efficient_vla.action.tokenizers.bins import BinTokenizer
+from efficient_vla.action.tokenizers.fast import FastTokenizer
 from efficient_vla.bench.evaluate import Request, evaluate
 from efficient_vla.bringup import system_folders
 from efficient_vla.bringup.fit import misfits, robot_of
@@ -33,15 +45,87 @@ from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.systems import SYSTEMS, system_word
 from efficient_vla.training import systems
+from efficient_vla.training.vlm import QUERIES
 from efficient_vla.types import Frame
 
+LEROBOT = ('smolvla', 'pi0')
 IMAGE = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
 STATE = np.array([0.0, 0.6, 0.2, 1.0], np.float32)
-EXPECTED: dict[str, tuple[str, type, Callable[[Policy], Any]]] = {
-    'tinyvla': ('gpt_neox', Diffusion, lambda p: p.actor.generator.settings.diffusion.steps == 10),
-    'robomamba': ('mamba', Regression, lambda p: not p.actor.generator.needs_image),
+
+
+def steered_by(kind: type, rows: int, slow: bool = False) -> Callable[[Policy], bool]:
+    """Return whether a plan of so many rows steers the fast policy through a module of a kind."""
+
+    def check(policy: Policy) -> bool:
+        head: Any = policy.actor.generator
+        found = type(head.policy.steering) is kind and (head.slow is not None) is slow
+        return found and len(policy.plan.latents) == rows
+
+    return check
+
+
+def names(kind: type) -> Callable[[Policy], bool]:
+    """Return whether tokens of a tokenizer are named one after the other."""
+
+    def check(policy: Policy) -> bool:
+        head: Any = policy.actor.generator
+        return type(head.tokenizer) is kind and head._settings.method == 'autoregressive'
+
+    return check
+
+
+def leaves_early(policy: Policy) -> bool:
+    """Return whether passes end after fewer layers, and hold the budget of half of them."""
+    ran = []
+    for seed in range(8):
+        image = np.random.default_rng(seed).integers(0, 255, IMAGE.shape, np.uint8)
+        policy.act(Frame({'corner2': image}, STATE, 0.1 * seed), 'open the drawer')
+        ran.append(int(re.match(r'early_exit after (\d) of 6', policy.plan.reason)[1]))
+    return min(ran) < 6 and np.mean(ran) < 5
+
+
+def goes_half_way(policy: Policy) -> bool:
+    """Return whether a router has picked three of six layers, the first and the last of them."""
+    found = re.match(r'mole ran layers 0, [1-4], 5 of 6', policy.plan.reason)
+    return found is not None and policy.actor.generator.settings.diffusion.steps == 10
+
+
+def flows_in_four_steps(policy: Policy) -> bool:
+    """Return whether the flow takes four steps of its own velocity."""
+    settings = policy.actor.generator.settings.flow
+    return (settings.steps, settings.shortcut) == (4, False)
+
+
+class Expectation(NamedTuple):
+    """What a system is made of."""
+
+    decoder: str
+    """Type of its configuration."""
+    tower: str
+    head: type
+    composed: Callable[[Policy], Any]
+    """What else its paper has, of a policy that decided once."""
+
+
+EXPECTED = {
+    'tinyvla': Expectation(
+        'gpt_neox', 'Clip', Diffusion, lambda p: p.actor.generator.settings.diffusion.steps == 10
+    ),
+    'robomamba': Expectation('mamba', 'Clip', Regression, lambda p: not p.actor.needs_image),
+    'nora': Expectation('qwen2_5_vl_text', 'Qwen2_5', Tokens, names(FastTokenizer)),
+    'flower': Expectation('bart', 'Florence2', Flow, flows_in_four_steps),
+    'openvla': Expectation('llama', 'Siglip', Tokens, names(BinTokenizer)),
+    'deer': Expectation('llama', 'Clip', Regression, leaves_early),
+    'mole': Expectation('llama', 'Siglip', Diffusion, goes_half_way),
+    'lcb': Expectation('llama', 'Clip', SteeredRegression, steered_by(ActToken, QUERIES + 1)),
+    'hirt': Expectation('llama', 'Clip', SteeredRegression, steered_by(MapPool, QUERIES)),
+    'robodual': Expectation(
+        'llama', 'Siglip', SteeredRegression, steered_by(ResampledPlan, QUERIES, slow=True)
+    ),
+    'openhelix': Expectation('llama', 'Clip', SteeredRegression, steered_by(ActToken, QUERIES + 1)),
 }
-"""System -> type of its decoder, class of its head, and what else its paper has."""
+"""System -> what it is made of."""
+BUILT = tuple(systems.SYSTEM_SHAPES)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -63,29 +147,36 @@ def decided(policy: Policy, image: np.ndarray = IMAGE, sentence: str = 'open the
 
 
 def test_every_system_has_a_profile_and_is_expected():
-    assert set(SYSTEMS) == set(EXPECTED) == set(systems.SYSTEM_SHAPES)
+    assert set(SYSTEMS) == {*EXPECTED, *LEROBOT}
+    assert set(EXPECTED) == set(BUILT)
     assert set(SYSTEMS) <= set(profiles('policies'))
 
 
-@pytest.mark.parametrize('name', SYSTEMS)
+@pytest.mark.parametrize('name', BUILT)
 def test_a_system_decides_as_its_profile_composes_it(name, capsys):
-    decoder, head, also = EXPECTED[name]
+    expected = EXPECTED[name]
     folder = made(name)
     assert f'policy {name}: random weights in a small shape' in capsys.readouterr().err
     policy = Policy.from_pretrained(folder)
-    assert policy.reasoner.trunk.parts.model.config.model_type == decoder
-    assert type(policy.actor.generator) is head
-    assert also(policy)
+    assert policy.reasoner.trunk.parts.model.config.model_type == expected.decoder
+    tower: Any = policy.perception.tower
+    encoder = getattr(tower, 'encoder', None) or getattr(tower, 'visual', None)
+    assert expected.tower.lower() in type(encoder).__name__.lower()
+    assert type(policy.actor.generator) is expected.head
     chunk = decided(policy)
+    assert expected.composed(policy)
     assert chunk.shape == (40, 4)
     assert np.isfinite(chunk).all()
     np.testing.assert_array_equal(decided(policy), chunk)
     assert (decided(policy, IMAGE[::-1].copy()) != chunk).any(), 'the image does not matter'
-    assert (decided(policy, sentence='close it') != chunk).any(), 'the sentence does not matter'
+    decided(policy)
+    plan = policy.plan.latents
+    decided(policy, sentence='close it')
+    assert np.abs(policy.plan.latents - plan).max() > 1e-3, 'the sentence does not matter'
     assert 1e6 < folder_facts(folder).parameters < 15e6
 
 
-@pytest.mark.parametrize('name', SYSTEMS)
+@pytest.mark.parametrize('name', BUILT)
 def test_a_system_is_a_graph_on_every_hardware(name):
     folder = made(name)
     for hardware in HARDWARE:
@@ -141,6 +232,20 @@ def test_random_weights_are_served_to_nobody(tmp_path):
     (own / 'origin.json').unlink()
     served, _ = serve.load(parser.parse_args(['--policy', f'tinyvla={own}']))
     assert type(served._policy.actor.generator) is Diffusion
+
+
+@pytest.mark.parametrize('name', LEROBOT)
+def test_a_system_of_lerobot_runs_from_its_folder_alone(name, monkeypatch):
+    with pytest.raises(UsageError, match=f'{name} runs from a folder of LeRobot alone; expected'):
+        policy_given(name, 'metaworld')
+    monkeypatch.setenv('HF_HUB_CACHE', str(FIXTURES / 'hub'))
+    folder = policy_given(f'{name}={FIXTURES / name}', 'metaworld')
+    policy = Policy.from_pretrained(folder, cameras=CAMERAS.get(name, ()), **ROBOT)
+    images, state = seen(name)
+    images = {camera: images[camera] for camera in policy.perception.cameras}
+    chunk = policy.act(images, 'open the top drawer', state)
+    assert isinstance(policy.actor.generator, ExpertGenerator)
+    assert np.isfinite(chunk.actions).all()
 
 
 @pytest.mark.parametrize('word', ['tinyvla:huge', 'tinyvla:full=x', 'tinyvla=', 'tinyvla:'])

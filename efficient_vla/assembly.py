@@ -56,6 +56,11 @@ def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     """Return the perception stage."""
     form = torch_format(settings)
     card, tower = checkpoint.load_tower(folder, reading_dtype(form.mode))
+    if settings.cameras and set(settings.cameras) != set(card.cameras):
+        raise InvalidSettingError(
+            f'cameras are {", ".join(settings.cameras)}; expected {", ".join(card.cameras)}, all of '
+            'which this policy needs. Name those, or leave cameras empty.'
+        )
     if isinstance(tower, VisionTower):
         tower.fuse()
     tower, layers = in_format(tower, settings, ('perception', folder), HIGH_OF_TOWERS)

@@ -102,8 +102,9 @@ def without_effect(settings: Any) -> list[str]:
             if chosen - set(choices.values()):
                 (choice,) = choices
                 idle.setdefault(name, f'{choice} is {values[choice]}')
-            elif name != f'{group}.method' and values.get(f'{group}.method') == 'none':
-                idle.setdefault(name, f'{group}.method is none')
+            for switch in (f'{group}.method', f'{group}.mode'):
+                if name != switch and values.get(switch) == 'none':
+                    idle.setdefault(name, f'{switch} is none')
     return [f'{name} {values[name]} has no effect: {why}' for name, why in idle.items()]
 
 

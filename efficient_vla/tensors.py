@@ -109,6 +109,7 @@ def weights_mb(model: nn.Module) -> float:
     held = 0
     for module in model.modules():
         held += getattr(module, 'weight_bytes', 0)
+        tensors += getattr(module, 'shared_weights', ())
         packed = getattr(module, '_packed_params', None)
         if packed is not None and hasattr(packed, '_weight_bias'):
             tensors += [part for part in packed._weight_bias() if part is not None]

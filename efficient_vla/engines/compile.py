@@ -38,5 +38,5 @@ def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
     def run(*inputs: torch.Tensor) -> Tensors:
         return as_tuple(network(*inputs))
 
-    weights = sum(w.numel() * w.element_size() for w in graph.module.parameters())
-    return Engined(run, weights, graph.calls[0][0], kept=False)
+    weights = tuple(graph.module.parameters())
+    return Engined(run, 0, graph.calls[0][0], kept=False, weights=weights)

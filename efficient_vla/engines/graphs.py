@@ -94,12 +94,20 @@ class Engined(nn.Module):
     like: torch.Tensor
 
     def __init__(
-        self, run: Callable[..., Tensors], weight_bytes: int, example: torch.Tensor, kept: bool
+        self,
+        run: Callable[..., Tensors],
+        weight_bytes: int,
+        example: torch.Tensor,
+        kept: bool,
+        weights: Tensors = (),
     ) -> None:
-        """Call ``run``; ``weight_bytes`` is what the engine holds, ``kept`` whether from a file."""
+        """Call ``run``; ``weight_bytes`` is what the engine holds, ``kept`` whether from a file.
+
+        ``weights`` are tensors that it uses and that other modules may have too.
+        """
         super().__init__()
         self._run = run
-        self.weight_bytes, self.kept = weight_bytes, kept
+        self.weight_bytes, self.kept, self.shared_weights = weight_bytes, kept, weights
         like = torch.zeros((), dtype=example.dtype, device=example.device)
         self.register_buffer('like', like, persistent=False)
 

@@ -64,14 +64,14 @@ def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
             'the user can be written to, and an export is a file. Set XDG_CACHE_HOME to a folder '
             'that can, or engine to torch.'
         )
-    file = f'{store.key(graph, request, version())}.onnx'
-    session = _opened(folder / file, request)
+    key = store.key(graph, request, version())
+    session = _opened(folder, key, request)
     kept = session is not None
     if session is None:
-        store.write(folder, file, lambda aside: export(graph, aside / file))
-        session = _opened(folder / file, request)
+        store.write(folder, key, lambda aside: export(graph, aside / f'{key}.onnx'))
+        session = _opened(folder, key, request)
         if session is None:
-            raise OSError(f'{folder / file} could not be written')
+            raise OSError(f'{folder / key}.onnx could not be written')
     weights = sum(w.numel() * w.element_size() for w in graph.module.state_dict().values())
     return Engined(_runner(session), weights, graph.calls[0][0], kept)
 
@@ -97,16 +97,16 @@ def export(graph: EngineGraph, path: Path) -> None:
         )
 
 
-def _opened(path: Path, request: EngineRequest) -> Any:
-    """Return a session of the export in a file, ``None`` where there is none or it is damaged."""
-    if not path.is_file():
+def _opened(folder: Path, key: str, request: EngineRequest) -> Any:
+    """Return a session of an export, ``None`` where there is none or it is damaged."""
+    if not store.intact(folder, key):
         return None
     options = library().SessionOptions()
     options.intra_op_num_threads = request.threads
     options.log_severity_level = 3
     providers = [*dict.fromkeys((PROVIDERS[request.engine], 'CPUExecutionProvider'))]
     try:
-        return library().InferenceSession(str(path), options, providers=providers)
+        return library().InferenceSession(str(folder / f'{key}.onnx'), options, providers=providers)
     except Exception:
         return None
 

@@ -71,15 +71,14 @@ def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
     folder = store.place(request.folder)
     model, kept = None, False
     if folder is not None:
-        xml = f'{store.key(graph, request, version())}.xml'
-        model = _read(folder / xml)
+        key = store.key(graph, request, version())
+        model = _read(folder, key)
         kept = model is not None
         if model is None:
             made = exported(graph, request)
-            save = library().save_model
-            store.write(folder, xml, lambda aside: save(made, aside / xml, compress_to_fp16=False))
+            store.write(folder, key, lambda aside: _save(made, aside / f'{key}.xml'))
             # Read again, its weights are pages of the file, which the system can let go.
-            model = _read(folder / xml) or made
+            model = _read(folder, key) or made
     else:
         model = exported(graph, request)
     return Engined(_runner(model, request), _weight_bytes(model), graph.calls[0][0], kept)
@@ -99,12 +98,19 @@ def exported(graph: EngineGraph, request: EngineRequest) -> Any:
     return request.format.change(model, graph) if request.format.change else model
 
 
-def _read(path: Path) -> Any:
-    """Return the model in a file, ``None`` where there is none or it is damaged."""
-    if not path.is_file():
+def _save(model: Any, path: Path) -> None:
+    try:
+        library().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f'{path} cannot be written: {error}') from error
+
+
+def _read(folder: Path, key: str) -> Any:
+    """Return the model that was exported, ``None`` where there is none or it is damaged."""
+    if not store.intact(folder, key):
         return None
     try:
-        return core().read_model(path)
+        return core().read_model(folder / f'{key}.xml')
     except RuntimeError:
         return None
 

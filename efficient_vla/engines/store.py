@@ -84,15 +84,37 @@ def place(policy: Path | None) -> Path | None:
     return None
 
 
-def write(folder: Path, last: str, save: Callable[[Path], None]) -> None:
-    """Let ``save`` write files to a folder of its own, then put them in ``folder``.
+def write(folder: Path, key: str, save: Callable[[Path], None]) -> None:
+    """Let ``save`` write an export to a folder of its own, then put its files in ``folder``.
 
-    The one named ``last`` says that all are there. What cannot be written is left out.
+    Their hashes come last and say that all are there. What cannot be written is left out.
     """
+    sums = f'{key}.sha256'
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix='.') as aside:
             save(Path(aside))
-            for path in sorted(Path(aside).iterdir(), key=lambda path: path.name == last):
-                os.replace(path, folder / path.name)
+            made = sorted(Path(aside).iterdir())
+            text = ''.join(f'{_digest(path)}  {path.name}\n' for path in made)
+            (Path(aside) / sums).write_text(text)
+            for name in (*(path.name for path in made), sums):
+                os.replace(Path(aside) / name, folder / name)
     except OSError:
-        (folder / last).unlink(missing_ok=True)
+        (folder / sums).unlink(missing_ok=True)
+
+
+def intact(folder: Path, key: str) -> bool:
+    """Return whether the export of this name is there as it was written.
+
+    A damaged one may be within the bounds of errors, which are wide in integers.
+    """
+    try:
+        lines = (folder / f'{key}.sha256').read_text().splitlines()
+        said = [line.split('  ', 1) for line in lines]
+        return bool(said) and all(digest == _digest(folder / name) for digest, name in said)
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()

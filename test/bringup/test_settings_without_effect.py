@@ -40,6 +40,11 @@ SINGLE = {'architecture': 'single'}
             {'flow.steps': 5, 'head': 'regression'},
             ['flow.steps 5 has no effect: head is regression'],
         ),
+        (
+            ActorSettings,
+            {'quantization.group_size': 32},
+            ['quantization.group_size 32 has no effect: quantization.mode is none'],
+        ),
         (ActorSettings, {'flow.steps': 5, 'head': 'flow', **SINGLE}, []),
         (ActorSettings, {'flow.steps': 5}, []),
         (ReasonerSettings, {'pruning.method': 'sqap', 'pruning.sqap.top': 0.3}, []),

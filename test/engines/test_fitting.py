@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from efficient_vla.engines import fitting, openvino, store
+from efficient_vla.engines import compile as compiling, fitting, openvino, store
 from efficient_vla.engines.graphs import (
     Engined,
     EngineFormat,
@@ -19,6 +19,7 @@ from efficient_vla.engines.graphs import (
     relative_error,
 )
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.tensors import weights_mb
 
 
 class Doubled(nn.Module):
@@ -88,6 +89,28 @@ def test_a_damaged_export_is_made_again(tmp_path, suffix):
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
+def test_an_export_with_other_numbers_in_it_is_made_again(tmp_path):
+    for weight in ((1.0, 10.0), (1.0, 11.0)):
+        openvino.compiled(graph_of(weight), request_in(tmp_path))
+    one, other = sorted((tmp_path / 'engines_cache').glob('*.bin'))
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+    made = openvino.compiled(graph_of(), request_in(tmp_path))
+    assert not made.kept
+    assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+
+
+def test_an_export_serves_all_the_same_where_the_disk_is_full(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError('basic_ios::clear: iostream error')  # as OpenVINO says it
+
+    monkeypatch.setattr(openvino.library(), 'save_model', full)
+    made = openvino.compiled(graph_of(), request_in(tmp_path))
+    assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+    assert not [*(tmp_path / 'engines_cache').iterdir()]
+
+
 def test_exports_go_to_the_users_cache_where_the_policy_cannot_be_written_to(tmp_path, cache):
     blocked = tmp_path / 'policy'
     blocked.write_text('a file, below which no folder can be made')
@@ -101,6 +124,18 @@ def test_an_export_that_cannot_be_kept_serves_all_the_same(tmp_path, monkeypatch
     monkeypatch.setenv('XDG_CACHE_HOME', str(blocked))
     made = openvino.compiled(graph_of(), request_in(blocked))
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+
+
+def test_weights_that_a_compiled_graph_shares_with_the_stage_count_once(monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda module, dynamic: module)
+    parent = nn.ModuleList([Doubled([1.0, 10.0])])
+    graph = EngineGraph('doubled', parent[0], parent.append)
+    graph.calls = graph_of().calls
+    graph.put(compiling.compiled(graph, request_in()))
+    both = (2 + 1) * 4 / 1e6  # and the number that tells type and device
+    assert weights_mb(parent) == both
+    del parent[0]
+    assert weights_mb(parent) == both
 
 
 def test_nothing_of_telemetry_is_loaded():

@@ -49,6 +49,13 @@ def test_identity_neutral_settings_are_dense(folder, architecture):
     assert np.array_equal(dense, neutral)
 
 
+def test_cameras_that_the_policy_does_not_see_or_has_to_see_are_refused(folder):
+    for cameras in (('side',), ('corner2', 'side')):
+        with pytest.raises(InvalidSettingError, match='expected corner2, all of which'):
+            Policy.from_pretrained(folder, cameras=cameras)
+    assert actions(folder, cameras=('corner2',)).tolist() == actions(folder).tolist()
+
+
 SHIPPED = default_policy()
 
 

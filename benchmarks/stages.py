@@ -14,7 +14,8 @@ import numpy as np
 
 from efficient_vla import unfinished
 from efficient_vla.bench.lockstep import new_records, plan_from, timed
-from efficient_vla.bench.overrides import build_settings, parse_overrides
+from efficient_vla.bench.overrides import build_settings, merged, parse_overrides
+from efficient_vla.bringup.deployment import values_of
 from efficient_vla.policy import Policy
 from efficient_vla.records import StageRecord
 from efficient_vla.sim.metaworld.scene import MAX_STEPS, MetaWorldSim
@@ -103,7 +104,8 @@ def _found(variants: Mapping[str, Variant]) -> dict[str, Any]:
 
 
 def _load(policy: Path, words: Sequence[str]) -> Variant:
-    stages = Policy.from_settings(policy, build_settings(parse_overrides(words)))
+    given = merged(values_of(policy), parse_overrides(words))
+    stages = Policy.from_settings(policy, build_settings(given))
     stages.reset()
     return Variant(stages, new_records(stages))
 

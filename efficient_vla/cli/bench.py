@@ -136,7 +136,7 @@ def _stages(arguments: argparse.Namespace) -> int:
             f'unknown task {arguments.task!r}; expected one of {", ".join(INSTRUCTIONS)}.'
         )
     target = writable_file(arguments.json) if arguments.json else None
-    policy = policy_folder(arguments.policy)
+    policy = policy_folder(arguments.policy, composed=True)
     images = frames_of_motion(arguments.task, arguments.frames, arguments.still)
     facts = {name: getattr(arguments, name) for name in ('frames', 'still', 'task')}
     with (

@@ -17,6 +17,7 @@ from efficient_vla.cli.options import add_overrides, policy_given
 from efficient_vla.errors import UsageError
 from efficient_vla.interrupts import Interrupted
 from efficient_vla.policy_folders import why_none
+from efficient_vla.systems import system_word
 
 if TYPE_CHECKING:
     from efficient_vla.bench.graph_runner import GraphRequest
@@ -186,8 +187,17 @@ def policy_place(given: str | PathLike[str] | None, robot: str = '') -> places.P
     return place
 
 
-def policy_folder(given: str | PathLike[str] | None) -> Path:
-    """Return the folder of a policy as ``policy_place`` does; refuse a server."""
+def policy_folder(given: str | PathLike[str] | None, composed: bool = False) -> Path:
+    """Return the folder of a policy as ``policy_place`` does; refuse a server.
+
+    A system is refused too, unless the command takes policies as their folders have them
+    ``composed``.
+    """
+    if given and not composed and system_word(str(given)) is not None:
+        raise UsageError(
+            f'policy {str(given)!r} is a system; this command composes policies itself, or writes '
+            'beside them, and expects a folder alone. Give FOLDER, or take eval or bench stages.'
+        )
     place = policy_place(given)
     if not isinstance(place, Path):
         raise UsageError(

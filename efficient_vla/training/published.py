@@ -196,7 +196,7 @@ def openflamingo(small: bool) -> LlavaConfig:
 def behind_siglip(small: bool) -> LlavaConfig:
     """Return the Llama of OpenVLA-7B behind the second of its towers, without DINOv2."""
     return LlavaConfig(
-        vision_config=siglip(small, 224, vision_use_head=False),
+        vision_config=siglip(small, 224),
         text_config=openvla_text(small),
         vision_feature_layer=-2,
         vision_feature_select_strategy='full',

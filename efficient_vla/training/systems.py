@@ -47,7 +47,7 @@ VERSION = 1
 SEED = 0
 WIDTH, LAYERS, SIDE, PATCH = 192, 6, 96, 12
 """Of a small shape: width and layers of the trunk, image and patch [pixels]."""
-FRAMES = 16
+FRAMES = {'small': 16, 'full': 4}
 """Of noise, on which add-ons are fitted and thresholds are found."""
 NEVER = -1e3
 """Logit of a token that is not said."""
@@ -169,20 +169,20 @@ SYSTEM_SHAPES = {
 class Noise(Frames):
     """Frames that show nothing, for what is fitted before it is trained."""
 
-    def __init__(self, card: checkpoint.Card, sentence: str) -> None:
-        """Draw images, states and chunks as ``card`` describes them."""
+    def __init__(self, card: checkpoint.Card, sentence: str, count: int) -> None:
+        """Draw ``count`` images, states and chunks as ``card`` describes them."""
         made = torch.Generator().manual_seed(SEED)
         side = card.image_size
-        self.image = torch.randint(0, 256, (FRAMES, side, side, 3), generator=made).byte()
+        self.image = torch.randint(0, 256, (count, side, side, 3), generator=made).byte()
         mean, std = torch.tensor(card.state_mean), torch.tensor(card.state_std)
-        self.state = mean + std * torch.randn(FRAMES, len(mean), generator=made)
+        self.state = mean + std * torch.randn(count, len(mean), generator=made)
         scale = torch.tensor(card.action_scale)
         # Of one direction each, as a motion is, and rough enough that no two lines are alike.
-        ways = torch.randn(FRAMES, 1, len(scale), generator=made)
-        rough = 0.3 * torch.randn(FRAMES, card.horizon, len(scale), generator=made)
+        ways = torch.randn(count, 1, len(scale), generator=made)
+        rough = 0.3 * torch.randn(count, card.horizon, len(scale), generator=made)
         self.chunk = scale * (ways + rough)
-        self.labels, self.label_scale = torch.zeros(FRAMES, 1), torch.ones(1)
-        self.step, self.first = np.arange(FRAMES), np.zeros(FRAMES, int)
+        self.labels, self.label_scale = torch.zeros(count, 1), torch.ones(1)
+        self.step, self.first = np.arange(count), np.zeros(count, int)
         self.episodes, self.dt, self.sentence = 1, card.dt, sentence
 
     def corpus(self) -> list[str]:
@@ -220,7 +220,7 @@ def folder_of(name: str, shape: str, like: Path) -> Path:
             f'{name}:{shape} with {numbers / 1e9:.2f} billion numbers',
             OVERHEAD * BYTES * numbers / 1e9,
         )
-        _make(folder, name, config, like, system.size if shape == 'full' else SIDE)
+        _make(folder, name, shape, config, like)
         system_folders.write_deployment(folder, values)
         about = {'system': name, 'shape': shape, 'weights': 'random', 'seed': SEED}
         (folder / ORIGIN).write_text(json.dumps(about, indent=2) + '\n')
@@ -234,13 +234,15 @@ def count(config: Any) -> int:
         return sum(weight.numel() for weight in AutoModel.from_config(config).parameters())
 
 
-def _make(folder: Path, name: str, config: Any, like: Path, size: int) -> None:
+def _make(folder: Path, name: str, shape: str, config: Any, like: Path) -> None:
     """Write the model, what makes a policy of it, and its add-ons."""
+    system, full = SYSTEM_SHAPES[name], shape == 'full'
     torch.manual_seed(SEED)
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        AutoModel.from_config(config).save_pretrained(folder)
+        dtype = torch.bfloat16 if full else torch.float32
+        AutoModel.from_config(config, dtype=dtype).save_pretrained(folder)
     finally:
         if bars:
             logging.enable_progress_bar()
@@ -252,6 +254,7 @@ def _make(folder: Path, name: str, config: Any, like: Path, size: int) -> None:
     given = ('cameras', 'state_names', 'state_mean', 'state_std', 'action_names', 'action_scale')
     units = {field: getattr(card, field) for field in (*given, 'control_mode', 'horizon', 'dt')}
     device = torch.device('cpu')
+    size = system.size if full else SIDE
     begun = Untrained(folder, device, 'fp32', size, 'bare', (), units)
     tensors = {checkpoint.QUERIES: begun.trunk.queries}
     for part in ('single', 'dual'):
@@ -260,22 +263,21 @@ def _make(folder: Path, name: str, config: Any, like: Path, size: int) -> None:
     title = asdict(replace(begun.card, name=f'{name}, random weights'))
     (folder / 'policy.json').write_text(json.dumps(title, indent=2) + '\n')
     del begun
-    if SYSTEM_SHAPES[name].addons:
-        _add(folder, SYSTEM_SHAPES[name].addons)
+    for addon in system.addons:
+        _add(folder, addon, FRAMES[shape])
 
 
-def _add(folder: Path, names: tuple[str, ...]) -> None:
-    """Write add-ons as their training begins, but so that they depend on their input."""
-    for name in names:
-        frozen = Frozen(folder, torch.device('cpu'), 'fp32')
-        features = Features(frozen, Noise(frozen.card, 'do it'), FRAMES, SEED, False)
-        torch.manual_seed(SEED)
-        recipe = recipe_class(name)(frozen, features, 0)
-        if name in OF_HEADS:
-            _awake(recipe)
-        recipe.trained.eval()
-        recipe.finish(features)
-        write_addon(folder, name, recipe.shape, recipe.tensors(), frozen.sha256)
+def _add(folder: Path, name: str, frames: int) -> None:
+    """Write an add-on as its training begins, but so that a head depends on its input."""
+    frozen = Frozen(folder, torch.device('cpu'), 'fp32')
+    features = Features(frozen, Noise(frozen.card, 'do it', frames), frames, SEED, False)
+    torch.manual_seed(SEED)
+    recipe = recipe_class(name)(frozen, features, 0)
+    if name in OF_HEADS:
+        _awake(recipe)
+    recipe.trained.eval()
+    recipe.finish(features)
+    write_addon(folder, name, recipe.shape, recipe.tensors(), frozen.sha256)
 
 
 def _awake(recipe: Any) -> None:

@@ -20,6 +20,7 @@ from fixtures.profiles import so101
 from lerobot_folders import FIXTURES
 from prefix_policies import CAMERAS, ROBOT, seen
 
+from benchmarks.systems import PLAIN, measure as benchmark
 from efficient_vla import cli
 from efficient_vla.action.conditioning.act_token import ActToken
 from efficient_vla.action.conditioning.map_pool import MapPool
@@ -48,6 +49,8 @@ from efficient_vla.training import systems
 from efficient_vla.training.vlm import QUERIES
 from efficient_vla.types import Frame
 
+BILLIONS = {'tinyvla': 1.62, 'robomamba': 3.08, 'nora': 3.75, 'flower': 0.575, 'deer': 1.62}
+"""Of models without what writes words; 7 of the others."""
 LEROBOT = ('smolvla', 'pi0')
 IMAGE = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
 STATE = np.array([0.0, 0.6, 0.2, 1.0], np.float32)
@@ -246,6 +249,25 @@ def test_a_system_of_lerobot_runs_from_its_folder_alone(name, monkeypatch):
     chunk = policy.act(images, 'open the top drawer', state)
     assert isinstance(policy.actor.generator, ExpertGenerator)
     assert np.isfinite(chunk.actions).all()
+
+
+def test_commands_that_compose_policies_themselves_refuse_a_system(capsys):
+    words = ('--json', 'x.json', '--quick')
+    assert cli.main(['bench', 'compute', '--policy', 'tinyvla', *words]) == 2
+    assert "policy 'tinyvla' is a system; this command composes" in capsys.readouterr().err
+
+
+def test_all_systems_are_timed_on_the_same_frames():
+    rows = benchmark({name: made(name) for name in ('deer', 'mole')}, 4, ('reach-v3',))
+    assert [row[0] for row in rows] == [PLAIN, '`deer`', '`mole`']
+    assert rows[0][4] == '1.00'
+
+
+@pytest.mark.parametrize('name', BUILT)
+def test_a_published_shape_has_the_numbers_of_its_model(name):
+    assert systems.count(systems.SYSTEM_SHAPES[name].full()) / 1e9 == pytest.approx(
+        BILLIONS.get(name, 7), rel=0.02
+    )
 
 
 @pytest.mark.parametrize('word', ['tinyvla:huge', 'tinyvla:full=x', 'tinyvla=', 'tinyvla:'])

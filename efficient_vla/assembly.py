@@ -58,8 +58,8 @@ def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
     card, tower = checkpoint.load_tower(folder, reading_dtype(form.mode))
     if settings.cameras and set(settings.cameras) != set(card.cameras):
         raise InvalidSettingError(
-            f'cameras are {", ".join(settings.cameras)}; expected {", ".join(card.cameras)}, all of '
-            'which this policy needs. Name those, or leave cameras empty.'
+            f'cameras are {", ".join(settings.cameras)}; expected {", ".join(card.cameras)}, all '
+            'of which this policy needs. Name those, or leave cameras empty.'
         )
     if isinstance(tower, VisionTower):
         tower.fuse()

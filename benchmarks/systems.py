@@ -20,7 +20,6 @@ from efficient_vla.policy import Policy
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT
 from efficient_vla.systems import SYSTEMS
-from efficient_vla.training.systems import SYSTEM_SHAPES
 
 PLAIN = 'all layers of a Llama'
 COLUMNS = ('system', 'paper', 'numbers', 'plan', 'ratio', 'chunk')
@@ -28,8 +27,13 @@ COLUMNS = ('system', 'paper', 'numbers', 'plan', 'ratio', 'chunk')
 
 def measure(folders: dict[str, Path], frames: int, tasks: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Return a row of text a system: medians of CPU time [ms], plans beside those of ``PLAIN``."""
-    policies = {PLAIN: Policy.from_pretrained(folders['deer'], depth_method='none')}
-    policies |= {name: Policy.from_pretrained(folder) for name, folder in folders.items()}
+    policies = {
+        PLAIN: Policy.from_pretrained(folders['deer'], robot=DEFAULT_ROBOT, depth_method='none')
+    }
+    policies |= {
+        name: Policy.from_pretrained(folder, robot=DEFAULT_ROBOT)
+        for name, folder in folders.items()
+    }
     plans: dict[str, list[float]] = {name: [] for name in policies}
     chunks: dict[str, list[float]] = {name: [] for name in policies}
     scenes = record_scenes(tasks, policies[PLAIN].perception.cameras, frames, size=96)
@@ -69,7 +73,7 @@ def main() -> None:
     parser.add_argument('--tasks', default='reach-v3,door-open-v3,button-press-v3')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    folders = {name: Path(policy_given(name, DEFAULT_ROBOT)) for name in SYSTEM_SHAPES}
+    folders = {name: Path(policy_given(name, DEFAULT_ROBOT)) for name in SYSTEMS}
     rows = measure(folders, args.frames, tuple(args.tasks.split(',')))
     for row in (COLUMNS, ('---',) * len(COLUMNS), *rows):
         sys.stdout.write(f'| {" | ".join(row)} |\n')

@@ -12,7 +12,7 @@ from efficient_vla.places import policy_folder
 from efficient_vla.policy import default_policy
 from efficient_vla.policy_folders import policy_type, weights_of
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.sim.catalogue import robots
+from efficient_vla.sim.catalogue import DEFAULT_ROBOT, robots
 from efficient_vla.systems import SYSTEMS, SystemWord
 
 
@@ -23,15 +23,16 @@ def folder_of(word: SystemWord, robot: str, still: bool) -> Path:
     memory is short or no policy of this package says what the robot has.
     """
     from efficient_vla.training import systems
+    from efficient_vla.training.lerobot_systems import EXPERTS
 
     if robot not in robots() and not still:
         raise InvalidSettingError(random_weights(word.name, robot))
-    if word.name not in systems.SYSTEM_SHAPES:
-        raise UsageError(
-            f'policy {word.name} runs from a folder of LeRobot alone; expected '
-            f'{word.name}=FOLDER. Random weights are made for {", ".join(systems.SYSTEM_SHAPES)}.'
-        )
     like = _shipped(robot)
+    if word.name in EXPERTS and like != default_policy():
+        raise UsageError(
+            f'policy {word.name} is made for the columns of {DEFAULT_ROBOT} alone, and the robot '
+            f'is {robot}. Take --robot {DEFAULT_ROBOT}, or give {word.name}=FOLDER.'
+        )
     if policy_type(like) != 'evla':
         known = [n for n in robots() if policy_type(_shipped(n)) == 'evla']
         raise UsageError(

@@ -152,7 +152,7 @@ class Features:
         tokens, latents = [], []
         places = np.arange(len(self.frames))
         parts = np.array_split(places, max(1, len(places) // COMPUTE_BATCH))
-        for part in track(parts, 'tokens and dense plans'):
+        for part in track(parts, 'tokens and dense plans', disable=len(parts) == 1):
             with torch.inference_mode(), self.frozen.autocast():
                 visual = self.frozen.visual(self.data.image[self.frames[part]], jitter)
                 text = self.frozen.text([self.sentences[place] for place in part])

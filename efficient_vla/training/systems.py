@@ -8,6 +8,7 @@ profile of its system asks for, as untrained as their recipes make them.
 """
 
 import json
+import math
 import random
 import shutil
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from efficient_vla.action.catalogue import RECIPES as OF_HEADS
 from efficient_vla.bringup import system_folders
 from efficient_vla.dual_settings import addon_name
 from efficient_vla.policy_folders import ORIGIN
-from efficient_vla.training import published
+from efficient_vla.training import lerobot_systems, published
 from efficient_vla.training.dataset import Frames
 from efficient_vla.training.features import Features
 from efficient_vla.training.files import prefixed, write_addon, write_tensors
@@ -47,10 +48,12 @@ VERSION = 1
 SEED = 0
 WIDTH, LAYERS, SIDE, PATCH = 192, 6, 96, 12
 """Of a small shape: width and layers of the trunk, image and patch [pixels]."""
-FRAMES = {'small': 16, 'full': 4}
+FRAMES = {'small': 16, 'full': 2}
 """Of noise, on which add-ons are fitted and thresholds are found."""
 NEVER = -1e3
 """Logit of a token that is not said."""
+LEROBOT_WORDS = 320
+"""Of the tokenizer of the shipped SmolVLA."""
 BYTES = 4
 """Of a number while a policy runs."""
 OVERHEAD = 1.25
@@ -204,34 +207,48 @@ def folder_of(name: str, shape: str, like: Path) -> Path:
     """Return the folder of a system, made where it is not there yet.
 
     ``shape`` is 'small' or 'full'; ``like`` is a policy of this package whose cameras, columns and
-    words it gets. Raises ``UsageError`` where memory does not suffice or nothing can be written.
+    words it gets, but for systems of LeRobot. Raises ``UsageError`` where memory does not suffice
+    or nothing can be written.
     """
     values = system_folders.profile_of(name)
     known = [(like / file).read_bytes() for file in ('policy.json', 'tokenizer.json')]
-    words = len(checkpoint.tokenizer(like))
-    system = SYSTEM_SHAPES[name]
-    config = system.full() if shape == 'full' else system.small(words)
-    said = (VERSION, __version__, config.to_json_string(), system.addons, values, *known)
-    key = system_folders.digest(*said)
+    config = config_of(name, shape, len(checkpoint.tokenizer(like)))
+    said = (VERSION, __version__, config.to_json_string(), values, *known)
 
     def make(folder: Path) -> None:
-        numbers = count(config)
+        numbers = count(name, config)
         system_folders.refuse_large(
             f'{name}:{shape} with {numbers / 1e9:.2f} billion numbers',
             OVERHEAD * BYTES * numbers / 1e9,
         )
-        _make(folder, name, shape, config, like)
+        if name in lerobot_systems.EXPERTS:
+            lerobot_systems.make(name, folder, config, shape == 'full')
+        else:
+            _make(folder, name, shape, config, like)
         system_folders.write_deployment(folder, values)
         about = {'system': name, 'shape': shape, 'weights': 'random', 'seed': SEED}
         (folder / ORIGIN).write_text(json.dumps(about, indent=2) + '\n')
 
-    return system_folders.kept(f'{name}-{shape}-{key}', make)
+    return system_folders.kept(f'{name}-{shape}-{system_folders.digest(*said)}', make)
 
 
-def count(config: Any) -> int:
-    """Return the numbers of a model, without making it."""
+def config_of(name: str, shape: str, words: int) -> Any:
+    """Return the vision-language model of a system, small ones with so many ``words``."""
+    if name in lerobot_systems.EXPERTS:
+        text = small_text('llama', LEROBOT_WORDS)
+        return lerobot_systems.config_of(name, shape, text, SMALL_TOWER)
+    system = SYSTEM_SHAPES[name]
+    return system.full() if shape == 'full' else system.small(words)
+
+
+def count(name: str, config: Any) -> int:
+    """Return the numbers of a system without making it; heads count where they are an expert."""
+    expert = 0
+    if name in lerobot_systems.EXPERTS:
+        shapes = lerobot_systems.expert_shapes(name, config.text_config)
+        expert = sum(map(math.prod, shapes.values()))
     with torch.device('meta'):
-        return sum(weight.numel() for weight in AutoModel.from_config(config).parameters())
+        return expert + sum(part.numel() for part in AutoModel.from_config(config).parameters())
 
 
 def _make(folder: Path, name: str, shape: str, config: Any, like: Path) -> None:

@@ -10,6 +10,7 @@ from benchmarks.compute.page import REPORT as REPORT
 from benchmarks.job import Condition, Job
 from benchmarks.threads import threads_of
 from efficient_vla.bench.compare import paired_columns, unpacked
+from efficient_vla.bench.evaluate import refuse_misfit
 from efficient_vla.bench.rows import Rows, row_key
 from efficient_vla.cli.run_options import refuse_unknown
 
@@ -35,6 +36,7 @@ def measure_methods(job: Job, rows: Rows) -> None:
         dense = seen if condition.kind == DENSE else unpacked(rows.get(dense_key)['outcomes'])
         return paired_columns(seen, dense)
 
+    refuse_misfit(job.request(()))
     config = {'frames': job.sizes.frames, **job.played}
     described = {
         'policy': job.policy.name,

@@ -112,7 +112,7 @@ def evaluate(
     ``InvalidSettingError``, ``CheckpointError`` or ``InvalidRecordError`` for bad input, and
     ``Interrupted`` with the object of the episodes until then.
     """
-    _refuse_misfit(request, request.settings)
+    refuse_misfit(request)
     results: list[EpisodeResult] = []
     with unfinished.carrying(lambda: _found(request, results)):
         for result in _run_all(request):
@@ -122,9 +122,9 @@ def evaluate(
     return _found(request, results)
 
 
-def _refuse_misfit(request: Request, settings: Mapping[str, Any]) -> None:
+def refuse_misfit(request: Request) -> None:
     """Raise ``UsageError`` where policy and robot do not fit together."""
-    facts = request.facts
+    facts, settings = request.facts, request.settings
     if facts is not None:
         values = {node: flatten(group) for node, group in settings.items()}
         wrong = misfits(facts, robot_of(request.robot, values, request.simulation))

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from efficient_vla.claims import claimed
 from efficient_vla.cli.run_options import (
     add_hardware,
     add_seed,
@@ -91,34 +92,43 @@ def main(arguments: argparse.Namespace) -> int:
     from benchmarks.tokens.latency import WARM_UP_FRAMES
     from efficient_vla.bench.compress.deploy import PAGE, refuse_folder, write
     from efficient_vla.bench.compress.run import Search
+    from efficient_vla.bench.evaluate import refuse_misfit
     from efficient_vla.bench.manifest import manifest
     from efficient_vla.cli.display import console
+    from efficient_vla.sim.episodes import jobs
 
     refuse_below(arguments, WARM_UP_FRAMES + 1, 'frames')
     policy = policy_folder(arguments.folder)
     refuse_folder(arguments.out, policy)
     sizes = replace(Sizes(), episodes=arguments.episodes, frames=arguments.frames)
+    if arguments.tasks is not None:
+        sizes = replace(sizes, tasks=arguments.tasks)
+    jobs(sizes.tasks, arguments.seed, sizes.episodes)
     job = Job(
         policy=policy,
-        sizes=replace(sizes, tasks=arguments.tasks) if arguments.tasks else sizes,
+        sizes=sizes,
         seed=arguments.seed,
         workers=arguments.workers or len(os.sched_getaffinity(0)),
         hardware=arguments.hardware,
         tell=lambda text: console.print(text, markup=False),
     )
-    search = Search(job, arguments.budget_ms, arguments.max_drop, arguments.tries)
-    found = search.run()
-    about = {
-        'budget_ms': arguments.budget_ms,
-        'max_drop': arguments.max_drop,
-        'target': arguments.target,
-        'minutes': (time.monotonic() - started) / 60,
-        'manifest': manifest(policy, {}, seed=job.seed, render=job.render, tasks=job.sizes.tasks),
-    }
-    if found.chosen is not None:
-        about['dense_memory'] = measure_memory(policy, found.dense.words)
-        about['memory'] = measure_memory(policy, found.chosen.words)
-    write(arguments.out, policy, found, about)
+    refuse_misfit(job.request(()))
+    with claimed(arguments.out):
+        search = Search(job, arguments.budget_ms, arguments.max_drop, arguments.tries)
+        found = search.run()
+        about = {
+            'budget_ms': arguments.budget_ms,
+            'max_drop': arguments.max_drop,
+            'target': arguments.target,
+            'minutes': (time.monotonic() - started) / 60,
+            'manifest': manifest(
+                policy, {}, seed=job.seed, render=job.render, tasks=job.sizes.tasks
+            ),
+        }
+        if found.chosen is not None:
+            about['dense_memory'] = measure_memory(policy, found.dense.words)
+            about['memory'] = measure_memory(policy, found.chosen.words)
+        write(arguments.out, policy, found, about)
     print((arguments.out / PAGE).read_text().splitlines()[4])
     print(f'wrote {arguments.out}/{PAGE}', file=sys.stderr)
     return int(found.chosen is None)

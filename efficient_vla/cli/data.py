@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.claims import claimed
 from efficient_vla.cli.run_options import add_render, add_robot, policy_place, refuse_below
 from efficient_vla.errors import UsageError
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, node_name, simulation
@@ -107,11 +107,10 @@ def main(arguments: argparse.Namespace) -> int:
             'add --format lerobot.'
         )
     if kind == 'npz':
-        writable_folder(arguments.out, '--out')
-        return demonstrations.main(arguments)
+        with claimed(arguments.out):
+            return demonstrations.main(arguments)
     refuse_below(arguments, 1, 'episodes')
     refuse_below(arguments, 16, 'image_size')
-    writable_folder(arguments.out, '--out')
     if kind == 'graph':
         return _graph(arguments)
     from efficient_vla.training import lerobot_demonstrations

@@ -15,8 +15,8 @@ from rich.console import Console
 from efficient_vla.bench.animation import Clip, clip, write_animation
 from efficient_vla.bench.contact_sheet import SheetRow, contact_sheet, moments
 from efficient_vla.bench.manifest import machine
+from efficient_vla.claims import writable_folder
 from efficient_vla.cli.live import LiveObserver
-from efficient_vla.cli.options import writable_folder
 from efficient_vla.cli.run_options import (
     add_graph_run,
     graph_request,

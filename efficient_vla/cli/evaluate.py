@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.claims import writable_folder
 from efficient_vla.cli.run_options import (
     add_graph_run,
     graph_request,

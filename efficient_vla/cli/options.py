@@ -3,9 +3,7 @@
 """Options of ``efficient-vla up`` that other commands share."""
 
 import argparse
-import tempfile
 from importlib.util import find_spec
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -49,17 +47,6 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         dest='overrides',
         help='a method with all that its paper has, as --set of each; later --set is stronger',
     )
-
-
-def writable_folder(path: Path, option: str) -> Path:
-    """Make the folder that ``option`` names, so that a long run does not fail at its end."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise UsageError(f'cannot write into {path}: {error}. Choose another {option}.') from error
-    return path
 
 
 def policy_given(text: str, robot: str, still: bool = False) -> str:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from efficient_vla.cli.options import writable_folder
+from efficient_vla.claims import claimed, writable_folder
 from efficient_vla.cli.run_options import add_policy, policy_folder, refuse_below
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
@@ -210,7 +210,11 @@ def main(arguments: argparse.Namespace) -> int:
         torch_device(arguments.device)
     except InvalidSettingError as error:
         raise UsageError(f'--{error}') from error
-    writable_folder(arguments.out, '--out')
+    with claimed(arguments.out):
+        return _train(arguments)
+
+
+def _train(arguments: argparse.Namespace) -> int:
     if arguments.vlm is not None:
         from efficient_vla.training import vlm
 

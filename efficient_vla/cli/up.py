@@ -25,7 +25,8 @@ from efficient_vla.bringup.graph import (
     selected,
 )
 from efficient_vla.bringup.supervisor import Child, Event, Supervisor
-from efficient_vla.cli.options import add_overrides, policy_given, writable_folder
+from efficient_vla.claims import writable_folder
+from efficient_vla.cli.options import add_overrides, policy_given
 from efficient_vla.nodes.client.health_news import HealthNews
 from efficient_vla.nodes.client.neighbours import refuse_neighbours
 from efficient_vla.nodes.client.state_watch import StateWatch

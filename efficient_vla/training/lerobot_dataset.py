@@ -11,12 +11,14 @@ was not finished.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from efficient_vla.claims import claimed
 from efficient_vla.errors import UsageError
 from efficient_vla.training import lerobot_statistics as statistics
 from efficient_vla.training.lerobot_tables import EpisodeTable, FrameTable, write_tasks
@@ -79,12 +81,11 @@ class DatasetWriter:
     """
 
     def __init__(self, root: Path, layout: DatasetLayout) -> None:
-        """Begin a dataset in ``root``, which must hold none.
+        """Begin a dataset in ``root``, which must hold none and which no other run may write.
 
-        Raises ``UsageError`` where it does, or where the layout is none that a video can hold.
+        Raises ``UsageError`` where it does, another run is at it, or the layout is none that a
+        video can hold.
         """
-        if (root / 'meta/info.json').exists():
-            raise UsageError(f'{root} holds a dataset already; choose another --out or remove it.')
         if layout.fps < 1 or layout.fps != int(layout.fps):
             raise UsageError(
                 f'{layout.fps} frames a second; LeRobot expects a whole number, at least 1.'
@@ -95,6 +96,13 @@ class DatasetWriter:
                     f'images of {camera} have {rows} x {columns} pixels; the video format expects '
                     'even numbers. Choose another --image-size.'
                 )
+        with ExitStack() as claim:
+            claim.enter_context(claimed(root))
+            if (root / 'meta/info.json').exists():
+                raise UsageError(
+                    f'{root} holds a dataset already; choose another --out or remove it.'
+                )
+            self._claim = claim.pop_all()
         self.root, self.layout = root, layout
         self.tasks: list[str] = []
         self.frames = 0
@@ -218,6 +226,7 @@ class DatasetWriter:
         self._episodes.close()
         for video in self._videos.values():
             video.close()
+        self._claim.close()
 
     def __enter__(self) -> 'DatasetWriter':
         return self

@@ -180,6 +180,16 @@ def test_an_interruption_leaves_no_finished_dataset(tmp_path):
     assert not (tmp_path / 'meta/info.json').exists()
 
 
+def test_two_runs_cannot_write_one_dataset(tmp_path):
+    first = DatasetWriter(tmp_path, LAYOUT)
+    with pytest.raises(UsageError, match='another run is writing into'):
+        DatasetWriter(tmp_path, LAYOUT)
+    with pytest.raises(UsageError, match='no episode'), first:
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path)
+
+
 def test_nothing_recorded_is_no_dataset(tmp_path):
     with pytest.raises(UsageError, match='no episode'), DatasetWriter(tmp_path, LAYOUT):
         pass

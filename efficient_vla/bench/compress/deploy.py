@@ -18,6 +18,7 @@ from efficient_vla.bench.compress.search import Cost
 from efficient_vla.bench.overrides import merged, parse_overrides
 from efficient_vla.bringup.deployment import FILE
 from efficient_vla.bringup.parameter_files import parameters_yaml
+from efficient_vla.claims import writable_folder
 from efficient_vla.engines.store import FOLDER as ENGINES
 from efficient_vla.errors import UsageError
 
@@ -30,6 +31,7 @@ def refuse_folder(out: Path, policy: Path) -> None:
         raise UsageError(f'--out {out} is there and not empty; expected a new folder.')
     if policy.resolve() in (out.resolve(), *out.resolve().parents):
         raise UsageError(f'--out {out} lies inside the policy {policy}; expected another place.')
+    writable_folder(out.parent, '--out')
 
 
 def write(out: Path, policy: Path, found: Findings, about: Mapping[str, Any]) -> None:

@@ -61,6 +61,13 @@ class Addon:
             for name, tensor in self.tensors.items()
             if name.startswith(prefix)
         }
+        own = module.state_dict()
+        for name in tensors.keys() & own.keys():
+            if tensors[name].is_floating_point() != own[name].is_floating_point():
+                raise CheckpointError(
+                    f'{self.path} holds {prefix}{name} in {tensors[name].dtype}; expected '
+                    f'{own[name].dtype}. {self.again}'
+                )
         try:
             module.load_state_dict(tensors)
         except RuntimeError as error:
@@ -95,10 +102,11 @@ class Addon:
             weight = getattr(modules.get(layer), 'weight', None)
             found = list(weight.shape) if isinstance(weight, torch.Tensor) else 'no such layer'
             pair = up.ndim == down.ndim == 2 and up.shape[1] == len(down)
-            if not pair or found != [len(up), down.shape[1]]:
+            whole = '' if up.is_floating_point() and down.is_floating_point() else ' in integers'
+            if not pair or whole or found != [len(up), down.shape[1]]:
                 raise CheckpointError(
-                    f'{self.path} updates {layer} by {list(up.shape)} times {list(down.shape)}; '
-                    f'the policy has {found}. {self.again}'
+                    f'{self.path} updates {layer} by {list(up.shape)} times {list(down.shape)}'
+                    f'{whole}; the policy has {found}. {self.again}'
                 )
             with torch.no_grad():
                 weight += (up @ down).to(weight)

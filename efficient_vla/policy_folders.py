@@ -168,11 +168,11 @@ def _card_facts(folder: Path) -> FolderFacts:
     """Return what ``policy.json`` says, as far as the card of its type has these fields."""
     path = folder / 'policy.json'
     card, kind = read_json(path), policy_type(folder)
+    parameters, memory = weights_of(folder)
     try:
         cameras, shape = dict.fromkeys(card.get('cameras', ())), card.get('image_shape')
         rows, columns = map(int, shape or (0, 0))
         state, actions = tuple(card.get('state_names', ())), tuple(card.get('action_names', ()))
-        parameters, memory = weights_of(folder)
         return FolderFacts(
             family=kind,
             kind=str(card.get('name', kind)),

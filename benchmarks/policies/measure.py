@@ -86,9 +86,11 @@ class Side:
             self._process.stdin.write(f'{request}\n')
             self._process.stdin.flush()
             line = self._process.stdout.readline()
+            found: dict[str, Any] = json.loads(line) if line else {'error': 'its process ended'}
         except BrokenPipeError:
-            line = ''
-        found: dict[str, Any] = json.loads(line) if line else {'error': 'its process ended'}
+            found = {'error': 'its process ended'}
+        except json.JSONDecodeError:
+            found = {'error': f'its process says {line.strip()[:80]!r}; expected JSON'}
         return found
 
 
@@ -118,6 +120,9 @@ def side(
             yield Side(process)
         finally:
             process.kill()
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # of what it never read
+                process.stdin.close()
 
 
 def observation(folder: Path, facts: FolderFacts) -> dict[str, Any]:

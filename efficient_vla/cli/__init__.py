@@ -10,6 +10,7 @@ asked for is imported, so that help is quick and nothing loads torch in vain.
 import argparse
 import importlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -55,10 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return interrupts.exit_code(stop)
     except BrokenPipeError:
-        # The reader of our output is gone, as in `efficient-vla ... | head`; Python would complain
-        # once more when it flushes at exit.
+        if not _reader_is_gone():
+            raise
+        # Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _reader_is_gone() -> bool:
+    """Return whether nobody reads our output any more, as in ``efficient-vla ... | head``."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def run(command: str, words: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.ao.nn.quantized.modules.linear import LinearPackedParams
 
 from efficient_vla import addons, checkpoint
+from efficient_vla.errors import CheckpointError
 
 METHOD = 'int8'
 LEVELS = 127
@@ -73,10 +74,17 @@ def watched(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, torch.Tensor]
 def ranges_of(folder: Path, stage: str, mode: str) -> Ranges:
     """Return what was measured for the layers of a stage, nothing where the mode needs it not.
 
-    Raises ``CheckpointError`` where the file is missing or of other weights.
+    Raises ``CheckpointError`` where the file is missing, of other weights, or holds no ranges.
     """
     if mode != METHOD:
         return {}
     addon = addons.read(folder, METHOD, checkpoint.sha256(folder))
     start = f'{stage}.'
-    return {n.removeprefix(start): t for n, t in addon.tensors.items() if n.startswith(start)}
+    found = {n.removeprefix(start): t for n, t in addon.tensors.items() if n.startswith(start)}
+    for name, between in found.items():
+        if between.shape != (2,) or between[0] > between[1]:
+            raise CheckpointError(
+                f'{addon.path} has {between.tolist()} as range of {start}{name}; expected its '
+                f'least and its greatest number. {addon.again}'
+            )
+    return found

@@ -184,9 +184,9 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Finish the dataset."""
+        self._close_files()
         if not self.episodes:
             raise UsageError('no episode to write; record at least one.')
-        self._close_files()
         meta = self.root / 'meta'
         write_tasks(meta / 'tasks.parquet', self.tasks)
         whole = {

@@ -4,6 +4,7 @@
 
 import argparse
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -370,6 +371,22 @@ def test_interrupt_while_the_interpreter_starts_is_silent(tmp_path, seconds):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (cli.EXIT_INTERRUPTED, '')
+
+
+def test_a_broken_pipe_is_no_success_where_our_output_is_read(monkeypatch):
+    def broken(arguments):
+        raise BrokenPipeError
+
+    from efficient_vla.cli import evaluate
+
+    monkeypatch.setattr(evaluate, 'main', broken)
+    read, write = os.pipe()
+    with open(write, 'w') as out, monkeypatch.context() as patched:
+        patched.setattr(sys, 'stdout', out)
+        with pytest.raises(BrokenPipeError):
+            cli.main([*EVAL, '--json', 'out.json'])
+        os.close(read)
+        assert cli.main([*EVAL, '--json', 'out.json']) == 0
 
 
 def test_unexpected_errors_keep_their_traceback(monkeypatch):

@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from efficient_vla import checkpoint
 from efficient_vla.compression.quantization import quantizable, quantize
-from efficient_vla.compression.ranges import StaticLinear, watched
+from efficient_vla.compression.ranges import StaticLinear, ranges_of, watched
+from efficient_vla.errors import CheckpointError
 from efficient_vla.quantization_settings import QuantizationSettings
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.training.files import write_addon
 
 
 def test_scale_and_zero_point_share_the_range_in_127_steps():
@@ -59,6 +62,16 @@ def test_ranges_of_other_layers_are_refused_with_the_command_that_measures_them(
     ranges = dict.fromkeys(names, torch.tensor([0.0, 1.0]))
     with pytest.raises(InvalidSettingError, match=r'the network has 2.* --method int8'):
         quantize(model, 'int8', ranges=ranges)
+
+
+@pytest.mark.parametrize('between', [[1.0, 0.0], [0.0, 1.0, 2.0]])
+def test_what_is_no_range_is_named(tmp_path, monkeypatch, between):
+    monkeypatch.setattr(checkpoint, 'sha256', lambda folder: 'abc')
+    found = {'actor.a': torch.tensor(between), 'reasoner.b': torch.tensor([0.0, 1.0])}
+    write_addon(tmp_path, 'int8', {}, found, 'abc')
+    with pytest.raises(CheckpointError, match=r'as range of actor\.a; expected its least'):
+        ranges_of(tmp_path, 'actor', 'int8')
+    assert ranges_of(tmp_path, 'reasoner', 'int8').keys() == {'b'}
 
 
 def test_layers_that_stay_in_float32_need_no_range_to_be_taken_out():

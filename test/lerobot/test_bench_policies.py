@@ -48,6 +48,19 @@ def test_both_sides_are_timed_in_turns_and_compared(tmp_path, monkeypatch):
     assert row['max_error'] == pytest.approx(np.abs(actions / slope).max(), rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [('', 'its process ended'), ('print("loading", flush=True); input()', "says 'loading'")],
+)
+def test_a_peer_that_answers_nothing_is_said(tmp_path, monkeypatch, text, said):
+    script = tmp_path / 'peer.py'
+    script.write_text(text)
+    monkeypatch.setattr(bench, 'PEER', script)
+    row = bench.measure(FIXTURES / 'act', 1, Path(sys.executable), 1)
+    assert said in row['peer']['error']
+    assert row['ours']['stages']['total']['p50_ms'] > 0
+
+
 def test_a_peer_without_lerobot_is_said_and_ours_is_measured(tmp_path, capsys):
     out = tmp_path / 'policies.json'
     words = ['bench', 'policies', str(FIXTURES / 'act'), '--quick', '--threads', '1']

@@ -137,6 +137,7 @@ def test_updates_of_a_layer_that_is_not_there_are_refused(tensors, tmp_path, lay
         ({'lora.1.up': torch.ones(4, 2)}, r'lacks or misspells 1\.down of'),
         ({'lora.0.dwn': torch.ones(2, 5)}, r'lacks or misspells 0\.dwn of'),
         ({'lora.0.down': torch.ones(3, 5)}, r'updates 0 by \[4, 2\] times \[3, 5\]; the policy'),
+        ({'lora.0.down': torch.ones(2, 5, dtype=torch.int64)}, r'\[2, 5\] in integers; the policy'),
         ({'lora.0.down': torch.ones(5)}, r'updates 0 by \[4, 2\] times \[5\]; the policy has'),
     ],
 )
@@ -162,6 +163,14 @@ def test_an_addon_that_is_a_folder_stops_only_who_asks_for_it(folder, tmp_path):
 def test_writing_leaves_no_temporary_file(tensors, tmp_path):
     write_addon(tmp_path, 'perceiver', SHAPE, tensors, 'abc')
     assert [path.name for path in Path(tmp_path).iterdir()] == ['perceiver.safetensors']
+
+
+def test_a_module_of_whole_numbers_is_refused(tensors, tmp_path):
+    whole = {name: tensor.long() for name, tensor in tensors.items()}
+    about = {'method': 'perceiver', 'weights': 'abc', 'shape': json.dumps(SHAPE)}
+    save_file(whole, addons.path(tmp_path, 'perceiver'), metadata=about)
+    with pytest.raises(CheckpointError, match=r'in torch\.int64; expected torch\.float32\. Train'):
+        addons.read(tmp_path, 'perceiver', 'abc').module(Perceiver)
 
 
 @pytest.mark.parametrize('about', ['', '{"horizon"'])

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from turned import robot_rows
 
+from efficient_vla.cli.options import policy_given
 from efficient_vla.errors import CheckpointError
 from efficient_vla.nora.fast import PublishedFast
 from efficient_vla.nora.folder import read_fast, read_folder
@@ -93,6 +94,12 @@ def test_every_decoding_says_what_transformers_generates(request, folder, method
     # A second chunk, of which the first is the draft.
     other = image[::-1].copy()
     assert said_by(policy, other) == generated(model, path, other, 29)
+
+
+def test_the_profile_of_the_system_changes_nothing(tied, image, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    under = Policy.from_pretrained(policy_given(f'nora={tied[0]}', 'metaworld'), **NAMED)
+    assert said_by(under, image) == said_by(Policy.from_pretrained(tied[0], **NAMED), image)
 
 
 def test_any_token_that_ends_an_answer_ends_the_line(tied, tmp_path, image):

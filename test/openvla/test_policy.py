@@ -21,6 +21,7 @@ from torch.nn.functional import gelu, layer_norm, relu
 from transformers import LlamaConfig, LlamaForCausalLM
 from turned import robot_rows
 
+from efficient_vla.cli.options import policy_given
 from efficient_vla.openvla.folder import read_folder
 from efficient_vla.openvla.images import pixels, square
 from efficient_vla.openvla.weights import load_tower
@@ -120,6 +121,14 @@ def test_exact_decodings_name_the_same_tokens(folder, llama, image, method):
     assert named_tokens(policy, image) == expected
     other = image[::-1].copy()
     assert named_tokens(policy, other) == greedy(llama, folder, visual_tokens(folder, other))
+
+
+def test_the_profile_of_the_system_changes_nothing(folder, image, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    under = policy_given(f'openvla={folder}', 'metaworld')
+    expected = Policy.from_pretrained(folder, **BASE).act(image, TASK).actions
+    found = Policy.from_pretrained(under, **BASE).act(image, TASK).actions
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_draft_of_the_action_before_saves_passes_in_a_still_scene(folder, image):

@@ -239,6 +239,20 @@ def test_random_weights_move_no_real_robot(tmp_path, capsys):
         assert ('random weights' in ' '.join(misfits(facts, met))) is not still
 
 
+@pytest.mark.parametrize(
+    ('name', 'parameter', 'value', 'words'),
+    [
+        ('hirt', 'actor.head', 'flow', 'head is flow with architecture dual; expected single'),
+        ('lcb', 'reasoner.depth.method', 'truncate', 'dual.conditioning act_token; expected none'),
+        ('deer', 'reasoner.reuse.method', 'vla_cache', 'with depth.method early_exit; expected'),
+        ('robodual', 'actor.dual.conditioning', 'film', 'expected one for both'),
+    ],
+)
+def test_a_combination_without_meaning_starts_nothing(name, parameter, value, words):
+    with pytest.raises(ProfileError, match=words):
+        describe(Selection(policy=str(made(name)), overrides={parameter: value}))
+
+
 def test_random_weights_are_served_to_nobody(tmp_path):
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser)

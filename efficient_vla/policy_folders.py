@@ -135,6 +135,11 @@ def module_of(folder: PolicyPlace) -> Any:
     """
     if isinstance(folder, ServerAddress):
         return import_module(SERVED)
+    return plugins.load(plugins.POLICIES, _known_type(folder), FAMILIES)
+
+
+def _known_type(folder: Path) -> str:
+    """Return the type of the policy in a folder; raises ``CheckpointError`` where none has it."""
     kind = policy_type(folder)
     known = plugins.names(plugins.POLICIES, FAMILIES)
     if kind not in known:
@@ -143,7 +148,7 @@ def module_of(folder: PolicyPlace) -> Any:
             f'{", ".join(known[:-1])} or {known[-1]}. '
             'Use a checkpoint of this package, or install the package that brings this type.'
         )
-    return plugins.load(plugins.POLICIES, kind, FAMILIES)
+    return kind
 
 
 def folder_facts(folder: PolicyPlace, token_file: str = '') -> FolderFacts:
@@ -167,7 +172,7 @@ def folder_facts(folder: PolicyPlace, token_file: str = '') -> FolderFacts:
 def _card_facts(folder: Path) -> FolderFacts:
     """Return what ``policy.json`` says, as far as the card of its type has these fields."""
     path = folder / 'policy.json'
-    card, kind = read_json(path), policy_type(folder)
+    card, kind = read_json(path), _known_type(folder)
     parameters, memory = weights_of(folder)
     try:
         cameras, shape = dict.fromkeys(card.get('cameras', ())), card.get('image_shape')
@@ -201,7 +206,7 @@ def _card_facts(folder: Path) -> FolderFacts:
             if kind == 'evla' and not parameters
             else (),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f'{path} cannot be read: {type(error).__name__}: {error}. Copy the checkpoint again.'
         ) from error

@@ -16,7 +16,7 @@ function(install_python_tree SOURCE DESTINATION)
         episode_client experts graph_listener graph_recorder image_probe loop_probe probe)
       list(APPEND left_out PATTERN "${name}.py" EXCLUDE)
     endforeach()
-    list(REMOVE_ITEM entries bench cli records.py training unfinished.py)
+    list(REMOVE_ITEM entries bench cli records.py training unfinished.py workers.py)
     # What is left of the command line on a robot: up, inspect, new-robot, and doctor of bringup.
     foreach(name __init__ __main__ inspect new_robot options up)
       install(FILES "${SOURCE}/cli/${name}.py" DESTINATION "${DESTINATION}/cli")

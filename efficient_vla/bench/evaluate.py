@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate a policy in process, over tasks and seeds, in parallel."""
 
-import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +26,7 @@ from efficient_vla.settings import flatten
 from efficient_vla.sim.catalogue import DEFAULT_ROBOT, simulation
 from efficient_vla.sim.episodes import jobs, sensing
 from efficient_vla.sim.interface import Scene, Simulation
+from efficient_vla.workers import in_workers
 
 IMAGE_SIDE = 480
 
@@ -190,21 +188,8 @@ def _run_all(request: Request) -> Iterator[EpisodeResult]:
             for task, seed in jobs:
                 yield worker.run(task, seed)
         return
-    context = multiprocessing.get_context('spawn')
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (request, threads))
-    try:
-        with unfinished.postponed(), unfinished.kept_from_children():
-            futures = [pool.submit(_run_job, task, seed) for task, seed in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        # Not left to the exit of the interpreter, which would wake a thread that closes its pipe.
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
+    yield from in_workers(_run_job, jobs, workers, _start_worker, (request, threads))
 
 
 _worker: Worker | None = None
@@ -212,17 +197,9 @@ _request: Request | None = None
 
 
 def _start_worker(request: Request, threads: int) -> None:
-    """Prepare a worker process, which ends with its parent."""
+    """Prepare a worker process."""
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
         os.environ[name] = str(threads)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
     global _request
     _request = request
 

@@ -145,7 +145,7 @@ def _bare_model(folder: Path) -> FolderFacts | None:
     if not (folder / 'config.json').is_file():
         return None
     kind = read_json(folder / 'config.json').get('model_type')
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         return None
     parameters, memory = weights_of(folder)
     return FolderFacts(
@@ -187,7 +187,8 @@ def _techniques(
 def _unable(folder: Path) -> dict[str, str]:
     """Return the parameters that the model of a policy cannot do -> why."""
     config = read_json(folder / 'config.json')
-    kind, model = config.get('text_config', {}).get('model_type', ''), config.get('model_type', '')
+    text, model = config.get('text_config'), config.get('model_type', '')
+    kind = text.get('model_type', '') if isinstance(text, dict) else ''
     found = {}
     if model in WHOLE_TOWERS:
         found['perception.engine'] = f'the vision tower of {model} is not parted'

@@ -10,6 +10,7 @@ asked for is imported, so that help is quick and nothing loads torch in vain.
 import argparse
 import importlib
 import os
+import resource
 import select
 import signal
 import sys
@@ -78,7 +79,9 @@ def run(command: str, words: Sequence[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         module = importlib.import_module(MODULES.get(command, f'efficient_vla.cli.{command}'))
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError):
+            return _unless_memory(command, error)
         wanted = error.name or ''
         if wanted.partition('.')[0] == 'benchmarks' or wanted.startswith(
             ('efficient_vla.bench', 'efficient_vla.cli', 'efficient_vla.training')
@@ -113,8 +116,24 @@ def run(command: str, words: Sequence[str]) -> int:
     except Exception as error:
         code = exit_code(error)
         if code is None:
-            raise
+            return _unless_memory(command, error)
         return _explain(command, str(error), code)
+
+
+def _unless_memory(command: str, error: Exception) -> int:
+    """Explain that memory ran out, or raise the error that is about something else."""
+    said = ' '.join(str(error).split())
+    if not isinstance(error, MemoryError) and not any(sign in said for sign in SHORT_OF_MEMORY):
+        raise error
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    limited = '' if limit == resource.RLIM_INFINITY else f' of {limit / 1e6:.0f} MB'
+    return _explain(
+        command,
+        f'memory ran out ({said[:200].rstrip(".") or type(error).__name__}); expected enough on '
+        f'this machine, and no limit{limited} below it (ulimit -v). End other programs, raise the '
+        'limit, or ask for less: fewer --workers, a smaller policy, weights in fewer bits.',
+        EXIT_FAILED,
+    )
 
 
 def _explain(command: str, text: str, code: int) -> int:
@@ -129,6 +148,13 @@ def exit_code(error: Exception) -> int | None:
     return codes[0] if codes else None
 
 
+SHORT_OF_MEMORY = (
+    "can't allocate memory",
+    'Cannot allocate memory',
+    'failed to map segment',
+    'bad_alloc',
+)
+"""What torch, the system, its loader and C++ say of it."""
 EXPLAINED_ERRORS = {
     'UsageError': EXIT_USAGE,
     'InvalidSettingError': EXIT_USAGE,

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from efficient_vla.cli.options import add_overrides
-from efficient_vla.cli.run_options import add_part, writable_file, written
+from efficient_vla.cli.run_options import (
+    MOST_THREADS,
+    add_part,
+    refuse_above,
+    writable_file,
+    written,
+)
 from efficient_vla.errors import UsageError
 
 REPEATS, QUICK_REPEATS = 20, 3
@@ -61,6 +67,7 @@ def _main(arguments: argparse.Namespace) -> int:
 
     if arguments.threads < 1:
         raise UsageError(f'--threads is {arguments.threads}; expected 1 or more.')
+    refuse_above(arguments, MOST_THREADS, 'threads')
     if not 0 <= arguments.changed <= 1:
         raise UsageError(f'--changed is {arguments.changed}; expected a share from 0 to 1.')
     target = writable_file(arguments.json) if arguments.json else None

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from efficient_vla.bench.graph_runner import GraphRequest
 
 
+MOST_THREADS = 256
+"""Of a process, as of a node; torch crashes where there are too many."""
+
+
 def add_policy(parser: argparse._ActionsContainer) -> None:
     """Add ``--policy``."""
     parser.add_argument(
@@ -152,6 +156,13 @@ def refuse_below(arguments: argparse.Namespace, low: int, *names: str) -> None:
         value = getattr(arguments, name)
         if value is not None and not value >= low:
             raise UsageError(f'--{name.replace("_", "-")} is {value}; expected at least {low}.')
+
+
+def refuse_above(arguments: argparse.Namespace, high: int, *names: str) -> None:
+    """Raise ``UsageError`` where one of the options ``names`` is above ``high``."""
+    for name in names:
+        if getattr(arguments, name) > high:
+            raise UsageError(f'--{name} is {getattr(arguments, name)}; expected at most {high}.')
 
 
 def refuse_unknown(what: str, given: Sequence[str], known: Sequence[str]) -> None:

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from efficient_vla.claims import claimed, writable_folder
-from efficient_vla.cli.run_options import add_policy, policy_folder, refuse_below
+from efficient_vla.cli.run_options import (
+    MOST_THREADS,
+    add_policy,
+    policy_folder,
+    refuse_above,
+    refuse_below,
+)
 from efficient_vla.devices import torch_device
 from efficient_vla.errors import UsageError
 from efficient_vla.prompts import BARE
@@ -202,6 +208,8 @@ def main(arguments: argparse.Namespace) -> int:
         *(f'{stage}_steps' for stage in STEPS),
     )
     refuse_below(arguments, 0, 'batch', 'whole')
+    refuse_above(arguments, 100, 'whole')
+    refuse_above(arguments, MOST_THREADS, 'threads')
     refuse_below(arguments, 1, 'layers', 'steps', 'frames', 'validation_frames')
     if arguments.width < 32 or arguments.width % 32:
         raise UsageError(f'--width is {arguments.width}; expected a multiple of 32.')

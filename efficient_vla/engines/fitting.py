@@ -124,7 +124,7 @@ def fit(
 def _compiled(engine: Any, graph: EngineGraph, request: EngineRequest) -> Engined:
     try:
         made: Engined = engine.compiled(graph, request)
-    except InvalidSettingError:
+    except (InvalidSettingError, MemoryError):
         raise
     except Exception as error:
         said = ' '.join(str(error).split())[:300]

@@ -10,11 +10,8 @@ labels (DART, arXiv 1703.09327, with exact labels). Only successful episodes are
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +24,7 @@ from efficient_vla.perception.preprocess import shrink
 from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training.instructions import paraphrases
 from efficient_vla.types import Frame
+from efficient_vla.workers import in_workers
 
 if TYPE_CHECKING:
     from efficient_vla.policy import Policy
@@ -183,8 +181,9 @@ class PolicyDriver:
         return np.clip(np.append(row[:3] / self.sim.MAX_DELTA, row[3]), -1.0, 1.0)
 
 
-def _job(arguments: tuple) -> tuple[str, int]:
-    folder, scene, task, index, speed, default_share, policy = arguments
+def _job(
+    folder: str, scene: str, task: str, index: int, speed: float, default_share: float, policy: str
+) -> tuple[str, int]:
     path = Path(folder) / f'{scene}.{task}.{index:05d}.npz'
     if path.exists():
         return 'kept', 0
@@ -270,19 +269,8 @@ def main(args: argparse.Namespace) -> int:
         )
 
     with unfinished.saving(write):
-        for outcome, length in in_workers(_job, jobs, args.workers):
+        made = in_workers(_job, jobs, args.workers)
+        for outcome, length in track(made, 'episodes', len(jobs)):
             counts[outcome] += 1
             frames += length
     return 0
-
-
-def in_workers(
-    function: Callable[[tuple], tuple[str, int]], jobs: Sequence[tuple], workers: int
-) -> Iterator[tuple[str, int]]:
-    """Yield what ``function`` returns for each job, as the worker processes finish them."""
-    # The first pool of a process starts this, and would let workers get Ctrl-C again.
-    resource_tracker.ensure_running()
-    with unfinished.postponed(), unfinished.kept_from_children():
-        pool = multiprocessing.get_context('spawn').Pool(workers)
-    with pool:
-        yield from track(pool.imap_unordered(function, jobs), 'episodes', len(jobs))

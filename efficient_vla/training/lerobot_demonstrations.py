@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.progress import track
 
 from efficient_vla import unfinished
 from efficient_vla.errors import UsageError
 from efficient_vla.sim.catalogue import simulation
-from efficient_vla.training.demonstrations import ATTEMPTS, MAX_STEPS, TRAIN_SEED, in_workers
+from efficient_vla.training.demonstrations import ATTEMPTS, MAX_STEPS, TRAIN_SEED
 from efficient_vla.training.lerobot_dataset import DatasetLayout, DatasetWriter
 from efficient_vla.training.lerobot_units import policy_units
 from efficient_vla.training.teachers import refuse_untaught, teacher
+from efficient_vla.workers import in_workers
 
 LED_ASTRAY = 0.75
 """Share of the episodes that begin where a disturbed expert has led the arm."""
@@ -78,8 +80,9 @@ def _path(folder: Path, task: str, index: int) -> Path:
     return folder / f'{task}.{index:05d}.npz'
 
 
-def _job(arguments: tuple) -> tuple[str, int]:
-    folder, robot, task, index, speed, size, render = arguments
+def _job(
+    folder: str, robot: str, task: str, index: int, speed: float, size: int, render: str
+) -> tuple[str, int]:
     path = _path(Path(folder), task, index)
     if path.exists():
         return 'kept', 0
@@ -130,7 +133,8 @@ def main(args: argparse.Namespace) -> int:
         )
 
     with unfinished.saving(say):
-        for outcome, _ in in_workers(_job, jobs, args.workers):
+        made = in_workers(_job, jobs, args.workers)
+        for outcome, _ in track(made, 'episodes', len(jobs)):
             counts[outcome] += 1
     if counts['failed'] == len(jobs):
         raise UsageError('no expert succeeded in any episode; choose another --speed or --first.')

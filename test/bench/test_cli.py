@@ -373,6 +373,36 @@ def test_interrupt_while_the_interpreter_starts_is_silent(tmp_path, seconds):
     assert (process.returncode, errors) == (cli.EXIT_INTERRUPTED, '')
 
 
+@pytest.mark.parametrize(
+    'error', [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")]
+)
+def test_want_of_memory_is_said_with_what_helps(monkeypatch, capsys, error):
+    def greedy(arguments):
+        raise error
+
+    from efficient_vla.cli import evaluate
+
+    monkeypatch.setattr(evaluate, 'main', greedy)
+    code, told = call(capsys, *EVAL, '--json', 'out.json')
+    assert code == cli.EXIT_FAILED
+    assert 'memory ran out' in told.err
+    assert 'fewer --workers' in told.err
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['train', '--whole', '101'],
+        ['train', '--threads', '257'],
+        ['bench', 'policies', '--threads', '257'],
+    ],
+)
+def test_numbers_beyond_reason_are_refused(capsys, words):
+    code, told = call(capsys, *words)
+    assert code == cli.EXIT_USAGE
+    assert f'{words[-2]} is {words[-1]}; expected at most' in told.err
+
+
 def test_a_broken_pipe_is_no_success_where_our_output_is_read(monkeypatch):
     def broken(arguments):
         raise BrokenPipeError

@@ -107,6 +107,27 @@ def test_methods_of_a_policy_are_those_whose_files_it_has(tmp_path):
     assert 'train --policy' in found['refused']['actor.head=flow']
 
 
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('policy.json', '{"policy_type": "nobody"}'),
+        ('policy.json', '{"policy_type": "evla", "horizon": 1e400}'),
+        ('config.json', '{"model_type": {}}'),
+    ],
+)
+def test_what_no_policy_says_is_told_in_a_sentence(tmp_path, capsys, name, text):
+    (tmp_path / name).write_text(text)
+    assert main(['inspect', str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_model_without_a_decoder_is_inspected_all_the_same(tmp_path):
+    (tmp_path / 'policy.json').write_text('{"policy_type": "evla"}')
+    (tmp_path / 'config.json').write_text('{"model_type": "llava", "text_config": null}')
+    _, found = inspected(tmp_path, tmp_path)
+    assert 'reasoner.engine' in found['techniques']
+
+
 def test_weights_need_not_be_there_and_are_missed(tmp_path, capsys):
     folder = tmp_path / 'policy'
     shutil.copytree(

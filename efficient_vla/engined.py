@@ -7,6 +7,7 @@ one graph, and settings that need cuts are refused from then on.
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,11 @@ def fit_perception(
     shape = (len(stage.cameras) * stage.pictures, 3, *stage.size)
     pixels = (torch.rand(shape, generator=random) * 2 - 1).to(stage.device, tower.dtype)
     if tower.can_update and (settings.cache.method == 'patch' or settings.signals):
-        graphs = [child(tower, path) for path in tower.cut(layers)]
-        attention: Any = tower.encoder.encoder.layers[0].self_attn
-        graphs.append(EngineGraph('attention', attention.kernel, tower.attend_by))
-        graphs.append(child(tower, 'connector'))
+        layered = tower.join(layers)
+        graphs = [
+            EngineGraph('layers', layered, partial(setattr, tower, 'partial'), tower.release),
+            child(tower, 'connector'),
+        ]
         some = torch.arange(0, stage.patches.rows * stage.patches.columns, 3, device=stage.device)
 
         def updated() -> torch.Tensor:
@@ -141,11 +143,11 @@ def fit_perception(
             tower.update(memory, pixels[0].flip(1), some)
             return tower.project(memory)
 
-        stage.engine = fit(graphs, [lambda: tower(pixels), updated], request)
+        stage.engine = fit(graphs, [updated], request)
         return
     whole = WholeTower(tower)
-    graph = EngineGraph('vision tower', whole, lambda made: setattr(tower, 'whole', made))
-    stage.engine = fit([graph], [lambda: (tower.whole or whole)(pixels)], request, tower.release)
+    graph = EngineGraph('vision tower', whole, partial(setattr, tower, 'whole'), tower.release)
+    stage.engine = fit([graph], [lambda: (tower.whole or whole)(pixels)], request)
 
 
 def fit_trunk(
@@ -180,9 +182,9 @@ def fit_trunk(
         found: torch.Tensor = (parts.whole or whole)(given.embeddings, given.mask, *rotary)
         return found
 
-    graph = EngineGraph('decoder', whole, lambda made: setattr(trunk.decoder, 'whole', made))
+    put, release = partial(setattr, trunk.decoder, 'whole'), partial(forget, parts.layers)
     probes = [lambda rows=rows: at_once(rows) for rows in SIZES]  # type: ignore[misc]
-    return fit([graph], probes, request, lambda: forget(parts.layers))
+    return fit([EngineGraph('decoder', whole, put, release)], probes, request)
 
 
 def fit_prefix(
@@ -231,8 +233,9 @@ def _fit_keeping(prefix: Prefix, whole: nn.Module, request: EngineRequest) -> En
 
         return run
 
-    graph = EngineGraph('prefix', whole, lambda made: setattr(prefix.decoder, 'whole', made))
-    return fit([graph], [probe(*sizes) for sizes in PASSES], request, lambda: forget(parts.layers))
+    put, release = partial(setattr, prefix.decoder, 'whole'), partial(forget, parts.layers)
+    graph = EngineGraph('prefix', whole, put, release)
+    return fit([graph], [probe(*sizes) for sizes in PASSES], request)
 
 
 def fit_expert(
@@ -242,19 +245,24 @@ def fit_expert(
     request = _request(settings, folder, layers)
     if request is None:
         return None
-    whole = ExpertPass(expert)
+    whole, ends = ExpertPass(expert), expert.ends
     random = torch.Generator().manual_seed(0)
 
-    def probe(rows: int) -> Callable[[], torch.Tensor]:
-        def run() -> torch.Tensor:
+    def probe(rows: int) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
+        def run() -> tuple[torch.Tensor, torch.Tensor]:
             cache, noise, state = expert.example(rows, random.manual_seed(rows))
             given = expert.given(noise, 0.25, expert.prepare(cache), state)
-            return (expert.whole or whole)(*given)[0]
+            velocity, added = (expert.whole or whole)(*given)
+            outer = ends.given(noise, 0.5, state, expert.like)
+            return velocity, (expert.past or ends)(added, *outer)
 
         return run
 
-    graph = EngineGraph('action expert', whole, lambda made: setattr(expert, 'whole', made))
-    return fit([graph], [probe(rows) for rows in SIZES], request, expert.release)
+    graphs = [
+        EngineGraph('ends of the action expert', ends, partial(setattr, expert, 'past')),
+        EngineGraph('action expert', whole, partial(setattr, expert, 'whole'), expert.release),
+    ]
+    return fit(graphs, [probe(rows) for rows in SIZES], request)
 
 
 def refuse_head(settings: ActorSettings) -> None:
@@ -299,9 +307,8 @@ def fit_network(
     request = _request(settings, folder, {})
     if request is None:
         return None
-    graph = EngineGraph(name, whole, lambda made: setattr(owner, 'whole', made))
-    probes = [lambda: (owner.whole or whole)(*given)]
-    return fit([graph], probes, request, lambda: forget(owner))
+    graph = EngineGraph(name, whole, partial(setattr, owner, 'whole'), partial(forget, owner))
+    return fit([graph], [lambda: (owner.whole or whole)(*given)], request)
 
 
 def forget(module: nn.Module) -> None:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensors in memory and in safetensors files, which are named where they are damaged."""
 
+import ctypes
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,18 @@ FORMATS = {
     'BF16': torch.bfloat16,
 }
 """Number formats of weights in safetensors files."""
+
+
+def give_back(cycles: bool = True) -> None:
+    """Return what was let go to the system, where the C library keeps it for later.
+
+    ``cycles``: look for objects that hold nothing but each other first, which takes longer.
+    """
+    if cycles:
+        gc.collect()
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)
 
 
 def read_numbers(path: Path, entry: Entry, start: int = 0, count: int | None = None) -> Any:

@@ -25,7 +25,7 @@ PEER = ROOT / 'benchmarks/policies/peer.py'
 REFERENCE = 'reference.npz'
 TASK = 'Pick up the red cube and place it in the box.'
 IMAGE_SIZE = (480, 640)
-"""Of cameras whose size the folder does not fix."""
+"""Of cameras of whose size the folder says nothing."""
 PERCENTILES = (50, 95)
 PIECE = 1 << 24
 """Bytes of a file that are read at once."""
@@ -134,7 +134,7 @@ def observation(folder: Path, facts: FolderFacts) -> dict[str, Any]:
     draw = np.random.default_rng(0)
     found: dict[str, Any] = {'task': np.array(TASK)}
     for camera, size in facts.cameras.items():
-        rows, columns = size or IMAGE_SIZE
+        rows, columns = size or facts.trained_sizes.get(camera, IMAGE_SIZE)
         cells = draw.uniform(0, 255, (rows // 8 + 1, columns // 8 + 1, 3))
         image = cells.repeat(8, 0).repeat(8, 1)[:rows, :columns].astype(np.uint8)
         found[f'observation.images.{camera}'] = image

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -148,8 +149,9 @@ class Actor:
         self.needs_image = generator.needs_image
         self.architecture = architecture or ('dual' if self.needs_image else 'single')
         self.state_names = space.state_names
-        weight = next(generator.parameters(), None)
-        self._device = torch.device('cpu') if weight is None else weight.device
+        held = chain(generator.parameters(), generator.buffers())
+        # Weights that an engine holds are on no device here.
+        self._device = next((one.device for one in held if not one.is_meta), torch.device('cpu'))
         self._pixels = pixels
         self._plan_shape = plan_shape
         self.engine: Any = None

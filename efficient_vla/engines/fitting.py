@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put an engine in the place of a stage's graphs, and measure what it changes."""
 
-import ctypes
-import gc
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from efficient_vla.engines.graphs import (
     relative_error,
 )
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.tensors import give_back
 
 MODULES = {
     'compile': 'compile',
@@ -62,14 +61,6 @@ class EngineReport:
         )
 
 
-def _give_back() -> None:
-    """Return what was let go to the system, where the C library keeps it for later."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
-    if trim is not None:
-        trim(0)
-
-
 def module_of(engine: str) -> Any:
     """Return the module of an engine."""
     return import_module(f'efficient_vla.engines.{MODULES[engine]}')
@@ -79,33 +70,33 @@ def fit(
     graphs: Sequence[EngineGraph],
     probes: Iterable[Callable[[], Any]],
     request: EngineRequest,
-    release: Callable[[], None] = lambda: None,
 ) -> EngineReport:
     """Let the engine of the request execute ``graphs`` from now on.
 
     ``probes`` run the stage, and return tensors that say what came of it; each graph is called in
-    them, with at least two sizes where its sizes vary. ``release`` lets go of weights that torch
-    needs no more, where the engine has its own.
+    them, with at least two sizes where its sizes vary. They run before and behind the release of
+    the graphs.
     Raises ``InvalidSettingError`` where the machine cannot run it, or an error is above the bound.
     """
     started, engine = time.perf_counter(), module_of(request.engine)
     engine.check(request)
+    give_back()
     probes = list(probes)
     with torch.no_grad():
         with recorded(graphs):
             expected = [as_tuple(probe()) for probe in probes]
-        errors = {}
-        kept = 0
+        errors, parts = {}, []
         for graph in graphs:
             made = _compiled(engine, graph, request)
             errors[graph.name] = _checked(graph, made, request)
             graph.put(made)
             graph.calls.clear()
-            kept += made.kept
+            graph.answers.clear()
+            parts.append(made)
         found = [as_tuple(probe()) for probe in probes]
-    if request.engine in EXPORTING:
-        release()
-        _give_back()
+    for made in parts:
+        made.settle()
+    give_back()
     error = relative_error(_flat(found), _flat(expected))
     _refuse(error, 'the stage', request)
     worst = max(errors, key=lambda name: errors[name])
@@ -113,7 +104,7 @@ def fit(
         request.engine,
         engine.version(),
         len(graphs),
-        kept,
+        sum(made.kept for made in parts),
         error,
         f'{worst} ({errors[worst]:.2e})',
         request.format.name,
@@ -138,9 +129,8 @@ def _compiled(engine: Any, graph: EngineGraph, request: EngineRequest) -> Engine
 def _checked(graph: EngineGraph, made: Engined, request: EngineRequest) -> float:
     """Return the largest error of a graph in its recorded calls."""
     worst = 0.0
-    for call in graph.calls:
-        expected, found = as_tuple(graph.module(*call)), as_tuple(made(*call))
-        worst = max(worst, relative_error(found, expected))
+    for call, expected in zip(graph.calls, graph.answers, strict=True):
+        worst = max(worst, relative_error(as_tuple(made(*call)), expected))
     _refuse(worst, graph.name, request)
     return worst
 

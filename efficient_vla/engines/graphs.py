@@ -22,8 +22,12 @@ class EngineGraph:
     module: nn.Module
     put: Callable[[nn.Module], None]
     """Put another module in its place."""
+    release: Callable[[], None] | None = None
+    """Let go of torch's weights, which an engine that has its own needs no more."""
     calls: list[Tensors] = field(default_factory=list)
     """Inputs of recorded calls, of at least two sizes where sizes vary."""
+    answers: list[Tensors] = field(default_factory=list)
+    """What the module returned for each."""
 
     @property
     def shapes(self) -> list[list[int]]:
@@ -44,13 +48,15 @@ def child(root: nn.Module, path: str) -> EngineGraph:
 def recorded(graphs: Sequence[EngineGraph]) -> Iterator[None]:
     """Record every call of the graphs' modules meanwhile."""
 
-    def recorder(graph: EngineGraph) -> Callable[[Any, Tensors], None]:
-        def record(module: nn.Module, inputs: Tensors) -> None:
-            graph.calls.append(tuple(given.detach().clone() for given in inputs))
+    def recorder(graph: EngineGraph) -> Callable[[Any, Tensors, Any], None]:
+        def record(module: nn.Module, inputs: Tensors, made: Any) -> None:
+            copies = {id(given): given.detach().clone() for given in inputs}
+            graph.calls.append(tuple(copies[id(given)] for given in inputs))
+            graph.answers.append(tuple(part.detach().clone() for part in as_tuple(made)))
 
         return record
 
-    handles = [g.module.register_forward_pre_hook(recorder(g)) for g in graphs]
+    handles = [g.module.register_forward_hook(recorder(g)) for g in graphs]
     try:
         yield
     finally:
@@ -100,13 +106,15 @@ class Engined(nn.Module):
         example: torch.Tensor,
         kept: bool,
         weights: Tensors = (),
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         """Call ``run``; ``weight_bytes`` is what the engine holds, ``kept`` whether from a file.
 
-        ``weights`` are tensors that it uses and that other modules may have too.
+        ``weights`` are tensors that it uses and that other modules may have too; ``settle`` lets go
+        of what earlier calls needed alone.
         """
         super().__init__()
-        self._run = run
+        self._run, self.settle = run, settle
         self.weight_bytes, self.kept, self.shared_weights = weight_bytes, kept, weights
         like = torch.zeros((), dtype=example.dtype, device=example.device)
         self.register_buffer('like', like, persistent=False)

@@ -72,6 +72,8 @@ def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
         session = _opened(folder, key, request)
         if session is None:
             raise OSError(f'{folder / key}.onnx could not be written')
+    if graph.release:
+        graph.release()
     weights = sum(w.numel() * w.element_size() for w in graph.module.state_dict().values())
     return Engined(_runner(session), weights, graph.calls[0][0], kept)
 

@@ -2,20 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO, on the CPU. Its telemetry is never loaded."""
 
+import mmap
+import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 from efficient_vla.engines import store
 from efficient_vla.engines.graphs import Engined, EngineGraph, EngineRequest, Tensors
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.tensors import give_back
 
 DEVICE = 'CPU'
 
@@ -68,20 +71,23 @@ def check(request: EngineRequest) -> None:
 
 def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
     """Return the graph as OpenVINO executes it, of an earlier export where there is one."""
-    folder = store.place(request.folder)
-    model, kept = None, False
+    folder, found, kept = store.place(request.folder), None, False
     if folder is not None:
         key = store.key(graph, request, version())
-        model = _read(folder, key)
-        kept = model is not None
-        if model is None:
+        found = _read(folder, key)
+        kept = found is not None
+        if found is None:
             made = exported(graph, request)
             store.write(folder, key, lambda aside: _save(made, aside / f'{key}.xml'))
-            # Read again, its weights are pages of the file, which the system can let go.
-            model = _read(folder, key) or made
-    else:
-        model = exported(graph, request)
-    return Engined(_runner(model, request), _weight_bytes(model), graph.calls[0][0], kept)
+            found = _read(folder, key) or (made, None)
+            del made
+    model, pages = found or (exported(graph, request), None)
+    if graph.release:
+        graph.release()
+        give_back()
+    run = _Runner(_network(model, request), pages)
+    run.settle()
+    return Engined(run, _weight_bytes(model), graph.calls[0][0], kept, settle=run.settle)
 
 
 def exported(graph: EngineGraph, request: EngineRequest) -> Any:
@@ -105,18 +111,27 @@ def _save(model: Any, path: Path) -> None:
         raise OSError(f'{path} cannot be written: {error}') from error
 
 
-def _read(folder: Path, key: str) -> Any:
-    """Return the model that was exported, ``None`` where there is none or it is damaged."""
+def _read(folder: Path, key: str) -> tuple[Any, mmap.mmap | None] | None:
+    """Return the model that was exported and its weights, ``None`` where it is not there intact.
+
+    Weights are pages of the file, which the system can let go; a graph without any has none.
+    """
     if not store.intact(folder, key):
         return None
+    xml = folder / f'{key}.xml'
     try:
-        return core().read_model(folder / f'{key}.xml')
-    except RuntimeError:
+        with xml.with_suffix('.bin').open('rb') as file:
+            if not os.fstat(file.fileno()).st_size:
+                return core().read_model(xml), None
+            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        weights = library().Tensor(np.frombuffer(pages, np.uint8), shared_memory=True)
+        return core().read_model(xml.read_text(), weights), pages
+    except (OSError, ValueError, RuntimeError):
         return None
 
 
-def _runner(model: Any, request: EngineRequest) -> Callable[..., Tensors]:
-    """Return what calls the compiled model, from any thread."""
+def _network(model: Any, request: EngineRequest) -> Any:
+    """Return the compiled model."""
     options = {
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': request.threads,
@@ -124,24 +139,40 @@ def _runner(model: Any, request: EngineRequest) -> Callable[..., Tensors]:
         'ENABLE_CPU_PINNING': False,
         **dict(request.format.options),
     }
-    network = core().compile_model(model, DEVICE, options)
-    count, own, shared = len(network.outputs), threading.local(), library().Tensor
+    return core().compile_model(model, DEVICE, options)
 
-    def run(*inputs: torch.Tensor) -> Tensors:
+
+class _Runner:
+    """Calls a compiled model from any thread."""
+
+    def __init__(self, network: Any, pages: mmap.mmap | None) -> None:
+        """Take the network and the file of its weights, where there is one."""
+        self._network, self._pages = network, pages
+        self._outputs, self._shared = range(len(network.outputs)), library().Tensor
+        self._own = threading.local()
+
+    def __call__(self, *inputs: torch.Tensor) -> Tensors:
+        """Return the outputs."""
+        own = self._own
         if not hasattr(own, 'request'):
-            own.request = network.create_infer_request()
+            own.request = self._network.create_infer_request()
             own.held, own.arrays = [None] * len(inputs), [None] * len(inputs)
         for place, one in enumerate(inputs):
             # What is the same in all steps of an expert is handed over once: memory is shared.
             if own.held[place] is not one:
                 array = own.arrays[place] = one.detach().contiguous().numpy()
-                own.request.set_input_tensor(place, shared(array, shared_memory=True))
+                own.request.set_input_tensor(place, self._shared(array, shared_memory=True))
                 own.held[place] = one if one.is_contiguous() else None
         own.request.infer()
-        made = (own.request.get_output_tensor(place).data for place in range(count))
+        made = (own.request.get_output_tensor(place).data for place in self._outputs)
         return tuple(torch.from_numpy(part.copy()) for part in made)
 
-    return run
+    def settle(self) -> None:
+        """Let go of what earlier calls made, and of the file, from which weights were unpacked."""
+        self._own = threading.local()
+        self._network.release_memory()
+        if self._pages is not None:
+            self._pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _weight_bytes(model: Any) -> int:

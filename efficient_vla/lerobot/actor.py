@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from efficient_vla.action.heads.expert import ENDS, ExpertGenerator
+from efficient_vla.action.heads.expert import HIGH, ExpertGenerator
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import Actor
 from efficient_vla.engined import fit_expert, in_format
@@ -84,7 +84,7 @@ def load(parts: PrefixParts, settings: ActorSettings) -> Actor:
     expert = parts.expert()
     finish(parts, 'actor')
     rows = config.integer('n_action_steps', expert.shape.rows, high=expert.shape.rows)
-    made, layers = in_format(expert, settings, ('actor', folder.path), ENDS)
+    made, layers = in_format(expert, settings, ('actor', folder.path), HIGH)
     engine = fit_expert(made, settings, folder.path, layers)
     generator = ExpertGenerator(made, parts.steps, settings)
     width = parts.prefix_width

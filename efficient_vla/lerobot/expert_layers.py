@@ -5,8 +5,10 @@
 import torch
 from torch import nn
 
-from efficient_vla.action.heads.expert import AdaptiveNorm, Feed, Norm
+from efficient_vla.action.heads.expert import Feed
+from efficient_vla.action.heads.expert_ends import AdaptiveNorm, Norm
 from efficient_vla.lerobot.weights import Tensors
+from efficient_vla.tensors import give_back
 
 
 def linear(tensors: Tensors, names: str | tuple[str, ...], inputs: int) -> nn.Linear:
@@ -28,7 +30,12 @@ def linear(tensors: Tensors, names: str | tuple[str, ...], inputs: int) -> nn.Li
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    if len(parts) == 1:
+        return parts[0]
+    made = torch.cat(parts)
+    parts.clear()
+    give_back(cycles=False)
+    return made
 
 
 def norm(tensors: Tensors, name: str, width: int, eps: float, less_one: bool = False) -> Norm:

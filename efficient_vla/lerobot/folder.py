@@ -127,8 +127,10 @@ class LeRobotFolder:
                 raise InvalidRecordError(
                     f'{key} is {array.dtype} {array.shape}; expected uint8 [rows, columns, 3].'
                 )
-            planes = torch.from_numpy(np.ascontiguousarray(array)).float() / 255
-            return planes.permute(2, 0, 1)[None]
+            # One thread of numpy is done before those of torch are awake.
+            planes = np.ascontiguousarray(array.transpose(2, 0, 1), np.float32)
+            planes /= 255
+            return torch.from_numpy(planes)[None]
         feature = self.input_features.get(self.renamed.get(key, key))
         if feature is not None and array.shape != feature.shape:
             raise InvalidRecordError(

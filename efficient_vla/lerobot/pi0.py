@@ -6,7 +6,8 @@ from functools import partial
 
 from torch import nn
 
-from efficient_vla.action.heads.expert import Ends, Expert, ExpertLayer, ExpertShape, Joint
+from efficient_vla.action.heads.expert import Expert, ExpertLayer, Joint
+from efficient_vla.action.heads.expert_ends import Ends, ExpertShape, Projections
 from efficient_vla.lerobot import vlm
 from efficient_vla.lerobot.embeddings import Embeddings
 from efficient_vla.lerobot.expert_layers import adaptive_norm, feed, linear, norm
@@ -92,7 +93,7 @@ class Pi:
         width = tensors.shape('action_in_proj.weight')[0]
         time = 'time_mlp' if self.adaptive else 'action_time_mlp'
         states = self.config.integer('max_state_dim', 32)
-        ends = Ends(
+        projections = Projections(
             linear(tensors, 'action_in_proj', self.config.integer('max_action_dim', 32)),
             linear(tensors, 'action_out_proj', width),
             linear(tensors, f'{time}_in', width if self.adaptive else 2 * width),
@@ -109,7 +110,7 @@ class Pi:
             causal=False,
         )
         made = [self._layer(part.at(f'layers.{number}'), width, head) for number in range(depth)]
-        return Expert(shape, ends, made, self._norm(part, 'norm', width)).eval()
+        return Expert(Ends(shape, projections, self._norm(part, 'norm', width)), made).eval()
 
     def _layer(self, layer: Tensors, width: int, head: int) -> ExpertLayer:
         qkv = linear(layer, tuple(f'self_attn.{name}_proj' for name in 'qkv'), width)

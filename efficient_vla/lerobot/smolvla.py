@@ -4,7 +4,8 @@
 
 import torch
 
-from efficient_vla.action.heads.expert import Cross, Ends, Expert, ExpertLayer, ExpertShape, Joint
+from efficient_vla.action.heads.expert import Cross, Expert, ExpertLayer, Joint
+from efficient_vla.action.heads.expert_ends import Ends, ExpertShape, Projections
 from efficient_vla.lerobot import vlm
 from efficient_vla.lerobot.embeddings import Embeddings
 from efficient_vla.lerobot.expert_layers import feed, linear, norm
@@ -92,7 +93,7 @@ class SmolVla:
         serves = tuple(range(0, depth, depth // own))
         layers = [self._layer(part.at(f'layers.{n}'), width, at) for n, at in enumerate(serves)]
         columns = self.config.integer('max_action_dim', 32)
-        ends = Ends(
+        projections = Projections(
             linear(tensors, 'action_in_proj', columns),
             linear(tensors, 'action_out_proj', width),
             linear(tensors, 'action_time_mlp_in', 2 * width),
@@ -108,7 +109,8 @@ class SmolVla:
             max_period=self.config.number('max_period', 4.0, low=1e-9),
             causal=True,
         )
-        return Expert(shape, ends, layers, norm(part, 'norm', width, EPS)).eval()
+        ends = Ends(shape, projections, norm(part, 'norm', width, EPS))
+        return Expert(ends, layers).eval()
 
     def _layer(self, layer: Tensors, width: int, served: int) -> ExpertLayer:
         """Return the layer of the expert beside layer ``served`` of the language model."""

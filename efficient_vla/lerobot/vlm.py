@@ -24,6 +24,7 @@ from efficient_vla.lerobot.vlm_heads import SIGLIP, SMALL_SIGLIP, Heads
 from efficient_vla.lerobot.weights import Tensors
 from efficient_vla.perception.tower import VisionTower
 from efficient_vla.reasoning.fused import FusedLayer, KeysValuesLayer
+from efficient_vla.tensors import give_back
 
 ROPE_BASE = 10_000.0
 """SmolVLA rotates by a base of its own, whatever the configuration of its model says."""
@@ -158,6 +159,8 @@ def _decoder(tensors: Tensors, config: Any, kind: Any, rotary: nn.Module) -> Pre
         if index < depth - 1:
             _fill(stock, part)
             layers.append(FusedLayer(stock))
+            del stock
+            give_back(cycles=False)  # what was joined, before more is read
             continue
         for name in ('input_layernorm', 'self_attn.k_proj', 'self_attn.v_proj'):
             _fill(stock.get_submodule(name), part.at(name))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from efficient_vla import attention
 from efficient_vla.attention import Hook, KeyValues, hooked
 from efficient_vla.perception.conv_stem import ConvStem
-from efficient_vla.perception.cut_layer import CutLayer, Kernel
+from efficient_vla.perception.partial_pass import PartialPass
 from efficient_vla.settings import InvalidSettingError
 
 
@@ -79,6 +79,8 @@ class VisionTower(nn.Module):
         self._positions: tuple[Any, torch.Tensor] | None = None
         self.whole: nn.Module | None = None
         """Pixels to tokens as one graph of an engine, where there is one: no part is updated."""
+        self.partial: nn.Module | None = None
+        """All layers over some rows as one module, where there is one (``PartialPass``)."""
         if self._anatomy is not None:
             encoder.config._attn_implementation = attention.NAME
 
@@ -120,19 +122,19 @@ class VisionTower(nn.Module):
         """Number format of the hidden states."""
         return self.encoder.embeddings.position_embedding.weight.dtype
 
-    def cut(self, known: dict[nn.Module, Any]) -> list[str]:
-        """Part each layer before and behind its attention; return the paths of the parts.
+    def join(self, known: dict[nn.Module, Any]) -> PartialPass:
+        """Let one module run all layers over the rows that are computed, and return it.
 
         What is ``known`` of projections to queries, keys and values, in which they are alike, is
-        known of the one product in their place. The weights are moved: no training after this.
-        Raises ``InvalidSettingError`` where some of them are known and others are not.
+        known of the one product in their place. Raises ``InvalidSettingError`` where some of them
+        are known and others are not.
         """
-        used, layers = len(self._layers), self.encoder.encoder.layers
-        kernel = Kernel(layers[0].self_attn.scale)
-        for index, layer in enumerate(layers[:used]):
-            made = layers[index] = CutLayer(layer, kernel)
-            stock = layer.self_attn
-            found = [part in known for part in (stock.q_proj, stock.k_proj, stock.v_proj)]
+        name = self._anatomy.last_norm if self._anatomy and self.layer is None else ''
+        stock = list(self._layers)
+        made = PartialPass(stock, getattr(self.encoder, name) if name else nn.Identity())
+        for layer, enter in zip(stock, made.enters, strict=True):
+            parts = [getattr(layer.self_attn, f'{part}_proj') for part in 'qkv']
+            found = [part in known for part in parts]
             if any(found) != all(found):
                 raise InvalidSettingError(
                     'quantization.exclude names some of q_proj, k_proj and v_proj, which are one '
@@ -140,25 +142,20 @@ class VisionTower(nn.Module):
                     'all of them, or set cache.method to another than patch.'
                 )
             if all(found):
-                known[made.enter.qkv] = known[stock.q_proj]
-        return [
-            f'encoder.encoder.layers.{index}.{part}'
-            for index in range(used)
-            for part in ('enter', 'leave')
-        ]
-
-    def attend_by(self, kernel: nn.Module) -> None:
-        """Let all parted layers attend by ``kernel``."""
-        for layer in self._layers:
-            layer.self_attn.kernel = kernel
+                known[enter.qkv] = known[parts[0]]
+        self.partial = made
+        return made
 
     def release(self) -> None:
-        """Let go of the weights that ``whole`` holds."""
+        """Let go of the weights that ``whole`` or ``partial`` holds."""
         self.encoder.encoder.layers.to('meta')
-        self.connector.to('meta')
+        (self.connector if self.partial is None else self.partial).to('meta')
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map normalised pixels [B, 3, H, W] to tokens [B, T, D]."""
+        if self.partial is not None:
+            memories = (self.encode(image, slots=False, scores=False) for image in pixels)
+            return torch.stack([self.project(memory) for memory in memories])
         return self.walk(pixels) if self.whole is None else self.whole(pixels)
 
     def walk(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -176,7 +173,7 @@ class VisionTower(nn.Module):
         length, depth = states.shape[1], len(self._layers)
         memory = Memory(
             states,
-            [KeyValues(length) for _ in range(depth if slots else 0)],
+            [KeyValues(length) for _ in range(depth if slots or self.partial is not None else 0)],
             states.new_zeros((length, length) if scores else (0, 0), dtype=torch.float32),
         )
         memory.hidden = self._walk(memory, states, torch.arange(length, device=states.device))
@@ -293,6 +290,8 @@ class VisionTower(nn.Module):
 
     def _walk(self, memory: Memory, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Run the layers over ``rows`` [n] of one image, [1, n, D], and fill its memory."""
+        if self.partial is not None:
+            return self._pass(self.partial, memory, states, rows)
         layers = self._layers
         for index, layer in enumerate(layers):
             hook = Hook()
@@ -305,6 +304,22 @@ class VisionTower(nn.Module):
             if hook.score_rows is not None:
                 memory.attention[rows] = hook.scores
         return self._normalise(states)
+
+    def _pass(
+        self, partial: nn.Module, memory: Memory, states: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """Do the same by the module that runs all layers."""
+        heads = self.encoder.config.num_attention_heads
+        shape = 1, heads, memory.slots[0].length, states.shape[2] // heads
+        none = states.new_zeros(shape)
+        before = (part for slot in memory.slots for part in (slot.keys, slot.values))
+        given = [none if part is None else part for part in before]
+        hidden, attention, *made = partial(states, rows, *given)
+        for slot, keys, values in zip(memory.slots, made[::2], made[1::2], strict=True):
+            slot.exchange(keys, values, rows, None)
+        if memory.attention.numel():
+            memory.attention[rows] = attention.float()
+        return hidden
 
     def _first_norm(self, states: torch.Tensor) -> torch.Tensor:
         assert self._anatomy is not None

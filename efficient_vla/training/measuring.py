@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from efficient_vla import addons, checkpoint
-from efficient_vla.action.heads.expert import ENDS
+from efficient_vla.action.heads.expert import HIGH as HIGH_OF_EXPERTS
 from efficient_vla.compression.quantization import HIGH_OF_TOWERS, quantizable
 from efficient_vla.compression.ranges import watched
 from efficient_vla.policy import Policy
@@ -66,7 +66,7 @@ def ranges(stages: Policy, look: Callable[[], None]) -> Found:
     }
     networks['reasoner'] = (reasoner.trunk.decoder, ())
     if hasattr(actor.generator, 'expert'):
-        networks['actor'] = (actor.generator.expert, ENDS)
+        networks['actor'] = (actor.generator.expert, HIGH_OF_EXPERTS)
     layers = {
         f'{stage}.{name}': layer
         for stage, (network, high) in networks.items()

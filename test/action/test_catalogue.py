@@ -19,7 +19,7 @@ from efficient_vla.training.recipes import RECIPES, recipe_class
 from efficient_vla.types import HeadHelp
 
 ACTION = Path(catalogue.__file__).parent
-PARTS = {'denoiser', 'token_decoder', 'expert'}
+PARTS = {'denoiser', 'token_decoder', 'expert', 'expert_ends'}
 """Networks that several heads share, and the head that prefix policies bring along."""
 SPECS = {name: spec for name, _, spec in specs(ActorSettings)}
 

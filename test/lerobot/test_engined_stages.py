@@ -135,15 +135,15 @@ def test_projections_that_are_one_product_are_excluded_together():
     parted = tower(next(iter(FAMILIES)))
     attention = parted.encoder.encoder.layers[0].self_attn
     with pytest.raises(InvalidSettingError, match='some of q_proj, k_proj and v_proj'):
-        parted.cut({attention.q_proj: None})
+        parted.join({attention.q_proj: None})
 
 
 @pytest.mark.parametrize('family', FAMILIES)
 @torch.no_grad()
-def test_identity_parted_layers_give_what_the_stock_ones_do(family):
+def test_identity_layers_that_are_one_module_give_what_the_stock_ones_do(family):
     stock, parted = tower(family), tower(family)
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert parted.cut({})
+    assert parted.join({}) is parted.partial
     assert torch.allclose(parted(pixels), stock(pixels), atol=1e-5)
     some = torch.tensor([3, 9, 40])
     for one in (stock, parted):

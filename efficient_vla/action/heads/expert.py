@@ -8,8 +8,6 @@ layers that attend to projections of the prefix alone; pi0 (arXiv 2410.24164) ha
 state, and all rows see each other; in pi0.5 (arXiv 2504.16054) time scales and gates the norms.
 """
 
-import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -19,61 +17,10 @@ from torch.nn import functional as F
 from efficient_vla.action.euler import follow, follow_adaptively
 from efficient_vla.action.guidance import Guidance, soft_mask
 from efficient_vla.action.heads import Generator, Given, Made
+from efficient_vla.action.heads.expert_ends import Ends
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.attention import PrefixCache
 from efficient_vla.types import HeadHelp, InvalidRecordError
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertShape:
-    """What the tensors of an expert do not tell."""
-
-    rows: int
-    """Of a chunk."""
-    actions: int
-    """Columns of a chunk that mean something; the others are padding."""
-    head: int
-    """Numbers in an attention head."""
-    serves: tuple[int, ...]
-    """Layer of the prefix that each layer of the expert attends to."""
-    min_period: float
-    max_period: float
-    causal: bool
-    """Whether a row sees those after it."""
-    rope_base: float = 10_000.0
-
-
-class Norm(nn.Module):
-    """A root-mean-square norm."""
-
-    def __init__(self, weight: torch.Tensor, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.eps = eps
-
-    def forward(
-        self, x: torch.Tensor, condition: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | float]:
-        """Return the normalised rows [B, N, W], and by what the branch behind is multiplied."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps), 1.0
-
-
-class AdaptiveNorm(nn.Module):
-    """A root-mean-square norm that time scales, shifts and gates."""
-
-    def __init__(self, dense: nn.Linear, eps: float) -> None:
-        super().__init__()
-        self.dense = dense
-        self.eps = eps
-
-    def forward(
-        self, x: torch.Tensor, condition: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | float]:
-        """Return the normalised rows [B, N, W], and by what the branch behind is multiplied."""
-        assert condition is not None
-        scale, shift, gate = self.dense(condition)[:, None].chunk(3, -1)
-        normed = F.rms_norm(x, x.shape[-1:], None, self.eps)
-        return torch.addcmul(shift, normed, 1 + scale), gate
 
 
 class Feed(nn.Module):
@@ -212,57 +159,33 @@ class ExpertLayer(nn.Module):
         return x + gate * self.feed(y)
 
 
-ENDS = (
-    'action_in',
-    'action_out',
-    'time_in',
-    'time_out',
-    'state',
-    'before_attention',
-    'before_feed',
-    'norm',
-)
-"""Modules of an expert that stay in float32: both ends, the time, and norms that depend on it."""
-
-
-@dataclass(slots=True)
-class Ends:
-    """The projections at both ends of an expert."""
-
-    action_in: nn.Linear
-    action_out: nn.Linear
-    time_in: nn.Linear
-    time_out: nn.Linear
-    state: nn.Linear | None
-    """pi0's row of the state; ``None`` where the state is in the prefix."""
+HIGH = 'ends', 'before_attention', 'before_feed'
+"""Modules of an expert that stay in float32: both ends, and norms that depend on the time."""
 
 
 class Expert(nn.Module):
     """Noise [B, rows, columns] and the cache of a prefix -> velocity towards the chunk."""
 
-    def __init__(
-        self, shape: ExpertShape, ends: Ends, layers: list[ExpertLayer], norm: nn.Module
-    ) -> None:
+    def __init__(self, ends: Ends, layers: list[ExpertLayer]) -> None:
         super().__init__()
-        self.shape = shape
-        self.action_in, self.action_out = ends.action_in, ends.action_out
-        self.time_in, self.time_out, self.state = ends.time_in, ends.time_out, ends.state
-        self.layers, self.norm = nn.ModuleList(layers), norm
-        self.adaptive = isinstance(norm, AdaptiveNorm)
+        self.shape, self.ends = ends.shape, ends
+        self.layers = nn.ModuleList(layers)
         self.whole: nn.Module | None = None
         """A pass as one graph of an engine, where there is one."""
+        self.past: nn.Module | None = None
+        """The same of a pass by the layers."""
         self.like: torch.Tensor
         self.register_buffer('like', torch.zeros(()), persistent=False)
 
     @property
     def columns(self) -> int:
         """Columns of a noisy chunk."""
-        return self.action_out.out_features
+        return self.ends.columns
 
     @property
     def masked(self) -> bool:
         """Whether some rows do not see all others."""
-        return self.shape.causal or self.state is not None
+        return self.shape.causal or self.ends.state is not None
 
     def fits(self, cache: PrefixCache) -> bool:
         """Return whether the cache has the layers and heads that this expert attends to."""
@@ -274,7 +197,7 @@ class Expert(nn.Module):
     def prepare(self, cache: PrefixCache) -> list[Seen]:
         """Return what each layer attends to, the same in all passes over one prefix."""
         shape, like = self.shape, self.like
-        rows = shape.rows + (self.state is not None)
+        rows = shape.rows + (self.ends.state is not None)
         count = torch.arange(rows, device=like.device)
         ahead = turn_of(cache.length + count, shape.head, shape.rope_base, like.dtype)
         own = turn_of(count, shape.head, shape.rope_base, like.dtype)
@@ -321,38 +244,33 @@ class Expert(nn.Module):
             if kept is not None:
                 kept[:] = [added]
             return velocity
-        moment = self._moment(1.0 - time).to(self.like)
-        padded = None if self.state is None else self._padded(state)
-        start, condition = self._enter(x, moment, padded)
-        return self._leave(start + kept[0], condition)
+        outer = self.ends.given(x, time, state, self.like)
+        found: torch.Tensor = (self.past or self.ends)(kept[0], *outer)
+        return found
 
     def given(
         self, x: torch.Tensor, time: float, seen: list[Seen], state: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         """Return the tensors of a pass, in the order in which ``run`` takes them."""
-        ends = [x.to(self.like), self._moment(1.0 - time).to(self.like)]
-        if self.state is not None:
-            ends.append(self._padded(state))
         turns = (part for turn in (seen[0].ahead, seen[0].own) for part in turn)
         memories = (
             part for one in seen for part in (one.keys, one.values, one.mask) if part is not None
         )
-        return *ends, *turns, *memories
+        return *self.ends.given(x, time, state, self.like), *turns, *memories
 
     def run(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the velocity, and what the layers added to the rows that entered them."""
         parts = iter(given)
-        x, moment = next(parts), next(parts)
-        state = None if self.state is None else next(parts)
+        outer = [next(parts) for _ in range(2 if self.ends.state is None else 3)]
         ahead, own = (Turn(next(parts), next(parts)) for _ in range(2))
-        start, condition = self._enter(x, moment, state)
+        start, condition = self.ends.enter(*outer)
         rows = start
         for layer in self.layers:
             masked = isinstance(layer.attention, Joint) and self.masked
             keys, values = next(parts), next(parts)
             seen = Seen(keys, values, ahead, own, next(parts) if masked else None)
             rows = layer(rows, seen, condition)
-        return self._leave(rows, condition), rows - start
+        return self.ends.leave(rows, condition), rows - start
 
     def example(
         self, rows: int, random: torch.Generator
@@ -369,53 +287,21 @@ class Expert(nn.Module):
             for _ in range(2)
         )
         noise = torch.randn(1, self.shape.rows, self.columns, generator=random)
-        state = torch.randn(1, self.state.in_features if self.state else 1, generator=random)
+        state = torch.randn(1, self.ends.states or 1, generator=random)
         device = self.like.device
         return PrefixCache(keys, values, rows), noise.to(device), state.to(device)
 
     def release(self) -> None:
-        """Let go of the weights that ``whole`` holds; the ends serve steps that keep features."""
-        for layer in self.layers:
-            for part in (layer.before_attention, layer.before_feed, layer.feed):
+        """Let go of the weights that ``whole`` and ``past`` hold: all but those of ``prepare``."""
+        kept = {
+            part
+            for layer in self.layers
+            if isinstance(cross := layer.attention, Cross)
+            for part in (cross.key, cross.value)
+        }
+        for part in self.modules():
+            if not [*part.children()] and part not in kept:
                 part.to('meta')
-            attention = layer.attention
-            attention.out.to('meta')
-            (attention.qkv if isinstance(attention, Joint) else attention.query).to('meta')
-
-    def _padded(self, state: torch.Tensor | None) -> torch.Tensor:
-        """Return the state as its layer takes it, with zeros behind it."""
-        assert state is not None
-        assert self.state is not None
-        return F.pad(state, (0, self.state.in_features - state.shape[1])).to(self.like)
-
-    def _leave(self, rows: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        rows, _ = self.norm(rows, condition)
-        # LeRobot's time runs from 1 (noise) to 0, and its velocity against ours.
-        return -self.action_out(rows[:, -self.shape.rows :])
-
-    def _enter(
-        self, x: torch.Tensor, moment: torch.Tensor, state: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return what enters the first layer [B, N, W], and what the norms depend on."""
-        actions = self.action_in(x.to(self.like))
-        if self.adaptive:
-            condition = F.silu(self.time_out(F.silu(self.time_in(moment))))
-            return actions, condition
-        both = torch.cat([actions, moment[:, None].expand_as(actions)], -1)
-        rows = self.time_out(F.silu(self.time_in(both)))
-        if self.state is not None:
-            assert state is not None
-            first = self.state(state)
-            rows = torch.cat([first[:, None], rows], 1)
-        return rows, None
-
-    def _moment(self, time: float) -> torch.Tensor:
-        """Return sines and cosines of a time from 1 (noise) to 0, [1, W]."""
-        shape, half = self.shape, self.action_in.out_features // 2
-        share = torch.linspace(0, 1, half, dtype=torch.float64)
-        period = shape.min_period * (shape.max_period / shape.min_period) ** share
-        angle = 2 * math.pi * time / period
-        return torch.cat([angle.sin(), angle.cos()])[None].float()
 
 
 class ExpertPass(nn.Module):

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graphs that an engine executes: exports are kept, checked against torch, and refused when off."""
 
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +67,43 @@ def test_an_export_is_made_once_and_read_again(tmp_path):
     assert (first.kept, again.kept, len(before)) == (False, True, 1)
     assert exports(tmp_path / 'engines_cache') == before
     assert again(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+
+
+def test_weights_of_torch_are_gone_before_those_of_the_engine_are_unpacked(tmp_path, monkeypatch):
+    graph, unpack = graph_of(), openvino._network
+
+    def unpacked(model, request):
+        assert graph.module.weight.is_meta
+        return unpack(model, request)
+
+    graph.release = lambda: graph.module.to('meta')
+    monkeypatch.setattr(openvino, '_network', unpacked)
+    for _ in range(2):
+        made = openvino.compiled(graph, request_in(tmp_path))
+        assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+        graph.module = Doubled([1.0, 10.0])
+    assert made.kept
+
+
+def resident(path):
+    """Return the kilobytes of a file that are memory of this process."""
+    found, counts = 0, False
+    for line in Path('/proc/self/smaps').read_text().splitlines():
+        counts = str(path) in line if re.match('[0-9a-f]+-', line) else counts
+        if counts and line.startswith('Rss:'):
+            found += int(line.split()[1])
+    return found
+
+
+def test_pages_of_an_export_are_let_go_and_can_be_read_again(tmp_path):
+    made = openvino.compiled(graph_of(), request_in(tmp_path))
+    (weights,) = (tmp_path / 'engines_cache').glob('*.bin')
+    pages = made.settle.__self__._pages
+    assert pages[0] in weights.read_bytes()
+    assert resident(weights) > 0
+    made.settle()
+    assert resident(weights) == 0
+    assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
 def test_other_weights_and_another_format_are_other_exports(tmp_path):

@@ -76,7 +76,7 @@ def test_an_observation_that_is_drawn_is_what_the_folder_takes(copied):
     folder = copied('pi05')
     (folder / 'reference.npz').unlink()
     found = bench.observation(folder, folder_facts(folder))
-    assert found['observation.images.front'].shape == (480, 640, 3)
+    assert found['observation.images.front'].shape == (48, 64, 3)
     assert found['observation.state'].shape == (6,)
     assert found['noise'].shape == (1, 8, 32)
 

@@ -116,11 +116,13 @@ def test_integers_stay_near_torch_in_float32(fixture, mode, case):
         assert 1e-4 < report.error < 0.3, stage
 
 
-def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(fixture):
+@pytest.mark.parametrize('every', [1, 2])
+def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(fixture, every):
     for name in ('pi0', 'pi05'):
-        found, _ = acted(fixture(name), name, 'openvino', frames=1)
-        expected, _ = acted(fixture(name), name, 'torch', frames=1)
+        found, policy = acted(fixture(name), name, 'openvino', 1, flow_cache_every=every)
+        expected, _ = acted(fixture(name), name, 'torch', 1, flow_cache_every=every)
         np.testing.assert_allclose(found, expected, **CLOSE)
+        assert policy.actor.engine.graphs == 2
 
 
 def test_weights_are_held_once(fixture):

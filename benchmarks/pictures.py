@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 BLACK = '#1c2026'
 GREY = '#707882'
@@ -27,6 +28,8 @@ COLORS = (
     '#5f9e2f',
 )
 """Told apart by most eyes; the first ones best."""
+COUNT = 64
+"""Colours of a picture, those of blurred edges among them."""
 LABEL_SIZE = 8.5
 REACHES = tuple(range(12, 190, 7))
 """Distances in points at which a label is tried, nearest first."""
@@ -53,8 +56,16 @@ def drawn(path: Path, rows: int, columns: int, **options: Any) -> Iterator[tuple
     try:
         yield figure, axes
         figure.savefig(path, dpi=120)
+        to_palette(path)
     finally:
         pyplot.close(figure)
+
+
+def to_palette(path: Path) -> None:
+    """Write a picture again with few colours, in half the bytes."""
+    image = Image.open(path).convert('RGB')
+    made = image.quantize(COUNT, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    made.save(path, optimize=True)
 
 
 def colors_of(names: Any) -> dict[Any, str]:

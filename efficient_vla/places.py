@@ -9,6 +9,8 @@ from pathlib import Path
 from efficient_vla.addresses import ServerAddress, server_address
 from efficient_vla.errors import UsageError
 
+EXPORTS = 'engines_cache'
+"""Folder of what engines made of a policy, beside it or in the user's cache."""
 PolicyPlace = Path | ServerAddress
 """Where a policy is: a folder, or a server that offers it."""
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from efficient_vla.places import PolicyPlace
+from efficient_vla.places import EXPORTS, PolicyPlace
 
 PACKAGES = (
     'efficient_vla',
@@ -89,9 +89,13 @@ def machine() -> dict[str, Any]:
 
 
 def checkpoint_hash(policy: Path) -> str:
-    """Return one sha256 over names and contents of all files of a policy folder."""
+    """Return one sha256 over names and contents of the files of a policy folder.
+
+    What engines keep there follows from the others, and from the machine.
+    """
     digest = hashlib.sha256()
-    for path in sorted(item for item in policy.rglob('*') if item.is_file()):
+    files = (item for item in policy.rglob('*') if item.is_file())
+    for path in sorted(item for item in files if EXPORTS not in item.relative_to(policy).parts):
         digest.update(path.relative_to(policy).as_posix().encode() + b'\0')
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -13,9 +13,8 @@ from pathlib import Path
 import torch
 
 from efficient_vla.engines.graphs import EngineGraph, EngineRequest
-from efficient_vla.places import user_cache
+from efficient_vla.places import EXPORTS, user_cache
 
-FOLDER = 'engines_cache'
 GRAPHS = 1
 """Version of how graphs are cut; another one makes other exports."""
 INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16')
@@ -71,9 +70,9 @@ def key(graph: EngineGraph, request: EngineRequest, version: str) -> str:
 
 def place(policy: Path | None) -> Path | None:
     """Return the folder for exports, ``None`` where nothing can be written."""
-    folders = [user_cache(FOLDER)]
+    folders = [user_cache(EXPORTS)]
     if policy is not None:
-        folders.insert(0, policy / FOLDER)
+        folders.insert(0, policy / EXPORTS)
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,8 @@ from efficient_vla.bench.overrides import merged, parse_overrides
 from efficient_vla.bringup.deployment import FILE
 from efficient_vla.bringup.parameter_files import parameters_yaml
 from efficient_vla.claims import writable_folder
-from efficient_vla.engines.store import FOLDER as ENGINES
 from efficient_vla.errors import UsageError
+from efficient_vla.places import EXPORTS
 
 PICTURE, PAGE, NUMBERS = 'pareto.png', 'report.md', 'compress.json'
 
@@ -46,7 +46,7 @@ def write(out: Path, policy: Path, found: Findings, about: Mapping[str, Any]) ->
         if found.chosen is None:
             folder.mkdir()
         else:
-            shutil.copytree(policy, folder, ignore=shutil.ignore_patterns(FILE, ENGINES))
+            shutil.copytree(policy, folder, ignore=shutil.ignore_patterns(FILE, EXPORTS))
             values = merged(SINGLE, parse_overrides(found.chosen.words))
             (folder / FILE).write_text(parameters_yaml(values))
         _draw(folder / PICTURE, found, about['budget_ms'])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from efficient_vla.errors import UsageError
+from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.tensors import read_metadata, read_tensors
 from efficient_vla.training.files import prefixed, write_tensors
 
@@ -40,12 +40,15 @@ def write(
 
 
 def check(path: Path, belongs: Mapping[str, Any]) -> None:
-    """Raise ``UsageError`` unless the file was written for what ``belongs`` says, name by name."""
-    written = json.loads(read_metadata(path).get('belongs', '{}'))
+    """Raise ``UsageError`` unless the file was written for what ``belongs`` says, name by name.
+
+    What a file of an earlier version does not say is no reason.
+    """
+    written = json.loads(_about(path).get('belongs', '{}'))
     for name, wanted in json.loads(json.dumps(dict(belongs))).items():
-        if written.get(name) != wanted:
+        if written.get(name, wanted) != wanted:
             raise UsageError(
-                f'{path} was trained with {name} {reprlib.repr(written.get(name))}; expected '
+                f'{path} was trained with {name} {reprlib.repr(written[name])}; expected '
                 f'{reprlib.repr(wanted)}. {REMEDY}'
             )
 
@@ -53,15 +56,28 @@ def check(path: Path, belongs: Mapping[str, Any]) -> None:
 def read_model(path: Path, model: nn.Module) -> dict[str, int]:
     """Put the weights into the model and return how many steps of each stage were done.
 
-    Raises ``UsageError`` where the model has another shape.
+    Raises ``UsageError`` where the model has another shape, or the file is damaged.
     """
+    about = _about(path)
     try:
         model.load_state_dict(read_tensors(path, MODEL))
     except RuntimeError as error:
         raise UsageError(
             f'{path} does not fit what is trained: {str(error).splitlines()[-1].strip()} {REMEDY}'
         ) from error
-    return json.loads(read_metadata(path)['done'])
+    return json.loads(about['done'])
+
+
+def _about(path: Path) -> dict[str, str]:
+    """Return what the file says; raises ``UsageError`` where it is none of a training."""
+    try:
+        about = read_metadata(path)
+        if 'done' not in about:
+            raise CheckpointError('it holds no training')
+    except CheckpointError as error:
+        why = ' '.join(str(error).split()).removeprefix(f'{path} ')
+        raise UsageError(f'{path} cannot be gone on with: {why.rstrip(".")}. {REMEDY}') from error
+    return about
 
 
 def read_optimizer(path: Path, stage: str, optimizer: torch.optim.Optimizer) -> bool:

@@ -76,6 +76,12 @@ class Trainer(Inputs):
         self.done: dict[str, int] = {}
         self.started = time.time()
         self.resume_path: Path = args.out / 'training.safetensors'
+        self.belongs = {
+            '--trunk': args.trunk,
+            '--width': args.width,
+            '--layers': args.layers,
+            '--image-size': size,
+        }
         args.out.mkdir(parents=True, exist_ok=True)
         if self.resume_path.exists() and not args.restart:
             self._resume()
@@ -204,7 +210,7 @@ class Trainer(Inputs):
 
     def save(self, stage: str, optimizer: torch.optim.Optimizer) -> None:
         """Write the policy folder and what training needs to resume."""
-        resume.write(self.resume_path, self.model, stage, optimizer, self.done)
+        resume.write(self.resume_path, self.model, stage, optimizer, self.done, self.belongs)
         self.write()
 
     def write(self) -> None:
@@ -213,6 +219,7 @@ class Trainer(Inputs):
         write_policy(self.args.out, self.card, self.config, tensors, self.tokenizer, half=True)
 
     def _resume(self) -> None:
+        resume.check(self.resume_path, self.belongs)
         self.done = resume.read_model(self.resume_path, self.model)
         # The weights know the units that they began with, whatever data were added since.
         self.card = checkpoint.read_card(self.args.out)

@@ -273,6 +273,17 @@ def test_a_state_of_another_shape_is_refused(tmp_path):
         resume.read_model(path, nn.Linear(2, 4))
 
 
+@pytest.mark.parametrize('content', [b'', b'x' * 100, None])
+def test_a_state_that_is_damaged_or_none_is_refused_with_what_to_do(tmp_path, content):
+    path = tmp_path / 'training.safetensors'
+    save_file({'weight': torch.zeros(3)}, path)
+    if content is not None:
+        path.write_bytes(content)
+    for ask in (lambda: resume.check(path, {'--rank': 8}), lambda: resume.read_model(path, None)):
+        with pytest.raises(UsageError, match=r'cannot be gone on with: .* Give another --out'):
+            ask()
+
+
 def recipe(method: str, policy: Path, data: Path, out: Path) -> tuple[Any, Any]:
     """Return a recipe of a method before any training, and sixteen samples."""
     torch.manual_seed(0)

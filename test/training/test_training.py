@@ -13,6 +13,7 @@ import torch
 
 from efficient_vla import cli
 from efficient_vla.cli.train import add_arguments
+from efficient_vla.errors import UsageError
 from efficient_vla.policy import Policy
 from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.training import loop, train
@@ -90,6 +91,8 @@ def test_training_resumes_and_its_policy_acts(folder, tmp_path, monkeypatch):
     common = ['--data', str(folder), '--out', str(tmp_path), '--device', 'cpu']
     short = [f'--{stage}-steps=2' for stage in train.STAGES]
     assert train.main(parser.parse_args(common + short)) == 0
+    with pytest.raises(UsageError, match=r"with --trunk 'llama'; expected 'mamba'\. Give another"):
+        train.Trainer(parser.parse_args([*common, '--trunk=mamba']))
     trainer = train.Trainer(parser.parse_args(common))
     assert trainer.done == dict.fromkeys(train.STAGES, 2)
     trainer.run('actor', 3)

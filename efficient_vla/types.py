@@ -119,10 +119,10 @@ class Frame:
             f'robot state is {_described(state)}; expected a vector of numbers.',
         )
         _require_finite('robot state', state)
-        _require(
-            bool((np.abs(state) <= LARGEST_STATE).all()),
-            f'robot state is {state}; expected at most {LARGEST_STATE:g} each. Check its units.',
-        )
+        if not (np.abs(state) <= LARGEST_STATE).all():  # the sentence takes longer than the test
+            raise InvalidRecordError(
+                f'robot state is {state}; expected at most {LARGEST_STATE:g} each. Check its units.'
+            )
         _require(
             isinstance(self.stamp, Real) and math.isfinite(self.stamp),
             f'frame has stamp {self.stamp}; expected a finite number of seconds.',

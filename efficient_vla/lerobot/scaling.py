@@ -37,9 +37,15 @@ class Scaling(NamedTuple):
 
     def normalise(self, value: torch.Tensor) -> torch.Tensor:
         """Return units of the robot as the policy sees them."""
+        # In numpy, which is done with an image before threads of torch are awake.
+        made = value.numpy() - self.low.numpy()
         if self.mode == 'MEAN_STD':
-            return (value - self.low) / (self.high + self.eps)
-        return 2 * (value - self.low) / self._width - 1
+            made /= (self.high + self.eps).numpy()
+        else:
+            made *= 2
+            made /= self._width.numpy()
+            made -= 1
+        return torch.from_numpy(made)
 
     def restore(self, value: torch.Tensor) -> torch.Tensor:
         """Return what the policy gives in units of the robot."""

@@ -79,6 +79,15 @@ class Addon:
 
     def module(self, kind: type[Module]) -> Module:
         """Return a trained ``kind``; raises ``CheckpointError`` as ``make`` and ``fill`` do."""
+        with torch.device('meta'):
+            # A shape that nothing in the file has could fill all memory before it is compared.
+            wanted = sum(part.numel() for part in self.make(kind).state_dict().values())
+        held = sum(part.numel() for part in self.tensors.values())
+        if wanted > held:
+            raise CheckpointError(
+                f'{self.path} holds {held} numbers; {kind.__name__}({self.shape}) has {wanted}. '
+                f'{self.again}'
+            )
         module = self.make(kind)
         self.fill(module)
         return module

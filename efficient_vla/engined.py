@@ -259,8 +259,8 @@ def fit_expert(
         return run
 
     graphs = [
-        EngineGraph('ends of the action expert', ends, partial(setattr, expert, 'past')),
         EngineGraph('action expert', whole, partial(setattr, expert, 'whole'), expert.release),
+        EngineGraph('its ends', ends, partial(setattr, expert, 'past'), partial(forget, ends)),
     ]
     return fit(graphs, [probe(rows) for rows in SIZES], request)
 

@@ -166,7 +166,8 @@ def policy_table(rows: list[dict[str, Any]]) -> Table:
 def _table(name: str, *columns: str) -> Table:
     """Return an empty table whose first column holds names and whose others hold numbers."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column(name, no_wrap=True)
+    # Where the terminal is narrow, the name is folded and no number cut.
+    table.add_column(name, overflow='fold')
     for column in columns:
         table.add_column(column, justify='left' if column == 'stage' else 'right', no_wrap=True)
     return table

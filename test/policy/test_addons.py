@@ -119,6 +119,13 @@ def test_a_module_of_another_shape_is_refused(tensors, tmp_path):
         addon.fill(Perceiver(**addon.shape))
 
 
+def test_a_shape_that_would_fill_the_memory_is_refused_before_it_does(tensors, tmp_path):
+    about = {'method': 'perceiver', 'shape': json.dumps(SHAPE | {'tokens': 10**14})}
+    save_file(tensors, addons.path(tmp_path, 'perceiver'), metadata=about | {'weights': 'abc'})
+    with pytest.raises(CheckpointError, match=r'holds \d+ numbers; Perceiver'):
+        addons.read(tmp_path, 'perceiver', 'abc').module(Perceiver)
+
+
 @pytest.mark.parametrize(
     ('layers', 'found'),
     [(nn.Sequential(nn.Linear(5, 3)), r'\[3, 5\]'), (nn.Sequential(), 'no such layer')],

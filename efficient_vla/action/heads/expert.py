@@ -292,16 +292,12 @@ class Expert(nn.Module):
         return PrefixCache(keys, values, rows), noise.to(device), state.to(device)
 
     def release(self) -> None:
-        """Let go of the weights that ``whole`` and ``past`` hold: all but those of ``prepare``."""
-        kept = {
-            part
-            for layer in self.layers
-            if isinstance(cross := layer.attention, Cross)
-            for part in (cross.key, cross.value)
-        }
-        for part in self.modules():
-            if not [*part.children()] and part not in kept:
-                part.to('meta')
+        """Let go of the weights of the layers, which ``whole`` holds; ``prepare`` keeps its own."""
+        for layer in self.layers:
+            cross = layer.attention if isinstance(layer.attention, Cross) else None
+            for part in layer.modules():
+                if not [*part.children()] and not (cross and part in (cross.key, cross.value)):
+                    part.to('meta')
 
 
 class ExpertPass(nn.Module):

@@ -23,7 +23,7 @@ class Student(nn.Module):
         """Keep ``layers``, increasing, of a decoder of ``depth``."""
         super().__init__()
         self.depth, self.layers = depth, tuple(layers)
-        if not layers or sorted({*layers} & {*range(depth)}) != list(layers):
+        if not layers or sorted({n for n in layers if 0 <= n < depth}) != list(layers):
             raise ValueError(f'layers are {layers} of {depth}; expected some, increasing')
 
     def chosen(self, settings: DepthSettings, depth: int) -> tuple[int, ...]:

@@ -91,11 +91,16 @@ def machine() -> dict[str, Any]:
 def checkpoint_hash(policy: Path) -> str:
     """Return one sha256 over names and contents of the files of a policy folder.
 
-    What engines keep there follows from the others, and from the machine.
+    What engines keep there follows from the others, and from the machine. Links are followed.
     """
     digest = hashlib.sha256()
-    files = (item for item in policy.rglob('*') if item.is_file())
-    for path in sorted(item for item in files if EXPORTS not in item.relative_to(policy).parts):
+    files = (
+        Path(folder, name)
+        for folder, _, names in os.walk(policy, followlinks=True)
+        for name in names
+    )
+    paths = (path for path in files if EXPORTS not in path.relative_to(policy).parts)
+    for path in sorted(path for path in paths if path.is_file()):
         digest.update(path.relative_to(policy).as_posix().encode() + b'\0')
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -14,3 +14,16 @@ def test_what_engines_keep_beside_a_policy_is_no_part_of_it(tmp_path):
     assert checkpoint_hash(tmp_path) == before
     (tmp_path / 'model.safetensors').write_bytes(b'1')
     assert checkpoint_hash(tmp_path) != before
+
+
+def test_a_linked_folder_is_part_of_a_policy(tmp_path):
+    own, profile = tmp_path / 'own', tmp_path / 'profile'
+    for folder in (own / 'vlm', profile):
+        folder.mkdir(parents=True)
+    words = own / 'vlm' / 'tokenizer.json'
+    words.write_text('{}')
+    (profile / 'vlm').symlink_to(own / 'vlm')
+    before = checkpoint_hash(profile)
+    assert before == checkpoint_hash(own)
+    words.write_text('{"a": 0}')
+    assert before != checkpoint_hash(profile) == checkpoint_hash(own)

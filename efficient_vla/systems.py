@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published systems that have a profile in ``config/policies``; nothing here loads torch.
 
-``--policy tinyvla`` is one of a small shape with random weights, ``tinyvla:full`` one of the
-published shape, and ``tinyvla=FOLDER`` a folder of the user under the profile of the system.
+``--policy tinyvla`` or ``tinyvla:small`` is one of a small shape with random weights,
+``tinyvla:full`` one of the published shape, and ``tinyvla=FOLDER`` a folder of the user under the
+profile of the system.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from efficient_vla.cards import read_json
 from efficient_vla.errors import CheckpointError, UsageError
-from efficient_vla.policy_folders import policy_type
+from efficient_vla.policy_folders import policy_type, why_none
 
 SHAPES = ('small', 'full')
 
@@ -59,19 +60,24 @@ class SystemWord:
 def system_word(text: str) -> SystemWord | None:
     """Return what ``text`` says of a system, ``None`` where it names none.
 
-    Raises ``UsageError`` for what has no meaning.
+    Raises ``UsageError`` for what has no meaning, or two.
     """
     name, colon, shape = text.partition('=')[0].partition(':')
     if name not in SYSTEMS:
         return None
     _, given, folder = text.partition('=')
-    if (colon and shape != 'full') or (given and (colon or not folder)):
+    if (colon and shape not in SHAPES) or (given and (colon or not folder)):
         raise UsageError(
             f'policy {text!r} has no meaning; expected {name} for random weights in a small shape, '
             f'{name}:full for those of the published shape, or {name}=FOLDER. Choose one.'
         )
     if given:
         return SystemWord(name, folder=Path(folder).expanduser())
+    if not colon and not why_none(Path(name)):
+        raise UsageError(
+            f'policy {name!r} is a system and a policy folder here; expected one of both. Give '
+            f'./{name} for the folder, or {name}:small for the system with random weights.'
+        )
     return SystemWord(name, shape or SHAPES[0])
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModel,
@@ -221,10 +222,13 @@ def folder_of(name: str, shape: str, like: Path) -> Path:
             f'{name}:{shape} with {numbers / 1e9:.2f} billion numbers',
             OVERHEAD * BYTES * numbers / 1e9,
         )
-        if name in lerobot_systems.EXPERTS:
-            lerobot_systems.make(name, folder, config, shape == 'full')
-        else:
-            _make(folder, name, shape, config, like)
+        try:
+            if name in lerobot_systems.EXPERTS:
+                lerobot_systems.make(name, folder, config, shape == 'full')
+            else:
+                _make(folder, name, shape, config, like)
+        except SafetensorError as error:  # as a full disk is said
+            raise OSError(str(error)) from error
         system_folders.write_deployment(folder, values)
         about = {'system': name, 'shape': shape, 'weights': 'random', 'seed': SEED}
         (folder / ORIGIN).write_text(json.dumps(about, indent=2) + '\n')

@@ -19,6 +19,7 @@ import pytest
 from fixtures.profiles import so101
 from lerobot_folders import FIXTURES
 from prefix_policies import CAMERAS, ROBOT, seen
+from safetensors import SafetensorError
 
 from benchmarks.systems import PLAIN, measure as benchmark
 from efficient_vla import cli
@@ -44,7 +45,7 @@ from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy import Policy, default_policy
 from efficient_vla.policy_folders import folder_facts
 from efficient_vla.settings import InvalidSettingError
-from efficient_vla.systems import SYSTEMS, system_word
+from efficient_vla.systems import SYSTEMS, SystemWord, system_word
 from efficient_vla.training import systems
 from efficient_vla.training.lerobot_systems import EXPERTS
 from efficient_vla.training.vlm import QUERIES
@@ -304,6 +305,15 @@ def test_a_word_without_meaning_is_refused(word):
         describe(Selection(policy=word))
 
 
+def test_a_folder_named_as_a_system_is_not_passed_over_for_random_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(copied(tmp_path).parent)
+    Path('own').rename('pi0')
+    with pytest.raises(UsageError, match=r'a policy folder here.* \./pi0 for .* pi0:small for'):
+        system_word('pi0')
+    assert system_word('./pi0') is None
+    assert system_word('pi0:small') == SystemWord('pi0', 'small')
+
+
 def test_the_graph_says_that_a_system_needs_a_folder():
     with pytest.raises(ProfileError, match='a system without a folder; expected tinyvla=FOLDER'):
         describe(Selection(policy='tinyvla'))
@@ -429,3 +439,15 @@ def test_a_cache_that_cannot_be_written_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     with pytest.raises(UsageError, match=r'cannot write .* set XDG_CACHE_HOME to'):
         policy_given('tinyvla', 'metaworld')
+
+
+@pytest.mark.parametrize('name', ['tinyvla', 'smolvla'])
+def test_a_disk_that_gets_full_is_said(monkeypatch, tmp_path, name):
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError('I/O error: No space left on device')
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    monkeypatch.setattr('safetensors.torch.serialize_file', full)
+    with pytest.raises(UsageError, match=r'cannot write .*No space left.* Free some space'):
+        policy_given(name, 'metaworld')
+    assert not [path for path in (tmp_path / 'efficient_vla/systems').iterdir() if path.is_dir()]

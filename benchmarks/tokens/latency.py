@@ -124,7 +124,7 @@ def run_frame(
 
 
 def count_flops(stages: Policy, scenes: Sequence[RecordedScene]) -> float:
-    """Return the mean FLOPs of the reasoner's decoder a plan, in a run of its own."""
+    """Return the mean FLOPs of the reasoner's decoder a plan, NaN where an engine hides them."""
     reasoner: Any = stages.reasoner
     counts = []
     with metered(reasoner.trunk.decoder) as meter:
@@ -133,7 +133,8 @@ def count_flops(stages: Policy, scenes: Sequence[RecordedScene]) -> float:
             for index in range(len(scene.frames)):
                 run_frame(stages, scene, index, Passes())
                 counts.append(meter.take())
-    return float(np.mean([count for count in counts if count]))
+    counts = [count for count in counts if count]
+    return float(np.mean(counts)) if counts else float('nan')
 
 
 def measure_cost(

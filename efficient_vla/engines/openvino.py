@@ -168,7 +168,7 @@ class _Runner:
         return tuple(torch.from_numpy(part.copy()) for part in made)
 
     def settle(self) -> None:
-        """Let go of what earlier calls made, and of the file, from which weights were unpacked."""
+        """Let go of what earlier calls made, and of pages of the file; few are read again."""
         self._own = threading.local()
         self._network.release_memory()
         if self._pages is not None:

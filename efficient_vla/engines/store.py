@@ -7,10 +7,12 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from efficient_vla.engines.graphs import EngineGraph, EngineRequest
 from efficient_vla.places import EXPORTS, user_cache
@@ -59,6 +61,7 @@ def key(graph: EngineGraph, request: EngineRequest, version: str) -> str:
         graph.shapes,
         [str(given.dtype) for given in graph.calls[0]],
         repr(graph.module),
+        _constants(graph.module),
     )
     digest.update(repr(said).encode())
     for name, tensor in sorted(graph.module.state_dict(keep_vars=True).items()):
@@ -66,6 +69,20 @@ def key(graph: EngineGraph, request: EngineRequest, version: str) -> str:
         numbers = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
         digest.update(memoryview(numbers.numpy()))
     return digest.hexdigest()[:32]
+
+
+PLAIN = (bool, int, float, str)
+
+
+def _constants(module: nn.Module) -> list[tuple[str, str, str]]:
+    """Return numbers and words that modules compute with and do not tell, by path and name."""
+    return [
+        (path, name, repr(value))
+        for path, part in module.named_modules()
+        for name, value in sorted(vars(part).items())
+        if name != 'training'
+        and (isinstance(value, (bool, float, int, str)) or is_dataclass(value))
+    ]
 
 
 def place(policy: Path | None) -> Path | None:

@@ -126,8 +126,8 @@ class VisionTower(nn.Module):
         """Let one module run all layers over the rows that are computed, and return it.
 
         What is ``known`` of projections to queries, keys and values, in which they are alike, is
-        known of the one product in their place. Raises ``InvalidSettingError`` where some of them
-        are known and others are not.
+        known of the one product in their place, whose copy of their weights is the only one. Raises
+        ``InvalidSettingError`` where some of them are known and others are not.
         """
         name = self._anatomy.last_norm if self._anatomy and self.layer is None else ''
         stock = list(self._layers)
@@ -143,6 +143,8 @@ class VisionTower(nn.Module):
                 )
             if all(found):
                 known[enter.qkv] = known[parts[0]]
+            for part in parts:
+                part.to('meta')
         self.partial = made
         return made
 

@@ -226,7 +226,8 @@ def folder_of(name: str, shape: str, like: Path) -> Path:
             if name in lerobot_systems.EXPERTS:
                 lerobot_systems.make(name, folder, config, shape == 'full')
             else:
-                _make(folder, name, shape, config, like)
+                with torch.random.fork_rng(devices=[]):
+                    _make(folder, name, shape, config, like)
         except SafetensorError as error:  # as a full disk is said
             raise OSError(str(error)) from error
         system_folders.write_deployment(folder, values)

@@ -106,6 +106,15 @@ def test_pages_of_an_export_are_let_go_and_can_be_read_again(tmp_path):
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
+def test_a_number_that_no_weight_and_no_sentence_tells_makes_another_export(tmp_path):
+    keys = set()
+    for factor in (2, 3):
+        graph = graph_of()
+        graph.module.factor = factor
+        keys |= {store.key(graph, request_in(tmp_path), '1') for _ in range(2)}
+    assert len(keys) == 2
+
+
 def test_other_weights_and_another_format_are_other_exports(tmp_path):
     keys = {
         store.key(graph_of(), request_in(), '1'),

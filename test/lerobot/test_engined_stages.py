@@ -15,6 +15,7 @@ from efficient_vla import checkpoint
 from efficient_vla.engines import openvino
 from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError
+from efficient_vla.tensors import weights_mb
 from efficient_vla.training.files import write_addon
 from efficient_vla.training.measuring import ranges
 
@@ -138,6 +139,13 @@ def test_projections_that_are_one_product_are_excluded_together():
     attention = parted.encoder.encoder.layers[0].self_attn
     with pytest.raises(InvalidSettingError, match='some of q_proj, k_proj and v_proj'):
         parted.join({attention.q_proj: None})
+
+
+def test_projections_that_are_one_product_are_held_once():
+    parted = tower(next(iter(FAMILIES)))
+    before = weights_mb(parted)
+    parted.join({})
+    assert weights_mb(parted) == pytest.approx(before)
 
 
 @pytest.mark.parametrize('family', FAMILIES)

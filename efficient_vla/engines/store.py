@@ -19,6 +19,8 @@ from efficient_vla.places import EXPORTS, user_cache
 
 GRAPHS = 1
 """Version of how graphs are cut; another one makes other exports."""
+PLAIN = (bool, int, float, str)
+"""Types of what a module computes with beside its weights."""
 INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_int8', 'amx_bf16')
 
 
@@ -71,17 +73,13 @@ def key(graph: EngineGraph, request: EngineRequest, version: str) -> str:
     return digest.hexdigest()[:32]
 
 
-PLAIN = (bool, int, float, str)
-
-
 def _constants(module: nn.Module) -> list[tuple[str, str, str]]:
     """Return numbers and words that modules compute with and do not tell, by path and name."""
     return [
         (path, name, repr(value))
         for path, part in module.named_modules()
         for name, value in sorted(vars(part).items())
-        if name != 'training'
-        and (isinstance(value, (bool, float, int, str)) or is_dataclass(value))
+        if name != 'training' and (isinstance(value, PLAIN) or is_dataclass(value))
     ]
 
 

@@ -4,6 +4,7 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from efficient_vla import cli
 from efficient_vla.bench import graph_runner
 from efficient_vla.errors import EpisodeError
+from efficient_vla.policy import default_policy
 
 pytest.importorskip('rclpy', reason='the graph needs ROS 2')
 pytest.importorskip('efficient_vla.msg', reason='the graph needs the interfaces built')
@@ -247,8 +251,21 @@ def test_unknown_hardware_is_refused_with_those_that_are_known(capsys, command):
 def test_graph_that_cannot_start_ends_with_the_reason(capsys, tmp_path, ros_domain):
     policy = tmp_path / 'policy'
     policy.mkdir()
-    (policy / 'policy.json').write_text('{"policy_type": "nonsense"}')
+    for path in default_policy().glob('*.json'):
+        shutil.copy(path, policy)
+    save_file({'of_another': torch.zeros(1)}, policy / 'model.safetensors')
     code, error = evaluate_graph(capsys, policy, tmp_path)
     assert code == cli.EXIT_FAILED
+    assert 'configure: ' in error
+    assert 'Use the whole folder of the policy' in error
+    assert error.count('\n') == 1
+
+
+def test_a_policy_that_nobody_knows_is_refused_before_the_graph_starts(capsys, tmp_path):
+    policy = tmp_path / 'policy'
+    policy.mkdir()
+    (policy / 'policy.json').write_text('{"policy_type": "nonsense"}')
+    code, error = evaluate_graph(capsys, policy, tmp_path)
+    assert code == cli.EXIT_USAGE
     assert "'nonsense'" in error
     assert error.count('\n') == 1

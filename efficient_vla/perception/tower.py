@@ -311,11 +311,11 @@ class VisionTower(nn.Module):
         self, partial: nn.Module, memory: Memory, states: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
         """Do the same by the module that runs all layers."""
-        heads = self.encoder.config.num_attention_heads
-        shape = 1, heads, memory.slots[0].length, states.shape[2] // heads
-        none = states.new_zeros(shape)
-        before = (part for slot in memory.slots for part in (slot.keys, slot.values))
-        given = [none if part is None else part for part in before]
+        given = [part for slot in memory.slots for part in (slot.keys, slot.values)]
+        if memory.slots[0].keys is None:
+            heads = self.encoder.config.num_attention_heads
+            shape = 1, heads, memory.slots[0].length, states.shape[2] // heads
+            given = [states.new_zeros(shape)] * len(given)
         hidden, attention, *made = partial(states, rows, *given)
         for slot, keys, values in zip(memory.slots, made[::2], made[1::2], strict=True):
             slot.exchange(keys, values, rows, None)

@@ -1,6 +1,6 @@
 # Copyright 2026 efficient_vla contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to run fewer layers of evla-nano, side by side: CPU time, FLOPs and success.
+"""Ways to run fewer layers of a policy, side by side: CPU time, FLOPs and success.
 
 ``python -m benchmarks.depth --out FILE`` lets all see the same recorded frames in turn, in one
 process, and then play the same episodes, whose success is paired with that of all layers. CPU time
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.compute.decisions import load
 from benchmarks.job import Condition, Job, Sizes
@@ -30,6 +31,8 @@ from efficient_vla.bench.manifest import manifest
 from efficient_vla.bench.rows import Rows, row_key
 from efficient_vla.engines import store
 from efficient_vla.policy import Policy, default_policy
+from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.prefix import Prefix
 
 DEPTH = 'reasoner.depth'
 DENSE = 'dense'
@@ -40,6 +43,7 @@ WAYS: dict[str, dict[str, Any]] = {
     'early_exit 0.5': {'method': 'early_exit', 'budget': 0.5},
     'early_exit 0.7': {'method': 'early_exit', 'budget': 0.7},
     'mole': {'method': 'mole', 'share': 0.5},
+    'mole 0.75': {'method': 'mole', 'share': 0.75},
     'student': {'method': 'student'},
 }
 """Name -> parameters of ``reasoner.depth``."""
@@ -50,19 +54,40 @@ class Counted:
 
     def __init__(self, reasoner: Any) -> None:
         self._reasoner, self.costs = reasoner, []  # type: Any, list[float]
+        self._whole: dict[int, int] = {}
+        """Rows of a prefix -> FLOPs of all of its layers."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reasoner, name)
 
     def plan(self, *given: Any) -> Any:
-        """Plan, and note the cost: of an early exit what it says, else the share of the layers."""
-        made = self._reasoner.plan(*given)
+        """Plan, and note the cost: of an early exit what it says, else the share of the layers.
+
+        Of a prefix, whose layers also give keys and values alone, FLOPs are counted.
+        """
         trunk = self._reasoner.trunk
+        if isinstance(trunk, Prefix):
+            with FlopCounterMode(display=False) as spent:
+                made = self._reasoner.plan(*given)
+            self.costs.append(spent.get_total_flops() / self._dense(trunk, made.cache.length))
+            return made
+        made = self._reasoner.plan(*given)
         skipped = len(trunk.route.skipped) if trunk.route is not None else 0
         share = (len(trunk.numbers) - skipped) / trunk.depth
         said = getattr(trunk.route, 'cost', None)
         self.costs.append(share if said is None else said)
         return made
+
+    def _dense(self, trunk: Prefix, rows: int) -> int:
+        if rows not in self._whole:
+            blank = torch.zeros(1, rows, trunk.token_width)
+            mask = torch.ones(1, 1, rows, rows, dtype=torch.bool)
+            nowhere = torch.zeros(0, dtype=torch.int64)
+            sequence = runner.Sequence(blank, torch.arange(rows)[None], mask, nowhere, nowhere)
+            with torch.inference_mode(), FlopCounterMode(display=False) as spent:
+                runner.run_keeping(trunk.parts, sequence)
+            self._whole[rows] = spent.get_total_flops()
+        return self._whole[rows]
 
 
 def cpu_times(
@@ -139,13 +164,16 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True, help='file of the rows, JSON')
     parser.add_argument('--policy', type=Path, default=default_policy())
     parser.add_argument('--ways', nargs='*', default=list(WAYS), choices=WAYS)
+    parser.add_argument(
+        '--tasks', type=lambda names: tuple(names.split(',')), default=Sizes().tasks
+    )
     parser.add_argument('--episodes', type=int, default=20, help='episodes a task')
     parser.add_argument('--seed', type=int, default=1000)
     parser.add_argument('--threads', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tell = Console().print
-    sizes = replace(Sizes(), episodes=args.episodes)
+    sizes = replace(Sizes(), tasks=args.tasks, episodes=args.episodes)
     job = Job(args.policy, sizes, seed=args.seed, tell=tell)
     machine = {'processor': store.processor(), 'instructions': store.instruction_sets()}
     facts = {'seed': job.seed, 'render': job.render, 'threads': args.threads}

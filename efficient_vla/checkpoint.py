@@ -12,7 +12,7 @@ business. Each stage reads the layers of its own half.
 import copy
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -413,16 +413,22 @@ def load_learned(folder: Path) -> tuple[dict[str, nn.Module], dict[str, str]]:
     return learned, lacking
 
 
-def load_depth(folder: Path, settings: DepthSettings, decoder: Any = None) -> Any:
+def load_depth(
+    folder: Path,
+    settings: DepthSettings,
+    decoder: Any = None,
+    kinds: Mapping[str, type[nn.Module]] = DEPTH,
+) -> Any:
     """Return the module that a way to run fewer layers needs, or ``None`` where it needs none.
 
     Updates that were trained for fewer layers are added to the ``decoder``, where fewer run.
+    ``kinds`` are the modules by method.
     """
     method = settings.method
-    if method not in DEPTH:
+    if method not in kinds:
         return None
     addon = addons.read(folder, method, sha256(folder))
-    module = addon.module(DEPTH[method])
+    module = addon.module(kinds[method])
     known = METHODS[method]
     if not known.updates:
         return module

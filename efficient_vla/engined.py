@@ -32,7 +32,6 @@ from efficient_vla.perception.tower import VisionTower, WholeTower
 from efficient_vla.quantization_settings import QuantizationSettings
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
-from efficient_vla.reasoning.depth import METHODS as DEPTHS
 from efficient_vla.reasoning.prefix import Prefix
 from efficient_vla.reasoning.selection import looks_between
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -158,9 +157,7 @@ def fit_trunk(
     if request is None:
         return None
     parts = trunk.parts
-    depth = DEPTHS.get(settings.depth.method)
-    cut = looks_between(settings, parts.left) or trunk.levels
-    cut = cut or (depth is not None and not depth.static)
+    cut = looks_between(settings, parts.left) or trunk.levels or settings.depth.dynamic
     whole = None if cut else parts.whole_pass()
 
     def sequence(rows: int) -> runner.Sequence:
@@ -195,7 +192,8 @@ def fit_prefix(
     if request is None:
         return None
     parts = prefix.parts
-    whole = None if looks_between(settings, parts.left) else parts.keeping_pass()
+    cut = looks_between(settings, parts.left) or settings.depth.dynamic
+    whole = None if cut else parts.keeping_pass()
     if whole is not None:
         return _fit_keeping(prefix, whole, request)
     _refuse_uncut(parts, request)

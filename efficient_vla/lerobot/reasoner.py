@@ -18,6 +18,9 @@ from efficient_vla.lerobot.parts import PrefixParts, finish
 from efficient_vla.lerobot.processors import MASK, TASK, TOKENS, Batch
 from efficient_vla.lerobot.techniques import LACKING, techniques
 from efficient_vla.reasoning import runner
+from efficient_vla.reasoning.depth.mole import LayerRouter, RouterPilot
+from efficient_vla.reasoning.depth.pilot import Pilot
+from efficient_vla.reasoning.depth.prefix_exits import PrefixExits, prefix_pilot
 from efficient_vla.reasoning.depth.static import shorten
 from efficient_vla.reasoning.prefix import Prefix
 from efficient_vla.reasoning.settings import ReasonerSettings
@@ -26,6 +29,9 @@ from efficient_vla.reasoning.states import States
 from efficient_vla.reasoning.words import Words
 from efficient_vla.settings import refuse_techniques
 from efficient_vla.types import Plan, VisualTokens
+
+DEPTH = checkpoint.DEPTH | {'early_exit': PrefixExits}
+"""``depth.method`` -> the module of its add-on."""
 
 
 class PrefixReasoner(Reasoner):
@@ -40,13 +46,16 @@ class PrefixReasoner(Reasoner):
         joints: Joints,
         settings: ReasonerSettings,
         refused: Mapping[str, str],
+        pilot: Pilot | None = None,
     ) -> None:
         """Refuse the techniques of ``refused``, each with the reason there."""
         self._folder, self._joints = folder, joints
         self._refused = refused
         self._states = States()
         self._batch: Batch = {}
-        super().__init__(prefix, _no_words, 0, settings, joints.state_names, lacking=LACKING)
+        super().__init__(
+            prefix, _no_words, 0, settings, joints.state_names, lacking=LACKING, pilot=pilot
+        )
 
     def configure(self, settings: ReasonerSettings) -> None:
         """Apply settings from the next plan on; raises ``InvalidSettingError`` for others."""
@@ -94,16 +103,21 @@ def load(parts: PrefixParts, settings: ReasonerSettings) -> PrefixReasoner:
     """Return the reasoner of a folder, with its decoder in the number format of the settings."""
     _, refused = techniques(parts.state_in_words)
     refuse_techniques('reasoner', settings, refused)
-    settings.depth.refuse_dynamic()
     folder = parts.folder
     joints = folder.joints(settings.joints)
     prefix = parts.prefix()
-    shorten(prefix, settings.depth, checkpoint.load_depth(folder.path, settings.depth))
+    chosen = checkpoint.load_depth(folder.path, settings.depth, prefix.decoder, DEPTH)
+    shorten(prefix, settings.depth, chosen)
     finish(parts, 'reasoner')
     prefix.to(device_for(settings))
     decoder, layers = in_format(prefix.decoder, settings, ('reasoner', folder.path))
     prefix.replace(decoder)
     engine = fit_prefix(prefix, settings, folder.path, layers)
-    made = PrefixReasoner(prefix, folder, joints, settings, refused)
+    pilot: Pilot | None = None
+    if isinstance(chosen, PrefixExits):
+        pilot = prefix_pilot(chosen.to(prefix.parts.device), prefix.parts.left)
+    elif isinstance(chosen, LayerRouter):
+        pilot = RouterPilot(chosen.to(prefix.parts.device), prefix.parts.left)
+    made = PrefixReasoner(prefix, folder, joints, settings, refused, pilot)
     made.engine = engine
     return made

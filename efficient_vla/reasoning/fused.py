@@ -135,6 +135,22 @@ class FusedLayer(nn.Module):
         query, key, value = self.enter(hidden, *position_embeddings)
         return self.leave(hidden, self.self_attn(query, key, value, attention_mask))
 
+    def keys_values(
+        self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values [B, key heads, N, d] alone of hidden states [B, N, D].
+
+        Of weights that are packed, or that an engine has, queries are computed too.
+        """
+        enter = self.enter
+        if type(getattr(enter, 'qkv', None)) is not nn.Linear or enter.norms is not None:
+            _, key, value = enter(hidden, cos, sin)
+            return key, value
+        rows = slice(enter.heads * enter.head_dim, None)
+        bias = None if enter.qkv.bias is None else enter.qkv.bias[rows]
+        product = F.linear(enter.norm(hidden), enter.qkv.weight[rows], bias)
+        return _keys_values(product, enter.head_dim, cos, sin)
+
     def unrotated(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return queries and keys [N, heads, d] of hidden states [N, D], as if all were at 0."""
         still = hidden.new_ones(1, 1, len(hidden), self.head_dim)
@@ -154,9 +170,7 @@ class EnterKeys(nn.Module):
         self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys and values [B, key heads, N, d] of hidden states [B, N, D]."""
-        heads = self.kv(self.norm(hidden)).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        key, value = heads.chunk(2, 1)
-        return torch.addcmul(key * cos, key.roll(self.head_dim // 2, -1), sin), value
+        return _keys_values(self.kv(self.norm(hidden)), self.head_dim, cos, sin)
 
 
 class KeysValuesLayer(nn.Module):
@@ -192,8 +206,30 @@ class KeysValuesLayer(nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
         """Return the hidden states [B, N, D] as they came; the hook is given keys and values."""
-        keep(self.self_attn, *self.enter(hidden, *position_embeddings))
+        pass_by(self, hidden, position_embeddings)
         return hidden
+
+    def keys_values(
+        self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values [B, key heads, N, d] of hidden states [B, N, D]."""
+        found: tuple[torch.Tensor, torch.Tensor] = self.enter(hidden, cos, sin)
+        return found
+
+
+def pass_by(
+    layer: FusedLayer | KeysValuesLayer, hidden: torch.Tensor, rotary: tuple[torch.Tensor, ...]
+) -> None:
+    """Give the hook of a layer keys and values of hidden states [B, N, D], and do no more."""
+    keep(layer.self_attn, *layer.keys_values(hidden, *rotary))
+
+
+def _keys_values(
+    product: torch.Tensor, head_dim: int, cos: torch.Tensor, sin: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rotated keys, and values, [B, key heads, N, d] of their product [B, N, both]."""
+    key, value = product.unflatten(-1, (-1, head_dim)).transpose(1, 2).chunk(2, 1)
+    return torch.addcmul(key * cos, key.roll(head_dim // 2, -1), sin), value
 
 
 class WholePass(nn.Module):

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from efficient_vla.attention import Hook, KeyValues, PrefixCache, hooked
 from efficient_vla.reasoning import runner
 from efficient_vla.reasoning.decoders import Decoder
-from efficient_vla.reasoning.fused import FusedLayer, KeysValuesLayer
+from efficient_vla.reasoning.fused import FusedLayer, KeysValuesLayer, pass_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,18 @@ class Prefix(nn.Module):
         """
         super().__init__()
         self.words, self.state, self.markers = words, state, markers
+        self.route: runner.Route | None = None
+        """Which layers run; the others give keys and values alone. ``None``: all."""
         self.replace(decoder)
 
     def replace(self, decoder: nn.Module) -> None:
         """Put another module in the decoder's place, such as its quantized form."""
         self.decoder = decoder
         self.parts = Decoder(decoder, both_ways=True)
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings [L, D] of token ids [L]."""
+        return self.words(ids)
 
     @property
     def token_width(self) -> int:
@@ -100,10 +106,11 @@ class Prefix(nn.Module):
         ``state`` [1, S] the normalised state, needed where the prefix has a row of it.
         """
         sequence = self.sequence(visual, camera, words, state)
-        slots, result = runner.run_keeping(self.parts, sequence, selection, reuse, observe)
+        route = self.route
+        slots, result = runner.run_keeping(self.parts, sequence, selection, reuse, observe, route)
         # Slots that a later frame writes to are not handed out.
         kept = [_rows(s, c, reuse is not None) for s, c in zip(slots, result.columns, strict=True)]
-        return self._cache(kept, sequence.embeddings.shape[1], state), result
+        return self._cache(kept, sequence.embeddings.shape[1], state, route), result
 
     def sequence(
         self,
@@ -154,13 +161,14 @@ class Prefix(nn.Module):
         kept: list[tuple[torch.Tensor, torch.Tensor]],
         length: int,
         state: torch.Tensor | None,
+        route: runner.Route | None,
     ) -> PrefixCache:
         keys, values = zip(*kept, strict=True)
         if self.state is None:
             return PrefixCache(keys, values, length)
 
         def renewed(newer: torch.Tensor) -> PrefixCache:
-            return self._renewed(keys, values, length, newer)
+            return self._renewed(keys, values, length, newer, route)
 
         return PrefixCache(keys, values, length, state, renewed)
 
@@ -170,8 +178,12 @@ class Prefix(nn.Module):
         values: tuple[torch.Tensor, ...],
         length: int,
         state: torch.Tensor,
+        route: runner.Route | None,
     ) -> PrefixCache:
-        """Return the cache with its last row computed of another state [1, S]."""
+        """Return the cache with its last row computed of another state [1, S].
+
+        The row takes the way through the layers that those before it took.
+        """
         with torch.inference_mode():
             hidden = self._state_row(state, keys[0])[0][None].to(self.parts.dtype)  # [1, 1, D]
             place = torch.tensor([[length - 1]], device=hidden.device)
@@ -186,7 +198,8 @@ class Prefix(nn.Module):
                 mask = torch.ones(1, 1, 1, keys[0].shape[2], dtype=torch.bool, device=hidden.device)
                 _, *newer = self.parts.whole(hidden, mask, *turn, *before)
                 both = [torch.cat(part, 2) for part in zip(before, newer, strict=True)]
-                return self._cache(list(zip(both[::2], both[1::2], strict=True)), length, state)
+                pairs = list(zip(both[::2], both[1::2], strict=True))
+                return self._cache(pairs, length, state, route)
             made = []
             for index, pair in enumerate(zip(keys, values, strict=True)):
                 layer = self.parts.layers[index]
@@ -195,10 +208,14 @@ class Prefix(nn.Module):
                 slots.keys, slots.values = (part.clone() for part in pair)
                 hook = Hook(slots=slots, rows=torch.tensor([count - 1], device=hidden.device))
                 mask = torch.ones(1, 1, 1, count, dtype=torch.bool, device=hidden.device)
+                turn = rotary[self.parts.kind(index)]
                 with hooked(self.parts.attention(layer), hook):
-                    hidden = self.parts.step(layer, hidden, mask, rotary[self.parts.kind(index)])
+                    if route is not None and index in route.skipped:
+                        pass_by(layer, route.entering(index, hidden), turn)
+                    else:
+                        hidden = self.parts.step(layer, hidden, mask, turn)
                 made.append((slots.keys, slots.values))
-            return self._cache(made, length, state)
+            return self._cache(made, length, state, route)
 
 
 def _rows(

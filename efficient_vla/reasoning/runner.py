@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from efficient_vla.attention import Hook, KeyValues, hooked
+from efficient_vla.reasoning import fused
 from efficient_vla.reasoning.decoders import Decoder
 from efficient_vla.types import InvalidRecordError
 
@@ -88,7 +89,15 @@ class Route(Protocol):
     """Layers that do not run; a drop before one of them happens all the same."""
 
     def leaves(self, layer: int, hidden: torch.Tensor) -> bool:
-        """Return whether the pass ends after this layer, of hidden states [B, n, D]."""
+        """Return whether the pass ends after this layer, of hidden states [B, n, D].
+
+        Where keys and values of all layers are kept, it is asked of layer -1 too, of what enters
+        the first one; the layers behind the end are then ``skipped``.
+        """
+
+    def entering(self, layer: int, hidden: torch.Tensor) -> torch.Tensor:
+        """Return what a layer that does not run makes its keys and values of, [B, n, D]."""
+        return hidden
 
 
 @dataclass(slots=True)
@@ -159,24 +168,30 @@ def run(
     reuse: Reuse | None = None,
     observe: Iterable[int] = (),
     route: Route | None = None,
+    keeping: bool = False,
 ) -> PassResult:
     """Return the last hidden states of the rows that were computed.
 
     ``observe`` names layers whose attention from the instruction to the visual tokens is wanted.
-    Rows that are not visual are computed in every layer that runs.
+    Rows that are not visual are computed in every layer that runs. With ``keeping`` and ``reuse``,
+    a layer that does not run gives keys and values all the same.
     """
     walk = _Walk(decoder, sequence, selection, reuse, frozenset(observe))
     if decoder.whole is not None:
         return walk.passed(walk.at_once(decoder.whole, selection))
+    if route is not None and keeping:
+        route.leaves(-1, walk.hidden)
     for index, layer in enumerate(decoder.layers):
         if selection is not None and index in selection.layers:
             walk.drop(index, selection)
         if reuse is not None and index in reuse.skip:
             walk.skip(reuse.skip[index])
         if route is not None and index in route.skipped:
+            if keeping:
+                walk.pass_by(index, layer, route)
             continue
         walk.step(index, layer)
-        if route is not None and route.leaves(index, walk.hidden):
+        if route is not None and route.leaves(index, walk.hidden) and not keeping:
             break
     return walk.result()
 
@@ -187,6 +202,7 @@ def run_keeping(
     selection: Chooser | None = None,
     reuse: Reuse | None = None,
     observe: Iterable[int] = (),
+    route: Route | None = None,
 ) -> tuple[list[KeyValues], PassResult]:
     """Return what ``run`` does, behind the keys and values of all layers: of ``reuse``, or new.
 
@@ -200,7 +216,7 @@ def run_keeping(
         return slots, walk.passed(hidden)
     length = sequence.embeddings.shape[1]
     kept = reuse or Reuse([KeyValues(length) for _ in decoder.layers])
-    return kept.slots, run(decoder, sequence, selection, kept, observe)
+    return kept.slots, run(decoder, sequence, selection, kept, observe, route, keeping=True)
 
 
 class _Walk:
@@ -301,6 +317,15 @@ class _Walk:
             self.ranking.append(hook.scores)
         if index in self.observe:
             self._observe(index)
+
+    def pass_by(self, index: int, layer: torch.nn.Module, route: Route) -> None:
+        """Write keys and values of a layer that does not run."""
+        assert self.reuse is not None
+        hook = Hook(slots=self.reuse.slots[index], rows=self.rows)
+        rotary, _ = self.seen[self.decoder.kind(index)]
+        with hooked(self.decoder.attention(layer), hook):
+            fused.pass_by(layer, route.entering(index, self.hidden), rotary)
+        self.attended.append(self.columns)
 
     def at_once(
         self,

@@ -357,10 +357,10 @@ class Reasoner:
 
     def _route(self, features: torch.Tensor, text: torch.Tensor) -> PilotedRoute | None:
         """Return which layers run on this frame, ``None`` meaning all, and tell the trunk."""
-        if self._pilot is None or not isinstance(self.trunk, Trunk):
+        if self._pilot is None:
             return None
         motion = self._gate.newest
-        words = self.trunk.parts.embed(text)[0]
+        words = self.trunk.embed(text[0])
         route = self._pilot.route(features, words, None if motion is None else motion[1])
         self.trunk.route = route
         return route

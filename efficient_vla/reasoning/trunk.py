@@ -65,6 +65,10 @@ class Trunk(nn.Module):
         """Tokens that the decoder knows."""
         return self.decoder.get_input_embeddings().num_embeddings
 
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings [L, D] of token ids [L]."""
+        return self.parts.embed(ids)
+
     def rows_beside(self, camera: np.ndarray) -> int:
         """Return the rows beside visual tokens, of the cameras ``camera`` [V], and words."""
         return len(self.asked)

@@ -26,7 +26,7 @@ from efficient_vla.training.dataset import Demonstrations, Frames
 from efficient_vla.training.features import Features, Plans, Samples
 from efficient_vla.training.files import write_addon
 from efficient_vla.training.frozen import Frozen
-from efficient_vla.training.recipes import OF_DUAL, recipe_class
+from efficient_vla.training.recipes import OF_DUAL, OF_PREFIXES, recipe_class
 from efficient_vla.training.recipes.recipe import Recipe
 from efficient_vla.training.recordings import demonstrations
 
@@ -43,24 +43,11 @@ class MethodTrainer:
         self.data = self._frames(args.data)
         self.frozen = self._parts(torch_device(args.device))
         args.out.mkdir(parents=True, exist_ok=True)
-        self.features = Features(
-            self.frozen,
-            self.data,
-            args.frames,
-            args.seed,
-            True,
-            args.out / 'features.safetensors',
-        )
+        self.features = self._features(self.data, args.frames, args.seed, held_out=False)
         self.held_out = None
         if args.validation is not None:
-            self.held_out = Features(
-                self.frozen,
-                self._frames(args.validation),
-                args.validation_frames,
-                0,
-                False,
-                args.out / 'features-validation.safetensors',
-            )
+            validation = self._frames(args.validation)
+            self.held_out = self._features(validation, args.validation_frames, 0, held_out=True)
         torch.manual_seed(args.seed)
         self.recipe: Recipe = self._recipe()(self.frozen, self.features, args.rank)
         self.parameters = [p for p in self.recipe.trained.parameters() if p.requires_grad]
@@ -104,6 +91,11 @@ class MethodTrainer:
                     f'{getattr(card, name)}. Train it on demonstrations of its own robot.'
                 )
         return data
+
+    def _features(self, data: Frames, frames: int, seed: int, held_out: bool) -> Features:
+        name = 'features-validation' if held_out else 'features'
+        cache = self.args.out / f'{name}.safetensors'
+        return Features(self.frozen, data, frames, seed, not held_out, cache)
 
     def _recipe(self) -> Any:
         return recipe_class(self.method)
@@ -174,7 +166,7 @@ class MethodTrainer:
 
 def main(args: argparse.Namespace, policy: Path) -> int:
     """Train what is left of the method, then write its add-on file."""
-    trainer = trained(args, policy, MethodTrainer)
+    trainer = trained(args, policy, _trainer(args.method, policy))
     trainer.write(args.out)
     if args.install:
         target = addons.path(policy, args.method)
@@ -183,6 +175,14 @@ def main(args: argparse.Namespace, policy: Path) -> int:
     else:
         Console().print(f'add-on written to {args.out}; copy it to {policy} or give --install')
     return 0
+
+
+def _trainer(method: str, policy: Path) -> type[MethodTrainer]:
+    if method not in OF_PREFIXES or (policy / 'policy.json').exists():
+        return MethodTrainer
+    from efficient_vla.training.prefix import PrefixTrainer
+
+    return PrefixTrainer
 
 
 def trained(args: argparse.Namespace, policy: Path, kind: type[MethodTrainer]) -> MethodTrainer:

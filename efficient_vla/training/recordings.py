@@ -95,6 +95,10 @@ class Recordings(Frames):
             return np.zeros((len(state), len(origin)), np.float32)
         return np.where(origin >= 0, state[:, origin], np.float32(0))
 
+    def said(self) -> list[str]:
+        """Return the sentences of the dataset as they are, in the order of ``task``."""
+        return self._sentences
+
     def corpus(self) -> list[str]:
         """Return the sentences of the dataset, in the ways to ask for them."""
         return corpus([line for sentence in self._sentences for line in polite(sentence)])

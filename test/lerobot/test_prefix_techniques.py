@@ -72,12 +72,6 @@ def test_identity_a_prefix_of_all_layers_is_dense(name):
     )
 
 
-@pytest.mark.parametrize('method', ['early_exit', 'mole'])
-def test_layers_that_change_from_frame_to_frame_are_refused(method):
-    with pytest.raises(InvalidSettingError, match=f'depth.method is {method}; expected none'):
-        loaded('smolvla', depth_method=method)
-
-
 @pytest.mark.parametrize('name', ['smolvla', 'pi0', 'pi05'])
 def test_the_expert_attends_to_layers_that_are_left_out_too(name):
     policy, dense = loaded(name, depth_method='truncate', depth_layers=1), loaded(name)

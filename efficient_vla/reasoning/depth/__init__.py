@@ -114,9 +114,8 @@ class DepthSettings:
         if self.dynamic:
             static = ', '.join(name for name, method in METHODS.items() if method.static)
             raise InvalidSettingError(
-                f'depth.method is {self.method}; expected none, {static}, since actions of this '
-                'policy come from the keys and values of all layers, or no such method was chosen '
-                'when the policy was loaded.'
+                f'depth.method is {self.method}; expected none, {static}, since this policy has no '
+                'exits or router, or no such method was chosen when it was loaded.'
             )
 
     def count(self, depth: int) -> int:

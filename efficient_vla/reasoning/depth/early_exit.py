@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from efficient_vla.reasoning.depth import DepthSettings
 from efficient_vla.reasoning.depth.layers import Layers
+from efficient_vla.reasoning.runner import Route
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 
@@ -53,37 +54,23 @@ class ExitHead(nn.Module):
         return normed + self.mix(F.gelu(self.down(normed)))
 
 
-class Exits(nn.Module):
-    """The exits of a decoder, and how they answered on the frames of a calibration set."""
+class CostedExits(nn.Module):
+    """What exits cost, and how they answered on the frames of a calibration set."""
 
     changes: torch.Tensor
     """How far the action of each exit is from the one before it, [F, E]."""
 
-    def __init__(
-        self,
-        layers: Sequence[int],
-        queries: int,
-        width: int,
-        rank: int,
-        frames: int,
-        costs: Sequence[float],
-    ) -> None:
-        """Make an exit after ``layers`` layers each, fewest first, for the last ``queries`` rows.
+    def __init__(self, layers: Sequence[int], frames: int, costs: Sequence[float]) -> None:
+        """Have an exit after ``layers`` layers each, fewest first.
 
         ``costs`` are the FLOPs of a pass that ends at each exit, and of one that ends at none, as
         shares of those of the decoder.
         """
         super().__init__()
-        self.layers, self.costs, self.queries = tuple(layers), tuple(costs), queries
+        self.layers, self.costs = tuple(layers), tuple(costs)
         if len(self.costs) != len(self.layers) + 1 or sorted(set(self.layers)) != list(self.layers):
             raise ValueError(f'layers are {layers} with costs {costs}; expected one more, rising')
-        self.heads = nn.ModuleList(ExitHead(width, rank) for _ in layers)
         self.register_buffer('changes', torch.zeros(frames, len(self.layers)))
-
-    def forward(self, exit_: int, hidden: torch.Tensor) -> torch.Tensor:
-        """Return the latents [B, Q, D] of an exit for hidden states [B, n, D]."""
-        latents: torch.Tensor = self.heads[exit_](hidden[:, -self.queries :].float())
-        return latents
 
     def until(self, last: int, depth: int) -> tuple[int, ...]:
         """Return the exits in use where ``last`` of ``depth`` layers are there.
@@ -112,6 +99,29 @@ class Exits(nn.Module):
         shares = exit_shares(costs, budget if budget < 1.0 else costs[-1])
         found = quantiles(self.changes[:, list(used)], shares[: len(used)])
         return found if whole else (*found[:-1], float('inf'))
+
+
+class Exits(CostedExits):
+    """The exits of a decoder whose plan are the hidden states of queries."""
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        queries: int,
+        width: int,
+        rank: int,
+        frames: int,
+        costs: Sequence[float],
+    ) -> None:
+        """Make exits for the last ``queries`` rows; the others as in ``CostedExits``."""
+        super().__init__(layers, frames, costs)
+        self.queries = queries
+        self.heads = nn.ModuleList(ExitHead(width, rank) for _ in layers)
+
+    def forward(self, exit_: int, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the latents [B, Q, D] of an exit for hidden states [B, n, D]."""
+        latents: torch.Tensor = self.heads[exit_](hidden[:, -self.queries :].float())
+        return latents
 
 
 def exit_shares(costs: Sequence[float], budget: float) -> list[float]:
@@ -150,14 +160,12 @@ def quantiles(changes: torch.Tensor, shares: Sequence[float]) -> tuple[float, ..
     return tuple(found)
 
 
-class ExitRoute:
+class ExitRoute(Route):
     """One pass through a decoder with exits; see ``runner.Route``."""
-
-    skipped: frozenset[int] = frozenset()
 
     def __init__(
         self,
-        exits: Exits,
+        exits: CostedExits,
         thresholds: Sequence[float],
         judge: Callable[[torch.Tensor], torch.Tensor],
         depth: int,
@@ -165,6 +173,7 @@ class ExitRoute:
         """Use the first exits, one a threshold, of a decoder of ``depth`` layers."""
         self._exits, self._thresholds = exits, thresholds
         self._judge, self._depth = judge, depth
+        self.skipped: frozenset[int] = frozenset()
         self._before: torch.Tensor | None = None
         self.latents: torch.Tensor | None = None
         """Of the exit where the pass ended, [B, Q, D]."""
@@ -217,9 +226,15 @@ class ExitRoute:
 class ExitPilot:
     """The exits of a policy with its action head; see ``pilot.Pilot``."""
 
-    def __init__(self, exits: Exits, judge: Judge, left: Layers) -> None:
-        """Leave a decoder of which the layers ``left`` are there."""
-        self._exits, self._judge, self._left = exits, judge, left
+    def __init__(
+        self,
+        exits: CostedExits,
+        judge: Judge,
+        left: Layers,
+        route: type[ExitRoute] = ExitRoute,
+    ) -> None:
+        """Leave a decoder of which the layers ``left`` are there, by routes of this kind."""
+        self._exits, self._judge, self._left, self._route = exits, judge, left, route
         self._settings: DepthSettings | None = None
         self._budgets: np.ndarray = np.zeros(0)
         self._thresholds: list[tuple[float, ...]] = []
@@ -263,7 +278,7 @@ class ExitPilot:
             self._owed += self._budget - self._last.cost
         wanted = self._budget + self._owed
         thresholds = self._thresholds[int(np.abs(self._budgets - wanted).argmin())]
-        self._last = ExitRoute(
+        self._last = self._route(
             self._exits, thresholds, lambda latents: self._judge(latents, state), self._left.depth
         )
         return self._last

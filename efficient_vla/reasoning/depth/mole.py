@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from efficient_vla.reasoning.depth import DepthSettings
 from efficient_vla.reasoning.depth.layers import Layers
+from efficient_vla.reasoning.runner import Route
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 
@@ -55,7 +56,7 @@ def picked(scores: torch.Tensor, count: int) -> torch.Tensor:
     return chosen.scatter(1, best, True)
 
 
-class RouterRoute:
+class RouterRoute(Route):
     """One pass through the layers that were picked; see ``runner.Route``."""
 
     latents: torch.Tensor | None = None
@@ -76,7 +77,7 @@ class RouterRoute:
 
     def left(self, layers: Layers) -> Layers:
         """Return the layers of which those that were picked are whole."""
-        return layers.only(self.chosen)
+        return layers.only([place for place in self.chosen if place in layers.whole])
 
     def spent(self) -> str:
         """Say in words which layers ran."""

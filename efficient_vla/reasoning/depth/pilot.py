@@ -9,17 +9,14 @@ import torch
 
 from efficient_vla.reasoning.depth import DepthSettings
 from efficient_vla.reasoning.depth.layers import Layers
+from efficient_vla.reasoning.runner import Route
 
 
-class PilotedRoute(Protocol):
-    """Which layers run in one pass, and what became of it; a ``runner.Route`` with more."""
+class PilotedRoute(Route, Protocol):
+    """Which layers run in one pass, and what became of it."""
 
-    skipped: frozenset[int]
     latents: torch.Tensor | None
     """The plan [1, Q, D] where the pass ended before its last layer."""
-
-    def leaves(self, layer: int, hidden: torch.Tensor) -> bool:
-        """Return whether the pass ends after this layer."""
 
     @property
     def whole(self) -> bool:

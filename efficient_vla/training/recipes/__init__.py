@@ -31,10 +31,20 @@ RECIPES = {
 """Add-on -> ``module:Class``; those of heads come from their own catalogue."""
 
 
+OF_PREFIXES = {
+    'early_exit': 'prefix_exits:PrefixExitRecipe',
+    'mole': 'prefix_mole:PrefixMoleRecipe',
+}
+"""The same of policies of LeRobot whose expert attends to a prefix."""
 MEASURED = ('similarity_skip', 'int8')
 """Add-ons that are measured, not trained."""
 
 
 def recipe_class(name: str) -> Any:
     """Return the recipe of an add-on, made of (frozen policy, training features, rank)."""
-    return resolve_name(f'{__name__}.{RECIPES[name]}')
+    return resolved(RECIPES[name])
+
+
+def resolved(place: str) -> Any:
+    """Return the recipe at ``module:Class``."""
+    return resolve_name(f'{__name__}.{place}')

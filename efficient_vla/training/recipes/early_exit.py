@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from efficient_vla.reasoning.depth.early_exit import Exits
+from efficient_vla.reasoning.runner import Route
 from efficient_vla.training.features import COMPUTE_BATCH, Features, Samples
 from efficient_vla.training.frozen import Frozen, routed
 from efficient_vla.training.losses import LATENT_WEIGHT, action_loss
@@ -28,7 +29,7 @@ FAR = 1e4
 """Change of an exit with no layer before it to be compared with."""
 
 
-class Watch:
+class Watch(Route):
     """A route that ends nowhere and keeps the queries' hidden states after some layers."""
 
     skipped: frozenset[int] = frozenset()

@@ -16,7 +16,7 @@ GAP = 6
 CAPTION = 48
 FRAMES_S = 10
 """Frames a second, at the speed of the simulated arm."""
-COLOURS = 64
+COLOURS = 32
 """Of one palette; more make the file larger and the pictures no clearer."""
 HOLD_S = 1.5
 """The last frame stays for so long before the animation begins anew."""
@@ -47,7 +47,8 @@ def write_animation(path: Path, clips: Sequence[Clip]) -> None:
     count = 1 + int(np.ceil(length * FRAMES_S))
     images = [_frame(clips, index / FRAMES_S) for index in range(count)]
     # One palette for all frames, or unchanged areas would flicker and be stored again.
-    palette = _stacked((images[0], images[count // 2], images[-1])).quantize(COLOURS)
+    seen = _stacked((images[0], images[count // 2], images[-1]))
+    palette = seen.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
     images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [1000 // FRAMES_S] * (count - 1) + [round(1000 * HOLD_S)]
     path.parent.mkdir(parents=True, exist_ok=True)

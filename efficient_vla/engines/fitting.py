@@ -4,6 +4,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -46,7 +47,7 @@ class EngineReport:
     error: float
     """Of the stage, relative to torch in float32."""
     worst: str
-    """EngineGraph with the largest error of its own, and that error."""
+    """EngineGraph with the largest error of its own to torch that rounds alike, and that error."""
     format: str
     seconds: float
 
@@ -55,9 +56,9 @@ class EngineReport:
         fresh = self.graphs - self.kept
         return (
             f'{self.engine} {self.version} executes {self.graphs} graphs in {self.format} '
-            f'({fresh} made now, {self.seconds:.1f} s); relative error to torch {self.error:.2e}, '
-            f'largest in {self.worst}; {store.processor()} with '
-            f'{", ".join(store.instruction_sets())}'
+            f'({fresh} made now, {self.seconds:.1f} s); relative error to torch in float32 '
+            f'{self.error:.2e}, to torch in this format most in {self.worst}; {store.processor()} '
+            f'with {", ".join(store.instruction_sets())}'
         )
 
 
@@ -76,6 +77,8 @@ def fit(
     ``probes`` run the stage, and return tensors that say what came of it; each graph is called in
     them, with at least two sizes where its sizes vary. They run before and behind the release of
     the graphs.
+    What is bounded is the error to torch that rounds as the format does; that to torch in float32
+    is told.
     Raises ``InvalidSettingError`` where the machine cannot run it, or an error is above the bound.
     """
     started, engine = time.perf_counter(), module_of(request.engine)
@@ -83,7 +86,9 @@ def fit(
     give_back()
     probes = list(probes)
     with torch.no_grad():
-        with recorded(graphs):
+        rounded = request.format.rounded
+        exact = [as_tuple(probe()) for probe in probes] if rounded else None
+        with rounded(graphs) if rounded else nullcontext(), recorded(graphs):
             expected = [as_tuple(probe()) for probe in probes]
         errors, parts = {}, []
         for graph in graphs:
@@ -97,15 +102,14 @@ def fit(
     for made in parts:
         made.settle()
     give_back()
-    error = relative_error(_flat(found), _flat(expected))
-    _refuse(error, 'the stage', request)
+    _refuse(relative_error(_flat(found), _flat(expected)), 'the stage', request)
     worst = max(errors, key=lambda name: errors[name])
     return EngineReport(
         request.engine,
         engine.version(),
         len(graphs),
         sum(made.kept for made in parts),
-        error,
+        relative_error(_flat(found), _flat(exact or expected)),
         f'{worst} ({errors[worst]:.2e})',
         request.format.name,
         time.perf_counter() - started,

@@ -3,7 +3,7 @@
 """Modules that an engine is to execute, and recorded calls of them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,10 @@ class EngineFormat:
     facts: Callable[[EngineGraph], str] = field(default=lambda graph: '')
     """Return what else the export of a graph in this format depends on."""
     max_error: float = 0.01
-    """Largest relative error of seeded input that is taken where no other one is asked for."""
+    """Largest relative error of seeded input to torch that rounds alike, where no other one is
+    asked for."""
+    rounded: Callable[[Sequence[EngineGraph]], AbstractContextManager[None]] | None = None
+    """Let torch round in the graphs meanwhile as the format does, ``precision`` left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def write(folder: Path, key: str, save: Callable[[Path], None]) -> None:
 def intact(folder: Path, key: str) -> bool:
     """Return whether the export of this name is there as it was written.
 
-    A damaged one may be within the bounds of errors, which are wide in integers.
+    A damaged one may be within the bounds of errors, which are wider where inputs are rounded.
     """
     try:
         lines = (folder / f'{key}.sha256').read_text().splitlines()

@@ -6,10 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from efficient_vla.engines import integers, openvino, store
-from efficient_vla.engines.graphs import EngineGraph, EngineRequest
+from efficient_vla.engines import fitting, integers, openvino, store
+from efficient_vla.engines.graphs import EngineGraph, EngineRequest, child
+from efficient_vla.settings import InvalidSettingError
 
 SCALE = 1 / 127
+needs_dots = pytest.mark.skipif(
+    not set(integers.INTEGER_DOTS) & set(store.instruction_sets()),
+    reason='OpenVINO rounds inputs as they come where products of 8 bits are summed in 32',
+)
 
 
 class Pair(nn.Module):
@@ -64,10 +69,7 @@ def test_inputs_are_rounded_between_the_numbers_that_were_measured():
     assert exact[0, :, 0].tolist() == pytest.approx([0.1012, 5.0, -3.0])
 
 
-@pytest.mark.skipif(
-    not set(integers.INTEGER_DOTS) & set(store.instruction_sets()),
-    reason='OpenVINO rounds inputs as they come where products of 8 bits are summed in 32',
-)
+@needs_dots
 def test_inputs_are_rounded_as_they_come_64_by_a_scale():
     pair = Pair([[1.0] * 128] * 64, [[1.0] * 128] * 64)
     made = compiled(pair, 'int8_dynamic', {pair.first: None}, columns=128)
@@ -140,3 +142,96 @@ def test_other_ranges_are_other_exports():
         )
     }
     assert len(keys) == 6
+
+
+class Chain(nn.Module):
+    """Three layers behind each other, of which the first one is called beside the graph too."""
+
+    def __init__(self):
+        super().__init__()
+        random = torch.Generator().manual_seed(0)
+        rows = [torch.randn(64, 64, generator=random) for _ in range(3)]
+        self.body = nn.Sequential(*(linear(weight.tolist()) for weight in rows))
+        self.first = self.body[0]
+
+    def forward(self, rows):
+        return self.body(rows) + self.first(rows)
+
+
+def fitted(mode):
+    chain = Chain()
+    ranges = [torch.tensor([-1.0, 1.0]) * reach for reach in (2, 16, 128)]
+    known = ranges if mode == 'int8' else [None] * 3
+    form = integers.form(mode, dict(zip(chain.body, known, strict=True)), 32)
+    random = torch.Generator().manual_seed(1)
+    given = [torch.randn(1, rows, 64, generator=random) for rows in (2, 3)]
+    probes = [lambda rows=rows: chain(rows) for rows in given]
+    request = EngineRequest('openvino', 1, form.max_error, None, form)
+    return fitting.fit([child(chain, 'body')], probes, request)
+
+
+@pytest.fixture
+def no_exports(monkeypatch):
+    monkeypatch.setattr(store, 'place', lambda policy: None)
+
+
+MODES = [
+    pytest.param(mode, marks=needs_dots if mode == 'int8_dynamic' else ()) for mode in integers.BITS
+]
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_an_engine_computes_what_torch_does_that_rounds_alike(no_exports, mode):
+    report = fitted(mode)
+    assert float(report.worst.split('(')[1][:-1]) < 0.1 * report.error
+    assert 0.005 < report.error < 0.3
+
+
+def once(function, change):
+    """Return the function with its second call's argument changed."""
+    calls = []
+
+    def changed(weight, *more):
+        calls.append(weight)
+        return function(change(weight.copy()) if len(calls) == 2 else weight, *more)
+
+    return changed
+
+
+def with_a_bit_of_a_scale_flipped(weight):
+    weight[3] *= 2
+    return weight
+
+
+DAMAGES = {'a bit of a scale': with_a_bit_of_a_scale_flipped, 'another layer': lambda w: w[::-1]}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+@pytest.mark.parametrize('mode', MODES)
+def test_other_weights_than_those_of_the_layer_are_refused(no_exports, monkeypatch, mode, damage):
+    name = '_grouped' if integers.BITS[mode] == 4 else '_by_row'
+    monkeypatch.setattr(integers, name, once(getattr(integers, name), DAMAGES[damage]))
+    with pytest.raises(InvalidSettingError, match='gives body a relative error'):
+        fitted(mode)
+
+
+@pytest.mark.parametrize('mode', ['int8', 'int8_weight', 'int4_weight'])
+def test_a_layer_that_stayed_in_float32_is_refused(no_exports, monkeypatch, mode):
+    products = integers._products
+    monkeypatch.setattr(integers, '_products', lambda *given: list(products(*given))[1:])
+    with pytest.raises(InvalidSettingError, match='gives body a relative error'):
+        fitted(mode)
+
+
+def test_inputs_that_are_rounded_between_other_numbers_are_refused(no_exports, monkeypatch):
+    products = integers._products
+
+    def narrow(model, graph, layers):
+        for product, layer in list(products(model, graph, layers)):
+            layers[layer] = layers[layer] / 2
+            yield product, layer
+            layers[layer] = layers[layer] * 2
+
+    monkeypatch.setattr(integers, '_products', narrow)
+    with pytest.raises(InvalidSettingError, match='gives body a relative error'):
+        fitted('int8')

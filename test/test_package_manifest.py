@@ -212,9 +212,10 @@ def install_tree(folder: Path, *options: str) -> Path:
     return folder / 'i'
 
 
-MOST_LINES = 48_000
+MOST_LINES = 48_300
 """Of which the policy families that people bring, LeRobot and the like, are about a quarter, and
-interfaces, drivers and kinematics of their arms another one."""
+interfaces, drivers and kinematics of their arms another one. Engines in integers are checked there
+by torch that rounds alike, and trained ternary weights are read."""
 
 
 def test_robot_gets_no_tools_and_few_lines(robot: Path) -> None:

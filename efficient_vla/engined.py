@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from efficient_vla.action.heads.expert import Expert, ExpertPass
+from efficient_vla.action.heads.expert import Expert, ExpertPass, Memories
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.compression.quantization import (
     chosen_layers,
@@ -40,7 +40,7 @@ from efficient_vla.settings import InvalidSettingError
 
 SIZES = (24, 40)
 """Rows of the sequences by which graphs are made and checked."""
-PASSES = ((24, 0), (40, 0), (1, 39))
+PASSES = ((24, 0), (72, 0), (1, 39))
 """Rows of a prefix, and rows that they come behind: a frame, and the state alone."""
 FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16', max_error=0.05)}
 """Number formats of floats, by ``quantization.mode``."""
@@ -260,6 +260,10 @@ def fit_expert(
         EngineGraph('action expert', whole, partial(setattr, expert, 'whole'), expert.release),
         EngineGraph('its ends', ends, partial(setattr, expert, 'past'), partial(forget, ends)),
     ]
+    if expert.crossing:
+        made = expert.memories = Memories(expert.crossing)
+        put, release = partial(setattr, expert, 'memories'), partial(forget, made)
+        graphs.append(EngineGraph('its memories', made, put, release))
     return fit(graphs, [probe(rows) for rows in SIZES], request)
 
 

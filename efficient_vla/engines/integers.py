@@ -63,11 +63,13 @@ def _bound(mode: str, in_bfloat16: bool) -> float:
 
 def changed(model: Any, graph: EngineGraph, layers: Layers, mode: str, group_size: int) -> Any:
     """Return the model of a graph with those of its linear layers in integers that are named."""
-    ops = openvino.operations()
+    ops, held = openvino.operations(), {}
     for product, layer in _products(model, graph, layers):
-        weight = product.input_value(1).get_node().get_data()  # [N, K]
-        packed = _grouped(weight, group_size) if BITS[mode] == 4 else _by_row(weight)
-        product.input(1).replace_source_output(packed.output(0))
+        if layer not in held:  # which can have several products
+            weight = product.input_value(1).get_node().get_data()  # [N, K]
+            packed = _grouped(weight, group_size) if BITS[mode] == 4 else _by_row(weight)
+            held[layer] = packed.output(0)
+        product.input(1).replace_source_output(held[layer])
         between = layers[layer]
         if mode == 'int8' and between is not None:
             least, most = min(0.0, float(between[0])), max(0.0, float(between[1]))

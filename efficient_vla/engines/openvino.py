@@ -101,7 +101,27 @@ def exported(graph: EngineGraph, request: EngineRequest) -> Any:
             example_input=graph.calls[0],
             input=[ov.PartialShape(shape) for shape in graph.shapes],
         )
+    _spell_out_attention(model)
     return request.format.change(model, graph) if request.format.change else model
+
+
+def _spell_out_attention(model: Any) -> None:
+    """Write attention without a mask as two products.
+
+    The plugin does so too, but transposes keys before, which takes 4 of 167 ms of a tower that sees
+    1024 patches; a product reads them as they lie.
+    """
+    ops = operations()
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != 'ScaledDotProductAttention':
+            continue
+        if node.get_input_size() > 3 or node.get_attributes()['causal']:
+            continue
+        query, key, value = (node.input_value(place) for place in range(3))
+        width = query.get_partial_shape()[-1].get_length()
+        query = ops.multiply(query, ops.constant(np.float32(width**-0.5)))
+        shares = ops.softmax(ops.matmul(query, key, False, True), -1)
+        node.output(0).replace(ops.matmul(shares, value, False, False).output(0))
 
 
 def _save(model: Any, path: Path) -> None:

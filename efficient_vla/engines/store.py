@@ -17,7 +17,7 @@ from torch import nn
 from efficient_vla.engines.graphs import EngineGraph, EngineRequest
 from efficient_vla.places import EXPORTS, user_cache
 
-GRAPHS = 1
+GRAPHS = 2
 """Version of how graphs are cut; another one makes other exports."""
 PLAIN = (bool, int, float, str)
 """Types of what a module computes with beside its weights."""

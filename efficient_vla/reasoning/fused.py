@@ -15,6 +15,10 @@ from torch.nn import functional as F
 
 from efficient_vla.attention import attention_with_hooks, keep
 
+BLOCK = 64
+"""Rows that OpenVINO's products hand to a thread at once: of 79, one of two threads computes 64 and
+waits for no one. In two products, of 64 and 15, both threads share each: 14.5 for 21 ms."""
+
 
 def fuse(decoder: Any) -> None:
     """Replace the layers of a decoder of Llama's layout, of which the weights are moved."""
@@ -269,11 +273,13 @@ class KeepingPass(nn.Module):
         see as ``mask``, bool [B, 1, n, M + n], says; M may be 0.
         """
         made: list[torch.Tensor] = []
+        cuts = slice(None, BLOCK), slice(BLOCK, None)
         for layer, keys, values in zip(self.layers, before[::2], before[1::2], strict=True):
             *queries, key, value = layer.enter(hidden, cos, sin)
             for query in queries:  # none, of a layer that only keeps
                 seen = torch.cat([keys, key], 2), torch.cat([values, value], 2)
-                hidden = layer.leave(hidden, layer.self_attn(query, *seen, mask))
+                found = layer.self_attn(query, *seen, mask)
+                hidden = torch.cat([layer.leave(hidden[:, cut], found[:, cut]) for cut in cuts], 1)
             made += [key, value]
         return self.norm(hidden), *made
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from efficient_vla.engines import compile as compiling, fitting, openvino, store
 from efficient_vla.engines.graphs import (
@@ -58,6 +59,29 @@ def test_openvino_gives_what_was_computed_by_hand_at_a_size_it_never_saw():
     twice, sums = made(torch.tensor([[[1.0, 2.0]] * 5]))
     assert twice.tolist() == [[[4.0, 24.0]] * 5]
     assert sums.tolist() == [[3.0] * 5]
+
+
+class Attends(nn.Module):
+    """Attention of rows [1, 2, n, 4] to themselves, of all rows or as a mask says."""
+
+    def forward(self, rows, *mask):
+        return functional.scaled_dot_product_attention(rows, rows + 1, 2 * rows, *mask)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_attention_without_a_mask_is_two_products_of_the_same_result(masked):
+    random = torch.Generator().manual_seed(0)
+    graph = EngineGraph('attention', Attends(), lambda made: None)
+    graph.calls = [
+        (torch.randn(1, 2, n, 4, generator=random), torch.ones(n, n).tril().bool())[: 1 + masked]
+        for n in (5, 7)
+    ]
+    model = openvino.exported(graph, request_in())
+    fused = [op for op in model.get_ops() if op.get_type_name() == 'ScaledDotProductAttention']
+    assert len(fused) == masked
+    made = openvino.compiled(graph, request_in())
+    for call in graph.calls:
+        assert torch.allclose(made(*call), graph.module(*call), atol=1e-6)
 
 
 def test_an_export_is_made_once_and_read_again(tmp_path):

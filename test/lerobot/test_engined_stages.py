@@ -14,6 +14,7 @@ from vision_towers import FAMILIES, tower
 from efficient_vla import checkpoint
 from efficient_vla.engines import openvino
 from efficient_vla.policy import Policy
+from efficient_vla.reasoning import fused
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.tensors import weights_mb
 from efficient_vla.training.files import write_addon
@@ -124,6 +125,33 @@ def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(fix
         expected, _ = acted(fixture(name), name, 'torch', 1, flow_cache_every=every)
         np.testing.assert_allclose(found, expected, **CLOSE)
         assert policy.actor.engine.graphs == 2
+
+
+def test_projections_of_a_prefix_are_made_by_the_engine(fixture):
+    _, policy = acted(fixture('smolvla'), 'smolvla', 'openvino', 1)
+    expert = policy.actor.generator.expert
+    assert policy.actor.engine.graphs == 3
+    assert expert.crossing
+    for cross in expert.crossing:
+        assert cross.key.weight.is_meta
+        assert cross.value.weight.is_meta
+
+
+@torch.no_grad()
+def test_identity_a_prefix_of_more_rows_than_a_block_is_what_its_layers_give(fixture, monkeypatch):
+    _, policy = acted(fixture('smolvla'), 'smolvla', 'torch', 1)
+    parts = policy.reasoner.trunk.parts
+    whole, rows = parts.keeping_pass(), 11
+    hidden = torch.randn(1, rows, parts.model.config.hidden_size)
+    (turn,) = parts.rotary(hidden, torch.arange(rows)[None]).values()
+    mask = torch.ones(1, 1, rows, rows, dtype=torch.bool).tril()
+    given = hidden, mask, *turn, *parts.nothing_before(hidden)
+    found = {}
+    for block in (4, rows):
+        monkeypatch.setattr(fused, 'BLOCK', block)
+        found[block] = whole(*given)
+    for one, other in zip(*found.values(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_weights_are_held_once(fixture):

@@ -8,6 +8,9 @@ layers that attend to projections of the prefix alone; pi0 (arXiv 2410.24164) ha
 state, and all rows see each other; in pi0.5 (arXiv 2504.16054) time scales and gates the norms.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain, compress
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +24,9 @@ from efficient_vla.action.heads.expert_ends import Ends
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.attention import PrefixCache
 from efficient_vla.types import HeadHelp, InvalidRecordError
+
+KNOWN = 32
+"""Lengths of prefixes of which rotations and masks are remembered."""
 
 
 class Feed(nn.Module):
@@ -48,16 +54,38 @@ class Turn(NamedTuple):
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Rotate heads [B, H, N, d], halves against each other."""
-        return torch.addcmul(x * self.cos, x.roll(x.shape[-1] // 2, -1), self.sin)
+        half = x.shape[-1] // 2
+        swapped = torch.cat((x[..., half:], x[..., :half]), -1)  # engines roll more slowly
+        return torch.addcmul(x * self.cos, swapped, self.sin)
 
 
-def turn_of(positions: torch.Tensor, head: int, base: float, dtype: torch.dtype) -> Turn:
-    """Return the rotation of rows at ``positions`` [N], computed in float32."""
+@lru_cache(maxsize=KNOWN)
+@torch.inference_mode(False)
+def turn_of(
+    first: int, rows: int, head: int, base: float, device: torch.device, dtype: torch.dtype
+) -> Turn:
+    """Return the rotation of so many ``rows`` from position ``first`` on, computed in float32."""
     half = head // 2
-    rate = 1.0 / base ** (torch.arange(half, device=positions.device, dtype=torch.float32) / half)
-    angle = positions.float()[:, None] * rate  # [N, d / 2]
+    rate = 1.0 / base ** (torch.arange(half, device=device, dtype=torch.float32) / half)
+    angle = torch.arange(first, first + rows, device=device).float()[:, None] * rate  # [N, d / 2]
     cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
     return Turn(torch.cat([cos, cos], -1)[None, None], torch.cat([-sin, sin], -1)[None, None])
+
+
+@lru_cache(maxsize=KNOWN)
+@torch.inference_mode(False)
+def sight(rows: int, prefix: int, groups: int, causal: bool, device: torch.device) -> torch.Tensor:
+    """Return which of a prefix and of themselves rows see, bool [groups x rows, prefix + rows].
+
+    All see the prefix; in a ``causal`` expert none sees those after it, else the first, that of the
+    state, sees itself alone.
+    """
+    own = torch.ones(rows, rows, dtype=torch.bool, device=device)
+    if causal:
+        own = own.tril()
+    else:
+        own[0, 1:] = False
+    return torch.cat([own.new_ones(rows, prefix), own], 1).repeat(groups, 1)
 
 
 class Joint(nn.Module):
@@ -101,17 +129,32 @@ class Cross(nn.Module):
 
     def memory(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what is the same in all passes over one prefix, of [1, key heads, n, d]."""
-        pair = (self.key, keys), (self.value, values)
-        made = [
-            project(part.transpose(1, 2).flatten(2)).unflatten(-1, (-1, self.head)).transpose(1, 2)
-            for project, part in pair
-        ]
-        return made[0], made[1]
+        return _projected(self.key, keys, self.head), _projected(self.value, values, self.head)
 
     def forward(self, x: torch.Tensor, seen: 'Seen') -> torch.Tensor:
         """Map normalised rows [B, N, W]."""
         query = self.query(x).unflatten(-1, (-1, self.head)).transpose(1, 2)
         return self.out(_attend(seen.own(query), seen.keys, seen.values, None))
+
+
+class Memories(nn.Module):
+    """The projections of a prefix that layers attend to, as a module of tensors alone."""
+
+    def __init__(self, crossing: Sequence[Cross]) -> None:
+        super().__init__()
+        self.head = crossing[0].head
+        self.layers = nn.ModuleList(part for cross in crossing for part in (cross.key, cross.value))
+
+    def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map keys and values [1, key heads, n, d] of each layer, one after the other."""
+        pairs = zip(self.layers, given, strict=True)
+        return tuple(_projected(layer, part, self.head) for layer, part in pairs)
+
+
+def _projected(layer: nn.Module, part: torch.Tensor, head: int) -> torch.Tensor:
+    """Return the projection of [1, key heads, n, d], in heads of ``head`` numbers."""
+    made: torch.Tensor = layer(part.transpose(1, 2).flatten(2))
+    return made.unflatten(-1, (-1, head)).transpose(1, 2)
 
 
 class Seen(NamedTuple):
@@ -174,6 +217,8 @@ class Expert(nn.Module):
         """A pass as one graph of an engine, where there is one."""
         self.past: nn.Module | None = None
         """The same of a pass by the layers."""
+        self.memories: nn.Module | None = None
+        """The same of the projections of a prefix."""
         self.like: torch.Tensor
         self.register_buffer('like', torch.zeros(()), persistent=False)
 
@@ -198,31 +243,37 @@ class Expert(nn.Module):
         """Return what each layer attends to, the same in all passes over one prefix."""
         shape, like = self.shape, self.like
         rows = shape.rows + (self.ends.state is not None)
-        count = torch.arange(rows, device=like.device)
-        ahead = turn_of(cache.length + count, shape.head, shape.rope_base, like.dtype)
-        own = turn_of(count, shape.head, shape.rope_base, like.dtype)
+        ahead, own = (
+            turn_of(first, rows, shape.head, shape.rope_base, like.device, like.dtype)
+            for first in (cache.length, 0)
+        )
+        pairs = [
+            (cache.keys[index].to(like), cache.values[index].to(like)) for index in shape.serves
+        ]
+        attention = [layer.attention for layer in self.layers]
+        if self.memories is None:
+            memories = [one.memory(*pair) for one, pair in zip(attention, pairs, strict=True)]
+        else:
+            crossing = [isinstance(one, Cross) for one in attention]
+            made = iter(self.memories(*chain(*compress(pairs, crossing))))
+            memories = [
+                (next(made), next(made)) if crosses else pair
+                for crosses, pair in zip(crossing, pairs, strict=True)
+            ]
         seen = []
-        for layer, index in zip(self.layers, self.shape.serves, strict=True):
-            keys, values = (part[index].to(like) for part in (cache.keys, cache.values))
+        for one, (keys, values) in zip(attention, memories, strict=True):
             mask = None
-            if isinstance(layer.attention, Joint):
-                groups = layer.attention.out.in_features // shape.head // keys.shape[1]
-                mask = self._mask(rows, keys.shape[2], groups)
-            keys, values = layer.attention.memory(keys, values)
+            if isinstance(one, Joint) and self.masked:
+                groups = one.out.in_features // shape.head // keys.shape[1]
+                mask = sight(rows, keys.shape[2], groups, shape.causal, like.device)
             seen.append(Seen(keys, values, ahead, own, mask))
         return seen
 
-    def _mask(self, rows: int, prefix: int, groups: int) -> torch.Tensor | None:
-        """Return which of the prefix and of themselves the rows see, bool [groups x N, n + N]."""
-        if not self.masked:
-            return None
-        own = torch.ones(rows, rows, dtype=torch.bool, device=self.like.device)
-        if self.shape.causal:
-            own = own.tril()
-        else:
-            own[0, 1:] = False
-        before = own.new_ones(rows, prefix)
-        return torch.cat([before, own], 1).repeat(groups, 1)
+    @property
+    def crossing(self) -> list[Cross]:
+        """The attention of the layers that attend to projections of the prefix."""
+        found = [layer.attention for layer in self.layers]
+        return [attention for attention in found if isinstance(attention, Cross)]
 
     def forward(
         self,
@@ -292,12 +343,11 @@ class Expert(nn.Module):
         return PrefixCache(keys, values, rows), noise.to(device), state.to(device)
 
     def release(self) -> None:
-        """Let go of the weights of the layers, which ``whole`` holds; ``prepare`` keeps its own."""
-        for layer in self.layers:
-            cross = layer.attention if isinstance(layer.attention, Cross) else None
-            for part in layer.modules():
-                if not [*part.children()] and not (cross and part in (cross.key, cross.value)):
-                    part.to('meta')
+        """Let go of the weights of the layers, which ``whole`` holds, but those of ``memories``."""
+        kept = {part for cross in self.crossing for part in (cross.key, cross.value)}
+        for part in self.layers.modules():
+            if not [*part.children()] and part not in kept:
+                part.to('meta')
 
 
 class ExpertPass(nn.Module):

@@ -4,7 +4,9 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -98,7 +100,9 @@ class Ends(nn.Module):
         self, x: torch.Tensor, time: float, state: torch.Tensor | None, like: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """Return what ``enter`` takes at a ``time`` from 0 (noise) to 1, typed as ``like``."""
-        ends = x.to(like), self._moment(1.0 - time).to(like)
+        shape, width = self.shape, self.action_in.out_features
+        moment = moment_of(1.0 - time, width, shape.min_period, shape.max_period)
+        ends = x.to(like), moment.to(like)
         if not self.states:
             return ends
         assert state is not None
@@ -129,10 +133,11 @@ class Ends(nn.Module):
         # LeRobot's time runs from 1 (noise) to 0, and its velocity against ours.
         return -self.action_out(rows[:, -self.shape.rows :])
 
-    def _moment(self, time: float) -> torch.Tensor:
-        """Return sines and cosines of a time from 1 (noise) to 0, [1, W]."""
-        shape, half = self.shape, self.action_in.out_features // 2
-        share = torch.linspace(0, 1, half, dtype=torch.float64)
-        period = shape.min_period * (shape.max_period / shape.min_period) ** share
-        angle = 2 * math.pi * time / period
-        return torch.cat([angle.sin(), angle.cos()])[None].float()
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def moment_of(time: float, width: int, least: float, most: float) -> torch.Tensor:
+    """Return sines and cosines [1, width] of a time, of periods from ``least`` to ``most``."""
+    period = least * (most / least) ** np.linspace(0, 1, width // 2)
+    angle = 2 * math.pi * time / period
+    return torch.from_numpy(np.concatenate([np.sin(angle), np.cos(angle)])[None]).float()

@@ -16,6 +16,7 @@ from efficient_vla import addons, checkpoint
 from efficient_vla.action.policies import DualPolicy, SinglePolicy
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.action.stage import ActionSpace, Actor
+from efficient_vla.compression import trained_ternary
 from efficient_vla.compression.quantization import (
     HIGH_OF_HEADS,
     HIGH_OF_TOWERS,
@@ -61,6 +62,8 @@ def load_perception(folder: Path, settings: PerceptionSettings) -> Perception:
             f'cameras are {", ".join(settings.cameras)}; expected {", ".join(card.cameras)}, all '
             'of which this policy needs. Name those, or leave cameras empty.'
         )
+    if form.mode == trained_ternary.METHOD:
+        trained_ternary.load(folder, 'perception', tower)
     if isinstance(tower, VisionTower):
         tower.fuse()
     tower, layers = in_format(tower, settings, ('perception', folder), HIGH_OF_TOWERS)
@@ -82,6 +85,8 @@ def load_reasoner(folder: Path, settings: ReasonerSettings) -> Reasoner:
     conditioning = settings.dual.conditioning
     dtype = torch.float32 if settings.updating else reading_dtype(form.mode)
     card, trunk, tokenizer = checkpoint.load_trunk(folder, dtype)
+    if form.mode == trained_ternary.METHOD and not settings.updating:
+        trained_ternary.load(folder, 'reasoner', trunk.decoder)
     resampler = None
     if resampled:
         resampler = checkpoint.load_resampler(folder, settings.resampling.method, trunk).to(device)

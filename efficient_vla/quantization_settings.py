@@ -38,7 +38,7 @@ FORMATS = {
     ),
     'ternary': Format(
         'weights -1, 0 and 1 of one scale in 2 bits, activations in 8 by row (BitVLA), for '
-        'policies that were trained with it',
+        'policies that were trained with it (efficient-vla train --method ternary)',
     ),
 }
 """``quantization.mode`` -> its entry. All but the first two are of linear layers alone."""

@@ -92,8 +92,8 @@ class GroupedNormal(nn.Module):
 class TernaryRows(nn.Module):
     """Weights -1, 0 and 1 in 2 bits, times the mean size of all (BitNet b1.58, as BitVLA has it).
 
-    The layers here hold several projections of the published ones in one weight, so that these
-    share their scale.
+    The layers here hold several projections of the published ones in one weight; these share their
+    scale where they were not trained for one each.
     """
 
     def __init__(self, weight: torch.Tensor) -> None:
@@ -186,7 +186,15 @@ def _chosen(
 
 
 def ternary(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean size of a weight, and its numbers divided by that, as -1, 0 and 1."""
+    """Return the mean size of a weight, and its numbers divided by that, as -1, 0 and 1.
+
+    One whose rows are -1, 0 and 1 times a number already, as training leaves it, keeps those [N],
+    of which projections that share a layer have several.
+    """
+    sizes = weight.abs()
+    largest = sizes.amax(1)
+    if bool(((sizes == 0) | (sizes == largest[:, None])).all()):
+        return largest.clamp_min(torch.finfo(torch.float32).tiny), weight.sign()
     scale = weight.abs().mean().clamp_min(torch.finfo(torch.float32).tiny)
     return scale, (weight / scale).round().clamp(-1, 1)
 

@@ -25,6 +25,8 @@ from efficient_vla.action.heads import tokens
 from efficient_vla.action.settings import ActorSettings
 from efficient_vla.assembly import HeadFolder
 from efficient_vla.cli.train import RECIPES, add_arguments, main
+from efficient_vla.compression import trained_ternary
+from efficient_vla.compression.quantization import quantizable
 from efficient_vla.dual_settings import CONDITIONINGS
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy import Policy
@@ -38,12 +40,14 @@ from efficient_vla.sim.metaworld.tasks import TASKS
 from efficient_vla.tensors import read_metadata
 from efficient_vla.training import loop, lora, losses, methods, resume
 from efficient_vla.training.files import write_policy
+from efficient_vla.training.frozen import Frozen
 from efficient_vla.training.instructions import corpus
 from efficient_vla.training.model import EvlaNano, nano_config
 from efficient_vla.training.recipes import OF_DUAL, unified
 from efficient_vla.training.recipes.heads import disturbed
 from efficient_vla.training.recipes.lightvla import select_soft
 from efficient_vla.training.recipes.selected import view
+from efficient_vla.training.recipes.ternary import TernaryLinear
 from efficient_vla.training.train import train_tokenizer
 from efficient_vla.types import Frame, InvalidRecordError, grid_map
 
@@ -131,6 +135,36 @@ def test_ranges_of_inputs_are_measured_for_the_weights_they_belong_to(policy, da
         Policy.from_pretrained(folder, **modes, depth_method='truncate', depth_layers=1)
 
 
+def test_ternary_weights_are_packed_and_plan_as_their_training_did(policy, data, tmp_path):
+    folder = Path(shutil.copytree(policy, tmp_path / 'policy'))
+    out, modes = tmp_path / 'out', {'quantization_mode': 'ternary'}
+    image = np.load(next(data.glob('*.npz')))['image'][0]
+
+    def plan(**values):
+        stages = Policy.from_pretrained(folder, **values)
+        stages.act({'corner2': image}, 'open the drawer', np.zeros(4, np.float32))
+        return stages._plan.latents, stages.reasoner.parameters_mb
+
+    rounded, _ = plan(**modes)
+    dense, dense_mb = plan()
+    assert main(arguments('ternary', folder, data, out, '--steps=3', '--install')) == 0
+    learned, mb = plan(**modes)
+    np.testing.assert_array_equal(plan()[0], dense)
+    assert mb < 0.6 * dense_mb
+    assert addons.path(folder, 'ternary').stat().st_size < 0.12 * 1e6 * dense_mb
+    # With the weights of the file, inputs rounded as in training, the stock decoder plans alike.
+    frozen = Frozen(folder, torch.device('cpu'), 'fp32')
+    assert trained_ternary.load(folder, 'reasoner', frozen.trunk.decoder)
+    for name, layer in quantizable(frozen.trunk.decoder, ()).items():
+        frozen.trunk.decoder.set_submodule(name, TernaryLinear.of(layer))
+    pixels = torch.from_numpy(image)[None]
+    with torch.inference_mode():
+        visual = frozen.visual(pixels, False)
+        expected = frozen.dense_plan(visual, *frozen.text(['open the drawer']))[0].numpy()
+    np.testing.assert_allclose(learned, expected, atol=2e-3)
+    assert np.abs(learned - rounded).max() > 0.01
+
+
 def test_a_narrow_decoder_gets_its_updates_at_the_shares_of_the_training_alone(
     policy, data, tmp_path
 ):
@@ -205,6 +239,9 @@ def test_training_resumes_and_its_addon_loads(method, policy, data, tmp_path):
     # The slow system of RoboDual is frozen by now.
     assert np.mean(changed) > (0.3 if method == 'dual_perceiver' else 0.9)
     trainer.write(policy)
+    if method == 'ternary':  # whose file holds no module, but weights of the decoder
+        assert trained_ternary.load(policy, 'reasoner', checkpoint.load_trunk(policy)[1].decoder)
+        return
 
     trained = trainer.recipe.trained
     if isinstance(trained, nn.ModuleDict):

@@ -6,9 +6,10 @@ Quantization scatters attention, but the order of its very top holds. So a share
 by attention, and farthest points of the grid fill the rest, seen from those and from the protected
 tokens around the end effector (``pruning.protect``). The authors' shares are not known here.
 
-The preset runs eight bits, with which it was measured. ``quantization.mode`` int4_hadamard is the
-authors' quantizer, a Hadamard rotation and four bits for weights and activations, but for scales by
-group, where theirs are by tensor or channel.
+The preset runs eight bits, with which it was measured. ``quantization.mode`` int4_hadamard is near
+the authors' quantizer, a Hadamard rotation and four bits for weights and activations. Theirs has
+scales by tensor or channel; here weights have a scale and a least value by group, activations a
+scale by token, the rotation is of blocks of at most 64, and attention multiplies floats.
 """
 
 import torch

@@ -25,6 +25,7 @@ RECIPES = {
     'mole': 'mole:MoleRecipe',
     'student': 'student:StudentRecipe',
     'structured': 'structured:StructuredRecipe',
+    'ternary': 'ternary:TernaryRecipe',
     **OF_HEADS,
     **OF_DUAL,
 }

@@ -41,6 +41,7 @@ WAYS: dict[str, dict[str, Any]] = {
     'truncate': {'method': 'truncate', 'share': 0.5},
     'similarity_skip': {'method': 'similarity_skip', 'share': 0.5},
     'early_exit 0.5': {'method': 'early_exit', 'budget': 0.5},
+    'early_exit 0.6': {'method': 'early_exit', 'budget': 0.6},
     'early_exit 0.7': {'method': 'early_exit', 'budget': 0.7},
     'mole': {'method': 'mole', 'share': 0.5},
     'mole 0.75': {'method': 'mole', 'share': 0.75},

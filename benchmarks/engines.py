@@ -142,7 +142,7 @@ def measure_tower(engines: list[str], rounds: int) -> list[dict[str, Any]]:
     reports = {}
     for engine in engines:
         fitted: list[nn.Module] = []
-        graph = EngineGraph('vision tower', WholeTower(tower), fitted.append)
+        graph = EngineGraph('vision tower', WholeTower(tower, pixels), fitted.append)
         request = EngineRequest(engine, torch.get_num_threads(), 0.01)
 
         def probe(fitted: list[nn.Module] = fitted, graph: EngineGraph = graph) -> torch.Tensor:

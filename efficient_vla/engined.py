@@ -40,7 +40,7 @@ from efficient_vla.settings import InvalidSettingError
 
 SIZES = (24, 40)
 """Rows of the sequences by which graphs are made and checked."""
-PASSES = ((24, 0), (72, 0), (1, 39))
+PASSES = ((24, 0), (72, 16), (1, 39))
 """Rows of a prefix, and rows that they come behind: a frame, and the state alone."""
 FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16', max_error=0.05)}
 """Number formats of floats, by ``quantization.mode``."""
@@ -144,7 +144,7 @@ def fit_perception(
 
         stage.engine = fit(graphs, [updated], request)
         return
-    whole = WholeTower(tower)
+    whole = WholeTower(tower, pixels)
     graph = EngineGraph('vision tower', whole, partial(setattr, tower, 'whole'), tower.release)
     stage.engine = fit([graph], [lambda: (tower.whole or whole)(pixels)], request)
 

@@ -10,6 +10,9 @@ from efficient_vla.engines.graphs import Engined, EngineGraph, EngineRequest, Te
 from efficient_vla.settings import InvalidSettingError
 
 COMPILERS = ('g++', 'clang++', 'c++')
+FORMS = 256
+"""Compiled forms of one ``forward``, which all modules with it share, be they layers or policies;
+torch takes 8 unless told, and runs those behind it uncompiled."""
 
 
 def version() -> str:
@@ -29,7 +32,8 @@ def check(request: EngineRequest) -> None:
 def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
     """Return the compiled graph; each of its recorded shapes is compiled for by a first call."""
     dynamic = any(-1 in shape for shape in graph.shapes)
-    network = torch.compile(graph.module, dynamic=dynamic)
+    # As one graph, or an error: a part that cannot be compiled would run as it is, without a word.
+    network = torch.compile(graph.module, dynamic=dynamic, fullgraph=True, recompile_limit=FORMS)
     with torch.inference_mode():
         # Passes run in this mode, for which it compiles anew: now rather than in the first pass.
         for call in graph.calls:

@@ -122,10 +122,13 @@ def _compiled(engine: Any, graph: EngineGraph, request: EngineRequest) -> Engine
     except (InvalidSettingError, MemoryError):
         raise
     except Exception as error:
-        said = ' '.join(str(error).split())[:300]
+        root = error
+        while isinstance(root.__cause__, Exception):
+            root = root.__cause__
+        said = ' '.join(str(root).split())[:300]
         raise InvalidSettingError(
             f'engine is {request.engine}, which cannot execute {graph.name} '
-            f'({type(error).__name__}: {said.rstrip(".")}); expected torch. Set engine to torch.'
+            f'({type(root).__name__}: {said.rstrip(".")}); expected torch. Set engine to torch.'
         ) from error
     return made
 

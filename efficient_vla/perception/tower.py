@@ -160,11 +160,11 @@ class VisionTower(nn.Module):
             return torch.stack([self.project(memory) for memory in memories])
         return self.walk(pixels) if self.whole is None else self.whole(pixels)
 
-    def walk(self, pixels: torch.Tensor) -> torch.Tensor:
+    def walk(self, pixels: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
         """Do the same by the layers, whatever executes the whole."""
         if self._anatomy is None:
             return self.connector(self._stock(pixels)[:, self.skip :])
-        states = self._embed(pixels)
+        states = self._embed(pixels, positions)
         for layer in self._layers:
             states = layer(states, None)
         return self.connector(self._normalise(states)[:, self.skip :])
@@ -202,6 +202,26 @@ class VisionTower(nn.Module):
         """Return the tokens [T, D] of one camera."""
         return self.connector(memory.hidden[:, self.skip :])[0]
 
+    def position_embeddings(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return what the stock embeddings add to the patches, and leading tokens, [1, N, D].
+
+        They are computed once for each image size and state of their weights, with an image whose
+        patches embed to zero.
+        """
+        weight = self.encoder.embeddings.position_embedding.weight
+        version = None if weight.is_inference() else weight._version
+        key = (pixels.shape[1:], weight.data_ptr(), weight.dtype, weight.device, version)
+        if self._positions is None or self._positions[0] != key:
+            nothing = self._stem.register_forward_hook(
+                lambda module, inputs, output: torch.zeros_like(output)
+            )
+            try:
+                with torch.no_grad():
+                    self._positions = (key, self._stock_embeddings(pixels[:1].to(weight.dtype)))
+            finally:
+                nothing.remove()
+        return self._positions[1]
+
     def saliency(self, memory: Memory) -> torch.Tensor:
         """Return the attention that each patch receives in the last layer, [patches], sum 1.
 
@@ -230,12 +250,12 @@ class VisionTower(nn.Module):
             self.layer
         ]
 
-    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return what enters the first layer, [B, N, D]."""
+    def _embed(self, pixels: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what enters the first layer, [B, N, D]; ``positions`` where they are known."""
         if self.training:
             states = self._stock_embeddings(pixels)
         else:
-            positions = self._position_embeddings(pixels)
+            positions = self.position_embeddings(pixels) if positions is None else positions
             patches = self._stem(pixels.to(positions.dtype)).flatten(2).transpose(1, 2)
             leading = positions.shape[1] - patches.shape[1]
             states = patches + positions[:, leading:]
@@ -247,7 +267,7 @@ class VisionTower(nn.Module):
         self, pixels: torch.Tensor, patches: torch.Tensor, rows: torch.Tensor, leading: int
     ) -> torch.Tensor:
         """Return what enters the first layer in ``rows``: leading tokens, then ``patches``."""
-        size, positions = self.patch_size, self._position_embeddings(pixels[None])
+        size, positions = self.patch_size, self.position_embeddings(pixels[None])
         side = pixels.shape[-1] // size
         row, column = patches // side, patches % side
         stem, pixels = self._stem, pixels.to(positions.dtype)
@@ -261,26 +281,6 @@ class VisionTower(nn.Module):
         states = positions[:, rows]
         states[:, leading:] += embedded
         return self._first_norm(states)
-
-    def _position_embeddings(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return what the stock embeddings add to the patches, and leading tokens, [1, N, D].
-
-        They are computed once for each image size and state of their weights, with an image whose
-        patches embed to zero.
-        """
-        weight = self.encoder.embeddings.position_embedding.weight
-        version = None if weight.is_inference() else weight._version
-        key = (pixels.shape[1:], weight.data_ptr(), weight.dtype, weight.device, version)
-        if self._positions is None or self._positions[0] != key:
-            nothing = self._stem.register_forward_hook(
-                lambda module, inputs, output: torch.zeros_like(output)
-            )
-            try:
-                with torch.no_grad():
-                    self._positions = (key, self._stock_embeddings(pixels[:1].to(weight.dtype)))
-            finally:
-                nothing.remove()
-        return self._positions[1]
 
     def _stock_embeddings(self, pixels: torch.Tensor) -> torch.Tensor:
         assert self._anatomy is not None
@@ -335,13 +335,20 @@ class VisionTower(nn.Module):
 
 
 class WholeTower(nn.Module):
-    """All of a tower as one module: what an engine is given, and what stands for it afterwards."""
+    """All of a tower as one module: what an engine is given, and what stands for it afterwards.
 
-    def __init__(self, tower: VisionTower) -> None:
+    Images have one size, whose position embeddings are a constant: a look at the state of weights
+    can be no part of a graph.
+    """
+
+    def __init__(self, tower: VisionTower, pixels: torch.Tensor) -> None:
+        """Take a tower for images of the size of ``pixels`` [B, 3, H, W]."""
         super().__init__()
         self.encoder, self.connector = tower.encoder, tower.connector
+        self.positions: torch.Tensor
+        self.register_buffer('positions', tower.position_embeddings(pixels))
         self._pass = tower.walk
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map normalised pixels [B, 3, H, W] to tokens [B, T, D]."""
-        return self._pass(pixels)
+        return self._pass(pixels, self.positions)

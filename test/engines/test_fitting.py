@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graphs that an engine executes: exports are kept, checked against torch, and refused when off."""
 
+import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from engine_names import EXPORTERS, MISSING
 from torch import nn
 from torch.nn import functional
 
-from efficient_vla.engines import compile as compiling, fitting, openvino, store
+from efficient_vla.engines import compile as compiling, fitting, onnx, openvino, store
 from efficient_vla.engines.graphs import (
     Engined,
     EngineFormat,
@@ -30,7 +34,7 @@ class Doubled(nn.Module):
 
     def __init__(self, weight):
         super().__init__()
-        self.weight = nn.Parameter(torch.tensor(weight), requires_grad=False)
+        self.weight = nn.Parameter(torch.tensor(weight).float(), requires_grad=False)
 
     def forward(self, rows):
         return 2 * (rows + self.weight), rows.sum(-1)
@@ -42,20 +46,35 @@ def graph_of(weight=(1.0, 10.0)):
     return graph
 
 
-def request_in(folder=None, **fields):
-    return EngineRequest('openvino', 1, 0.01, folder, **fields)
+def request_in(folder=None, engine='openvino', **fields):
+    return EngineRequest(engine, 1, 0.01, folder, **fields)
+
+
+@pytest.fixture(params=EXPORTERS)
+def engine(request):
+    """Return the name of an engine."""
+    return request.param
+
+
+def compiled(engine, graph, folder=None):
+    return fitting.module_of(engine).compiled(graph, request_in(folder, engine))
+
+
+def files(folder):
+    """Return what an engine wrote, without the hashes."""
+    return sorted(p for p in (folder / 'engines_cache').iterdir() if p.suffix != '.sha256')
 
 
 def exports(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob('*.xml')}
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob('*.sha256')}
 
 
 def test_shapes_vary_where_the_calls_do():
     assert graph_of().shapes == [[1, -1, 2]]
 
 
-def test_openvino_gives_what_was_computed_by_hand_at_a_size_it_never_saw():
-    made = openvino.compiled(graph_of(), request_in())
+def test_an_engine_gives_what_was_computed_by_hand_at_a_size_it_never_saw(engine):
+    made = compiled(engine, graph_of())
     twice, sums = made(torch.tensor([[[1.0, 2.0]] * 5]))
     assert twice.tolist() == [[[4.0, 24.0]] * 5]
     assert sums.tolist() == [[3.0] * 5]
@@ -84,26 +103,52 @@ def test_attention_without_a_mask_is_two_products_of_the_same_result(masked):
         assert torch.allclose(made(*call), graph.module(*call), atol=1e-6)
 
 
-def test_an_export_is_made_once_and_read_again(tmp_path):
-    first = openvino.compiled(graph_of(), request_in(tmp_path))
+def test_an_export_is_made_once_and_read_again(engine, tmp_path):
+    first = compiled(engine, graph_of(), tmp_path)
     before = exports(tmp_path / 'engines_cache')
-    again = openvino.compiled(graph_of(), request_in(tmp_path))
+    again = compiled(engine, graph_of(), tmp_path)
     assert (first.kept, again.kept, len(before)) == (False, True, 1)
     assert exports(tmp_path / 'engines_cache') == before
     assert again(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
-def test_weights_of_torch_are_gone_before_those_of_the_engine_are_unpacked(tmp_path, monkeypatch):
-    graph, unpack = graph_of(), openvino._network
+def test_more_graphs_of_one_kind_are_compiled_than_torch_takes_by_itself(monkeypatch):
+    taken, whole = [], torch.compile
+
+    def backend(graph, inputs):
+        taken.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, 'compile', partial(whole, backend=backend))
+    for width in range(1, torch._dynamo.config.recompile_limit + 3):
+        graph = graph_of(range(width))
+        graph.calls = [(torch.ones(1, rows, width),) for rows in (2, 3)]
+        before = len(taken)
+        twice, _ = compiling.compiled(graph, request_in())(torch.ones(1, 4, width))
+        assert twice[0, 3].tolist() == [2.0 * (1 + column) for column in range(width)]
+        assert len(taken) > before
+
+
+SILENT = 'CI', 'ORT_DISABLE_TELEMETRY', 'ORT_RUNNING_UNIT_TESTS'
+"""Variables with which ONNX Runtime reports nothing by itself."""
+UNPACKING = {'openvino': (openvino, '_network'), 'onnxruntime': (onnx, '_session')}
+"""Engine -> module and function that unpack an export."""
+
+
+def test_weights_of_torch_are_gone_before_those_of_the_engine_are_unpacked(
+    engine, tmp_path, monkeypatch
+):
+    module, name = UNPACKING[engine]
+    graph, unpack = graph_of(), getattr(module, name)
 
     def unpacked(model, request):
         assert graph.module.weight.is_meta
         return unpack(model, request)
 
     graph.release = lambda: graph.module.to('meta')
-    monkeypatch.setattr(openvino, '_network', unpacked)
+    monkeypatch.setattr(module, name, unpacked)
     for _ in range(2):
-        made = openvino.compiled(graph, request_in(tmp_path))
+        made = compiled(engine, graph, tmp_path)
         assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
         graph.module = Doubled([1.0, 10.0])
     assert made.kept
@@ -120,7 +165,7 @@ def resident(path):
 
 
 def test_pages_of_an_export_are_let_go_and_can_be_read_again(tmp_path):
-    made = openvino.compiled(graph_of(), request_in(tmp_path))
+    made = compiled('openvino', graph_of(), tmp_path)
     (weights,) = (tmp_path / 'engines_cache').glob('*.bin')
     pages = made.settle.__self__._pages
     assert pages[0] in weights.read_bytes()
@@ -151,55 +196,61 @@ def test_other_weights_and_another_format_are_other_exports(tmp_path):
     assert store.key(graph_of(), request_in(tmp_path), '1') in keys
 
 
-@pytest.mark.parametrize('suffix', ['.xml', '.bin'])
-def test_a_damaged_export_is_made_again(tmp_path, suffix):
-    openvino.compiled(graph_of(), request_in(tmp_path))
-    (path,) = (tmp_path / 'engines_cache').glob(f'*{suffix}')
-    path.write_bytes(path.read_bytes()[:3])
-    made = openvino.compiled(graph_of(), request_in(tmp_path))
+@pytest.mark.parametrize('place', [0, -1])
+def test_a_damaged_export_is_made_again(engine, tmp_path, place):
+    compiled(engine, graph_of(), tmp_path)
+    path = files(tmp_path)[place]
+    path.write_bytes(path.read_bytes()[:3] + b'?')
+    made = compiled(engine, graph_of(), tmp_path)
     assert not made.kept
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
-def test_an_export_with_other_numbers_in_it_is_made_again(tmp_path):
+def test_an_export_with_other_numbers_in_it_is_made_again(engine, tmp_path):
     for weight in ((1.0, 10.0), (1.0, 11.0)):
-        openvino.compiled(graph_of(weight), request_in(tmp_path))
-    one, other = sorted((tmp_path / 'engines_cache').glob('*.bin'))
+        compiled(engine, graph_of(weight), tmp_path)
+    one, other = (path for path in files(tmp_path) if path.suffix in ('.bin', '.onnx'))
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(kept)
-    made = openvino.compiled(graph_of(), request_in(tmp_path))
+    made = compiled(engine, graph_of(), tmp_path)
     assert not made.kept
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
-def test_an_export_serves_all_the_same_where_the_disk_is_full(tmp_path, monkeypatch):
+def test_an_export_serves_all_the_same_where_the_disk_is_full(engine, tmp_path, monkeypatch):
     def full(*_, **__):
         raise RuntimeError('basic_ios::clear: iostream error')  # as OpenVINO says it
 
+    def cut_off(*_):
+        raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr(openvino.library(), 'save_model', full)
-    made = openvino.compiled(graph_of(), request_in(tmp_path))
+    monkeypatch.setattr(onnx, '_save', cut_off)
+    made = compiled(engine, graph_of(), tmp_path)
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
     assert not [*(tmp_path / 'engines_cache').iterdir()]
 
 
-def test_exports_go_to_the_users_cache_where_the_policy_cannot_be_written_to(tmp_path, cache):
+def test_exports_go_to_the_users_cache_where_the_policy_cannot_be_written_to(
+    engine, tmp_path, cache
+):
     blocked = tmp_path / 'policy'
     blocked.write_text('a file, below which no folder can be made')
-    openvino.compiled(graph_of(), request_in(blocked))
+    compiled(engine, graph_of(), blocked)
     assert len(exports(cache / 'efficient_vla' / 'engines_cache')) == 1
 
 
-def test_an_export_that_cannot_be_kept_serves_all_the_same(tmp_path, monkeypatch):
+def test_an_export_that_cannot_be_kept_serves_all_the_same(engine, tmp_path, monkeypatch):
     blocked = tmp_path / 'file'
     blocked.write_text('')
     monkeypatch.setenv('XDG_CACHE_HOME', str(blocked))
-    made = openvino.compiled(graph_of(), request_in(blocked))
+    made = compiled(engine, graph_of(), blocked)
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
 def test_weights_that_a_compiled_graph_shares_with_the_stage_count_once(monkeypatch):
-    monkeypatch.setattr(torch, 'compile', lambda module, dynamic: module)
+    monkeypatch.setattr(torch, 'compile', lambda module, **_: module)
     parent = nn.ModuleList([Doubled([1.0, 10.0])])
     graph = EngineGraph('doubled', parent[0], parent.append)
     graph.calls = graph_of().calls
@@ -211,10 +262,22 @@ def test_weights_that_a_compiled_graph_shares_with_the_stage_count_once(monkeypa
 
 
 def test_nothing_of_telemetry_is_loaded():
-    openvino.compiled(graph_of(), request_in())
+    compiled('openvino', graph_of())
     loaded = [name for name, module in sys.modules.items() if module is not None]
     assert 'openvino' in loaded
     assert not [name for name in loaded if name.startswith('openvino_telemetry')]
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f'not installed: {", ".join(MISSING)}')
+def test_onnx_runtime_keeps_no_file_and_no_thread_to_report_by(tmp_path):
+    script = (
+        'import os, numpy; count = lambda: len(os.listdir("/proc/self/task")); before = count(); '
+        'from efficient_vla.engines import onnx; onnx.library(); print(count() - before)'
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in SILENT}
+    environment |= {'XDG_CACHE_HOME': str(tmp_path), 'OMP_NUM_THREADS': '1'}
+    made = subprocess.run([sys.executable, '-c', script], env=environment, capture_output=True)
+    assert (made.stdout, [*tmp_path.iterdir()]) == (b'0\n', []), made.stderr
 
 
 class Parent(nn.Module):

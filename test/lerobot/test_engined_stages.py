@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from engine_names import EXPORTERS
 from lerobot_folders import FIXTURES
 from prefix_policies import CAMERAS, ROBOT, TASK, seen
 from vision_towers import FAMILIES, tower
@@ -73,10 +74,11 @@ SETTINGS = {
 }
 
 
+@pytest.mark.parametrize('engine', EXPORTERS)
 @pytest.mark.parametrize('case', SETTINGS)
-def test_openvino_gives_the_chunks_of_torch(fixture, case):
+def test_an_engine_gives_the_chunks_of_torch(fixture, case, engine):
     folder = fixture('smolvla')
-    found, policy = acted(folder, 'smolvla', 'openvino', **SETTINGS[case])
+    found, policy = acted(folder, 'smolvla', engine, **SETTINGS[case])
     expected, _ = acted(folder, 'smolvla', 'torch', **SETTINGS[case])
     np.testing.assert_allclose(found, expected, **CLOSE)
     assert policy.actor.engine.error < 1e-4
@@ -84,11 +86,12 @@ def test_openvino_gives_the_chunks_of_torch(fixture, case):
     assert (policy.reasoner.trunk.parts.whole is None) == any(looking)
 
 
+@pytest.mark.parametrize('engine', EXPORTERS)
 @pytest.mark.parametrize('pruned', [{}, SETTINGS['dropped before the first layer']], ids=str)
-def test_one_graph_renews_the_state_of_a_prefix_as_torch_does(fixture, pruned):
+def test_one_graph_renews_the_state_of_a_prefix_as_torch_does(fixture, pruned, engine):
     caches = []
-    for engine in ('torch', 'openvino'):
-        _, policy = acted(fixture('smolvla'), 'smolvla', engine, 1, **pruned)
+    for one in ('torch', engine):
+        _, policy = acted(fixture('smolvla'), 'smolvla', one, 1, **pruned)
         cache = policy.plan.cache
         caches.append(cache.renewed(cache.state + 1))
         assert not torch.allclose(caches[-1].keys[-1], cache.keys[-1], atol=1e-3)
@@ -118,10 +121,13 @@ def test_integers_stay_near_torch_in_float32(fixture, mode, case):
         assert 1e-4 < report.error < 0.3, stage
 
 
+@pytest.mark.parametrize('engine', EXPORTERS)
 @pytest.mark.parametrize('every', [1, 2])
-def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(fixture, every):
+def test_an_expert_with_a_row_of_the_state_and_one_whose_norms_know_the_time(
+    fixture, every, engine
+):
     for name in ('pi0', 'pi05'):
-        found, policy = acted(fixture(name), name, 'openvino', 1, flow_cache_every=every)
+        found, policy = acted(fixture(name), name, engine, 1, flow_cache_every=every)
         expected, _ = acted(fixture(name), name, 'torch', 1, flow_cache_every=every)
         np.testing.assert_allclose(found, expected, **CLOSE)
         assert policy.actor.engine.graphs == 2
@@ -154,9 +160,10 @@ def test_identity_a_prefix_of_more_rows_than_a_block_is_what_its_layers_give(fix
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_weights_are_held_once(fixture):
+@pytest.mark.parametrize('engine', EXPORTERS)
+def test_weights_are_held_once(fixture, engine):
     _, dense = acted(fixture('smolvla'), 'smolvla', 'torch', 1)
-    _, engined = acted(fixture('smolvla'), 'smolvla', 'openvino', 1)
+    _, engined = acted(fixture('smolvla'), 'smolvla', engine, 1)
     for stage in STAGES:
         held, once = (getattr(policy, stage).parameters_mb for policy in (engined, dense))
         assert held < 1.35 * once, stage
@@ -192,12 +199,12 @@ def test_identity_layers_that_are_one_module_give_what_the_stock_ones_do(family)
     assert torch.allclose(parted.kept.attention, stock.kept.attention, atol=1e-5)
 
 
-def test_act_is_one_graph(fixture):
+@pytest.mark.parametrize('engine', EXPORTERS)
+def test_act_is_one_graph(fixture, engine):
     folder = fixture('act')
     raw = {'device': 'cpu', **{k: v for k, v in ROBOT.items() if k.startswith('joints')}}
     torch_actor, engined = (
-        Policy.from_pretrained(folder, actor_engine=engine, **raw).actor
-        for engine in ('torch', 'openvino')
+        Policy.from_pretrained(folder, actor_engine=one, **raw).actor for one in ('torch', engine)
     )
     assert engined.engine.error < 1e-4
     assert engined.parameters_mb == pytest.approx(torch_actor.parameters_mb, rel=0.3)

@@ -4,6 +4,7 @@
 
 import numpy as np
 import pytest
+from engine_names import EXPORTERS
 
 from efficient_vla.policy import Policy
 from efficient_vla.settings import InvalidSettingError, build
@@ -31,8 +32,9 @@ def acted(folder, engine, frame, **settings):
     ],
     ids=str,
 )
-def test_openvino_gives_the_chunk_of_torch(folder, frame, settings):
-    found, policy = acted(folder, 'openvino', frame, **settings)
+@pytest.mark.parametrize('engine', EXPORTERS)
+def test_an_engine_gives_the_chunk_of_torch(folder, frame, engine, settings):
+    found, policy = acted(folder, engine, frame, **settings)
     expected, _ = acted(folder, 'torch', frame, **settings)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     whole = policy.reasoner.trunk.parts.whole

@@ -40,7 +40,7 @@ class ComputeSettings:
         0.0,
         'Largest error of what an engine makes, relative to torch that rounds linear layers alike, '
         'measured on seeded noise when it is loaded; above it the stage is not started. 0: 0.01 in '
-        'float32, 0.05 in bfloat16; with weights in integers 0.0001, with inputs too 0.01 to 0.1.',
+        'float32, 0.05 in bfloat16; with weights in integers 0.0001, with inputs too 0.01 to 0.25.',
         low=0.0,
         high=10.0,
         read_only=True,

@@ -52,13 +52,14 @@ def _bound(mode: str, in_bfloat16: bool) -> float:
 
     Weights alone are the same numbers (1e-7). An input that lies between two steps may be rounded
     to either, and that error moves later ones, up to 4e-3 for 64 as they come; where seeded noise
-    exceeds ranges that were measured on images, it grows (0.02, beside bfloat16 0.065).
+    exceeds ranges that were measured on images, it grows (0.02, beside bfloat16 0.065; 0.155 in the
+    16 layers of SmolVLA's expert, as far as from float32; 0.052 there as they come).
     """
     if mode.endswith('_weight'):
         return 1e-4
     if mode == 'int8':
-        return 0.1 if in_bfloat16 else 0.05
-    return 0.05 if in_bfloat16 else 0.01
+        return 0.25 if in_bfloat16 else 0.05
+    return 0.15 if in_bfloat16 else 0.01
 
 
 def changed(model: Any, graph: EngineGraph, layers: Layers, mode: str, group_size: int) -> Any:

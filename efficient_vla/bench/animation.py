@@ -16,7 +16,7 @@ GAP = 6
 CAPTION = 48
 FRAMES_S = 10
 """Frames a second, at the speed of the simulated arm."""
-COLOURS = 32
+COLOURS = 24
 """Of one palette; more make the file larger and the pictures no clearer."""
 HOLD_S = 1.5
 """The last frame stays for so long before the animation begins anew."""

@@ -212,7 +212,7 @@ def install_tree(folder: Path, *options: str) -> Path:
     return folder / 'i'
 
 
-MOST_LINES = 48_300
+MOST_LINES = 48_600
 """Of which the policy families that people bring, LeRobot and the like, are about a quarter, and
 interfaces, drivers and kinematics of their arms another one. Engines in integers are checked there
 by torch that rounds alike, and trained ternary weights are read."""

@@ -82,6 +82,8 @@ class EngineFormat:
     asked for."""
     rounded: Callable[[Sequence[EngineGraph]], AbstractContextManager[None]] | None = None
     """Let torch round in the graphs meanwhile as the format does, ``precision`` left out."""
+    verify: Callable[[Any, EngineGraph], None] = field(default=lambda model, graph: None)
+    """Raise ``RuntimeError`` where a model in this format holds other numbers than the graph."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ BITS = {'int8': 8, 'int8_dynamic': 8, 'int8_weight': 8, 'int4_weight': 4}
 """``quantization.mode`` -> bits of a weight."""
 DYNAMIC_GROUP = 64
 """Inputs of a row that share a scale, where they are rounded as they come."""
+EXACT = {'INFERENCE_PRECISION_HINT': 'f32'}
 INTEGER_DOTS = ('avx512_vnni', 'avx_vnni', 'amx_int8')
 """Instructions that sum products of 8 bits in 32; others sum pairs in 16, which 255 levels fill."""
 
@@ -44,6 +45,7 @@ def form(mode: str, layers: Layers, group_size: int) -> EngineFormat:
         partial(_facts, layers=layers, group_size=group_size),
         _bound(mode, in_bfloat16),
         partial(rounding, layers=layers, mode=mode, group_size=group_size),
+        partial(verify, layers=layers, mode=mode, group_size=group_size),
     )
 
 
@@ -73,8 +75,7 @@ def changed(model: Any, graph: EngineGraph, layers: Layers, mode: str, group_siz
         product.input(1).replace_source_output(held[layer])
         between = layers[layer]
         if mode == 'int8' and between is not None:
-            least, most = min(0.0, float(between[0])), max(0.0, float(between[1]))
-            ends = [ops.constant(np.float32(end)) for end in (least, max(most, least + 1e-12))]
+            ends = [ops.constant(np.float32(end)) for end in _ends(between)]
             rounded = ops.fake_quantize(product.input_value(0), *ends, *ends, _levels())
             product.input(0).replace_source_output(rounded.output(0))
     return model
@@ -94,8 +95,7 @@ def rounding(
     def product(layer: Any, inputs: tuple[torch.Tensor], made: torch.Tensor) -> torch.Tensor:
         if not inside:
             return made
-        weight = layer.weight.detach()
-        near = _near_by_group(weight, group_size) if BITS[mode] == 4 else _near_by_row(weight)
+        near = _near_weight(layer, mode, group_size)
         return F.linear(_near_inputs(inputs[0], mode, layers[layer]), near, layer.bias)
 
     modules = [graph.module for graph in graphs]
@@ -109,6 +109,49 @@ def rounding(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def verify(model: Any, graph: EngineGraph, layers: Layers, mode: str, group_size: int) -> None:
+    """Raise ``RuntimeError`` unless a model holds what torch rounds a layer to, and its range.
+
+    Noise of rounded inputs hides neither; the model may be one that was kept.
+    """
+    seen: set[nn.Module] = set()
+    for product, layer in _products(model, graph, layers):
+        entering, between = product.input_value(0).get_node(), layers[layer]
+        ends = [0.0, 0.0]
+        if entering.get_type_name() == 'FakeQuantize':
+            ends = [float(entering.input_value(n).get_node().get_data()) for n in (1, 2)]
+        wanted = [0.0, 0.0]
+        if mode == 'int8' and between is not None:
+            wanted = _ends(between)
+        weight = None if layer in seen else _near_weight(layer, mode, group_size)
+        seen.add(layer)
+        if not np.allclose(ends, wanted, rtol=1e-5) or not _holds(product.input_value(1), weight):
+            raise RuntimeError(
+                f'{product.get_friendly_name()} has other weights or ranges than the layer'
+            )
+
+
+def _holds(output: Any, weight: torch.Tensor | None) -> bool:
+    """Return whether a constant expression is a weight [N, K], ``None`` where that is known."""
+    if weight is None:
+        return True
+    alone = openvino.library().Model([output], [])
+    held = openvino.core().compile_model(alone, openvino.DEVICE, EXACT)([])[0]
+    return held.shape == weight.shape and np.allclose(held, weight.numpy(), rtol=1e-5, atol=1e-9)
+
+
+def _ends(between: torch.Tensor) -> list[float]:
+    """Return between which numbers inputs are rounded, 0 among them."""
+    least, most = min(0.0, float(between[0])), max(0.0, float(between[1]))
+    return [least, max(most, least + 1e-12)]
+
+
+def _near_weight(layer: Any, mode: str, group_size: int) -> torch.Tensor:
+    """Return the weights [N, K] of a layer as its format has them."""
+    weight = layer.weight.detach()
+    return _near_by_group(weight, group_size) if BITS[mode] == 4 else _near_by_row(weight)
 
 
 def _near_by_row(weight: torch.Tensor) -> torch.Tensor:
@@ -129,8 +172,8 @@ def _near_by_group(weight: torch.Tensor, size: int) -> torch.Tensor:
 def _near_inputs(x: torch.Tensor, mode: str, between: torch.Tensor | None) -> torch.Tensor:
     """Return inputs [..., K] as a layer takes them."""
     if mode == 'int8' and between is not None:
-        least, most = min(0.0, float(between[0])), max(0.0, float(between[1]))
-        step = max(most - least, 1e-12) / (_levels() - 1)
+        least, most = _ends(between)
+        step = (most - least) / (_levels() - 1)
         return ((x.clamp(least, most) - least) / step).round() * step + least
     if mode == 'int8_dynamic' and _sums_in_32() and not x.shape[-1] % DYNAMIC_GROUP:
         groups = x.unflatten(-1, (-1, DYNAMIC_GROUP))
@@ -163,12 +206,21 @@ def _products(model: Any, graph: EngineGraph, layers: Layers) -> Iterator[tuple[
         for node in model.get_ordered_ops()
         if node.get_type_name() == 'MatMul'
         and (name := node.get_friendly_name().partition('/')[0]) in known
-        and node.input_value(1).get_node().get_type_name() == 'Constant'
+        and _is_constant(node.input_value(1).get_node())
         and node.get_attributes()['transpose_b']
     ]
     if known and not found:
         raise RuntimeError(f'none of {len(known)} linear layers is found in the converted model')
     yield from found
+
+
+def _is_constant(node: Any) -> bool:
+    """Return whether a node is a constant, or made of constants as weights are here."""
+    kind = node.get_type_name()
+    made = kind in ('Convert', 'Subtract', 'Multiply', 'Reshape')
+    return kind == 'Constant' or (
+        made and all(_is_constant(given.get_node()) for given in node.input_values())
+    )
 
 
 def _by_row(weight: np.ndarray) -> Any:

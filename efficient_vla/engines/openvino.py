@@ -82,6 +82,7 @@ def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
             found = _read(folder, key) or (made, None)
             del made
     model, pages = found or (exported(graph, request), None)
+    request.format.verify(model, graph)
     if graph.release:
         graph.release()
         give_back()

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear layers of OpenVINO's models in integers, against numbers rounded by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -158,11 +160,11 @@ class Chain(nn.Module):
         return self.body(rows) + self.first(rows)
 
 
-def fitted(mode):
+def fitted(mode, **changed):
     chain = Chain()
     ranges = [torch.tensor([-1.0, 1.0]) * reach for reach in (2, 16, 128)]
     known = ranges if mode == 'int8' else [None] * 3
-    form = integers.form(mode, dict(zip(chain.body, known, strict=True)), 32)
+    form = replace(integers.form(mode, dict(zip(chain.body, known, strict=True)), 32), **changed)
     random = torch.Generator().manual_seed(1)
     given = [torch.randn(1, rows, 64, generator=random) for rows in (2, 3)]
     probes = [lambda rows=rows: chain(rows) for rows in given]
@@ -187,6 +189,15 @@ def test_an_engine_computes_what_torch_does_that_rounds_alike(no_exports, mode):
     assert 0.005 < report.error < 0.3
 
 
+products = integers._products
+
+
+def while_changed(monkeypatch, other):
+    """Let a model's weights be replaced by ``other`` products, but be looked at by its own."""
+    turns = iter([other])
+    monkeypatch.setattr(integers, '_products', lambda *given: next(turns, products)(*given))
+
+
 def once(function, change):
     """Return the function with its second call's argument changed."""
     calls = []
@@ -203,28 +214,42 @@ def with_a_bit_of_a_scale_flipped(weight):
     return weight
 
 
+CHECKS = {
+    'its error': {'verify': lambda model, graph: None},
+    'its constants': {'max_error': 100.0, 'rounded': None},
+}
+
+
+def refused(by):
+    said = 'relative error' if by == 'its error' else 'has other weights or ranges than the layer'
+    return pytest.raises(InvalidSettingError, match=said)
+
+
 DAMAGES = {'a bit of a scale': with_a_bit_of_a_scale_flipped, 'another layer': lambda w: w[::-1]}
 
 
+@pytest.mark.parametrize('by', CHECKS)
 @pytest.mark.parametrize('damage', DAMAGES)
 @pytest.mark.parametrize('mode', MODES)
-def test_other_weights_than_those_of_the_layer_are_refused(no_exports, monkeypatch, mode, damage):
+def test_other_weights_than_those_of_the_layer_are_refused(
+    no_exports, monkeypatch, mode, damage, by
+):
     name = '_grouped' if integers.BITS[mode] == 4 else '_by_row'
     monkeypatch.setattr(integers, name, once(getattr(integers, name), DAMAGES[damage]))
-    with pytest.raises(InvalidSettingError, match='gives body a relative error'):
-        fitted(mode)
+    with refused(by):
+        fitted(mode, **CHECKS[by])
 
 
+@pytest.mark.parametrize('by', CHECKS)
 @pytest.mark.parametrize('mode', ['int8', 'int8_weight', 'int4_weight'])
-def test_a_layer_that_stayed_in_float32_is_refused(no_exports, monkeypatch, mode):
-    products = integers._products
-    monkeypatch.setattr(integers, '_products', lambda *given: list(products(*given))[1:])
-    with pytest.raises(InvalidSettingError, match='gives body a relative error'):
-        fitted(mode)
+def test_a_layer_that_stayed_in_float32_is_refused(no_exports, monkeypatch, mode, by):
+    while_changed(monkeypatch, lambda *given: list(products(*given))[1:])
+    with refused(by):
+        fitted(mode, **CHECKS[by])
 
 
-def test_inputs_that_are_rounded_between_other_numbers_are_refused(no_exports, monkeypatch):
-    products = integers._products
+@pytest.mark.parametrize('by', CHECKS)
+def test_inputs_that_are_rounded_between_other_numbers_are_refused(no_exports, monkeypatch, by):
 
     def narrow(model, graph, layers):
         for product, layer in list(products(model, graph, layers)):
@@ -232,6 +257,6 @@ def test_inputs_that_are_rounded_between_other_numbers_are_refused(no_exports, m
             yield product, layer
             layers[layer] = layers[layer] * 2
 
-    monkeypatch.setattr(integers, '_products', narrow)
-    with pytest.raises(InvalidSettingError, match='gives body a relative error'):
-        fitted('int8')
+    while_changed(monkeypatch, narrow)
+    with refused(by):
+        fitted('int8', **CHECKS[by])

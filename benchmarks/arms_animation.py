@@ -26,7 +26,7 @@ SEED = 1000
 def main() -> None:
     """Write the animation."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, default=Path('docs/results/arms/arms.gif'))
+    parser.add_argument('--out', type=Path, default=Path('docs/results/arms/arms.webp'))
     out = parser.parse_args().out
     write_animation(out, [filmed(robot, task) for robot in ARMS for task in TASKS])
 

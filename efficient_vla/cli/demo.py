@@ -114,7 +114,7 @@ def main(arguments: argparse.Namespace) -> int:
         subtitle(found),
         list(sheet.rows.values()),
     )
-    write_animation(folder / 'animation.gif', sheet.clips)
+    write_animation(folder / 'animation.webp', sheet.clips)
     show_report(found)
     console.print(f'results: {folder}', soft_wrap=True)
     return 0

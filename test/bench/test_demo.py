@@ -123,7 +123,7 @@ def test_video_and_contact_sheet_are_there(run):
 
 def test_animation_moves(run):
     folder, _ = run
-    with Image.open(folder / 'animation.gif') as animation:
+    with Image.open(folder / 'animation.webp') as animation:
         assert animation.n_frames > 5
 
 

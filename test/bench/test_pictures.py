@@ -65,7 +65,7 @@ def test_moments_are_spread_over_time_and_hold_both_ends():
 
 
 def test_animation_shows_all_clips_to_the_end_of_the_longest(tmp_path):
-    path = tmp_path / 'sub' / 'animation.gif'
+    path = tmp_path / 'sub' / 'animation.webp'
     short = [(5.0 + index / 10, picture(40 * index)) for index in range(3)]
     long = [(index / 10, picture(20 * index)) for index in range(8)]
     clips = [clip('reach the goal', True, short), clip('open it', False, long)]
@@ -77,8 +77,8 @@ def test_animation_shows_all_clips_to_the_end_of_the_longest(tmp_path):
         assert max(found.convert('RGB').getpixel((9, 9))) < 10
         found.seek(7)
         assert min(found.convert('RGB').getpixel((9, 9))) > 70
-    write_animation(tmp_path / 'none.gif', [])
-    assert not (tmp_path / 'none.gif').exists()
+    write_animation(tmp_path / 'none.webp', [])
+    assert not (tmp_path / 'none.webp').exists()
 
 
 def test_contact_sheet_grows_by_a_row_a_task(tmp_path):

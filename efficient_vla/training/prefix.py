@@ -171,7 +171,8 @@ class PrefixFeatures:
             places = np.arange(len(self))
             for part in track(np.array_split(places, -(-len(places) // COMPUTE_BATCH)), told):
                 images = data.image[self.frames[part]].numpy()
-                tokens.append(frozen.tower(torch.cat([frozen.seen(image) for image in images])))
+                seen = torch.cat([frozen.seen(image) for image in images])
+                tokens.append(frozen.tower(seen.to(frozen.device)))
             self.tokens = torch.cat(tokens)
             for part in track(np.array_split(places, -(-len(places) // COMPUTE_BATCH)), told):
                 self._follow(part)

@@ -9,7 +9,7 @@ as a small head reads it from the hidden rows; the first exit is compared with w
 the rows that enter the layer before.
 
 Not as in ``early_exit``, the action of an exit is not that of the policy's own head: one step of
-the expert costs as much as two layers of the prefix.
+the expert costs as much as the whole prefix.
 """
 
 from collections.abc import Sequence

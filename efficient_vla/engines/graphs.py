@@ -29,6 +29,11 @@ class EngineGraph:
     answers: list[Tensors] = field(default_factory=list)
     """What the module returned for each."""
 
+    def forget(self) -> None:
+        """Let go of the recorded calls."""
+        self.calls.clear()
+        self.answers.clear()
+
     @property
     def shapes(self) -> list[list[int]]:
         """Shape of each input, -1 where the calls differ."""

@@ -82,7 +82,6 @@ def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
             found = _read(folder, key) or (made, None)
             del made
     model, pages = found or (exported(graph, request), None)
-    request.format.verify(model, graph)
     if graph.release:
         graph.release()
         give_back()
@@ -103,7 +102,10 @@ def exported(graph: EngineGraph, request: EngineRequest) -> Any:
             input=[ov.PartialShape(shape) for shape in graph.shapes],
         )
     _spell_out_attention(model)
-    return request.format.change(model, graph) if request.format.change else model
+    if request.format.change:
+        model = request.format.change(model, graph)
+        request.format.verify(model, graph)
+    return model
 
 
 def _spell_out_attention(model: Any) -> None:

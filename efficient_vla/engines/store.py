@@ -116,6 +116,12 @@ def write(folder: Path, key: str, save: Callable[[Path], None]) -> None:
         (folder / sums).unlink(missing_ok=True)
 
 
+def kept(graph: EngineGraph, request: EngineRequest, version: str) -> bool:
+    """Return whether an export of the graph is there as it was written."""
+    folder = place(request.folder)
+    return folder is not None and intact(folder, key(graph, request, version))
+
+
 def intact(folder: Path, key: str) -> bool:
     """Return whether the export of this name is there as it was written.
 

@@ -189,6 +189,14 @@ def test_an_engine_computes_what_torch_does_that_rounds_alike(no_exports, mode):
     assert 0.005 < report.error < 0.3
 
 
+def test_torch_rounds_once_for_an_export_that_is_kept():
+    def rounds(graphs):
+        raise AssertionError('it rounds again')
+
+    assert fitted('int8_weight').kept == 0
+    assert fitted('int8_weight', rounded=rounds).kept == 1
+
+
 products = integers._products
 
 

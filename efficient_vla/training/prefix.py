@@ -90,7 +90,7 @@ class PrefixFrozen:
 
     def dense(self, sequence: runner.Sequence) -> tuple[Pairs, list[torch.Tensor]]:
         """Return keys and values of all layers, and the rows [B, N, D] that enter each."""
-        watch = Watch()
+        watch = RowsWatch()
         with torch.no_grad():
             slots, _ = runner.run_keeping(self.teacher, sequence, route=watch)
         return [pair(slot) for slot in slots], watch.seen
@@ -103,7 +103,7 @@ def pair(slot: KeyValues) -> tuple[torch.Tensor, torch.Tensor]:
     return slot.keys, slot.values
 
 
-class Watch(runner.Route):
+class RowsWatch(runner.Route):
     """A route of all layers that keeps the rows between them."""
 
     skipped: frozenset[int] = frozenset()

@@ -10,7 +10,7 @@ shape and the weights it was trained for.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,14 +79,17 @@ class Addon:
 
     def module(self, kind: type[Module]) -> Module:
         """Return a trained ``kind``; raises ``CheckpointError`` as ``make`` and ``fill`` do."""
-        with torch.device('meta'):
-            # A shape that nothing in the file has could fill all memory before it is compared.
-            wanted = sum(part.numel() for part in self.make(kind).state_dict().values())
         held = sum(part.numel() for part in self.tensors.values())
+        # A shape that nothing in the file has could fill all memory before it is compared: by as
+        # many layers as it says, or by their size.
+        wanted = max(_whole(self.shape), default=0)
+        if wanted <= held:
+            with torch.device('meta'):
+                wanted = sum(part.numel() for part in self.make(kind).state_dict().values())
         if wanted > held:
             raise CheckpointError(
-                f'{self.path} holds {held} numbers; {kind.__name__}({self.shape}) has {wanted}. '
-                f'{self.again}'
+                f'{self.path} holds {held} numbers; {kind.__name__}({self.shape}) has {wanted} or '
+                f'more. {self.again}'
             )
         module = self.make(kind)
         self.fill(module)
@@ -119,6 +122,15 @@ class Addon:
                 )
             with torch.no_grad():
                 weight += (up @ down).to(weight)
+
+
+def _whole(value: Any) -> Iterator[int]:
+    """Yield the whole numbers in what a JSON file may hold."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _whole(part)
 
 
 def path(folder: Path, method: str) -> Path:

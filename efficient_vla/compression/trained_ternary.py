@@ -9,7 +9,7 @@ them. They take the place of the weights of a policy, which ``quantization.mode`
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -42,12 +42,37 @@ def load(folder: Path, stage: str, network: nn.Module) -> bool:
     if not addons.path(folder, METHOD).exists():
         return False
     addon = addons.read(folder, METHOD, checkpoint.sha256(folder))
+    _check_whole(addon)
     start = f'{stage}.'
     held = {n.removeprefix(start): t for n, t in addon.tensors.items() if n.startswith(start)}
     made = dict(_weights(addon, start, held, network))
     for weight, trained in made.items():
         weight.data.copy_(trained)
     return bool(made)
+
+
+class Extent(NamedTuple):
+    """What an add-on says that it holds."""
+
+    layers: int
+    stages: list[str]
+
+
+def _check_whole(addon: addons.Addon) -> None:
+    """Raise ``CheckpointError`` where some of what was trained is not there.
+
+    The weights of the policy would be rounded in its place.
+    """
+    held = Extent(
+        sum(name.endswith(f'.{CODES}') for name in addon.tensors),
+        sorted({name.partition('.')[0] for name in addon.tensors}),
+    )
+    said = addon.make(Extent)
+    if held != said:
+        raise CheckpointError(
+            f'{addon.path} holds {held.layers} layers of {held.stages}; it says that it has '
+            f'{said.layers} of {said.stages}. {addon.again}'
+        )
 
 
 def _weights(
@@ -78,7 +103,7 @@ def _weights(
 def _dense(codes: torch.Tensor, scale: torch.Tensor, inputs: int) -> torch.Tensor:
     """Return weights [N, K], empty where codes are no bytes of a layer that wide."""
     fits = codes.dtype == torch.uint8 and codes.ndim == 2 and codes.shape[1] == -(-inputs // 4)
-    if not fits or scale.shape != (1,) or not float(scale) > 0:
+    if not fits or not len(codes) or scale.shape != (1,) or not float(scale) > 0:
         return torch.empty(0)
     numbers = unpacked(codes, inputs)
     return torch.empty(0) if numbers.max() > 1 else numbers * scale.float()

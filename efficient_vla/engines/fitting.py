@@ -91,7 +91,9 @@ def fit(
         with recorded(graphs):
             exact = expected = [as_tuple(probe()) for probe in probes]
         rounded, bound = request.format.rounded, request.max_error
-        if rounded and _known(engine, graphs, request):
+        keys = [store.key(g, request, engine.version()) for g in graphs] if rounded else []
+        known = bool(keys) and _known(keys, request)
+        if known:
             bound = max(bound, KEPT_ERROR)
         elif rounded:
             for graph in graphs:
@@ -110,8 +112,13 @@ def fit(
     for made in parts:
         made.settle()
     give_back()
-    _refuse(relative_error(_flat(found), _flat(expected)), 'the stage', request, bound)
+    error = relative_error(_flat(found), _flat(expected))
+    _refuse(error, 'the stage', request, bound)
     worst = max(errors, key=lambda name: errors[name])
+    folder = store.place(request.folder)
+    if folder and not known and max(error, errors[worst]) <= request.format.max_error:
+        for key in keys:
+            store.vouch(folder, key)
     return EngineReport(
         request.engine,
         engine.version(),
@@ -141,11 +148,12 @@ def _compiled(engine: Any, graph: EngineGraph, request: EngineRequest) -> Engine
     return made
 
 
-def _known(engine: Any, graphs: Sequence[EngineGraph], request: EngineRequest) -> bool:
+def _known(keys: Sequence[str], request: EngineRequest) -> bool:
     """Return whether exports of all are kept, which met the bound of their format when made."""
-    if request.max_error != request.format.max_error:
+    folder = store.place(request.folder)
+    if folder is None or request.max_error != request.format.max_error:
         return False
-    return all(store.kept(graph, request, engine.version()) for graph in graphs)
+    return all(store.vouched(folder, key) for key in keys)
 
 
 def _checked(graph: EngineGraph, made: Engined, request: EngineRequest, bound: float) -> float:

@@ -5,8 +5,10 @@
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
@@ -116,10 +118,19 @@ def write(folder: Path, key: str, save: Callable[[Path], None]) -> None:
         (folder / sums).unlink(missing_ok=True)
 
 
-def kept(graph: EngineGraph, request: EngineRequest, version: str) -> bool:
-    """Return whether an export of the graph is there as it was written."""
-    folder = place(request.folder)
-    return folder is not None and intact(folder, key(graph, request, version))
+def vouch(folder: Path, key: str) -> None:
+    """Take down that the export of this name met the bound of its format."""
+    with suppress(OSError):
+        shutil.copyfile(folder / f'{key}.sha256', folder / f'{key}.met')
+
+
+def vouched(folder: Path, key: str) -> bool:
+    """Return whether the export of this name is there as it was when it met its bound."""
+    try:
+        met, said = ((folder / f'{key}.{kind}').read_bytes() for kind in ('met', 'sha256'))
+    except OSError:
+        return False
+    return met == said and intact(folder, key)
 
 
 def intact(folder: Path, key: str) -> bool:

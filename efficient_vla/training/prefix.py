@@ -56,6 +56,12 @@ class PrefixFrozen:
             )
         self.own = open_folder(folder)
         parts = policy.parts(self.own)
+        if parts.state_in_words or len(self.own.cameras) != 1:
+            raise UsageError(
+                f'{folder} has {len(self.own.cameras)} cameras, and its state is '
+                f'{"among" if parts.state_in_words else "beside"} the words; expected one camera, '
+                'and the state beside them. Choose depth.method truncate, which is not trained.'
+            )
         self.tower, self.trunk, self.expert = (
             part.to(device).requires_grad_(False)
             for part in (parts.tower(), parts.prefix(), parts.expert())

@@ -15,6 +15,8 @@ from efficient_vla.training.recipes.ternary import TernaryLinear
 
 CODES = torch.tensor([[-1.0, 0.0, 1.0, 1.0, 0.0], [1.0, -1.0, 0.0, 0.0, -1.0]])
 
+SAID = {'layers': 1, 'stages': ['reasoner']}
+
 
 class Network(nn.Module):
     def __init__(self):
@@ -27,7 +29,7 @@ def written(tmp_path, monkeypatch):
     """Return a function that writes an add-on for stage ``reasoner``, and loads it."""
     monkeypatch.setattr(checkpoint, 'sha256', lambda folder: 'abc')
 
-    def load(weights='abc', **changed):
+    def load(weights='abc', said=None, **changed):
         held = {
             'reasoner.layer.codes': trained_ternary.packed(CODES),
             'reasoner.layer.scale': torch.tensor([0.25]),
@@ -35,7 +37,7 @@ def written(tmp_path, monkeypatch):
         }
         held |= {f'reasoner.{name.replace("__", ".")}': part for name, part in changed.items()}
         tensors = {name: part for name, part in held.items() if part is not None}
-        write_addon(tmp_path, 'ternary', {}, tensors, weights)
+        write_addon(tmp_path, 'ternary', {**SAID, **(said or {})}, tensors, weights)
         network = Network()
         return network, trained_ternary.load(tmp_path, 'reasoner', network)
 
@@ -68,19 +70,34 @@ def test_a_policy_without_such_a_file_keeps_its_weights(tmp_path):
     [
         {'layer__codes': trained_ternary.packed(CODES[:, :4])},
         {'layer__codes': torch.full((2, 2), 255, dtype=torch.uint8)},
-        {'layer__codes': None},
+        {'layer__codes': torch.zeros(0, 2, dtype=torch.uint8)},
         {'layer__scale': None},
         {'layer__scale': torch.tensor([-1.0])},
         {'layer__scale': torch.ones(2)},
         {'norm__gain': torch.ones(4)},
         {'other__gain': torch.ones(5)},
     ],
-    ids=['narrow', 'no code', 'no codes', 'no scale', 'negative', 'scales', 'short', 'no layer'],
+    ids=['narrow', 'no code', 'no rows', 'no scale', 'negative', 'scales', 'short', 'no layer'],
 )
 def test_what_does_not_fit_is_refused_with_its_layer(written, changed):
     layer = next(iter(changed)).partition('__')[0]
     with pytest.raises(CheckpointError, match=rf'of reasoner\.{layer} that .*--method ternary'):
         written(**changed)
+
+
+@pytest.mark.parametrize(
+    ('said', 'changed'),
+    [
+        ({'layers': 2}, {}),
+        ({'stages': ['decoder']}, {}),
+        ({}, {'layer__codes': None}),
+        ({}, dict.fromkeys(('layer__codes', 'layer__scale', 'norm__gain'))),
+    ],
+    ids=['a layer is gone', 'another stage', 'no codes', 'nothing'],
+)
+def test_an_add_on_that_lacks_what_was_trained_is_refused(written, said, changed):
+    with pytest.raises(CheckpointError, match=r'it says that it has .*--method ternary'):
+        written(said=said, **changed)
 
 
 def test_numbers_that_are_none_are_refused(written):

@@ -160,7 +160,7 @@ class Chain(nn.Module):
         return self.body(rows) + self.first(rows)
 
 
-def fitted(mode, **changed):
+def fitted(mode, bound=0.0, **changed):
     chain = Chain()
     ranges = [torch.tensor([-1.0, 1.0]) * reach for reach in (2, 16, 128)]
     known = ranges if mode == 'int8' else [None] * 3
@@ -168,7 +168,7 @@ def fitted(mode, **changed):
     random = torch.Generator().manual_seed(1)
     given = [torch.randn(1, rows, 64, generator=random) for rows in (2, 3)]
     probes = [lambda rows=rows: chain(rows) for rows in given]
-    request = EngineRequest('openvino', 1, form.max_error, None, form)
+    request = EngineRequest('openvino', 1, bound or form.max_error, None, form)
     return fitting.fit([child(chain, 'body')], probes, request)
 
 
@@ -195,6 +195,21 @@ def test_torch_rounds_once_for_an_export_that_is_kept():
 
     assert fitted('int8_weight').kept == 0
     assert fitted('int8_weight', rounded=rounds).kept == 1
+
+
+@pytest.mark.parametrize('first', [0.0, 10.0], ids=['refused', 'taken under a wider bound'])
+def test_an_export_that_missed_its_bound_is_not_trusted_later(monkeypatch, first):
+    computed = openvino._Runner.__call__
+
+    def wrong(self, *inputs):
+        return tuple(1.5 * part for part in computed(self, *inputs))
+
+    monkeypatch.setattr(openvino._Runner, '__call__', wrong)
+    if first:
+        assert fitted('int8_weight', bound=first).kept == 0
+    for _ in range(2):
+        with pytest.raises(InvalidSettingError, match='relative error of 5'):
+            fitted('int8_weight')
 
 
 products = integers._products

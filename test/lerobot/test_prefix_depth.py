@@ -9,12 +9,13 @@ from prefix_policies import CAMERAS, ROBOT, TASK, seen
 from torch.nn import functional as F
 
 from efficient_vla import checkpoint
-from efficient_vla.errors import CheckpointError
+from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning.depth.mole import LayerRouter
 from efficient_vla.reasoning.depth.prefix_exits import PrefixExits
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.files import prefixed, write_addon
+from efficient_vla.training.prefix import PrefixFrozen
 
 NEVER, ALWAYS = -1.0, 1e9
 
@@ -25,7 +26,7 @@ def sizes(folder):
     return len(trunk.parts.layers), trunk.token_width
 
 
-def with_exits(folder, spread=0.0, depth=0):
+def with_exits(folder, spread=0.0, depth=0, said=None):
     """Write exits after each layer, whose maps add numbers of this spread."""
     layers, width = sizes(folder)
     depth = depth or layers
@@ -40,7 +41,7 @@ def with_exits(folder, spread=0.0, depth=0):
             torch.nn.init.normal_(one.mix.weight, std=spread)
     made.changes.copy_(torch.rand(8, len(places)))
     tensors = prefixed('module.', made)
-    write_addon(folder, 'early_exit', shape, tensors, checkpoint.sha256(folder))
+    write_addon(folder, 'early_exit', shape | (said or {}), tensors, checkpoint.sha256(folder))
     return folder
 
 
@@ -183,6 +184,23 @@ def test_exits_of_another_prefix_are_refused(copied):
         loaded(folder, depth_method='early_exit', depth_budget=0.9)
 
 
+@pytest.mark.parametrize(
+    ('said', 'reason'),
+    [
+        ({'costs': [float('nan'), 0.5, 1.0]}, 'rising from 0'),
+        ({'costs': [-1.0, 0.5, 1.0]}, 'rising from 0'),
+        ({'costs': [0.5, float('inf'), 1.0]}, 'rising from 0'),
+        ({'costs': ['a', 'b', 'c']}, 'describes no PrefixExits'),
+        ({'frames': 0}, 'expected some'),
+        ({'depth': 10**9}, 'has 1000000000 or more'),
+    ],
+)
+def test_exits_that_say_what_cannot_be_are_refused(copied, said, reason):
+    folder = with_exits(copied('smolvla'), said=said)
+    with pytest.raises(CheckpointError, match=reason):
+        loaded(folder, depth_method='early_exit', depth_budget=0.9)
+
+
 @pytest.mark.parametrize('method', ['early_exit', 'mole'])
 def test_a_policy_without_the_module_says_how_to_train_it(copied, method):
     with pytest.raises(CheckpointError, match=f'efficient-vla train --method {method}'):
@@ -237,3 +255,9 @@ def test_updates_are_added_where_a_layer_is_left_out_and_else_not(copied):
         found = own.layers[0].leave.down_proj.weight - weight
         up, down = (halves[half].half().float() for half in ('up', 'down'))
         torch.testing.assert_close(found, factor * (up @ down), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(('name', 'said'), [('pi0', '3 cameras'), ('pi05', 'among the words')])
+def test_depth_of_policies_that_training_cannot_show_frames_is_not_trained(copied, name, said):
+    with pytest.raises(UsageError, match=said):
+        PrefixFrozen(copied(name), torch.device('cpu'), 'metaworld')

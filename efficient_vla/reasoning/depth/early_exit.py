@@ -17,6 +17,7 @@ draw at random in training; exits share the policy's own action head instead of 
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -70,6 +71,9 @@ class CostedExits(nn.Module):
         self.layers, self.costs = tuple(layers), tuple(costs)
         if len(self.costs) != len(self.layers) + 1 or sorted(set(self.layers)) != list(self.layers):
             raise ValueError(f'layers are {layers} with costs {costs}; expected one more, rising')
+        falling = not all(one <= other for one, other in pairwise(self.costs))
+        if frames < 1 or falling or not 0 < self.costs[0] <= self.costs[-1] < float('inf'):
+            raise ValueError(f'costs of {frames} frames are {costs}; expected some, rising from 0')
         self.register_buffer('changes', torch.zeros(frames, len(self.layers)))
 
     def until(self, last: int, depth: int) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ class PrefixExitRecipe(PrefixRecipe):
             'rank': MAP_RANK,
             'numbers': frozen.expert.shape.actions,
             'frames': CALIBRATION,
-            'costs': [0.0] * (len(self.layers) + 1),
+            'costs': list(range(1, depth)),
         }
         self.trained = PrefixExits(**self.shape).to(frozen.device)
         self.shape['costs'] = self._costs(features)

@@ -18,11 +18,12 @@ import numpy as np
 
 VARIABLE = 'EFFICIENT_VLA_FAULTS'
 """Names the file."""
-CLOCK, REJECTS, BLOCKED, LOST, ERROR, OUTSIDE = range(6)
+CLOCK, REJECTS, BLOCKED, LOST, DEAF, ERROR, OUTSIDE = range(7)
 """Places in the file: how far the clock is set [s], whether trajectories are rejected, the joint
-that is blocked (from 1 on), the share of messages that is lost; largest following error, and
-largest distance of the driver's reference from what it was sent [rad]."""
-COUNT = 6
+that is blocked (from 1 on), the share of messages that is lost, how long a driver takes no
+trajectories after the first [s]; largest following error, and largest distance of the driver's
+reference from what it was sent [rad]."""
+COUNT = 7
 DRIVER_TOPICS = ('joint_states', 'controller_state', 'speed_scaling')
 
 
@@ -59,16 +60,19 @@ def set_clock(faults: Any) -> None:
 
 
 def lose_messages(faults: Any) -> None:
-    """Lose a share of the trajectories, and of what the driver says all the time."""
+    """Lose a share of the trajectories, all at first, and of what the driver says all the time."""
     from rclpy.publisher import Publisher
 
     from efficient_vla.nodes.robot.drivers.trajectories import TrajectoryDriver
 
     random.seed(0)
     take, publish = TrajectoryDriver._take, Publisher.publish
+    heard: list[float] = []
 
     def taken(driver: Any, message: Any) -> None:
-        if random.random() >= faults[LOST]:
+        heard[:] = heard or [time.monotonic()]
+        deaf = time.monotonic() - heard[0] < faults[DEAF]
+        if not deaf and random.random() >= faults[LOST]:
             take(driver, message)
 
     def published(publisher: Any, message: Any) -> None:

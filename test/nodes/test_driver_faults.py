@@ -11,7 +11,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from efficient_vla.nodes.base.qos import report_qos
+from efficient_vla.nodes.base.qos import newest_qos, report_qos
 from efficient_vla.nodes.controller.messages import received
 
 
@@ -175,6 +175,41 @@ def test_a_driver_that_was_restarted_goes_on_from_where_the_arm_is(arm):
     assert arm.state == Status.STATE_TRACKING
     assert arm.speed() > 0.5 * SPEED
     assert np.abs(np.diff(arm.path[count:], axis=0)).max() < 2 * SPEED * 0.01
+
+
+@pytest.mark.parametrize('hears', [True, False])
+def test_a_driver_that_takes_no_trajectories_yet_is_waited_for(graph, hears):
+    arm = DrivenArm(graph, driver__tolerance=0.3)
+    arm.moving()
+    arm.end_driver()
+    arm.drive(0.9)
+    arm.start_driver_elsewhere()
+    driver, place = arm.stand_in.trajectories, arm.place.copy()
+    arm.process.destroy_subscription(driver._commands)
+    furthest, said = 0.0, ''
+    for _ in range(30 if hears else 150):
+        arm.drive(0.1)
+        furthest = max(furthest, np.abs(arm.node._command - place).max())
+        said = arm.node.health.message('liveliness') or said
+        if arm.state == Status.STATE_STOPPED:
+            break
+    assert 'It takes no trajectories yet; it is tried again' in said
+    assert furthest < 0.1
+    assert (arm.state == Status.STATE_STOPPED) == (not hears)
+    if not hears:
+        assert 'It rejected or gave up the trajectory' in arm.status[-1].reason
+        return
+    count = len(arm.path)
+    topic = f'{arm.driver.controller}/joint_trajectory'
+    driver._commands = arm.process.create_subscription(
+        JointTrajectory, topic, driver._take, newest_qos()
+    )
+    graph.until(lambda: arm.process.count_publishers(topic))
+    arm.drive(1.5)
+    assert arm.state == Status.STATE_TRACKING
+    assert arm.speed() == pytest.approx(SPEED, rel=0.05)
+    leap = np.abs(np.diff(arm.path[count:], axis=0)).max()
+    assert leap < furthest, 'it was not let far behind'
 
 
 @pytest.mark.parametrize('killed', [True, False])

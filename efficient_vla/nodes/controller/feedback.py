@@ -4,7 +4,8 @@
 
 Topics are those of ros2_control and of the driver of a UR; which ones there are the parameters
 ``driver`` say. A fault stops the controller, latched. A driver that is silent, or that says that
-the robot goes at no speed, makes it hold, and it starts again from where the robot is.
+the robot goes at no speed, makes it hold, and it starts again from where the robot is. So does one
+that has not moved since motion began: its states are here before it hears of trajectories.
 """
 
 import math
@@ -28,6 +29,10 @@ SLOWEST = 0.01
 """A robot that goes at a smaller share of its speed stands."""
 GIVEN_UP_S = 0.15
 """A reference that is off for so long is not on its way."""
+DEAF, UNMOVED = 0.03, 1e-3
+"""How far it may be behind before it has moved, further than the second [rad or m]."""
+DEAF_S, PAUSE_S = 10.0, 0.5
+"""So long a driver that takes no trajectories is waited for, with a pause before each try [s]."""
 TWICE_S = 1.0
 """After two drivers were heard at once, nothing moves for so long."""
 SENT_S = 0.05
@@ -81,6 +86,10 @@ class DriverFeedback:
         self._right = -math.inf
         """When the reference was last where it was to be [s]."""
         self._began = -math.inf
+        self._first: np.ndarray | None = None
+        """The reference when motion began, ``None`` once it has moved or where there is none."""
+        self._deaf: tuple[float, float, str] | None = None
+        """Since when it takes no trajectories, when it is tried again [s], and in words."""
         self.gone = False
         """Whether the driver was silent, and the robot may be elsewhere since."""
         self.lost = -math.inf
@@ -154,6 +163,9 @@ class DriverFeedback:
                     f'{topic} has been silent since the driver of the robot was started. Is the '
                     'driver running, and the program on the robot?'
                 )
+        if self._deaf and now < self._deaf[1]:
+            self.lose(now)
+            return self._deaf[2]
         if self.share < SLOWEST:
             return (
                 f'{self._settings.driver.speed_scaling} says that the robot goes at '
@@ -187,12 +199,14 @@ class DriverFeedback:
         self._heard = {topic: min(heard, now) for topic, heard in self._heard.items()}
         self._said = {topic: (who, min(at, now)) for topic, (who, at) in self._said.items()}
         self._began, self._right = min(self._began, now), min(self._right, now)
+        self._deaf = None
         self.lost = min(self.lost, now)
 
     def begin(self, now: float) -> None:
         """Take note that motion begins at ``now`` from where the robot is; earlier is forgotten."""
         self.gone = False
         self._began = self._right = now
+        self._first = self._reference
         self._given_up = ''
 
     @property
@@ -286,22 +300,36 @@ class DriverFeedback:
         self, names: tuple[str, ...], reference: np.ndarray, stamp: float, now: float
     ) -> None:
         """Compare the reference of the driver [M] at ``stamp`` with what it was sent."""
+        first = self._first
+        if first is not None and np.abs(reference - first).max() > UNMOVED:
+            self._first = self._deaf = None
+        tolerance = self._settings.driver.tolerance
+        limit = tolerance if self._first is None else min(tolerance, DEAF)
         outside = self._outside(reference, stamp, now)
-        if outside is None:
-            self._right = now
-            return
-        axis = int(outside.argmax())
-        limit = self._settings.driver.tolerance
-        if outside[axis] <= limit:
+        if outside is None or outside.max() <= limit:
             self._right = now
         elif now - self._right > GIVEN_UP_S:
-            name = self._settings.driver.controller
-            self._given_up = (
-                f'{name} goes to {reference[axis]:.3f} on {names[axis]}, '
-                f'{outside[axis]:.3f} from what it was sent; expected at most driver.tolerance '
-                f'{limit}. It rejected or gave up the trajectory, or follows somebody else: its '
-                'log tells. Mend that, then call reset_stop and enable it.'
+            axis = int(outside.argmax())
+            self._leave(
+                f'{self._settings.driver.controller} goes to {reference[axis]:.3f} on '
+                f'{names[axis]}, {outside[axis]:.3f} from what it was sent; expected at most',
+                now,
             )
+
+    def _leave(self, off: str, now: float) -> None:
+        """Try a driver again that has not moved yet, give up another; ``off`` says how far."""
+        since = self._deaf[0] if self._deaf else now
+        if self._first is not None and now - since < DEAF_S:
+            text = f'{off} {DEAF} before it moves. It takes no trajectories yet; it is tried again.'
+            self._deaf = since, now + PAUSE_S, text
+            self.lose(now)
+            return
+        self._deaf = None
+        self._given_up = (
+            f'{off} driver.tolerance {self._settings.driver.tolerance}. It rejected or gave up the '
+            'trajectory, or follows somebody else: its log tells. Mend that, then call reset_stop '
+            'and enable it.'
+        )
 
     def _outside(self, reference: np.ndarray, stamp: float, now: float) -> np.ndarray | None:
         """Return how far the reference [M] at ``stamp`` is outside of what was sent lately [M].

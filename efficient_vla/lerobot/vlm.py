@@ -30,20 +30,12 @@ ROPE_BASE = 10_000.0
 """SmolVLA rotates by a base of its own, whatever the configuration of its model says."""
 
 
-class Scaled(nn.Module):
-    """A connector whose tokens are multiplied by a number."""
-
-    def __init__(self, connector: nn.Module, scale: float) -> None:
-        super().__init__()
-        self.connector, self.scale = connector, scale
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Map hidden states [B, N, D] to tokens."""
-        return self.connector(states) * self.scale
-
-
 def smolvlm_tower(tensors: Tensors, heads: Heads) -> VisionTower:
-    """Return the vision tower of SmolVLM2, whose tokens are scaled as SmolVLA has them."""
+    """Return the vision tower of SmolVLM2, whose tokens are scaled as SmolVLA has them.
+
+    Its projection has no bias, so that its weights are scaled instead: an engine would fold the
+    factor into a copy of them.
+    """
     vision = tensors.at('vision_model')
     width, projected = tensors.shape('connector.modality_projection.proj.weight')
     sizes = _vision_sizes(vision) | {'num_attention_heads': heads.vision}
@@ -57,7 +49,8 @@ def smolvlm_tower(tensors: Tensors, heads: Heads) -> VisionTower:
         connector = SmolVLMConnector(config)
     _fill(encoder, vision)
     _fill(connector, tensors.at('connector'))
-    return VisionTower(encoder, Scaled(connector, width**0.5)).eval()
+    connector.modality_projection.proj.weight.data.mul_(width**0.5)
+    return VisionTower(encoder, connector).eval()
 
 
 def paligemma_tower(tensors: Tensors) -> VisionTower:

@@ -40,8 +40,9 @@ from efficient_vla.settings import InvalidSettingError
 
 SIZES = (24, 40)
 """Rows of the sequences by which graphs are made and checked."""
-PASSES = ((24, 0), (72, 16), (1, 39))
-"""Rows of a prefix, and rows that they come behind: a frame, and the state alone."""
+PASSES = ((24, 0), (72, 0), (72, 17), (1, 39))
+"""Rows of a prefix, and rows that they come behind: frames of one block and of two, a pass of sizes
+that no export takes for constants, and the state alone. Each has a compiled form of its own."""
 FORMATS = {'none': EngineFormat(), 'bf16': EngineFormat('bfloat16', 'bf16', max_error=0.05)}
 """Number formats of floats, by ``quantization.mode``."""
 

@@ -37,10 +37,24 @@ def compiled(graph: EngineGraph, request: EngineRequest) -> Engined:
     with torch.inference_mode():
         # Passes run in this mode, for which it compiles anew: now rather than in the first pass.
         for call in graph.calls:
-            network(*(given.clone() for given in call))
+            network(*_alike(call))
 
     def run(*inputs: torch.Tensor) -> Tensors:
-        return as_tuple(network(*inputs))
+        known = _alike(inputs) if torch.is_inference_mode_enabled() else inputs
+        return as_tuple(network(*known))
 
     weights = tuple(graph.module.parameters())
     return Engined(run, 0, graph.calls[0][0], kept=False, weights=weights)
+
+
+def _alike(inputs: Tensors) -> Tensors:
+    """Return inputs as contiguous tensors of inference mode, no two the same one.
+
+    It is compiled anew for strides, for tensors that were made outside, and for each way in which
+    inputs are one tensor.
+    """
+    made: list[torch.Tensor] = []
+    for one in inputs:
+        own = one.is_inference() and not any(one is other for other in made)
+        made.append(one.contiguous() if own else one.clone(memory_format=torch.contiguous_format))
+    return tuple(made)

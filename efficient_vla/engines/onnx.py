@@ -28,6 +28,8 @@ NEEDED = {'onnxruntime': 'onnxruntime', 'tensorrt': 'onnxruntime-gpu tensorrt'}
 """Engine -> packages that execute it; exports are made by two more."""
 OPSET = 23
 """Version of ONNX's operators: the first one with attention and root-mean-square norms."""
+LEAST = 1, 23
+"""Version of ONNX Runtime that knows them."""
 
 
 @cache
@@ -57,6 +59,12 @@ def check(request: EngineRequest) -> None:
                 f'engine is {engine}, which needs the package {name} ({error}). Install it: '
                 f'{remedy}; or set engine to torch.'
             ) from error
+    if tuple(map(int, version().split('.')[:2])) < LEAST:
+        raise InvalidSettingError(
+            f'engine is {engine}; the installed ONNX Runtime is {version()}, expected '
+            f'{".".join(map(str, LEAST))} or newer. Install it: {remedy} --upgrade; or set engine '
+            'to torch.'
+        )
     provider, able = PROVIDERS[engine], library().get_available_providers()
     if provider not in able:
         raise InvalidSettingError(

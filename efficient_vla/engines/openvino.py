@@ -118,11 +118,12 @@ def _spell_out_attention(model: Any) -> None:
     for node in model.get_ordered_ops():
         if node.get_type_name() != 'ScaledDotProductAttention':
             continue
-        if node.get_input_size() > 3 or node.get_attributes()['causal']:
-            continue
         query, key, value = (node.input_value(place) for place in range(3))
-        width = query.get_partial_shape()[-1].get_length()
-        query = ops.multiply(query, ops.constant(np.float32(width**-0.5)))
+        width = query.get_partial_shape()[-1]
+        if node.get_input_size() > 3 or node.get_attributes()['causal'] or width.is_dynamic:
+            continue
+        scale = ops.constant(width.get_length() ** -0.5, query.get_element_type())
+        query = ops.multiply(query, scale)
         shares = ops.softmax(ops.matmul(query, key, False, True), -1)
         node.output(0).replace(ops.matmul(shares, value, False, False).output(0))
 

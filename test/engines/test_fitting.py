@@ -87,6 +87,23 @@ class Attends(nn.Module):
         return functional.scaled_dot_product_attention(rows, rows + 1, 2 * rows, *mask)
 
 
+@pytest.mark.parametrize(
+    ('kind', 'widths'), [(torch.bfloat16, (4, 4)), (torch.float64, (4, 4)), (torch.float32, (4, 8))]
+)
+def test_attention_of_other_numbers_and_of_any_width_is_executed_too(kind, widths):
+    class Typed(nn.Module):
+        def forward(self, rows):
+            typed = rows.to(kind)
+            return functional.scaled_dot_product_attention(typed, typed + 1, 2 * typed).float()
+
+    random = torch.Generator().manual_seed(0)
+    graph = EngineGraph('attention', Typed(), lambda made: None)
+    graph.calls = [(torch.randn(1, 2, 5, width, generator=random),) for width in widths]
+    made = openvino.compiled(graph, request_in())
+    for call in graph.calls:
+        assert torch.allclose(made(*call), graph.module(*call), atol=2e-2)
+
+
 @pytest.mark.parametrize('masked', [False, True])
 def test_attention_without_a_mask_is_two_products_of_the_same_result(masked):
     random = torch.Generator().manual_seed(0)
@@ -110,6 +127,29 @@ def test_an_export_is_made_once_and_read_again(engine, tmp_path):
     assert (first.kept, again.kept, len(before)) == (False, True, 1)
     assert exports(tmp_path / 'engines_cache') == before
     assert again(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
+
+
+class Multiplied(nn.Module):
+    """The product of two inputs [1, n, 3]."""
+
+    def forward(self, one, other):
+        return one * other
+
+
+def test_what_is_compiled_when_it_is_loaded_serves_tensors_of_any_make(monkeypatch):
+    taken, whole = [], torch.compile
+    monkeypatch.setattr(
+        torch, 'compile', partial(whole, backend=lambda graph, _: taken.append(graph) or graph)
+    )
+    graph = EngineGraph('multiplied', Multiplied(), lambda made: None)
+    graph.calls = [(torch.ones(1, rows, 3), torch.ones(1, rows, 3)) for rows in (2, 4)]
+    made, before = compiling.compiled(graph, request_in()), len(taken)
+    outside = torch.arange(15.0).reshape(1, 5, 3)
+    with torch.inference_mode():
+        inside, strided = outside + 1, torch.arange(15.0).reshape(1, 3, 5).transpose(1, 2)
+        for pair in ((inside, inside + 1), (outside, inside), (strided, inside), (inside, inside)):
+            assert torch.equal(made(*pair), pair[0] * pair[1])
+    assert len(taken) == before > 0
 
 
 def test_more_graphs_of_one_kind_are_compiled_than_torch_takes_by_itself(monkeypatch):
@@ -349,6 +389,16 @@ def test_an_engine_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
     with pytest.raises(InvalidSettingError, match='pip install openvino, or set engine to torch'):
         fitted(Parent())
     openvino.library.cache_clear()
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f'not installed: {", ".join(MISSING)}')
+def test_an_onnx_runtime_that_lacks_the_operators_is_told_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(onnx, 'version', lambda: '1.9.0')
+    said = r'is 1\.9\.0, expected 1\.23 or newer\. Install it: pip install onnxruntime .*--upgrade'
+    with pytest.raises(InvalidSettingError, match=said):
+        onnx.check(request_in(engine='onnxruntime'))
+    monkeypatch.setattr(onnx, 'version', lambda: '1.23.0')
+    onnx.check(request_in(engine='onnxruntime'))
 
 
 def test_bfloat16_is_refused_where_the_processor_lacks_it(monkeypatch):

@@ -3,6 +3,7 @@
 """Stages whose layers an engine executes: the same actions, also where rows are dropped or kept."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from prefix_policies import CAMERAS, ROBOT, TASK, seen
 from vision_towers import FAMILIES, tower
 
 from efficient_vla import checkpoint
-from efficient_vla.engines import openvino
+from efficient_vla.engines import compile as compiling, openvino
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning import fused
 from efficient_vla.settings import InvalidSettingError
@@ -141,6 +142,36 @@ def test_projections_of_a_prefix_are_made_by_the_engine(fixture):
     for cross in expert.crossing:
         assert cross.key.weight.is_meta
         assert cross.value.weight.is_meta
+
+
+@pytest.mark.parametrize('case', ['dense', 'dropped after a layer', 'reused'])
+def test_the_first_frames_find_all_compiled(fixture, case, monkeypatch):
+    taken, whole = [], torch.compile
+    backend = partial(whole, backend=lambda graph, _: taken.append(graph) or graph)
+    monkeypatch.setattr(torch, 'compile', backend)
+    monkeypatch.setattr(compiling, 'check', lambda request: None)
+    own = {'engine': 'compile', **ROBOT, **SETTINGS[case]}
+    policy = Policy.from_pretrained(fixture('smolvla'), **own)
+    before = len(taken)
+    acted_by(policy, 'smolvla', 2)
+    parts = policy.reasoner.trunk.parts
+    if parts.whole is not None:
+        with torch.inference_mode():
+            for rows, seen_before in ((33, 0), (100, 0), (1, 50)):
+                parts.whole(*rows_behind(parts, rows, seen_before))
+    assert len(taken) == before > 0
+
+
+def rows_behind(parts, rows, seen_before):
+    """Return what a graph of a prefix takes of rows that come behind others."""
+    hidden = torch.randn(1, rows, parts.model.config.hidden_size)
+    (turn,) = parts.rotary(hidden, torch.arange(seen_before, seen_before + rows)[None]).values()
+    mask = torch.ones(1, 1, rows, seen_before + rows, dtype=torch.bool)
+    before = [
+        torch.randn(*none.shape[:2], seen_before, none.shape[3])
+        for none in parts.nothing_before(hidden)
+    ]
+    return hidden, mask, *turn, *before
 
 
 @torch.no_grad()

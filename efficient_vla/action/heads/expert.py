@@ -326,15 +326,18 @@ class Expert(nn.Module):
     def example(
         self, rows: int, random: torch.Generator
     ) -> tuple[PrefixCache, torch.Tensor, torch.Tensor]:
-        """Return a random prefix of so many ``rows``, noise, and a random state."""
+        """Return a random prefix of so many ``rows``, noise, and a random state.
+
+        Each layer has one more than that before it: where tokens are dropped, lengths differ.
+        """
         attention = [layer.attention for layer in self.layers]
         joint = next((a for a in attention if isinstance(a, Joint)), None)
         first: Any = attention[0]
         heads = joint.key_heads if joint else first.key.in_features // self.shape.head
-        shape = 1, heads, rows, self.shape.head
         depth = max(self.shape.serves) + 1
+        shapes = [(1, heads, rows + layer, self.shape.head) for layer in range(depth)]
         keys, values = (
-            tuple(torch.randn(shape, generator=random).to(self.like) for _ in range(depth))
+            tuple(torch.randn(shape, generator=random).to(self.like) for shape in shapes)
             for _ in range(2)
         )
         noise = torch.randn(1, self.shape.rows, self.columns, generator=random)

@@ -90,8 +90,8 @@ def torch_format(settings: Any) -> QuantizationSettings:
     known = formats_of(engine)
     if engine != 'torch' and given.mode not in known:
         raise InvalidSettingError(
-            f'quantization.mode is {given.mode} with engine {engine}; expected one of '
-            f'{", ".join(known)}. Set one of these, or engine to torch.'
+            f'quantization.mode is {given.mode} with engine {engine}; expected '
+            f'{", ".join(known)}. Set one, or engine to torch.'
         )
     return QuantizationSettings() if converts(settings) else given
 

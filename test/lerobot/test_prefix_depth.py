@@ -12,7 +12,7 @@ from efficient_vla import checkpoint
 from efficient_vla.errors import CheckpointError, UsageError
 from efficient_vla.policy import Policy
 from efficient_vla.reasoning.depth.mole import LayerRouter
-from efficient_vla.reasoning.depth.prefix_exits import PrefixExits
+from efficient_vla.reasoning.depth.prefix_exits import PrefixExits, RowHead
 from efficient_vla.settings import InvalidSettingError
 from efficient_vla.training.files import prefixed, write_addon
 from efficient_vla.training.prefix import PrefixFrozen
@@ -127,9 +127,24 @@ def test_layers_behind_an_exit_project_what_its_maps_make_of_the_rows(copied):
         place = torch.arange(hidden.shape[1])[None]
         turn = parts.rotary(hidden, place)[parts.kind(3)]
         keys, values = parts.layers[3].enter(hidden, *turn)
+    assert policy.reasoner.trunk.route.cost == policy.reasoner._pilot._exits.costs[1]
     assert not torch.allclose(found.keys[3], expected.keys[3], atol=1e-2)
     torch.testing.assert_close(policy._plan.cache.keys[3], keys, atol=1e-5, rtol=0)
     torch.testing.assert_close(policy._plan.cache.values[3], values, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_what_an_exit_says_is_read_from_the_largest_numbers_and_the_last_row():
+    torch.manual_seed(0)
+    head = RowHead(2, 3)
+    torch.nn.init.normal_(head.norm.weight)
+    # Rows of length 5 over numbers whose mean square is 12.5.
+    rows = torch.tensor([[[4.0, -3.0], [-4.0, 3.0], [3.0, 4.0], [-3.0, -4.0]]])
+    normed = rows / 12.5**0.5 * head.norm.weight
+    read = torch.tensor([[*(max(column) for column in normed[0].T.tolist()), *normed[0, 3]]])
+    found = head(rows)
+    torch.testing.assert_close(found, head.say(F.gelu(head.read(read))), atol=1e-5, rtol=0)
+    assert torch.equal(head(rows[:, [1, 2, 0, 3]]), found)
 
 
 def test_a_row_of_a_newer_state_leaves_where_the_others_left(copied):
@@ -189,6 +204,7 @@ def test_exits_of_another_prefix_are_refused(copied):
     [
         ({'costs': [float('nan'), 0.5, 1.0]}, 'rising from 0'),
         ({'costs': [-1.0, 0.5, 1.0]}, 'rising from 0'),
+        ({'costs': [0.8, 0.5, 1.0]}, 'rising from 0'),
         ({'costs': [0.5, float('inf'), 1.0]}, 'rising from 0'),
         ({'costs': ['a', 'b', 'c']}, 'describes no PrefixExits'),
         ({'frames': 0}, 'expected some'),

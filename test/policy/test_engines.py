@@ -56,8 +56,11 @@ def test_what_needs_cuts_is_refused_where_a_pass_is_one_graph(folder, frame):
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
-        ({'quantization_mode': 'nf4'}, 'nf4 with engine openvino; expected one of .*int4_weight'),
-        ({'quantization_mode': 'int8', 'reasoner_engine': 'onnxruntime'}, 'int8 with engine onnx'),
+        ({'quantization_mode': 'nf4'}, 'nf4 with engine openvino; expected none, .*int4_weight'),
+        (
+            {'quantization_mode': 'int8', 'reasoner_engine': 'onnxruntime'},
+            r'int8 with engine onnxruntime; expected none\. ',
+        ),
         (
             {'quantization_mode': 'int8_weight', 'reasoner_quantization_exclude': ('nothing',)},
             "exclude names 'nothing'",

@@ -83,8 +83,12 @@ def test_an_engine_gives_what_was_computed_by_hand_at_a_size_it_never_saw(engine
 class Attends(nn.Module):
     """Attention of rows [1, 2, n, 4] to themselves, of all rows or as a mask says."""
 
+    def __init__(self, **said):
+        super().__init__()
+        self.said = said
+
     def forward(self, rows, *mask):
-        return functional.scaled_dot_product_attention(rows, rows + 1, 2 * rows, *mask)
+        return functional.scaled_dot_product_attention(rows, rows + 1, 2 * rows, *mask, **self.said)
 
 
 @pytest.mark.parametrize(
@@ -104,17 +108,21 @@ def test_attention_of_other_numbers_and_of_any_width_is_executed_too(kind, width
         assert torch.allclose(made(*call), graph.module(*call), atol=2e-2)
 
 
-@pytest.mark.parametrize('masked', [False, True])
-def test_attention_without_a_mask_is_two_products_of_the_same_result(masked):
+@pytest.mark.parametrize(
+    ('masked', 'said'),
+    [(False, {}), (True, {}), (False, {'is_causal': True}), (False, {'scale': 0.3})],
+    ids=str,
+)
+def test_attention_without_a_mask_is_two_products_of_the_same_result(masked, said):
     random = torch.Generator().manual_seed(0)
-    graph = EngineGraph('attention', Attends(), lambda made: None)
+    graph = EngineGraph('attention', Attends(**said), lambda made: None)
     graph.calls = [
         (torch.randn(1, 2, n, 4, generator=random), torch.ones(n, n).tril().bool())[: 1 + masked]
         for n in (5, 7)
     ]
     model = openvino.exported(graph, request_in())
     fused = [op for op in model.get_ops() if op.get_type_name() == 'ScaledDotProductAttention']
-    assert len(fused) == masked
+    assert len(fused) == (masked or bool(said))
     made = openvino.compiled(graph, request_in())
     for call in graph.calls:
         assert torch.allclose(made(*call), graph.module(*call), atol=1e-6)
@@ -246,6 +254,12 @@ def test_a_damaged_export_is_made_again(engine, tmp_path, place):
     assert made(torch.zeros(1, 1, 2))[0].tolist() == [[[2.0, 20.0]]]
 
 
+def test_an_export_of_another_version_is_made_again(engine, tmp_path, monkeypatch):
+    compiled(engine, graph_of(), tmp_path)
+    monkeypatch.setattr(fitting.module_of(engine), 'version', lambda: 'another')
+    assert not compiled(engine, graph_of(), tmp_path).kept
+
+
 def test_an_export_with_other_numbers_in_it_is_made_again(engine, tmp_path):
     for weight in ((1.0, 10.0), (1.0, 11.0)):
         compiled(engine, graph_of(weight), tmp_path)
@@ -318,6 +332,20 @@ def test_onnx_runtime_keeps_no_file_and_no_thread_to_report_by(tmp_path):
     environment |= {'XDG_CACHE_HOME': str(tmp_path), 'OMP_NUM_THREADS': '1'}
     made = subprocess.run([sys.executable, '-c', script], env=environment, capture_output=True)
     assert (made.stdout, [*tmp_path.iterdir()]) == (b'0\n', []), made.stderr
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f'not installed: {", ".join(MISSING)}')
+def test_onnx_runtime_has_as_many_threads_as_it_is_told():
+    def threads():
+        return len([*Path('/proc/self/task').iterdir()])
+
+    for wanted in (1, 4):
+        request = replace(request_in(engine='onnxruntime'), threads=wanted)
+        model, _ = onnx.exported(graph_of())
+        held, before = model.model_proto.SerializeToString(), threads()
+        session = onnx._session(held, request)
+        assert threads() - before == wanted - 1  # beside the one that calls
+        del session
 
 
 class Parent(nn.Module):

@@ -65,11 +65,12 @@ def acted_by(policy, name, frames):
     return np.stack([chunk.actions for chunk in made])
 
 
+HALF = {'pruning_keep': 0.5, 'pruning_min_tokens': 4}
 SETTINGS = {
     'dense': {},
-    'dropped before the first layer': {'pruning_method': 'uniform', 'pruning_keep': 0.5},
-    'dropped after a layer': {'pruning_method': 'fastv', 'pruning_keep': 0.5},
-    'dropped by projections': {'pruning_method': 'adp', 'pruning_keep': 0.5},
+    'dropped before the first layer': {'pruning_method': 'uniform', **HALF},
+    'dropped after a layer': {'pruning_method': 'fastv', **HALF},
+    'dropped by projections': {'pruning_method': 'adp', **HALF},
     'reused': {'reuse_method': 'vla_cache', 'reuse_task_share': 0.0, **PATCHES},
     'step features': {'flow_cache_every': 2},
 }
@@ -83,6 +84,7 @@ def test_an_engine_gives_the_chunks_of_torch(fixture, case, engine):
     expected, _ = acted(folder, 'smolvla', 'torch', **SETTINGS[case])
     np.testing.assert_allclose(found, expected, **CLOSE)
     assert policy.actor.engine.error < 1e-4
+    assert len(policy.plan.kept) == (4 if 'dropped' in case else 8)
     looking = 'layer' in case and 'before' not in case, 'projections' in case, 'reused' in case
     assert (policy.reasoner.trunk.parts.whole is None) == any(looking)
 

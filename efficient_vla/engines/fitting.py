@@ -91,8 +91,14 @@ def fit(
         with recorded(graphs):
             exact = expected = [as_tuple(probe()) for probe in probes]
         rounded, bound = request.format.rounded, request.max_error
-        keys = [store.key(g, request, engine.version()) for g in graphs] if rounded else []
-        known = bool(keys) and _known(keys, request)
+        folder = store.place(request.folder) if rounded else None
+        keys = [store.key(g, request, engine.version()) for g in graphs] if folder else []
+        usual = request.format.max_error
+        known = (
+            folder is not None
+            and bound == usual
+            and all(store.vouched(folder, key) for key in keys)
+        )
         if known:
             bound = max(bound, KEPT_ERROR)
         elif rounded:
@@ -115,8 +121,7 @@ def fit(
     error = relative_error(_flat(found), _flat(expected))
     _refuse(error, 'the stage', request, bound)
     worst = max(errors, key=lambda name: errors[name])
-    folder = store.place(request.folder)
-    if folder and not known and max(error, errors[worst]) <= request.format.max_error:
+    if folder and not known and max(error, errors[worst]) <= usual:
         for key in keys:
             store.vouch(folder, key)
     return EngineReport(
@@ -146,14 +151,6 @@ def _compiled(engine: Any, graph: EngineGraph, request: EngineRequest) -> Engine
             f'({type(root).__name__}: {said.rstrip(".")}); expected torch. Set engine to torch.'
         ) from error
     return made
-
-
-def _known(keys: Sequence[str], request: EngineRequest) -> bool:
-    """Return whether exports of all are kept, which met the bound of their format when made."""
-    folder = store.place(request.folder)
-    if folder is None or request.max_error != request.format.max_error:
-        return False
-    return all(store.vouched(folder, key) for key in keys)
 
 
 def _checked(graph: EngineGraph, made: Engined, request: EngineRequest, bound: float) -> float:

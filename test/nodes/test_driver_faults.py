@@ -196,8 +196,10 @@ def test_a_driver_that_takes_no_trajectories_yet_is_waited_for(graph, hears):
     assert 'It takes no trajectories yet; it is tried again' in said
     assert furthest < 0.1
     assert (arm.state == Status.STATE_STOPPED) == (not hears)
+    assert 'expected at most 0.03 before it moves. It takes' in said
     if not hears:
-        assert 'It rejected or gave up the trajectory' in arm.status[-1].reason
+        reason = arm.status[-1].reason
+        assert 'expected at most 0.03 before it moves. It rejected or gave up' in reason
         return
     count = len(arm.path)
     topic = f'{arm.driver.controller}/joint_trajectory'

@@ -304,31 +304,33 @@ class DriverFeedback:
         if first is not None and np.abs(reference - first).max() > UNMOVED:
             self._first = self._deaf = None
         tolerance = self._settings.driver.tolerance
-        limit = tolerance if self._first is None else min(tolerance, DEAF)
+        moved = self._first is None
+        limit = tolerance if moved else min(tolerance, DEAF)
         outside = self._outside(reference, stamp, now)
         if outside is None or outside.max() <= limit:
             self._right = now
         elif now - self._right > GIVEN_UP_S:
             axis = int(outside.argmax())
+            most = f'driver.tolerance {limit}' if moved else f'{limit} before it moves'
             self._leave(
                 f'{self._settings.driver.controller} goes to {reference[axis]:.3f} on '
-                f'{names[axis]}, {outside[axis]:.3f} from what it was sent; expected at most',
+                f'{names[axis]}, {outside[axis]:.3f} from what it was sent; expected at most '
+                f'{most}',
                 now,
             )
 
     def _leave(self, off: str, now: float) -> None:
-        """Try a driver again that has not moved yet, give up another; ``off`` says how far."""
+        """Try a driver again that has not moved yet, give up another that is ``off``, in words."""
         since = self._deaf[0] if self._deaf else now
         if self._first is not None and now - since < DEAF_S:
-            text = f'{off} {DEAF} before it moves. It takes no trajectories yet; it is tried again.'
+            text = f'{off}. It takes no trajectories yet; it is tried again.'
             self._deaf = since, now + PAUSE_S, text
             self.lose(now)
             return
         self._deaf = None
         self._given_up = (
-            f'{off} driver.tolerance {self._settings.driver.tolerance}. It rejected or gave up the '
-            'trajectory, or follows somebody else: its log tells. Mend that, then call reset_stop '
-            'and enable it.'
+            f'{off}. It rejected or gave up the trajectory, or follows somebody else: its log '
+            'tells. Mend that, then call reset_stop and enable it.'
         )
 
     def _outside(self, reference: np.ndarray, stamp: float, now: float) -> np.ndarray | None:
